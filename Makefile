@@ -1,0 +1,57 @@
+# Everything a newcomer needs: each target does its own set-up (system packages through apt-get, a virtual
+# environment in .venv). As root no sudo is needed; otherwise sudo is asked for the steps that need it.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# Options for the daemon: make run ARGS="--verbose --port 80"
+ARGS ?=
+SOURCES := tcpcryptd tests bench scripts
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo test unit e2e coverage lint format types bench clean
+
+help:
+	@echo "make run      encrypt this host's TCP connections (Ctrl-C stops; ARGS=... are tcpcryptd's options)"
+	@echo "make demo     see it work on one machine: two network namespaces, a daemon in each"
+	@echo "make test     all tests (unit, machine, end to end)"
+	@echo "make unit     the tests that need no root"
+	@echo "make e2e      the tests that run daemons in network namespaces (root)"
+	@echo "make coverage branch coverage of the tests that need no root"
+	@echo "make lint     ruff and mypy"
+	@echo "make bench    throughput and latency, encrypted against plain (root)"
+
+setup:
+	@scripts/setup.sh
+
+run: setup
+	$(SUDO) $(abspath $(VENV))/bin/tcpcryptd $(ARGS)
+
+demo: setup
+	$(SUDO) $(abspath $(PYTHON)) -m scripts.demo
+
+test: unit e2e
+
+unit: setup
+	$(PYTHON) -m pytest -q -m "not e2e"
+
+e2e: setup
+	$(SUDO) $(abspath $(PYTHON)) -m pytest -q -p no:cacheprovider -m e2e
+
+coverage: setup
+	$(PYTHON) -m pytest -q -m "not e2e" --cov --cov-report=term
+
+lint: setup
+	$(PYTHON) -m ruff check $(SOURCES)
+	$(PYTHON) -m ruff format --check $(SOURCES)
+	$(PYTHON) -m mypy
+
+format: setup
+	$(PYTHON) -m ruff check --fix $(SOURCES)
+	$(PYTHON) -m ruff format $(SOURCES)
+
+bench: setup
+	$(SUDO) $(abspath $(PYTHON)) -m bench
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -1,0 +1,83 @@
+"""TCP options: kind, length, value (RFC 9293, section 3.1)."""
+
+from collections.abc import Iterable, Iterator
+
+EOL = 0
+NOP = 1
+MSS = 2
+WINDOW_SCALE = 3
+SACK_PERMITTED = 4
+TIMESTAMP = 8
+MD5_SIGNATURE = 19
+TCP_AO = 29
+MPTCP = 30
+FAST_OPEN = 34
+
+MAX_LENGTH = 40
+"""Bytes that the options of one segment can take."""
+
+Option = tuple[int, bytes]
+"""Kind and value; the length byte is derived."""
+
+
+class OptionError(ValueError):
+    """An option whose length is less than 2 or reaches past the end of the header."""
+
+
+def _spans(area: bytes) -> Iterator[tuple[int, int, int]]:
+    """Kind, start and end of each option but NOP and EOL.
+
+    The search goes on after EOL, because the original daemon puts options behind its padding (spec section 1); what
+    cannot be read as options there is padding. Raises OptionError for a bad length before the first EOL.
+    """
+    start, ended = 0, False
+    while start < len(area):
+        kind = area[start]
+        if kind in (EOL, NOP):
+            ended |= kind == EOL
+            start += 1
+            continue
+        length = area[start + 1] if start + 1 < len(area) else 0
+        if length < 2 or start + length > len(area):
+            if ended:
+                return
+            raise OptionError(f"option {kind} of length {length} at byte {start} of {len(area)}")
+        yield kind, start, start + length
+        start += length
+
+
+def parse(area: bytes) -> list[Option]:
+    """The options of a header's option area, in order, without NOP and EOL; raises OptionError."""
+    return [(kind, area[start + 2 : end]) for kind, start, end in _spans(area)]
+
+
+def find(options: Iterable[Option], kind: int) -> bytes | None:
+    """The value of the first option of a kind."""
+    return next((value for found, value in options if found == kind), None)
+
+
+def encode(kind: int, value: bytes = b"") -> bytes:
+    """One option with its length byte."""
+    return bytes((kind, len(value) + 2)) + value
+
+
+def pad(area: bytes) -> bytes:
+    """An option area filled up with EOL to a multiple of four bytes."""
+    return area + bytes(-len(area) % 4)
+
+
+def replace(area: bytes, edits: dict[int, bytes | None]) -> bytes:
+    """An option area in which options were given a new value of the same length, or blanked with NOP for None.
+
+    Raises OptionError, and ValueError for a value of another length.
+    """
+    edited = bytearray(area)
+    for kind, start, end in _spans(area):
+        if kind not in edits:
+            continue
+        value = edits[kind]
+        new = bytes((NOP,)) * (end - start) if value is None else encode(kind, value)
+        if len(new) != end - start:
+            raise ValueError(f"option {kind} cannot change its length")
+        edited[start:end] = new
+    return bytes(edited)

@@ -1,0 +1,239 @@
+"""One TCP segment in its IP packet: a view for reading, and whole new packets for what is changed or made."""
+
+import struct
+from functools import cached_property
+
+from tcpcryptd.wire import options
+from tcpcryptd.wire import sequence as sequence_numbers
+from tcpcryptd.wire.checksum import ipv4_header_checksum, tcp_checksum
+
+FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << bit for bit in range(8))
+
+TCP_HEADER = struct.Struct(">HHIIBBHHH")
+"""Ports, sequence, acknowledgment, data offset (upper four bits, 32-bit words), flags, window, checksum, urgent."""
+
+_IPV4 = struct.Struct(">2xH2xHxB2x")
+_IPV6 = struct.Struct(">4xHB")
+_LENGTH = struct.Struct(">H")
+_FRAGMENT = 0x3FFF
+_TCP = 6
+_EXTENSION_HEADERS = frozenset((0, 60))
+"""Hop-by-hop and destination options (RFC 8200, section 4): those that leave the checksum's pseudo header alone."""
+_MAX_EXTENSION_HEADERS = 8
+_HOP_LIMIT = 64
+
+
+class MalformedPacket(ValueError):
+    """A packet that is cut, is a fragment, is not TCP, or whose lengths contradict each other."""
+
+
+class Fragment(MalformedPacket):
+    """An IPv4 fragment. The connection tracker puts fragments together before they get here."""
+
+
+def locate(packet: bytes) -> tuple[int, bytes]:
+    """Where the TCP header starts, and the flow key: source | destination | source port | destination port.
+
+    The key has 12 bytes with IPv4 and 36 with IPv6. Raises MalformedPacket when the length in the IP header is not the
+    packet's.
+    """
+    if len(packet) < 40:
+        raise MalformedPacket(f"{len(packet)} bytes are too few for TCP over IP")
+    version = packet[0] >> 4
+    if version == 4:
+        offset = (packet[0] & 0x0F) * 4
+        length, fragment, protocol = _IPV4.unpack_from(packet)
+        if fragment & _FRAGMENT:
+            raise Fragment
+        addresses = packet[12:20]
+    elif version == 6:
+        length, protocol = _IPV6.unpack_from(packet)
+        length += 40
+        offset, protocol = _skip_extension_headers(packet, protocol)
+        addresses = packet[8:40]
+    else:
+        raise MalformedPacket(f"IP version {version}")
+    if length != len(packet):
+        raise MalformedPacket(f"IP length {length}, {len(packet)} bytes there")
+    if protocol != _TCP or offset < 20 or offset + 20 > length:
+        raise MalformedPacket("no TCP header")
+    return offset, addresses + packet[offset : offset + 4]
+
+
+def _skip_extension_headers(packet: bytes, protocol: int) -> tuple[int, int]:
+    offset = 40
+    for _ in range(_MAX_EXTENSION_HEADERS):
+        if protocol not in _EXTENSION_HEADERS:
+            return offset, protocol
+        if offset + 8 > len(packet):
+            break
+        protocol, offset = packet[offset], offset + (packet[offset + 1] + 1) * 8
+    raise MalformedPacket("IPv6 extension headers")
+
+
+def reverse_key(key: bytes) -> bytes:
+    """The key of the same connection's packets in the other direction."""
+    half = (len(key) - 4) // 2
+    return key[half:-4] + key[:half] + key[-2:] + key[-4:-2]
+
+
+class Segment:
+    """A read-only view of a TCP segment; `offset` is where the TCP header starts in `packet`.
+
+    Raises MalformedPacket when the data offset is less than five words or reaches past the end.
+    """
+
+    def __init__(self, packet: bytes, offset: int) -> None:
+        self.packet = packet
+        self.offset = offset
+        fields: tuple[int, ...] = TCP_HEADER.unpack_from(packet, offset)
+        self.source_port, self.destination_port, self.sequence, self.acknowledgment = fields[:4]
+        data_offset, self.flags, self.window, _, self.urgent = fields[4:]
+        self._payload_start = offset + (data_offset >> 4) * 4
+        if not offset + 20 <= self._payload_start <= len(packet):
+            raise MalformedPacket(f"TCP data offset {data_offset >> 4}")
+
+    @property
+    def addresses(self) -> bytes:
+        """Source | destination."""
+        return self.packet[12:20] if self.packet[0] >> 4 == 4 else self.packet[8:40]
+
+    @property
+    def option_area(self) -> bytes:
+        """The option area, 0 to 40 bytes."""
+        return self.packet[self.offset + 20 : self._payload_start]
+
+    @cached_property
+    def options(self) -> list[options.Option]:
+        """The options; an area that cannot be read counts as empty, as it does for the kernel."""
+        try:
+            return options.parse(self.option_area)
+        except options.OptionError:
+            return []
+
+    def option(self, kind: int) -> bytes | None:
+        """The value of the first option of a kind."""
+        return options.find(self.options, kind)
+
+    @property
+    def payload(self) -> bytes:
+        """The bytes after the header."""
+        return self.packet[self._payload_start :]
+
+    @property
+    def payload_length(self) -> int:
+        """Bytes of payload."""
+        return len(self.packet) - self._payload_start
+
+    @property
+    def end(self) -> int:
+        """The sequence number after the segment; SYN and FIN count (RFC 9293, section 3.4)."""
+        return sequence_numbers.add(
+            self.sequence, self.payload_length + bool(self.flags & SYN) + bool(self.flags & FIN)
+        )
+
+    @property
+    def is_opening(self) -> bool:
+        """The first segment of a connection: SYN alone."""
+        return self.flags & (SYN | ACK | RST | FIN) == SYN
+
+    @property
+    def checksum_is_right(self) -> bool:
+        """Whether the TCP checksum fits the packet."""
+        return tcp_checksum(self.addresses, self.packet[self.offset :]) in (0, 0xFFFF)
+
+    def edited(
+        self,
+        *,
+        sequence: int | None = None,
+        acknowledgment: int | None = None,
+        flags: int | None = None,
+        window: int | None = None,
+        urgent: int | None = None,
+        option_area: bytes | None = None,
+        payload: bytes | None = None,
+    ) -> bytes:
+        """The packet with fields replaced; lengths and checksums follow.
+
+        Raises MalformedPacket when the options take more than 40 bytes or no multiple of 4, or the packet more than
+        65,535.
+        """
+        fields = (
+            self.source_port,
+            self.destination_port,
+            self.sequence if sequence is None else sequence,
+            self.acknowledgment if acknowledgment is None else acknowledgment,
+            self.flags if flags is None else flags,
+            self.window if window is None else window,
+            self.urgent if urgent is None else urgent,
+        )
+        return _assemble(
+            bytearray(self.packet[: self.offset]),
+            self.addresses,
+            fields,
+            self.option_area if option_area is None else option_area,
+            self.payload if payload is None else payload,
+        )
+
+
+def make(
+    key: bytes,
+    *,
+    sequence: int,
+    acknowledgment: int,
+    flags: int,
+    window: int,
+    option_area: bytes = b"",
+    payload: bytes = b"",
+) -> bytes:
+    """A new packet for the flow `key`, which names its source first."""
+    addresses = key[:-4]
+    if len(addresses) == 8:
+        header = bytearray(b"\x45\x00\x00\x00\x00\x00\x40\x00") + bytes((_HOP_LIMIT, _TCP, 0, 0)) + addresses
+    else:
+        header = bytearray(b"\x60\x00\x00\x00\x00\x00") + bytes((_TCP, _HOP_LIMIT)) + addresses
+    source_port, destination_port = struct.unpack(">HH", key[-4:])
+    fields = (source_port, destination_port, sequence, acknowledgment, flags, window, 0)
+    return _assemble(header, addresses, fields, option_area, payload)
+
+
+def _assemble(
+    ip_header: bytearray,
+    addresses: bytes,
+    fields: tuple[int, int, int, int, int, int, int],
+    option_area: bytes,
+    payload: bytes,
+) -> bytes:
+    header_length = 20 + len(option_area)
+    length = len(ip_header) + header_length + len(payload)
+    if len(option_area) > options.MAX_LENGTH or len(option_area) % 4 or length > 0xFFFF:
+        raise MalformedPacket(f"{len(option_area)} bytes of options in a packet of {length}")
+    source_port, destination_port, sequence, acknowledgment, flags, window, urgent = fields
+    segment = bytearray(
+        TCP_HEADER.pack(
+            source_port, destination_port, sequence, acknowledgment, header_length << 2, flags, window, 0, urgent
+        )
+    )
+    segment += option_area + payload
+    _LENGTH.pack_into(segment, 16, tcp_checksum(addresses, segment))
+    _set_ip_length(ip_header, length)
+    return bytes(ip_header + segment)
+
+
+def _set_ip_length(ip_header: bytearray, length: int) -> None:
+    """Writes the length of the whole packet, and with IPv4 the header's checksum."""
+    if ip_header[0] >> 4 == 4:
+        _LENGTH.pack_into(ip_header, 2, length)
+        _LENGTH.pack_into(ip_header, 10, 0)
+        _LENGTH.pack_into(ip_header, 10, ipv4_header_checksum(ip_header))
+    else:
+        _LENGTH.pack_into(ip_header, 4, length - 40)
+
+
+def timestamps(option_list: list[options.Option]) -> tuple[int, int] | None:
+    """TSval and TSecr of a segment's options (RFC 7323, section 3.2)."""
+    value = options.find(option_list, options.TIMESTAMP)
+    if value is None or len(value) != 8:
+        return None
+    sent, echoed = struct.unpack(">II", value)
+    return sent, echoed
