@@ -1,0 +1,23 @@
+"""What the core can be told."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from tcpcryptd.core import limits
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Policy and bounds of one engine."""
+
+    offer: str | None = "crypt"
+    """The protocol that is offered to peers, by name; None: only answer."""
+    required: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Destinations whose connections fail when they cannot be encrypted."""
+    max_connections: int = limits.MAX_CONNECTIONS
+    max_opening: int = limits.MAX_OPENING
+    max_plain_records: int = limits.MAX_PLAIN_RECORDS
+
+    def requires(self, address: str) -> bool:
+        """Whether connections with this host must be encrypted."""
+        return bool(self.required) and any(ip_address(address) in network for network in self.required)

@@ -1,0 +1,223 @@
+"""One connection: its entry in the flow table, and what the core lends its protocol."""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from tcpcryptd.core.event import Closed, ConnectionInfo, Disabled, Endpoint, Event, IntegrityFailure, Negotiated
+from tcpcryptd.core.lifecycle import Lifecycle, Phase
+from tcpcryptd.core.limits import IDLE
+from tcpcryptd.core.protocol import Description, Handler, WireProtocol
+from tcpcryptd.core.timers import Timer
+from tcpcryptd.core.verdict import ACCEPT_PLAIN, DROP, ConnectionClass, Direction, Verdict
+from tcpcryptd.wire.segment import RST, Segment
+
+if TYPE_CHECKING:
+    from tcpcryptd.core.services import Services
+
+
+def endpoints(key: bytes) -> tuple[Endpoint, Endpoint]:
+    """Source and destination of a flow key."""
+    half = (len(key) - 4) // 2
+    source_port, destination_port = struct.unpack(">HH", key[-4:])
+    return (
+        Endpoint(str(ip_address(key[:half])), source_port),
+        Endpoint(str(ip_address(key[half:-4])), destination_port),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a connection came to be."""
+
+    active: bool
+    """The local host sent the SYN."""
+    started: float
+
+
+class Connection:
+    """An entry of the flow table. `outbound` and `inbound` are rebound by the protocol when its state changes."""
+
+    __slots__ = (
+        "_expiry",
+        "_integrity_reported",
+        "_lifecycle",
+        "_protocol",
+        "_services",
+        "_timer",
+        "connection_class",
+        "inbound",
+        "key",
+        "last_seen",
+        "opening",
+        "outbound",
+        "protocol_name",
+    )
+
+    outbound: Handler
+    inbound: Handler
+
+    def __init__(self, services: "Services", key: bytes, opening: Opening, protocol_name: str) -> None:
+        self.key = key
+        """The flow key of what the local host sends."""
+        self.opening = opening
+        self.protocol_name = protocol_name
+        self.connection_class = ConnectionClass.UNDECIDED
+        self.last_seen = opening.started
+        """When the last authentic segment passed; the handlers of an open connection keep it."""
+        self._services = services
+        self._lifecycle = Lifecycle()
+        self._protocol: WireProtocol | None = None
+        self._timer: Timer | None = None
+        self._expiry: Timer | None = None
+        self._integrity_reported = False
+
+    @property
+    def phase(self) -> Phase:
+        """How far the connection has come."""
+        return self._lifecycle.phase
+
+    def random(self, size: int) -> bytes:
+        """`size` bytes that nobody can guess."""
+        return self._services.random(size)
+
+    def count(self, name: str) -> None:
+        """Adds one to a counter."""
+        self._services.counters[name] += 1
+
+    def become(self, protocol: WireProtocol, outbound: Handler, inbound: Handler) -> None:
+        """The protocol enters a new state: these handlers take over."""
+        self._protocol = protocol
+        self.outbound = outbound
+        self.inbound = inbound
+
+    def inject(self, direction: Direction, packet: bytes) -> None:
+        """Sends a packet of the daemon's own."""
+        self._services.inject(direction, packet)
+
+    def set_timer(self, when: float, callback: Callable[[float], None]) -> None:
+        """Calls `callback(now)` at `when`, in the place of what was set before."""
+        self.cancel_timer()
+        self._timer = self._services.schedule(when, callback)
+
+    def cancel_timer(self) -> None:
+        """Nothing is called any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def encrypted(self, now: float) -> None:
+        """Both sides have keys: from now on nothing passes that is not sealed."""
+        self.connection_class = ConnectionClass.ENCRYPTED
+        self._lifecycle.established()
+        self._services.table.opened(self)
+        self.count("negotiated")
+        self.last_seen = now
+        self.watch_idleness(now)
+        self._emit(Negotiated(self.info()))
+
+    def orphaned(self, now: float) -> None:
+        """The keys of an earlier daemon's connection are lost."""
+        self._services.table.opened(self)
+        self._lifecycle.saw(RST, Direction.OUT)
+        self.watch_idleness(now)
+
+    @property
+    def must_encrypt(self) -> bool:
+        """The administrator wants this connection to fail rather than to be plain."""
+        return self.opening.active and self._services.config.requires(endpoints(self.key)[1].address)
+
+    def decide_plain(self, reason: str) -> Verdict:
+        """The connection goes on without the daemon, or is refused: the verdict on the packet at hand, as it came."""
+        local, remote = endpoints(self.key)
+        self._emit(Disabled(local, remote, reason))
+        if self.must_encrypt:
+            self.count("refused")
+            self.reset()
+            return DROP
+        self._forget()
+        self.connection_class = ConnectionClass.PLAIN
+        self.count("plain")
+        self._services.table.record_plain(
+            self.key, ConnectionInfo(local, remote, ConnectionClass.PLAIN, reason=reason, started=self.opening.started)
+        )
+        return ACCEPT_PLAIN
+
+    def saw_closing(self, flags: int, direction: Direction, now: float) -> None:
+        """An authentic segment with FIN or RST passed."""
+        before = self.phase
+        self._lifecycle.saw(flags, direction)
+        if self.phase is not before:
+            self.last_seen = now
+            self.watch_idleness(now)
+
+    def renew(self, segment: Segment, direction: Direction, now: float) -> Verdict:
+        """The SYN of a new connection with the same addresses and ports: this one is over."""
+        self.close()
+        return self._services.first_packet(segment, direction, now, self.connection_class)
+
+    def report_integrity_failure(self) -> None:
+        """A segment was not authentic; the first one is an event, all are counted."""
+        self.count("integrity_failures")
+        if not self._integrity_reported:
+            self._integrity_reported = True
+            self._emit(IntegrityFailure(*endpoints(self.key)))
+
+    def close(self) -> None:
+        """Drops the entry and its keys."""
+        self._forget()
+        if self.connection_class is ConnectionClass.ENCRYPTED:
+            self._emit(Closed(*endpoints(self.key)))
+
+    def reset(self) -> None:
+        """Ends the connection at both ends and drops its keys."""
+        if self._protocol is not None:
+            for direction, packet in self._protocol.resets():
+                self.inject(direction, packet)
+        self.close()
+
+    def watch_idleness(self, now: float) -> None:
+        """Sets the timer that drops the entry when nothing authentic comes any more."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry = self._services.schedule(self.last_seen + IDLE[self.phase], self._check_idleness)
+
+    def _check_idleness(self, now: float) -> None:
+        self._expiry = None
+        if now - self.last_seen >= IDLE[self.phase]:
+            self.count("expired")
+            self.close()
+        else:
+            self.watch_idleness(now)
+
+    def info(self) -> ConnectionInfo:
+        """A snapshot for the control socket and the log."""
+        about = self._protocol.describe() if self._protocol is not None else Description()
+        local, remote = endpoints(self.key)
+        return ConnectionInfo(
+            local,
+            remote,
+            self.connection_class,
+            self.protocol_name,
+            about.session_id,
+            about.role,
+            about.suite,
+            about.resumed,
+            about.peer_aware,
+            None if self.connection_class is ConnectionClass.ENCRYPTED else "the handshake is not over",
+            self.opening.started,
+            about.bytes_sent,
+            about.bytes_received,
+        )
+
+    def _emit(self, event: Event) -> None:
+        self._services.emit(event)
+
+    def _forget(self) -> None:
+        self.cancel_timer()
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        self._services.table.remove(self)

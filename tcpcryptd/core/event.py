@@ -1,0 +1,84 @@
+"""What the engine reports of connections, for the log and for whoever watches."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tcpcryptd.core.verdict import ConnectionClass
+
+
+class Endpoint(NamedTuple):
+    """One end of a connection."""
+
+    address: str
+    """IPv4 or IPv6, textual."""
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionInfo:
+    """What is known of one connection, at one moment."""
+
+    local: Endpoint
+    remote: Endpoint
+    state: ConnectionClass
+    protocol: str | None = None
+    """The wire protocol: crypt."""
+    session_id: bytes | None = None
+    """None unless the connection is encrypted."""
+    role: str | None = None
+    """client or server of the key exchange, which need not be the one of the connection."""
+    suite: str | None = None
+    resumed: bool = False
+    peer_aware: bool = False
+    """The application on the other side said that it knows of tcpcrypt."""
+    reason: str | None = None
+    """Why the connection is not encrypted."""
+    started: float = 0.0
+    """Seconds on the clock of the engine's caller."""
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """A connection is encrypted from now on."""
+
+    info: ConnectionInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Disabled:
+    """A connection goes on as plain TCP, or was refused because its destination must be encrypted."""
+
+    local: Endpoint
+    remote: Endpoint
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrityFailure:
+    """The first segment of an encrypted connection that was dropped because it is not authentic."""
+
+    local: Endpoint
+    remote: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """An encrypted connection has ended and its keys are gone."""
+
+    local: Endpoint
+    remote: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class InternalError:
+    """An exception in the engine: a bug. Reported once for each place that it comes from."""
+
+    description: str
+
+
+Event = Negotiated | Disabled | IntegrityFailure | Closed | InternalError

@@ -1,0 +1,76 @@
+"""The connections that the engine knows, found by the bytes of a packet's headers."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from tcpcryptd.core.connection import Connection
+from tcpcryptd.core.event import ConnectionInfo
+from tcpcryptd.core.verdict import ConnectionClass
+from tcpcryptd.wire.segment import reverse_key
+
+
+class FlowTable:
+    """Connections by flow key, once for each direction; bounded.
+
+    On loopback both ends of a connection are entries of their own: one end's outgoing key is the other's incoming one.
+    """
+
+    def __init__(self, max_connections: int, max_opening: int, max_plain_records: int) -> None:
+        self.outbound: dict[bytes, Connection] = {}
+        self.inbound: dict[bytes, Connection] = {}
+        self._opening: OrderedDict[bytes, Connection] = OrderedDict()
+        self._plain: OrderedDict[bytes, ConnectionInfo] = OrderedDict()
+        self._max_connections = max_connections
+        self._max_opening = max_opening
+        self._max_plain_records = max_plain_records
+
+    def __len__(self) -> int:
+        return len(self.outbound)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(list(self.outbound.values()))
+
+    def add(self, connection: Connection) -> bool:
+        """Enters a connection whose handshake begins; False when the table is full of connections that are open."""
+        if len(self._opening) >= self._max_opening or len(self.outbound) >= self._max_connections:
+            if not self._opening:
+                return False
+            oldest = next(iter(self._opening.values()))
+            oldest.count("opening_evicted")
+            oldest.close()
+        self.outbound[connection.key] = connection
+        self.inbound[reverse_key(connection.key)] = connection
+        self._opening[connection.key] = connection
+        self._plain.pop(connection.key, None)
+        return True
+
+    def opened(self, connection: Connection) -> None:
+        """The handshake is over: the entry can no longer be evicted."""
+        self._opening.pop(connection.key, None)
+
+    def remove(self, connection: Connection) -> None:
+        """Takes a connection out; one that is not in is no error."""
+        if self.outbound.get(connection.key) is connection:
+            del self.outbound[connection.key]
+            del self.inbound[reverse_key(connection.key)]
+            self._opening.pop(connection.key, None)
+
+    def record_plain(self, key: bytes, info: ConnectionInfo) -> None:
+        """Remembers why a connection is not encrypted, as long as there is room."""
+        self._plain[key] = info
+        self._plain.move_to_end(key)
+        if len(self._plain) > self._max_plain_records:
+            self._plain.popitem(last=False)
+
+    def plain_records(self) -> Iterator[ConnectionInfo]:
+        """Connections that were left plain, oldest first; some may have ended since."""
+        return iter(list(self._plain.values()))
+
+    def find(self, key: bytes) -> ConnectionInfo | None:
+        """What is known of the connection with this outgoing key."""
+        connection = self.outbound.get(key)
+        return connection.info() if connection is not None else self._plain.get(key)
+
+    def count_encrypted(self) -> int:
+        """How many connections are encrypted."""
+        return sum(entry.connection_class is ConnectionClass.ENCRYPTED for entry in self.outbound.values())

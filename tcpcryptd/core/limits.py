@@ -1,0 +1,27 @@
+"""Bounds of the implementation; none of them is part of a protocol. Times are seconds."""
+
+from tcpcryptd.core.lifecycle import Phase
+
+IDLE = {
+    # Longer than the kernel's longest gap between two SYNs (64 s).
+    Phase.OPENING: 75.0,
+    # The connection tracker's own limit for an established connection (nf_conntrack_tcp_timeout_established).
+    Phase.OPEN: 432_000.0,
+    Phase.HALF_CLOSED: 432_000.0,
+    # TIME_WAIT is 60 s, and a FIN is retransmitted with gaps of up to 120 s.
+    Phase.CLOSED: 150.0,
+}
+"""How long an entry of the flow table lives without an authentic segment."""
+
+MAX_CONNECTIONS = 65_536
+"""Entries of the flow table; new connections are plain TCP beyond it."""
+
+MAX_OPENING = 8_192
+"""Entries whose handshake is unfinished; the oldest makes room for a new one."""
+
+MAX_PLAIN_RECORDS = 16_384
+"""Plain connections whose reason is remembered for the control socket."""
+
+MAX_EVENTS = 4_096
+MAX_INJECTIONS = 65_536
+"""What waits to be collected; beyond it the newest is dropped and counted."""

@@ -1,0 +1,68 @@
+"""Segments of an encrypted connection whose keys died with an earlier daemon.
+
+They are never accepted. Both ends are reset, although nobody here knows by how much the wire's sequence numbers and the
+kernel's differ: each end's acknowledgment number is what the *other* side of the border expects, so an exact RST
+follows from a segment that is seen. An end that is silent is made to speak: an RST that lies inside its window without
+being exact is answered with a challenge ACK (RFC 5961, section 3.2).
+"""
+
+from tcpcryptd.core.connection import Connection
+from tcpcryptd.core.protocol import Description, Injection
+from tcpcryptd.core.verdict import DROP, ConnectionClass, Direction, Verdict
+from tcpcryptd.wire import sequence
+from tcpcryptd.wire.segment import ACK, RST, Segment, make, reverse_key
+
+_PROBE_DISTANCE = 1024
+"""Bytes: more than two handshake messages of any suite shift by, and less than any window that is not closed."""
+
+
+class Orphan:
+    """Drops all that comes and resets both ends."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        connection.connection_class = ConnectionClass.ENCRYPTED
+
+    def take_over(self, segment: Segment, direction: Direction, now: float) -> Verdict:
+        """Binds the handlers; the verdict on the first segment."""
+        self._connection.become(self, self._outbound, self._inbound)
+        self._connection.orphaned(now)
+        return self._refuse(segment, direction, now)
+
+    def describe(self) -> Description:
+        """Nothing is known."""
+        return Description()
+
+    def resets(self) -> list[Injection]:
+        """Nothing more can be done than was done for each segment."""
+        return []
+
+    def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        return self._refuse(Segment(packet, offset), Direction.OUT, now)
+
+    def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        return self._refuse(Segment(packet, offset), Direction.IN, now)
+
+    def _refuse(self, segment: Segment, direction: Direction, now: float) -> Verdict:
+        if segment.is_opening:
+            return self._connection.renew(segment, direction, now)
+        self._connection.count("orphaned_segments")
+        onward = self._connection.key if direction is Direction.OUT else reverse_key(self._connection.key)
+        if segment.flags & ACK and not segment.flags & RST:
+            exact = make(
+                reverse_key(onward),
+                sequence=segment.acknowledgment,
+                acknowledgment=segment.end,
+                flags=RST | ACK,
+                window=0,
+            )
+            self._connection.inject(direction.opposite, exact)
+        probe = make(
+            onward,
+            sequence=sequence.add(segment.end, _PROBE_DISTANCE),
+            acknowledgment=segment.acknowledgment,
+            flags=RST | ACK,
+            window=0,
+        )
+        self._connection.inject(direction, probe)
+        return DROP

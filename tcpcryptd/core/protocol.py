@@ -1,0 +1,55 @@
+"""What a wire protocol is to the core, and nothing more."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from tcpcryptd.core.verdict import Direction, Verdict
+from tcpcryptd.wire.segment import Segment
+
+if TYPE_CHECKING:
+    from tcpcryptd.core.connection import Connection
+
+Handler = Callable[[bytes, int, float], Verdict]
+"""Takes the IP packet, where its TCP header starts, and the time."""
+
+Injection = tuple[Direction, bytes]
+"""A whole IP packet that goes out by itself: to the wire, or to the local kernel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A protocol's part of ConnectionInfo."""
+
+    session_id: bytes | None = None
+    role: str | None = None
+    suite: str | None = None
+    resumed: bool = False
+    peer_aware: bool = False
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+
+class WireProtocol(Protocol):
+    """One connection's protocol at one stage; it binds its handlers to the connection when it begins."""
+
+    def describe(self) -> Description:
+        """What the control socket may know; never a key."""
+
+    def resets(self) -> list[Injection]:
+        """RST segments that end the connection at both ends, in the numbers that each of them expects."""
+
+
+class ProtocolFactory(Protocol):
+    """A wire protocol as the engine is given it."""
+
+    name: str
+
+    def offer(self, connection: "Connection", syn: Segment, now: float) -> Verdict:
+        """The local host opens a connection: the verdict on its SYN."""
+
+    def answer(self, connection: "Connection", syn: Segment, now: float) -> Verdict | None:
+        """A peer opens a connection: the verdict on its SYN, or None when it is not in this protocol's dialect."""
+
+    def recognizes(self, segment: Segment) -> bool:
+        """Whether a segment without SYN can only belong to a connection of this protocol."""

@@ -1,0 +1,47 @@
+"""What the connections of one engine share."""
+
+from collections import Counter, deque
+from collections.abc import Callable
+
+from tcpcryptd.core.config import EngineConfig
+from tcpcryptd.core.event import Event
+from tcpcryptd.core.flow_table import FlowTable
+from tcpcryptd.core.limits import MAX_EVENTS, MAX_INJECTIONS
+from tcpcryptd.core.protocol import Injection
+from tcpcryptd.core.timers import Timer, TimerQueue
+from tcpcryptd.core.verdict import ConnectionClass, Direction, Verdict
+from tcpcryptd.wire.segment import Segment
+
+FirstPacket = Callable[[Segment, Direction, float, ConnectionClass], Verdict]
+
+
+class Services:
+    """Randomness, timers, counters, the flow table, and what waits to be collected from the engine."""
+
+    def __init__(self, config: EngineConfig, random: Callable[[int], bytes], first_packet: FirstPacket) -> None:
+        self.config = config
+        self.random = random
+        self.first_packet = first_packet
+        self.counters: Counter[str] = Counter()
+        self.table = FlowTable(config.max_connections, config.max_opening, config.max_plain_records)
+        self.timers = TimerQueue()
+        self.injections: deque[Injection] = deque()
+        self.events: deque[Event] = deque()
+
+    def schedule(self, when: float, callback: Callable[[float], None]) -> Timer:
+        """See TimerQueue.schedule."""
+        return self.timers.schedule(when, callback)
+
+    def inject(self, direction: Direction, packet: bytes) -> None:
+        """Puts a packet where the engine's caller collects it."""
+        if len(self.injections) >= MAX_INJECTIONS:
+            self.counters["injections_dropped"] += 1
+            return
+        self.injections.append((direction, packet))
+
+    def emit(self, event: Event) -> None:
+        """Puts an event where the engine's caller collects it."""
+        if len(self.events) >= MAX_EVENTS:
+            self.counters["events_dropped"] += 1
+            return
+        self.events.append(event)

@@ -1,0 +1,49 @@
+"""What the engine answers for a packet."""
+
+import enum
+
+
+class Direction(enum.IntEnum):
+    """Which way a packet crosses this host's border."""
+
+    OUT = 0
+    """From the local kernel to the wire."""
+    IN = 1
+    """From the wire to the local kernel."""
+
+    @property
+    def opposite(self) -> "Direction":
+        """The other direction."""
+        return Direction.IN if self is Direction.OUT else Direction.OUT
+
+
+class Action(enum.IntEnum):
+    """What becomes of the packet."""
+
+    ACCEPT = 0
+    MODIFY = 1
+    DROP = 2
+
+
+class ConnectionClass(enum.IntEnum):
+    """What the firewall is to do with the connection's next packets (design notes, section 4)."""
+
+    UNDECIDED = 0
+    """Divert; let them pass when no daemon runs."""
+    PLAIN = 1
+    """Do not divert."""
+    ENCRYPTED = 2
+    """Divert; let none pass when no daemon runs."""
+
+
+Verdict = tuple[Action, bytes | None, ConnectionClass]
+"""The action, the whole new IP packet for MODIFY, and the connection's class. A plain tuple: one is made per segment."""
+
+ACCEPT: Verdict = (Action.ACCEPT, None, ConnectionClass.UNDECIDED)
+ACCEPT_PLAIN: Verdict = (Action.ACCEPT, None, ConnectionClass.PLAIN)
+DROP: Verdict = (Action.DROP, None, ConnectionClass.UNDECIDED)
+
+
+def modify(packet: bytes, connection_class: ConnectionClass = ConnectionClass.UNDECIDED) -> Verdict:
+    """The verdict that replaces the packet."""
+    return Action.MODIFY, packet, connection_class
