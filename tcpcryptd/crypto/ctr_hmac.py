@@ -1,0 +1,32 @@
+"""AES128-CTR-SEQIV with HMAC-SHA1: what the original daemon protects segments with (spec sections 5 and 6)."""
+
+from hmac import compare_digest
+
+from tcpcryptd.crypto import aes_ctr_seqiv, segment_mac
+
+
+class CtrHmacProtection:
+    """Encrypts, then authenticates; the cipher uses the first 16 bytes of its key, the MAC the whole of its own."""
+
+    __slots__ = ("_apply", "_compute_mac")
+
+    tag_length = segment_mac.TAG_LENGTH
+
+    def __init__(self, encryption_key: bytes, mac_key: bytes) -> None:
+        self._apply = aes_ctr_seqiv.AesCtrSeqIv(encryption_key[: aes_ctr_seqiv.KEY_LENGTH]).apply
+        self._compute_mac = segment_mac.SegmentMac(mac_key).compute
+
+    def seal(
+        self, sequence: int, header: bytes, acknowledgment: bytes, options: bytes, payload: bytes
+    ) -> tuple[bytes, bytes]:
+        """Return the ciphertext and its MAC of 20 bytes; see `SegmentProtection.seal`."""
+        ciphertext = self._apply(sequence, payload)
+        return ciphertext, self._compute_mac(header, acknowledgment, options, ciphertext)
+
+    def open(
+        self, sequence: int, header: bytes, acknowledgment: bytes, options: bytes, payload: bytes, tag: bytes
+    ) -> bytes | None:
+        """Return the plaintext, or None if the MAC is wrong; see `SegmentProtection.open`."""
+        if not compare_digest(self._compute_mac(header, acknowledgment, options, payload), tag):
+            return None
+        return self._apply(sequence, payload)

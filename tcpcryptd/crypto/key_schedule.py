@@ -1,0 +1,85 @@
+"""Key schedule of the CRYPT-option protocol (spec section 4).
+
+Every value is bytes: secrets, session IDs and master keys have 20, traffic keys 40. The 4-byte tags are big endian.
+"""
+
+from dataclasses import dataclass, field
+
+from tcpcryptd.crypto.prf import hmac_sha1
+
+SECRET_LENGTH = 20
+TRAFFIC_KEY_LENGTH = 40
+
+_TAG_SESSION_ID = bytes.fromhex("00000000")
+_TAG_NEXT_SECRET = bytes.fromhex("00000001")
+_TAG_MASTER_KEY = bytes.fromhex("00000002")
+_TAG_CLIENT_ENCRYPTION = bytes.fromhex("00000003")
+_TAG_CLIENT_MAC = bytes.fromhex("00000004")
+_TAG_SERVER_ENCRYPTION = bytes.fromhex("00000005")
+_TAG_SERVER_MAC = bytes.fromhex("00000006")
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficKeys:
+    """The keys of one generation, 40 bytes each; "client" and "server" are the roles in the key exchange."""
+
+    client_encryption: bytes = field(repr=False)
+    client_mac: bytes = field(repr=False)
+    server_encryption: bytes = field(repr=False)
+    server_mac: bytes = field(repr=False)
+
+
+def initial_secret(
+    *,
+    server_nonce: bytes,
+    public_key: bytes,
+    public_specs: bytes,
+    symmetric_specs: bytes,
+    chosen_symmetric: bytes,
+    client_nonce: bytes,
+) -> bytes:
+    """Return ss[0], which a key exchange yields.
+
+    Args:
+        server_nonce: N_S, as deciphered from INIT2.
+        public_key: K_C, as in INIT1.
+        public_specs: All public-key specs of PKCONF, 3 bytes each.
+        symmetric_specs: All symmetric specs of INIT1, 4 bytes each.
+        chosen_symmetric: The symmetric spec of INIT2, 4 bytes.
+        client_nonce: N_C, as in INIT1.
+    """
+    return hmac_sha1(server_nonce, public_key, public_specs, symmetric_specs, chosen_symmetric, client_nonce)
+
+
+def session_id(secret: bytes) -> bytes:
+    """Return SID[i], the session ID that belongs to the session secret ss[i]."""
+    return hmac_sha1(secret, _TAG_SESSION_ID)
+
+
+def next_secret(secret: bytes) -> bytes:
+    """Return ss[i+1], the secret of the session that may resume the one of ss[i]."""
+    return hmac_sha1(secret, _TAG_NEXT_SECRET)
+
+
+def master_key(secret: bytes) -> bytes:
+    """Return the first master key of the session with the secret ss[i]."""
+    return hmac_sha1(secret, _TAG_MASTER_KEY)
+
+
+def next_master_key(master: bytes) -> bytes:
+    """Return the master key of the generation after the one of master (rekeying, spec section 9)."""
+    return hmac_sha1(master, _TAG_MASTER_KEY)
+
+
+def traffic_keys(master: bytes) -> TrafficKeys:
+    """Return the four traffic keys of a master key."""
+    return TrafficKeys(
+        client_encryption=_expand(master, _TAG_CLIENT_ENCRYPTION),
+        client_mac=_expand(master, _TAG_CLIENT_MAC),
+        server_encryption=_expand(master, _TAG_SERVER_ENCRYPTION),
+        server_mac=_expand(master, _TAG_SERVER_MAC),
+    )
+
+
+def _expand(master: bytes, tag: bytes) -> bytes:
+    return hmac_sha1(master, tag, b"\x01") + hmac_sha1(master, tag, b"\x02")

@@ -1,0 +1,128 @@
+"""The registry of suites: which identifiers on the wire stand for which algorithms.
+
+To add a cipher: write a module with a `SegmentProtection` in it, give it a `SymmetricSuite` here with identifiers from
+the private range (0xf0 to 0xff), put that into `SYMMETRIC_SUITES` where it ranks, and argue for it in docs/suites.md.
+To add a public-key mechanism: the same with `KeyAgreement`, `PublicKeyAlgorithm` and `PUBLIC_KEY_ALGORITHMS`.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Final
+
+from tcpcryptd.crypto.aes_gcm_siv import GcmSivProtection
+from tcpcryptd.crypto.ctr_hmac import CtrHmacProtection
+from tcpcryptd.crypto.key_agreement import KeyAgreement
+from tcpcryptd.crypto.rsa_oaep import RsaOaep
+from tcpcryptd.crypto.segment import SegmentProtection
+from tcpcryptd.crypto.x25519_hpke import X25519Hpke
+
+PUBLIC_KEY_SPEC_LENGTH = 3
+SYMMETRIC_SPEC_LENGTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SymmetricSuite:
+    """A cipher and a MAC.
+
+    Attributes:
+        name: As shown to people.
+        cipher: Identifier of the cipher in a symmetric spec.
+        mac: Identifier of the MAC in a symmetric spec.
+        protection: Makes the protection of one direction from its encryption key and MAC key, 40 bytes each.
+        tag_length: Bytes in the body of the MAC option.
+        rekey_bytes: Sequence space in one direction after which the keys are replaced (spec section 9).
+        extended_sequence: Whether M, A and the nonce carry the high halves of 64-bit sequence numbers.
+    """
+
+    name: str
+    cipher: int
+    mac: int
+    protection: Callable[[bytes, bytes], SegmentProtection]
+    tag_length: int
+    rekey_bytes: int
+    extended_sequence: bool
+
+    @property
+    def spec(self) -> bytes:
+        """The symmetric spec, 4 bytes: 0, cipher, 0, MAC (spec section 2)."""
+        return bytes((0, self.cipher, 0, self.mac))
+
+    @property
+    def offer(self) -> bytes:
+        """The symmetric specs that offer this suite in INIT1; the original offers its cipher and its MAC apart."""
+        if self.extended_sequence:
+            return self.spec
+        return bytes((0, self.cipher, 0, 0, 0, 0, 0, self.mac))
+
+    def offered_by(self, specs: Collection[bytes]) -> bool:
+        """Whether a list of symmetric specs has this suite, in one spec or with a wildcard for each half."""
+        if self.spec in specs:
+            return True
+        return bytes((0, self.cipher, 0, 0)) in specs and bytes((0, 0, 0, self.mac)) in specs
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKeyAlgorithm:
+    """A public-key mechanism with the one key size that we use.
+
+    Attributes:
+        algorithm: Identifier in a public-key spec.
+        key_size: In units of 512 bits, rounded up.
+        agreement: The mechanism.
+    """
+
+    algorithm: int
+    key_size: int
+    agreement: KeyAgreement
+
+    @property
+    def spec(self) -> bytes:
+        """The public-key spec that we send, 3 bytes: algorithm, smallest and largest key size (spec section 2)."""
+        return bytes((self.algorithm, self.key_size, self.key_size))
+
+    def accepts(self, spec: bytes) -> bool:
+        """Whether a public-key spec names this mechanism and allows its key size."""
+        return len(spec) == PUBLIC_KEY_SPEC_LENGTH and spec[0] == self.algorithm and spec[1] <= self.key_size <= spec[2]
+
+
+AES_256_GCM_SIV: Final = SymmetricSuite(
+    name="AES-256-GCM-SIV",
+    cipher=0xF1,
+    mac=0xF1,
+    protection=GcmSivProtection,
+    tag_length=GcmSivProtection.tag_length,
+    # No bound of the cipher is near: this limits what one key gives away, and what is lost with it (docs/suites.md).
+    rekey_bytes=2**36,
+    extended_sequence=True,
+)
+AES128_CTR_SEQIV_HMAC_SHA1: Final = SymmetricSuite(
+    name="AES128-CTR-SEQIV/HMAC-SHA1",
+    cipher=0x01,
+    mac=0x01,
+    protection=CtrHmacProtection,
+    tag_length=CtrHmacProtection.tag_length,
+    # The keystream repeats after 2^24 bytes (spec section 5).
+    rekey_bytes=2**23,
+    extended_sequence=False,
+)
+SYMMETRIC_SUITES: Final = (AES_256_GCM_SIV, AES128_CTR_SEQIV_HMAC_SHA1)
+"""Best first."""
+
+X25519_HPKE: Final = PublicKeyAlgorithm(algorithm=0xF0, key_size=1, agreement=X25519Hpke())
+RSA_2048: Final = PublicKeyAlgorithm(algorithm=0x02, key_size=4, agreement=RsaOaep())
+PUBLIC_KEY_ALGORITHMS: Final = (X25519_HPKE, RSA_2048)
+"""Best first."""
+
+_SYMMETRIC_BY_SPEC: Final = {suite.spec: suite for suite in SYMMETRIC_SUITES}
+_PUBLIC_KEY_BY_IDENTIFIER: Final = {entry.algorithm: entry for entry in PUBLIC_KEY_ALGORITHMS}
+
+
+def symmetric_suite(spec: bytes) -> SymmetricSuite | None:
+    """Return the suite of a symmetric spec without wildcards, None if there is no such suite."""
+    return _SYMMETRIC_BY_SPEC.get(spec)
+
+
+def public_key_algorithm(spec: bytes) -> PublicKeyAlgorithm | None:
+    """Return the mechanism that a public-key spec of 3 bytes allows, None if there is none."""
+    entry = _PUBLIC_KEY_BY_IDENTIFIER.get(spec[0]) if spec else None
+    return entry if entry is not None and entry.accepts(spec) else None

@@ -1,0 +1,94 @@
+"""Key agreement with X25519 (RFC 7748) and HPKE in base mode (RFC 9180), in our private range of identifiers.
+
+K_C is an ephemeral X25519 public key of 32 bytes. ENC(K_C, N_S) is HPKE's encapsulated key (32 bytes), followed by N_S
+sealed with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256 and AES-128-GCM (16 + 16 bytes).
+"""
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hpke
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
+from tcpcryptd.crypto.key_agreement import NONCE_LENGTH, KeyAgreementError
+
+PUBLIC_KEY_LENGTH = 32
+CIPHERTEXT_LENGTH = PUBLIC_KEY_LENGTH + NONCE_LENGTH + 16
+
+_SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_128_GCM)
+_INFO = b"tcpcryptd CRYPT X25519-HPKE 1"
+# RFC 7748 clamping makes every scalar a multiple of 8, so any scalar takes a low-order point to zero.
+_PROBE = X25519PrivateKey.from_private_bytes(bytes(PUBLIC_KEY_LENGTH))
+
+
+class X25519Key:
+    """An X25519 key pair."""
+
+    __slots__ = ("_key", "_public_bytes")
+
+    def __init__(self, key: X25519PrivateKey) -> None:
+        self._key = key
+        self._public_bytes = key.public_key().public_bytes_raw()
+
+    @property
+    def public_bytes(self) -> bytes:
+        """K_C: the public key, 32 bytes, little endian (RFC 7748 section 5)."""
+        return self._public_bytes
+
+    def decapsulate(self, ciphertext: bytes) -> bytes:
+        """Return N_S (16 bytes) from ENC(K_C, N_S) (64 bytes).
+
+        Raises:
+            KeyAgreementError: The ciphertext is wrong in any way.
+        """
+        nonce = b""
+        if len(ciphertext) == CIPHERTEXT_LENGTH:
+            try:
+                nonce = _SUITE.decrypt(ciphertext, self._key, _INFO)
+            except (InvalidTag, ValueError):
+                nonce = b""
+        if len(nonce) != NONCE_LENGTH:
+            raise KeyAgreementError("HPKE ciphertext cannot be deciphered")
+        return nonce
+
+
+class X25519Hpke:
+    """The mechanism with public-key algorithm 0xf0."""
+
+    name = "X25519-HPKE"
+    ephemeral = True
+
+    def generate(self) -> X25519Key:
+        """Make a new key pair."""
+        return X25519Key(X25519PrivateKey.generate())
+
+    def validate(self, public_key: bytes) -> None:
+        """Check a peer's public key.
+
+        Raises:
+            KeyAgreementError: It has not 32 bytes, or is a point of low order (RFC 7748 section 6.1).
+        """
+        key = _load(public_key)
+        try:
+            _PROBE.exchange(key)
+        except ValueError as error:
+            raise KeyAgreementError("X25519 public key of low order") from error
+
+    def encapsulate(self, public_key: bytes, nonce: bytes) -> bytes:
+        """Return ENC(K_C, N_S), 64 bytes.
+
+        Raises:
+            KeyAgreementError: The public key is not acceptable, or the nonce is not of 16 bytes.
+        """
+        if len(nonce) != NONCE_LENGTH:
+            raise KeyAgreementError(f"nonce of {len(nonce)} bytes, not {NONCE_LENGTH}")
+        key = _load(public_key)
+        try:
+            return _SUITE.encrypt(nonce, key, _INFO)
+        except ValueError as error:
+            # HPKE itself refuses points of low order (RFC 9180 section 7.1.4): `validate` need not come first.
+            raise KeyAgreementError("X25519 public key of low order") from error
+
+
+def _load(public_key: bytes) -> X25519PublicKey:
+    if len(public_key) != PUBLIC_KEY_LENGTH:
+        raise KeyAgreementError(f"X25519 public key of {len(public_key)} bytes, not {PUBLIC_KEY_LENGTH}")
+    return X25519PublicKey.from_public_bytes(public_key)

@@ -1,0 +1,74 @@
+import pytest
+
+from tcpcryptd.crypto import suites
+from tcpcryptd.crypto.suites import PUBLIC_KEY_ALGORITHMS, RSA_2048, SYMMETRIC_SUITES, X25519_HPKE
+from tests.unit.crypto.vectors import load_connections
+
+FIRST = load_connections()[0]
+ORIGINAL = suites.AES128_CTR_SEQIV_HMAC_SHA1
+
+
+def _specs(listed: str, length: int) -> list[bytes]:
+    data = bytes.fromhex(listed)
+    return [data[i : i + length] for i in range(0, len(data), length)]
+
+
+def test_original_identifiers_are_the_recorded_ones() -> None:
+    assert ORIGINAL.spec.hex() == FIRST["sym_cipher"]
+    assert RSA_2048.spec.hex() == FIRST["negotiated_pkey_spec"]
+
+
+def test_the_originals_list_offers_the_originals_suite_only() -> None:
+    offered = _specs(FIRST["sym_cipher_list"], 4)
+    assert [suite for suite in SYMMETRIC_SUITES if suite.offered_by(offered)] == [ORIGINAL]
+
+
+@pytest.mark.parametrize("suite", SYMMETRIC_SUITES, ids=lambda suite: suite.name)
+def test_lookup_finds_each_suite_by_its_spec(suite: suites.SymmetricSuite) -> None:
+    assert len(suite.spec) == suites.SYMMETRIC_SPEC_LENGTH
+    assert suites.symmetric_suite(suite.spec) is suite
+    assert suite.offered_by([b"\x00\x02\x00\x02", suite.spec])
+
+
+@pytest.mark.parametrize("algorithm", PUBLIC_KEY_ALGORITHMS, ids=lambda algorithm: algorithm.agreement.name)
+def test_lookup_finds_each_mechanism_by_its_spec(algorithm: suites.PublicKeyAlgorithm) -> None:
+    assert len(algorithm.spec) == suites.PUBLIC_KEY_SPEC_LENGTH
+    assert suites.public_key_algorithm(algorithm.spec) is algorithm
+
+
+@pytest.mark.parametrize("spec", ["", "00", "00000000", "00010000", "00000001", "00020002", "0001000100", "01010101"])
+def test_no_suite_for_other_specs(spec: str) -> None:
+    assert suites.symmetric_suite(bytes.fromhex(spec)) is None
+
+
+@pytest.mark.parametrize("spec", ["", "02", "0204", "02040404", "020103", "020508", "020501", "010404", "000000"])
+def test_no_mechanism_for_other_specs(spec: str) -> None:
+    assert suites.public_key_algorithm(bytes.fromhex(spec)) is None
+
+
+@pytest.mark.parametrize("spec", ["020404", "020108", "020004", "0204ff"])
+def test_mechanism_for_a_range_that_has_its_key_size(spec: str) -> None:
+    assert suites.public_key_algorithm(bytes.fromhex(spec)) is RSA_2048
+
+
+def test_a_cipher_and_a_mac_of_different_suites_offer_nothing() -> None:
+    crossed = [bytes((0, ORIGINAL.cipher, 0, 0)), bytes((0, 0, 0, suites.AES_256_GCM_SIV.mac))]
+    assert not any(suite.offered_by(crossed) for suite in SYMMETRIC_SUITES)
+
+
+def test_half_of_a_wildcard_offers_nothing() -> None:
+    assert not ORIGINAL.offered_by([bytes((0, ORIGINAL.cipher, 0, 0))])
+    assert not ORIGINAL.offered_by([bytes((0, 0, 0, ORIGINAL.mac))])
+
+
+def test_identifiers_are_distinct_and_ours_are_private() -> None:
+    assert len({suite.spec for suite in SYMMETRIC_SUITES}) == len(SYMMETRIC_SUITES)
+    assert len({suite.name for suite in SYMMETRIC_SUITES}) == len(SYMMETRIC_SUITES)
+    assert len({entry.algorithm for entry in PUBLIC_KEY_ALGORITHMS}) == len(PUBLIC_KEY_ALGORITHMS)
+    assert all(suite.cipher >= 0xF0 and suite.mac >= 0xF0 for suite in SYMMETRIC_SUITES if suite is not ORIGINAL)
+    assert X25519_HPKE.algorithm >= 0xF0
+
+
+def test_the_originals_suite_ranks_last_and_rekeys_before_its_keystream_repeats() -> None:
+    assert SYMMETRIC_SUITES[-1] is ORIGINAL
+    assert ORIGINAL.rekey_bytes <= 2**23
