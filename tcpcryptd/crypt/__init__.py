@@ -1,0 +1,6 @@
+"""The CRYPT-option protocol: the handshake in TCP options, payloads enciphered in place, a MAC option on each segment."""
+
+from tcpcryptd.crypt.config import CryptConfig
+from tcpcryptd.crypt.factory import CryptFactory
+
+__all__ = ["CryptConfig", "CryptFactory"]

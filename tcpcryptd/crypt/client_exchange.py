@@ -1,0 +1,164 @@
+"""The client of the key exchange: it has a PKCONF, sends INIT1 and waits for INIT2 (spec section 2)."""
+
+from typing import Self
+
+from tcpcryptd.core.protocol import Description, Injection
+from tcpcryptd.core.verdict import ACCEPT, DROP, ConnectionClass, Direction, Verdict, modify
+from tcpcryptd.crypt import option
+from tcpcryptd.crypt.constants import CRYPT, MAC, NONCE_SIZE, PUBLIC_KEY_SPEC_SIZE, Opcode
+from tcpcryptd.crypt.handshake import Handshake
+from tcpcryptd.crypt.messages import Init1, Init2, MessageError, split_specs
+from tcpcryptd.crypt.protection import Protection
+from tcpcryptd.crypt.retransmission import Retransmission
+from tcpcryptd.crypt.session import Role, Session, begin
+from tcpcryptd.crypto.key_agreement import KeyAgreementError, PrivateKey
+from tcpcryptd.crypto.key_schedule import initial_secret
+from tcpcryptd.crypto.suites import PublicKeyAlgorithm, symmetric_suite
+from tcpcryptd.wire import sequence
+from tcpcryptd.wire.segment import FIN, RST, SYN, Segment, locate
+
+_INIT1 = option.Suboption(Opcode.INIT1)
+
+
+class ClientExchange:
+    """Sends INIT1 in the place of the kernel's first ACK."""
+
+    def __init__(
+        self,
+        handshake: Handshake,
+        pkconf: option.Suboption,
+        algorithm: PublicKeyAlgorithm,
+        spec: bytes,
+        key: PrivateKey,
+    ) -> None:
+        self._handshake = handshake
+        self._connection = handshake.connection
+        self._algorithm = algorithm
+        self._key = key
+        self._public_key_specs = pkconf.body
+        handshake.peer_aware = pkconf.opcode == Opcode.PKCONF_SUPPORT
+        self._init1 = Init1(
+            handshake.config.symmetric_specs, self._connection.random(NONCE_SIZE), spec, key.public_bytes
+        )
+        self._message = self._init1.encode()
+        self._sent: Retransmission | None = None
+
+    @classmethod
+    def choose(cls, handshake: Handshake, pkconf: option.Suboption) -> Self | None:
+        """The exchange with the best algorithm that the peer's list and our configuration share; None: none."""
+        try:
+            specs = split_specs(pkconf.body, PUBLIC_KEY_SPEC_SIZE)
+        except MessageError:
+            return None
+        for algorithm in handshake.config.public_key_algorithms:
+            for spec in specs:
+                if not algorithm.accepts(spec):
+                    continue
+                agreement = algorithm.agreement
+                key = agreement.generate() if agreement.ephemeral else handshake.config.rsa_keys.current()
+                if key is not None:
+                    return cls(handshake, pkconf, algorithm, spec, key)
+        return None
+
+    def take_over(self, now: float) -> None:
+        """Binds the handlers."""
+        self._connection.become(self, self._outbound, self._inbound)
+
+    def describe(self) -> Description:
+        """Nothing is agreed yet."""
+        return Description(role=Role.CLIENT.value)
+
+    def resets(self) -> list[Injection]:
+        """The peer may have taken INIT1 or not."""
+        peer_took_it = self._handshake.resets(sent=len(self._message))
+        return peer_took_it + [reset for reset in self._handshake.resets() if reset not in peer_took_it]
+
+    def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        segment = Segment(packet, offset)
+        if segment.flags & RST:
+            return ACCEPT
+        if segment.is_opening:
+            if segment.sequence != self._handshake.local.isn:
+                return self._connection.renew(segment, Direction.OUT, now)
+            return DROP
+        first = sequence.add(self._handshake.local.isn, 1)
+        if segment.flags & (SYN | FIN) or segment.payload_length or segment.sequence != first:
+            # The window is closed; what comes all the same is sent again by the kernel.
+            self._connection.count("held_back")
+            return DROP
+        self._handshake.saw(segment, Direction.OUT, now)
+        area = option.append(segment.option_area, _INIT1)
+        if area is None:
+            return self._connection.decide_plain("the ACK has no space for the option")
+        init1 = segment.edited(option_area=area, payload=self._message)
+        if self._sent is None:
+            self._sent = Retransmission(self._connection, init1, self._give_up)
+            self._sent.start(now)
+        return modify(init1)
+
+    def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        segment = Segment(packet, offset)
+        if not segment.checksum_is_right:
+            return DROP
+        if segment.flags & RST:
+            return ACCEPT
+        handshake = self._handshake
+        if segment.flags & SYN or segment.sequence != sequence.add(handshake.remote.isn, 1) or self._sent is None:
+            return DROP
+        first = sequence.add(handshake.local.isn, 1)
+        if option.find(option.read(segment), Opcode.INIT2) is not None:
+            if segment.acknowledgment != sequence.add(first, len(self._message)):
+                return DROP
+            return self._receive_init2(segment, now)
+        if segment.option(CRYPT) is None and segment.option(MAC) is None and segment.acknowledgment == first:
+            # A peer that took INIT1 would have acknowledged it, and its kernel sends nothing before.
+            return self._connection.decide_plain("the peer did not take INIT1")
+        return DROP
+
+    def _receive_init2(self, segment: Segment, now: float) -> Verdict:
+        try:
+            init2 = Init2.decode(segment.payload)
+            server_nonce = self._key.decapsulate(init2.ciphertext)
+        except (MessageError, KeyAgreementError):
+            self._connection.count("bad_init2")
+            return DROP
+        suite = symmetric_suite(init2.symmetric_spec)
+        if suite is None or suite not in self._handshake.config.symmetric_suites:
+            self._connection.count("bad_init2")
+            return DROP
+        secret = initial_secret(
+            server_nonce=server_nonce,
+            public_key=self._init1.public_key,
+            public_specs=self._public_key_specs,
+            symmetric_specs=self._init1.symmetric_specs,
+            chosen_symmetric=init2.symmetric_spec,
+            client_nonce=self._init1.nonce,
+        )
+        session = begin(
+            secret, Role.CLIENT, suite, self._algorithm.agreement.name, peer_aware=self._handshake.peer_aware
+        )
+        return self._open(session, segment, now)
+
+    def _open(self, session: Session, segment: Segment, now: float) -> Verdict:
+        handshake = self._handshake
+        handshake.saw(segment, Direction.IN, now)
+        numbers = handshake.numbers(sent=len(self._message), received=segment.payload_length)
+        protection = Protection(self._connection, session, numbers, handshake.max_segment)
+        acknowledgment = handshake.make(Direction.OUT)
+        _, sealed, _ = protection.outbound(acknowledgment, locate(acknowledgment)[0], now)
+        if sealed is not None:
+            protection.answer = sealed
+            self._connection.inject(Direction.OUT, sealed)
+        self._connection.cancel_timer()
+        protection.take_over()
+        self._connection.encrypted(now)
+        # The window of INIT2's segment opens the kernel's.
+        opened = segment.edited(acknowledgment=sequence.add(handshake.local.isn, 1), payload=b"")
+        return modify(opened, ConnectionClass.ENCRYPTED)
+
+    def _give_up(self, now: float) -> None:
+        self._connection.decide_plain("INIT1 was not answered")
+        if self._connection.connection_class is ConnectionClass.PLAIN:
+            # What the two kernels would have seen in the place of INIT1, and the window that was kept from ours.
+            self._connection.inject(Direction.OUT, self._handshake.make(Direction.OUT))
+            self._connection.inject(Direction.IN, self._handshake.make(Direction.IN))

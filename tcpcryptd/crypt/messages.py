@@ -1,0 +1,103 @@
+"""The INIT1 and INIT2 messages, and the specs in them and in PKCONF (spec section 2)."""
+
+from dataclasses import dataclass
+
+from tcpcryptd.crypt.constants import (
+    INIT1_OPERATION,
+    INIT2_OPERATION,
+    NONCE_SIZE,
+    PUBLIC_KEY_SPEC_SIZE,
+    SYMMETRIC_SPEC_SIZE,
+)
+from tcpcryptd.wire.reader import Reader, ReadError
+
+
+class MessageError(ValueError):
+    """A handshake message or list of specs that does not have the form that the protocol gives it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Init1:
+    """What the exchange's client sends: what it can do, its nonce and its public key."""
+
+    symmetric_specs: bytes
+    """4 bytes each."""
+    nonce: bytes
+    public_key_spec: bytes
+    """3 bytes, out of the peer's PKCONF."""
+    public_key: bytes
+
+    def encode(self) -> bytes:
+        """The message as it stands in a segment's payload."""
+        return b"".join(
+            (
+                _uint16(INIT1_OPERATION),
+                _uint16(len(self.symmetric_specs) // SYMMETRIC_SPEC_SIZE),
+                _uint16(len(self.nonce)),
+                _uint16(len(self.public_key)),
+                self.symmetric_specs,
+                self.nonce,
+                b"\0",
+                self.public_key_spec,
+                self.public_key,
+            )
+        )
+
+    @classmethod
+    def decode(cls, message: bytes) -> "Init1":
+        """Raises MessageError for anything that is not exactly one INIT1."""
+        try:
+            with Reader(message) as reader:
+                _expect(reader, INIT1_OPERATION)
+                specs, nonce, key = reader.uint(2), reader.uint(2), reader.uint(2)
+                decoded = cls(
+                    reader.take(specs * SYMMETRIC_SPEC_SIZE),
+                    reader.take(nonce),
+                    (reader.uint(1), reader.take(PUBLIC_KEY_SPEC_SIZE))[1],
+                    reader.take(key),
+                )
+        except ReadError as error:
+            raise MessageError(f"INIT1: {error}") from error
+        if nonce != NONCE_SIZE or not specs or not key:
+            raise MessageError(f"INIT1 with {specs} specs, a nonce of {nonce} and a key of {key} bytes")
+        return decoded
+
+
+@dataclass(frozen=True, slots=True)
+class Init2:
+    """What the exchange's server answers: its choice, and its nonce under the client's key."""
+
+    symmetric_spec: bytes
+    ciphertext: bytes
+
+    def encode(self) -> bytes:
+        """The message as it stands in a segment's payload."""
+        return b"".join((_uint16(INIT2_OPERATION), _uint16(len(self.ciphertext)), self.symmetric_spec, self.ciphertext))
+
+    @classmethod
+    def decode(cls, message: bytes) -> "Init2":
+        """Raises MessageError for anything that is not exactly one INIT2."""
+        try:
+            with Reader(message) as reader:
+                _expect(reader, INIT2_OPERATION)
+                length = reader.uint(2)
+                return cls(reader.take(SYMMETRIC_SPEC_SIZE), reader.take(length))
+        except ReadError as error:
+            raise MessageError(f"INIT2: {error}") from error
+
+
+def split_specs(specs: bytes, size: int) -> list[bytes]:
+    """A list of specs cut into its entries; raises MessageError when it does not divide."""
+    if len(specs) % size:
+        raise MessageError(f"{len(specs)} bytes of specs of {size}")
+    return [specs[start : start + size] for start in range(0, len(specs), size)]
+
+
+def _uint16(value: int) -> bytes:
+    return value.to_bytes(2, "big")
+
+
+def _expect(reader: Reader, operation: int) -> None:
+    found = reader.uint(2)
+    if found != operation:
+        raise MessageError(f"operation {found} in the place of {operation}")
