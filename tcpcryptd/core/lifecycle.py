@@ -13,7 +13,7 @@ class Phase(enum.Enum):
     OPEN = enum.auto()
     HALF_CLOSED = enum.auto()
     CLOSED = enum.auto()
-    """Both FIN seen, or an RST. Keys stay until nothing has come for a while, so that retransmissions are enciphered."""
+    """Both FIN seen, or an RST. Keys stay for a while, so that retransmissions are enciphered too."""
 
 
 class Lifecycle:

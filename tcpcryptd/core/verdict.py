@@ -37,7 +37,7 @@ class ConnectionClass(enum.IntEnum):
 
 
 Verdict = tuple[Action, bytes | None, ConnectionClass]
-"""The action, the whole new IP packet for MODIFY, and the connection's class. A plain tuple: one is made per segment."""
+"""The action, the whole new IP packet for MODIFY, the connection's class. A plain tuple: one is made per segment."""
 
 ACCEPT: Verdict = (Action.ACCEPT, None, ConnectionClass.UNDECIDED)
 ACCEPT_PLAIN: Verdict = (Action.ACCEPT, None, ConnectionClass.PLAIN)

@@ -10,7 +10,7 @@ from tcpcryptd.crypt.handshake import Handshake
 from tcpcryptd.crypt.messages import Init1, Init2, MessageError, split_specs
 from tcpcryptd.crypt.protection import Protection
 from tcpcryptd.crypt.retransmission import Retransmission
-from tcpcryptd.crypt.session import Role, Session, begin
+from tcpcryptd.crypt.session import Role, Session
 from tcpcryptd.crypto.key_agreement import KeyAgreementError, PrivateKey
 from tcpcryptd.crypto.key_schedule import initial_secret
 from tcpcryptd.crypto.suites import PublicKeyAlgorithm, symmetric_suite
@@ -134,10 +134,8 @@ class ClientExchange:
             chosen_symmetric=init2.symmetric_spec,
             client_nonce=self._init1.nonce,
         )
-        session = begin(
-            secret, Role.CLIENT, suite, self._algorithm.agreement.name, peer_aware=self._handshake.peer_aware
-        )
-        return self._open(session, segment, now)
+        session = Session.of(secret, Role.CLIENT, suite, self._algorithm.agreement.name)
+        return self._open(session.with_peer(aware=self._handshake.peer_aware), segment, now)
 
     def _open(self, session: Session, segment: Segment, now: float) -> Verdict:
         handshake = self._handshake
@@ -150,7 +148,7 @@ class ClientExchange:
             protection.answer = sealed
             self._connection.inject(Direction.OUT, sealed)
         self._connection.cancel_timer()
-        protection.take_over()
+        protection.take_over(now)
         self._connection.encrypted(now)
         # The window of INIT2's segment opens the kernel's.
         opened = segment.edited(acknowledgment=sequence.add(handshake.local.isn, 1), payload=b"")

@@ -22,7 +22,7 @@ from tcpcryptd.core.protocol import Injection
 from tcpcryptd.core.verdict import Direction
 from tcpcryptd.crypt.config import CryptConfig
 from tcpcryptd.crypt.constants import MSS_REDUCTION
-from tcpcryptd.crypt.protection import Numbers
+from tcpcryptd.crypt.numbers import Numbers
 from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, RST, Segment, make, reverse_key, timestamps
 from tcpcryptd.wire.sequence import add

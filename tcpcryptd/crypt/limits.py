@@ -5,3 +5,9 @@ HELLO_TRIES = 2
 
 RETRANSMISSION_INTERVALS = (0.5, 1.0, 2.0, 4.0)
 """After which INIT1 and INIT2 are sent again; after the last one the sender gives up."""
+
+REKEY_INTERVAL = 3600.0
+"""After which keys are replaced whatever was sent with them."""
+
+OLD_KEYS_LIFETIME = 60.0
+"""How long segments of the generation before are still opened and sent again: half of TCP's 2 MSL."""

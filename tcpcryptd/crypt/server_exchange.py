@@ -15,7 +15,7 @@ from tcpcryptd.crypt.limits import HELLO_TRIES
 from tcpcryptd.crypt.messages import Init1, Init2, MessageError, split_specs
 from tcpcryptd.crypt.protection import Protection
 from tcpcryptd.crypt.retransmission import Retransmission
-from tcpcryptd.crypt.session import Role, begin
+from tcpcryptd.crypt.session import Role, Session
 from tcpcryptd.crypto.key_agreement import KeyAgreementError
 from tcpcryptd.crypto.key_schedule import initial_secret
 from tcpcryptd.crypto.suites import SymmetricSuite, public_key_algorithm
@@ -100,7 +100,9 @@ class AwaitInit1:
             client_nonce=init1.nonce,
         )
         self._handshake.saw(segment, Direction.IN, now)
-        session = begin(secret, Role.SERVER, suite, algorithm.agreement.name, peer_aware=self._handshake.peer_aware)
+        session = Session.of(secret, Role.SERVER, suite, algorithm.agreement.name).with_peer(
+            aware=self._handshake.peer_aware
+        )
         message = Init2(suite.spec, ciphertext).encode()
         received = segment.payload_length
         init2 = self._handshake.make(Direction.OUT, received, option.encode(_INIT2), message)
@@ -150,7 +152,7 @@ class Init2Sent:
         verdict = self._protection.inbound(packet, offset, now)
         if self._protection.heard:
             self._connection.cancel_timer()
-            self._protection.take_over()
+            self._protection.take_over(now)
             self._connection.encrypted(now)
         return verdict
 

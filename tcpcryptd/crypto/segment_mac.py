@@ -24,7 +24,7 @@ class SegmentMac:
         padded = key.ljust(_BLOCK_LENGTH, b"\x00")
         self._inner = hashlib.sha1(padded.translate(_INNER_PAD))  # noqa: S324 - the protocol fixes SHA-1
         self._outer = hashlib.sha1(padded.translate(_OUTER_PAD))  # noqa: S324
-        self._acknowledgment = b""
+        self._acknowledgment: bytes | None = None
         self._acknowledgment_mac = 0
 
     def compute(self, header: bytes, acknowledgment: bytes, options: bytes, payload: bytes) -> bytes:

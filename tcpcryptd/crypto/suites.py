@@ -91,7 +91,7 @@ AES_256_GCM_SIV: Final = SymmetricSuite(
     mac=0xF1,
     protection=GcmSivProtection,
     tag_length=GcmSivProtection.tag_length,
-    # No bound of the cipher is near: this limits what one key gives away, and what is lost with it (docs/suites.md).
+    # Keeps the birthday bound of acknowledgments that share a nonce below 2^-54 (docs/suites.md).
     rekey_bytes=2**36,
     extended_sequence=True,
 )

@@ -1,3 +1,5 @@
+from itertools import product
+
 import pytest
 
 from tcpcryptd.crypto import suites
@@ -28,6 +30,16 @@ def test_lookup_finds_each_suite_by_its_spec(suite: suites.SymmetricSuite) -> No
     assert len(suite.spec) == suites.SYMMETRIC_SPEC_LENGTH
     assert suites.symmetric_suite(suite.spec) is suite
     assert suite.offered_by([b"\x00\x02\x00\x02", suite.spec])
+
+
+def test_the_originals_suite_is_offered_as_the_original_does() -> None:
+    assert ORIGINAL.offer in (b"".join(pair) for pair in product(_specs(FIRST["sym_cipher_list"], 4), repeat=2))
+
+
+@pytest.mark.parametrize("suite", SYMMETRIC_SUITES, ids=lambda suite: suite.name)
+def test_what_a_suite_offers_offers_it_and_no_other(suite: suites.SymmetricSuite) -> None:
+    offered = _specs(suite.offer.hex(), 4)
+    assert [other for other in SYMMETRIC_SUITES if other.offered_by(offered)] == [suite]
 
 
 @pytest.mark.parametrize("algorithm", PUBLIC_KEY_ALGORITHMS, ids=lambda algorithm: algorithm.agreement.name)

@@ -1,0 +1,15 @@
+"""Where a handshake left the sequence numbers."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The wire's numbers and the local kernel's, which differ by the handshake messages (spec section 3)."""
+
+    sent_shift: int
+    """How far the wire is ahead of the local kernel: the length of the handshake message that this host sent."""
+    received_shift: int
+    send_next: int
+    """Of the next segment that the local kernel sends, as it stands on the wire."""
+    receive_next: int

@@ -1,0 +1,151 @@
+"""The incoming direction of an encrypted connection (spec sections 3, 5, 6 and 9).
+
+`inbound` runs once for every segment; what is rare stands in methods of its own. Sequence numbers with the name
+`extended` count on where 32 bits wrap.
+"""
+
+import struct
+from collections.abc import Callable
+
+from tcpcryptd.core.connection import Connection
+from tcpcryptd.core.verdict import DROP, Action, ConnectionClass, Direction, Verdict
+from tcpcryptd.crypt.constants import MAC, UNAUTHENTICATED_OPTIONS
+from tcpcryptd.crypt.numbers import Numbers
+from tcpcryptd.crypt.sealer import M_MAGIC, RARE, TIMESTAMP_AREA, TIMESTAMP_PREFIX, A, M, Sealer
+from tcpcryptd.crypt.session import Keys
+from tcpcryptd.wire import options
+from tcpcryptd.wire.checksum import address_sum, ones_complement_sum
+from tcpcryptd.wire.segment import SYN, TCP_HEADER, MalformedPacket, Segment
+from tcpcryptd.wire.sequence import MASK, extend
+
+_CHECKSUM = struct.Struct(">H")
+
+Open = Callable[[int, bytes, bytes, bytes, bytes, bytes], bytes | None]
+"""SegmentProtection.open of one key."""
+
+
+class Opener:
+    """Verifies, deciphers and shifts back what comes from the wire."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        keys: Keys,
+        numbers: Numbers,
+        sealer: Sealer,
+        unusual: Callable[[Segment, float], Verdict],
+    ) -> None:
+        """`unusual` takes the segments whose MAC is not where it mostly is, or that have none."""
+        self._connection = connection
+        self._shift = numbers.received_shift
+        self._acknowledgment_shift = numbers.sent_shift
+        self._sealer = sealer
+        self._unusual = unusual
+        self._mask = sealer.mask
+        self._address_sum = address_sum(connection.key[:-4])
+        self.first = self.next = numbers.receive_next
+        """Extended, on the wire: of the first byte, and of the byte after the last that was received."""
+        self.acknowledged: int | None = None
+        """What the peer acknowledged last, in the wire's numbers; None before its first authentic segment."""
+        self.generation = keys.generation
+        self.started = numbers.receive_next
+        """Extended: where the current keys begin. What comes before keeps the generation before."""
+        self.open: Open = keys.incoming.open
+        self.open_before: Open | None = keys.incoming.open
+        tag_length = keys.suite.tag_length
+        self._tag_length = tag_length
+        self._mac_prefix = bytes((MAC, tag_length + 2))
+        self._mac_space = tag_length + 2 + (-(tag_length + 2) & 3)
+
+    def begin_generation(self, keys: Keys, started: int) -> None:
+        """The peer seals what is new from the extended number `started` on with these keys."""
+        self.open_before = self.open
+        self.open = keys.incoming.open
+        self.generation = keys.generation
+        self.started = started
+
+    def forget_previous_keys(self) -> None:
+        """What was sealed with the generation before is not accepted any more."""
+        self.open_before = None
+
+    def inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        """A segment from the wire. Its MAC option stays in it: kernels skip options that they don't know."""
+        start = offset + (packet[offset + 12] >> 4) * 4
+        if not offset + 20 <= start <= len(packet):
+            raise MalformedPacket("TCP data offset")
+        area = packet[offset + 20 : start]
+        mac = len(area) - self._mac_space
+        if area[mac : mac + 2] != self._mac_prefix or (
+            mac != 0 and (mac != TIMESTAMP_AREA or area[:4] != TIMESTAMP_PREFIX)
+        ):
+            return self._unusual(Segment(packet, offset), now)
+        return self.opened(packet, offset, area[mac + 2 : mac + 2 + self._tag_length], b"", now)
+
+    def opened(
+        self, packet: bytes, offset: int, tag: bytes, covered: bytes, now: float, candidate: Open | None = None
+    ) -> Verdict:
+        """The verdict on a segment with a MAC; `covered` are the options that enter it, `candidate` keys to try."""
+        source, destination, sequence, acknowledgment, data_offset, flags, window, _, urgent = TCP_HEADER.unpack_from(
+            packet, offset
+        )
+        start = offset + (data_offset >> 4) * 4
+        length = len(packet) - offset
+        constant_sum = self._address_sum + length
+        if (constant_sum + ones_complement_sum(packet[offset:])) % 65535:
+            self._connection.count("bad_checksum")
+            return DROP
+        extended = extend(sequence, self.next)
+        number = extended & self._mask
+        open_segment = candidate or (self.open if extended >= self.started else self.open_before)
+        plaintext = open_segment and open_segment(
+            number,
+            M.pack(M_MAGIC, length, data_offset >> 4, flags, urgent, number),
+            A.pack(extend(acknowledgment, self._sealer.next) & self._mask),
+            covered,
+            packet[start:],
+            tag,
+        )
+        if plaintext is None or flags & SYN:
+            self._connection.report_integrity_failure()
+            return DROP
+        self._connection.last_seen = now
+        if flags & RARE:
+            self._connection.saw_closing(flags, Direction.IN, now)
+        self.acknowledged = acknowledgment
+        self.next = max(self.next, extended + len(plaintext))
+        if self._sealer.announcing:
+            self._check_announcement(extended, acknowledgment, covered)
+        tcp = bytearray(
+            TCP_HEADER.pack(
+                source,
+                destination,
+                (sequence - self._shift) & MASK,
+                (acknowledgment - self._acknowledgment_shift) & MASK,
+                data_offset,
+                flags,
+                window,
+                0,
+                urgent,
+            )
+        )
+        tail = packet[offset + 20 : start] + plaintext
+        _CHECKSUM.pack_into(tcp, 16, (constant_sum + ones_complement_sum(tcp + tail)) % 65535 ^ 0xFFFF)
+        return Action.MODIFY, b"".join((packet[:offset], tcp, tail)), ConnectionClass.ENCRYPTED
+
+    def _check_announcement(self, extended: int, acknowledgment: int, covered: bytes) -> None:
+        """Whether the peer has shown that it knows our current keys.
+
+        It has when it acknowledges what was sealed with them, and when it ends its own announcement of the same
+        generation: it does that only after an acknowledgment of ours, which was sealed with them as well.
+        """
+        sealer = self._sealer
+        if extend(acknowledgment, sealer.next) > sealer.started or (
+            not covered and self.generation == sealer.generation and extended >= self.started
+        ):
+            sealer.announced()
+
+
+def find_mac(segment: Segment) -> tuple[bytes | None, bytes]:
+    """The MAC option's value, and the options that enter the MAC (spec section 6)."""
+    covered = b"".join(options.encode(*entry) for entry in segment.options if entry[0] not in UNAUTHENTICATED_OPTIONS)
+    return segment.option(MAC), covered
