@@ -17,6 +17,11 @@ class EngineConfig:
     max_connections: int = limits.MAX_CONNECTIONS
     max_opening: int = limits.MAX_OPENING
     max_plain_records: int = limits.MAX_PLAIN_RECORDS
+    max_sessions: int = limits.MAX_SESSIONS
+    """Sessions that wait to be resumed; 0: none is ever resumed."""
+    session_lifetime: float = limits.SESSION_LIFETIME
+    """Seconds."""
+    max_options: int = limits.MAX_OPTIONS
 
     def requires(self, address: str) -> bool:
         """Whether connections with this host must be encrypted."""

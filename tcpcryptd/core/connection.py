@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from tcpcryptd.core.event import Closed, ConnectionInfo, Disabled, Endpoint, Event, IntegrityFailure, Negotiated
+from tcpcryptd.core.endpoint import Endpoint
+from tcpcryptd.core.event import Closed, ConnectionInfo, Disabled, Event, IntegrityFailure, Negotiated
 from tcpcryptd.core.lifecycle import Lifecycle, Phase
 from tcpcryptd.core.limits import IDLE
 from tcpcryptd.core.protocol import Description, Handler, WireProtocol
+from tcpcryptd.core.session_cache import SessionCache
 from tcpcryptd.core.timers import Timer
 from tcpcryptd.core.verdict import ACCEPT_PLAIN, DROP, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.segment import RST, Segment
@@ -26,6 +28,14 @@ def endpoints(key: bytes) -> tuple[Endpoint, Endpoint]:
         Endpoint(str(ip_address(key[:half])), source_port),
         Endpoint(str(ip_address(key[half:-4])), destination_port),
     )
+
+
+def flow_key(source: Endpoint, destination: Endpoint) -> bytes:
+    """The inverse of `endpoints`; raises ValueError for what is not an IP address or mixes two versions."""
+    addresses = ip_address(source.address), ip_address(destination.address)
+    if addresses[0].version != addresses[1].version:
+        raise ValueError(f"{source.address} and {destination.address} are not of one IP version")
+    return b"".join(address.packed for address in addresses) + struct.pack(">HH", source.port, destination.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,7 @@ class Connection:
         "key",
         "last_seen",
         "opening",
+        "options",
         "outbound",
         "protocol_name",
     )
@@ -64,6 +75,8 @@ class Connection:
         """The flow key of what the local host sends."""
         self.opening = opening
         self.protocol_name = protocol_name
+        self.options = services.options.for_connection(key)
+        """What the application asked for; fixed in the handshake but for what an open connection can change."""
         self.connection_class = ConnectionClass.UNDECIDED
         self.last_seen = opening.started
         """When the last authentic segment passed; the handlers of an open connection keep it."""
@@ -78,6 +91,17 @@ class Connection:
     def phase(self) -> Phase:
         """How far the connection has come."""
         return self._lifecycle.phase
+
+    @property
+    def peer_address(self) -> bytes:
+        """4 or 16 bytes."""
+        half = (len(self.key) - 4) // 2
+        return self.key[half:-4]
+
+    @property
+    def sessions(self) -> SessionCache:
+        """Sessions that may be resumed."""
+        return self._services.sessions
 
     def random(self, size: int) -> bytes:
         """`size` bytes that nobody can guess."""
@@ -109,10 +133,11 @@ class Connection:
             self._timer = None
 
     def encrypted(self, now: float) -> None:
-        """Both sides have keys: from now on nothing passes that is not sealed."""
+        """Both sides have keys: from now on nothing passes that is not sealed. Later calls change nothing."""
         self.connection_class = ConnectionClass.ENCRYPTED
+        if not self._services.table.opened(self):
+            return
         self._lifecycle.established()
-        self._services.table.opened(self)
         self.count("negotiated")
         self.last_seen = now
         self.watch_idleness(now)
@@ -158,6 +183,16 @@ class Connection:
         self.close()
         return self._services.first_packet(segment, direction, now, self.connection_class)
 
+    def reopen(self, syn: Segment, answer: Segment, now: float) -> Verdict:
+        """The local kernel has answered a peer's SYN: only that shows that this connection is over.
+
+        The SYN has been delivered; the verdict on the SYN ACK.
+        """
+        self.close()
+        self._services.first_packet(syn, Direction.IN, now, ConnectionClass.UNDECIDED)
+        entry = self._services.table.outbound.get(self.key)
+        return ACCEPT_PLAIN if entry is None else entry.outbound(answer.packet, answer.offset, now)
+
     def report_integrity_failure(self) -> None:
         """A segment was not authentic; the first one is an event, all are counted."""
         self.count("integrity_failures")
@@ -177,6 +212,13 @@ class Connection:
             for direction, packet in self._protocol.resets():
                 self.inject(direction, packet)
         self.close()
+
+    def rekey(self) -> bool:
+        """Replaces the keys; False when the connection has none that can be replaced."""
+        if self.phase is not Phase.OPEN or self._protocol is None:
+            return False
+        self._protocol.rekey()
+        return True
 
     def watch_idleness(self, now: float) -> None:
         """Sets the timer that drops the entry when nothing authentic comes any more."""
@@ -210,6 +252,11 @@ class Connection:
             self.opening.started,
             about.bytes_sent,
             about.bytes_received,
+            about.public_key,
+            about.public_key_spec,
+            about.symmetric_spec,
+            about.generation,
+            self.options,
         )
 
     def _emit(self, event: Event) -> None:

@@ -3,16 +3,17 @@
 import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from ipaddress import ip_address
 
 from tcpcryptd.core.config import EngineConfig
-from tcpcryptd.core.connection import Connection, Opening
-from tcpcryptd.core.event import ConnectionInfo, Endpoint, Event, InternalError
+from tcpcryptd.core.connection import Connection, Opening, flow_key
+from tcpcryptd.core.endpoint import Endpoint
+from tcpcryptd.core.event import ConnectionInfo, Event, InternalError
+from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.core.orphan import Orphan
-from tcpcryptd.core.protocol import Injection, ProtocolFactory
+from tcpcryptd.core.protocol import Injection, ProtocolFactory, Stray
 from tcpcryptd.core.services import Services
 from tcpcryptd.core.verdict import ACCEPT, ACCEPT_PLAIN, DROP, ConnectionClass, Direction, Verdict
-from tcpcryptd.wire.segment import Fragment, MalformedPacket, Segment, locate, reverse_key
+from tcpcryptd.wire.segment import ACK, RST, Fragment, MalformedPacket, Segment, locate, make, reverse_key
 
 _IPV4 = struct.Struct(">HxxHxB")
 _IPV6 = struct.Struct(">HB")
@@ -66,10 +67,20 @@ class Engine:
             self._services.counters["malformed"] += 1
         except Exception as error:
             self._report(error)
+            if direction == Direction.IN and self._belongs_to_a_protocol(packet):
+                return DROP
         encrypted = diverted_as is ConnectionClass.ENCRYPTED or (
             connection is not None and connection.connection_class is ConnectionClass.ENCRYPTED
         )
         return DROP if encrypted else ACCEPT
+
+    def _belongs_to_a_protocol(self, packet: bytes) -> bool:
+        """Whether a packet that could not be handled holds what no application may see."""
+        try:
+            segment = Segment(packet, locate(packet)[0])
+            return any(protocol.recognizes(segment) is not None for protocol in self._protocols.values())
+        except MalformedPacket:
+            return False
 
     def _first_packet(
         self, segment: Segment, direction: Direction, now: float, diverted_as: ConnectionClass
@@ -83,13 +94,28 @@ class Engine:
             if not self._services.table.add(connection):
                 return DROP
             return Orphan(connection).take_over(segment, direction, now)
-        if direction is Direction.IN and any(protocol.recognizes(segment) for protocol in self._protocols.values()):
-            self._services.counters["stray"] += 1
-            return DROP
+        if direction is Direction.IN and segment.checksum_is_right:
+            for protocol in self._protocols.values():
+                stray = protocol.recognizes(segment)
+                if stray is not None:
+                    return self._refuse_stray(key, segment, stray)
         return ACCEPT_PLAIN
 
+    def _refuse_stray(self, key: bytes, segment: Segment, stray: Stray) -> Verdict:
+        """A plain connection cannot use the segment, and the application must not see it."""
+        self._services.counters["stray"] += 1
+        if stray is Stray.RESET and segment.flags & (ACK | RST) == ACK:
+            # What the kernel of a host that was started anew would answer.
+            reset = make(key, sequence=segment.acknowledgment, acknowledgment=segment.end, flags=RST | ACK, window=0)
+            self._services.inject(Direction.OUT, reset)
+        return DROP
+
     def _open(self, key: bytes, syn: Segment, direction: Direction, now: float) -> Verdict:
+        """The first segment of a connection: each protocol may take it."""
         active = direction is Direction.OUT
+        if not active and not syn.checksum_is_right:
+            # The kernel drops it; changed, it would get a checksum that is right.
+            return ACCEPT
         for protocol in self._protocols.values():
             if active and protocol.name != self._config.offer:
                 continue
@@ -98,6 +124,8 @@ class Engine:
                 self._services.counters["table_full"] += 1
                 return connection.decide_plain("the table of connections is full")
             connection.watch_idleness(now)
+            if not connection.options.enabled:
+                return connection.decide_plain("the application turned encryption off")
             verdict = protocol.offer(connection, syn, now) if active else protocol.answer(connection, syn, now)
             if verdict is not None:
                 return verdict
@@ -130,13 +158,62 @@ class Engine:
 
     def connection(self, local: Endpoint, remote: Endpoint) -> ConnectionInfo | None:
         """What is known of one connection; raises ValueError for what is not an IP address."""
-        addresses = ip_address(local.address).packed + ip_address(remote.address).packed
-        return self._services.table.find(addresses + struct.pack(">HH", local.port, remote.port))
+        return self._services.table.find(flow_key(local, remote))
+
+    def options(self, local: Endpoint, remote: Endpoint | None = None) -> ConnectionOptions | None:
+        """The wishes for a connection, None when there is none; without `remote` those for its local end's next ones.
+
+        Raises ValueError for what is not an IP address.
+        """
+        if remote is None:
+            return self._services.options.get(local)
+        connection = self._find(local, remote)
+        return connection.options if connection is not None else None
+
+    def set_options(self, options: ConnectionOptions, local: Endpoint, remote: Endpoint | None = None) -> bool:
+        """Replaces the wishes; False when there is no such connection. Raises ValueError as `options` does.
+
+        Of an open connection `secure_reset` and `cache` still have an effect.
+        """
+        if remote is None:
+            self._services.options.set(local, options)
+            return True
+        connection = self._find(local, remote)
+        if connection is not None:
+            connection.options = options
+        return connection is not None
+
+    def endpoints_with_options(self) -> list[Endpoint]:
+        """The local ends for which wishes are kept, so that the caller can see which sockets are gone."""
+        return self._services.options.endpoints()
+
+    def rekey(self, local: Endpoint, remote: Endpoint) -> bool:
+        """Replaces a connection's keys; False when it is not encrypted. Raises ValueError as `options` does."""
+        connection = self._find(local, remote)
+        return connection is not None and connection.rekey()
+
+    def reset(self, local: Endpoint, remote: Endpoint) -> bool:
+        """Ends a connection at both ends; False when it is not known. Raises ValueError as `options` does."""
+        connection = self._find(local, remote)
+        if connection is not None:
+            connection.reset()
+        return connection is not None
+
+    def flush_sessions(self) -> int:
+        """Forgets all sessions that could be resumed; how many there were."""
+        return self._services.sessions.flush()
+
+    def _find(self, local: Endpoint, remote: Endpoint) -> Connection | None:
+        return self._services.table.outbound.get(flow_key(local, remote))
 
     def counters(self) -> dict[str, int]:
         """Counts since the start, and how many connections there are now."""
         table = self._services.table
-        return dict(self._services.counters) | {"connections": len(table), "encrypted": table.count_encrypted()}
+        return dict(self._services.counters) | {
+            "connections": len(table),
+            "encrypted": table.count_encrypted(),
+            "sessions": len(self._services.sessions),
+        }
 
     def shut_down(self, now: float) -> None:
         """Resets all connections that cannot go on without the daemon; the resets wait in `packets_to_inject`."""

@@ -1,20 +1,10 @@
 """What the engine reports of connections, for the log and for whoever watches."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from tcpcryptd.core.endpoint import Endpoint
+from tcpcryptd.core.options import DEFAULT_OPTIONS, ConnectionOptions
 from tcpcryptd.core.verdict import ConnectionClass
-
-
-class Endpoint(NamedTuple):
-    """One end of a connection."""
-
-    address: str
-    """IPv4 or IPv6, textual."""
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +30,15 @@ class ConnectionInfo:
     """Seconds on the clock of the engine's caller."""
     bytes_sent: int = 0
     bytes_received: int = 0
+    public_key: bytes | None = None
+    """Of the key exchange, this host's when its role is client; None when the session was resumed."""
+    public_key_spec: bytes | None = None
+    """The mechanism's identifier in the protocol."""
+    symmetric_spec: bytes | None = None
+    """The suite's identifier in the protocol."""
+    generation: int = 0
+    """How often keys were replaced, modulo 256."""
+    options: ConnectionOptions = DEFAULT_OPTIONS
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,9 +44,9 @@ class FlowTable:
         self._plain.pop(connection.key, None)
         return True
 
-    def opened(self, connection: Connection) -> None:
-        """The handshake is over: the entry can no longer be evicted."""
-        self._opening.pop(connection.key, None)
+    def opened(self, connection: Connection) -> bool:
+        """The handshake is over: the entry can no longer be evicted. Whether it could before."""
+        return self._opening.pop(connection.key, None) is not None
 
     def remove(self, connection: Connection) -> None:
         """Takes a connection out; one that is not in is no error."""

@@ -26,8 +26,9 @@ class Lifecycle:
         self._finished: set[Direction] = set()
 
     def established(self) -> None:
-        """The handshake is over."""
-        self.phase = Phase.OPEN
+        """The handshake is over, if the connection is not."""
+        if self.phase is Phase.OPENING:
+            self.phase = Phase.OPEN
 
     def saw(self, flags: int, direction: Direction) -> None:
         """A segment with FIN or RST passed."""

@@ -25,3 +25,10 @@ MAX_PLAIN_RECORDS = 16_384
 MAX_EVENTS = 4_096
 MAX_INJECTIONS = 65_536
 """What waits to be collected; beyond it the newest is dropped and counted."""
+
+MAX_SESSIONS = 4_096
+SESSION_LIFETIME = 3_600.0
+"""Sessions that wait to be resumed."""
+
+MAX_OPTIONS = 4_096
+"""Local ends that applications left wishes for."""

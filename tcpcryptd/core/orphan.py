@@ -8,7 +8,7 @@ being exact is answered with a challenge ACK (RFC 5961, section 3.2).
 
 from tcpcryptd.core.connection import Connection
 from tcpcryptd.core.protocol import Description, Injection
-from tcpcryptd.core.verdict import DROP, ConnectionClass, Direction, Verdict
+from tcpcryptd.core.verdict import DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire import sequence
 from tcpcryptd.wire.segment import ACK, RST, Segment, make, reverse_key
 
@@ -21,6 +21,7 @@ class Orphan:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._syn: Segment | None = None
         connection.connection_class = ConnectionClass.ENCRYPTED
 
     def take_over(self, segment: Segment, direction: Direction, now: float) -> Verdict:
@@ -37,6 +38,9 @@ class Orphan:
         """Nothing more can be done than was done for each segment."""
         return []
 
+    def rekey(self) -> None:
+        """There are no keys."""
+
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         return self._refuse(Segment(packet, offset), Direction.OUT, now)
 
@@ -44,8 +48,14 @@ class Orphan:
         return self._refuse(Segment(packet, offset), Direction.IN, now)
 
     def _refuse(self, segment: Segment, direction: Direction, now: float) -> Verdict:
-        if segment.is_opening:
+        if segment.is_opening and direction is Direction.OUT:
             return self._connection.renew(segment, direction, now)
+        if segment.is_opening:
+            # Whoever sent it, the old connection lives until the kernel has opened a new one.
+            self._syn = segment
+            return Action.ACCEPT, None, ConnectionClass.ENCRYPTED
+        if direction is Direction.OUT and self._syn is not None and segment.answers(self._syn):
+            return self._connection.reopen(self._syn, segment, now)
         self._connection.count("orphaned_segments")
         onward = self._connection.key if direction is Direction.OUT else reverse_key(self._connection.key)
         if segment.flags & ACK and not segment.flags & RST:

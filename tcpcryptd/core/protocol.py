@@ -1,5 +1,6 @@
 """What a wire protocol is to the core, and nothing more."""
 
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +18,15 @@ Injection = tuple[Direction, bytes]
 """A whole IP packet that goes out by itself: to the wire, or to the local kernel."""
 
 
+class Stray(enum.Enum):
+    """What becomes of a protocol's segment whose connection the engine does not know."""
+
+    DROP = enum.auto()
+    """The peer can still fall back to plain TCP."""
+    RESET = enum.auto()
+    """The peer has keys, and we have none: the connection is lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class Description:
     """A protocol's part of ConnectionInfo."""
@@ -28,6 +38,10 @@ class Description:
     peer_aware: bool = False
     bytes_sent: int = 0
     bytes_received: int = 0
+    public_key: bytes | None = None
+    public_key_spec: bytes | None = None
+    symmetric_spec: bytes | None = None
+    generation: int = 0
 
 
 class WireProtocol(Protocol):
@@ -38,6 +52,9 @@ class WireProtocol(Protocol):
 
     def resets(self) -> list[Injection]:
         """RST segments that end the connection at both ends, in the numbers that each of them expects."""
+
+    def rekey(self) -> None:
+        """Replaces the keys; only asked of an open connection. May put it off or do nothing."""
 
 
 class ProtocolFactory(Protocol):
@@ -51,5 +68,5 @@ class ProtocolFactory(Protocol):
     def answer(self, connection: "Connection", syn: Segment, now: float) -> Verdict | None:
         """A peer opens a connection: the verdict on its SYN, or None when it is not in this protocol's dialect."""
 
-    def recognizes(self, segment: Segment) -> bool:
-        """Whether a segment without SYN can only belong to a connection of this protocol."""
+    def recognizes(self, segment: Segment) -> Stray | None:
+        """What to do with a segment of an unknown connection that can only belong to this protocol; None: it is not."""

@@ -7,7 +7,9 @@ from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.event import Event
 from tcpcryptd.core.flow_table import FlowTable
 from tcpcryptd.core.limits import MAX_EVENTS, MAX_INJECTIONS
+from tcpcryptd.core.options import OptionRegistry
 from tcpcryptd.core.protocol import Injection
+from tcpcryptd.core.session_cache import SessionCache
 from tcpcryptd.core.timers import Timer, TimerQueue
 from tcpcryptd.core.verdict import ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.segment import Segment
@@ -24,6 +26,8 @@ class Services:
         self.first_packet = first_packet
         self.counters: Counter[str] = Counter()
         self.table = FlowTable(config.max_connections, config.max_opening, config.max_plain_records)
+        self.options = OptionRegistry(config.max_options)
+        self.sessions = SessionCache(config.max_sessions, config.session_lifetime)
         self.timers = TimerQueue()
         self.injections: deque[Injection] = deque()
         self.events: deque[Event] = deque()

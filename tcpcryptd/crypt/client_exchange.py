@@ -2,15 +2,17 @@
 
 from typing import Self
 
-from tcpcryptd.core.protocol import Description, Injection
+from tcpcryptd.core.protocol import Injection
 from tcpcryptd.core.verdict import ACCEPT, DROP, ConnectionClass, Direction, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import CRYPT, MAC, NONCE_SIZE, PUBLIC_KEY_SPEC_SIZE, Opcode
 from tcpcryptd.crypt.handshake import Handshake
 from tcpcryptd.crypt.messages import Init1, Init2, MessageError, split_specs
-from tcpcryptd.crypt.protection import Protection
 from tcpcryptd.crypt.retransmission import Retransmission
-from tcpcryptd.crypt.session import Role, Session
+from tcpcryptd.crypt.roles import Role
+from tcpcryptd.crypt.session import Resumable, Session
+from tcpcryptd.crypt.state import HandshakeState
+from tcpcryptd.crypt.unconfirmed import Unconfirmed
 from tcpcryptd.crypto.key_agreement import KeyAgreementError, PrivateKey
 from tcpcryptd.crypto.key_schedule import initial_secret
 from tcpcryptd.crypto.suites import PublicKeyAlgorithm, symmetric_suite
@@ -20,8 +22,8 @@ from tcpcryptd.wire.segment import FIN, RST, SYN, Segment, locate
 _INIT1 = option.Suboption(Opcode.INIT1)
 
 
-class ClientExchange:
-    """Sends INIT1 in the place of the kernel's first ACK."""
+class ClientExchange(HandshakeState):
+    """Sends INIT1 in the place of the kernel's first ACK, or, with switched roles, in a segment of its own."""
 
     def __init__(
         self,
@@ -31,15 +33,12 @@ class ClientExchange:
         spec: bytes,
         key: PrivateKey,
     ) -> None:
-        self._handshake = handshake
-        self._connection = handshake.connection
+        super().__init__(handshake)
         self._algorithm = algorithm
         self._key = key
         self._public_key_specs = pkconf.body
-        handshake.peer_aware = pkconf.opcode == Opcode.PKCONF_SUPPORT
-        self._init1 = Init1(
-            handshake.config.symmetric_specs, self._connection.random(NONCE_SIZE), spec, key.public_bytes
-        )
+        nonce = self._connection.random(NONCE_SIZE)
+        self._init1 = Init1(handshake.symmetric_specs, nonce, spec, key.public_bytes)
         self._message = self._init1.encode()
         self._sent: Retransmission | None = None
 
@@ -50,7 +49,7 @@ class ClientExchange:
             specs = split_specs(pkconf.body, PUBLIC_KEY_SPEC_SIZE)
         except MessageError:
             return None
-        for algorithm in handshake.config.public_key_algorithms:
+        for algorithm in handshake.public_key_algorithms:
             for spec in specs:
                 if not algorithm.accepts(spec):
                     continue
@@ -60,13 +59,16 @@ class ClientExchange:
                     return cls(handshake, pkconf, algorithm, spec, key)
         return None
 
-    def take_over(self, now: float) -> None:
+    def take_over(self) -> None:
         """Binds the handlers."""
         self._connection.become(self, self._outbound, self._inbound)
 
-    def describe(self) -> Description:
-        """Nothing is agreed yet."""
-        return Description(role=Role.CLIENT.value)
+    def send(self, now: float) -> None:
+        """Sends INIT1 without waiting for the kernel to send something."""
+        packet = self._handshake.make(Direction.OUT, 0, option.encode(_INIT1), self._message)
+        self._sent = Retransmission(self._connection, packet, self._give_up)
+        self._sent.repeat()
+        self._sent.start(now)
 
     def resets(self) -> list[Injection]:
         """The peer may have taken INIT1 or not."""
@@ -77,10 +79,8 @@ class ClientExchange:
         segment = Segment(packet, offset)
         if segment.flags & RST:
             return ACCEPT
-        if segment.is_opening:
-            if segment.sequence != self._handshake.local.isn:
-                return self._connection.renew(segment, Direction.OUT, now)
-            return DROP
+        if segment.is_opening and segment.sequence != self._handshake.local.isn:
+            return self._connection.renew(segment, Direction.OUT, now)
         first = sequence.add(self._handshake.local.isn, 1)
         if segment.flags & (SYN | FIN) or segment.payload_length or segment.sequence != first:
             # The window is closed; what comes all the same is sent again by the kernel.
@@ -123,7 +123,7 @@ class ClientExchange:
             self._connection.count("bad_init2")
             return DROP
         suite = symmetric_suite(init2.symmetric_spec)
-        if suite is None or suite not in self._handshake.config.symmetric_suites:
+        if suite is None or suite not in self._handshake.client_suites:
             self._connection.count("bad_init2")
             return DROP
         secret = initial_secret(
@@ -134,29 +134,24 @@ class ClientExchange:
             chosen_symmetric=init2.symmetric_spec,
             client_nonce=self._init1.nonce,
         )
-        session = Session.of(secret, Role.CLIENT, suite, self._algorithm.agreement.name)
-        return self._open(session.with_peer(aware=self._handshake.peer_aware), segment, now)
+        session = Session.of(Resumable(secret, Role.CLIENT, suite, self._algorithm.agreement.name))
+        return self._open(session.exchanged(self._init1.public_key, self._init1.public_key_spec), segment, now)
 
     def _open(self, session: Session, segment: Segment, now: float) -> Verdict:
         handshake = self._handshake
         handshake.saw(segment, Direction.IN, now)
-        numbers = handshake.numbers(sent=len(self._message), received=segment.payload_length)
-        protection = Protection(self._connection, session, numbers, handshake.max_segment)
-        acknowledgment = handshake.make(Direction.OUT)
-        _, sealed, _ = protection.outbound(acknowledgment, locate(acknowledgment)[0], now)
-        if sealed is not None:
-            protection.answer = sealed
-            self._connection.inject(Direction.OUT, sealed)
         self._connection.cancel_timer()
-        protection.take_over(now)
+        unconfirmed = Unconfirmed(handshake, session, sent=len(self._message), received=segment.payload_length)
+        unconfirmed.take_over()
         self._connection.encrypted(now)
+        acknowledgment = handshake.make(Direction.OUT)
+        sealed = unconfirmed.protection.outbound(acknowledgment, locate(acknowledgment)[0], now)[1]
+        if sealed is not None:
+            unconfirmed.protection.answer = sealed
+            self._connection.inject(Direction.OUT, sealed)
         # The window of INIT2's segment opens the kernel's.
         opened = segment.edited(acknowledgment=sequence.add(handshake.local.isn, 1), payload=b"")
         return modify(opened, ConnectionClass.ENCRYPTED)
 
     def _give_up(self, now: float) -> None:
-        self._connection.decide_plain("INIT1 was not answered")
-        if self._connection.connection_class is ConnectionClass.PLAIN:
-            # What the two kernels would have seen in the place of INIT1, and the window that was kept from ours.
-            self._connection.inject(Direction.OUT, self._handshake.make(Direction.OUT))
-            self._connection.inject(Direction.IN, self._handshake.make(Direction.IN))
+        self._handshake.give_up("INIT1 was not answered")

@@ -1,12 +1,14 @@
 """The CRYPT protocol as the engine is given it."""
 
 from tcpcryptd.core.connection import Connection
+from tcpcryptd.core.protocol import Stray
 from tcpcryptd.core.verdict import Verdict
 from tcpcryptd.crypt import option
+from tcpcryptd.crypt.active import HelloSent
 from tcpcryptd.crypt.config import CryptConfig
-from tcpcryptd.crypt.constants import CRYPT, MAC, Opcode
+from tcpcryptd.crypt.constants import CRYPT, MAC
 from tcpcryptd.crypt.handshake import Handshake
-from tcpcryptd.crypt.hello import HelloReceived, HelloSent
+from tcpcryptd.crypt.passive import OPENINGS, HelloReceived
 from tcpcryptd.wire.segment import Segment
 
 
@@ -24,17 +26,11 @@ class CryptFactory:
 
     def answer(self, connection: Connection, syn: Segment, now: float) -> Verdict | None:
         """A peer opens a connection; None when its SYN says nothing of this protocol (spec section 2)."""
-        hello = option.find(option.read(syn), *_OPENINGS)
-        if hello is None:
-            return None
-        handshake = Handshake(connection, self._config)
-        handshake.peer_aware = hello.opcode in _AWARE
-        return HelloReceived(handshake).answer(syn, now)
+        hello = option.find(option.read(syn), *OPENINGS)
+        return None if hello is None else HelloReceived(Handshake(connection, self._config), hello).answer(syn, now)
 
-    def recognizes(self, segment: Segment) -> bool:
+    def recognizes(self, segment: Segment) -> Stray | None:
         """Only this protocol's segments carry CRYPT or MAC without SYN."""
-        return segment.option(CRYPT) is not None or segment.option(MAC) is not None
-
-
-_OPENINGS = (Opcode.HELLO, Opcode.HELLO_SUPPORT, Opcode.NEXTK1, Opcode.NEXTK1_SUPPORT)
-_AWARE = (Opcode.HELLO_SUPPORT, Opcode.NEXTK1_SUPPORT)
+        if segment.option(MAC) is not None:
+            return Stray.RESET
+        return Stray.DROP if segment.option(CRYPT) is not None else None

@@ -2,12 +2,16 @@
 
 | state | this host has | leaves for |
 |---|---|---|
-| hello.HelloSent | sent a SYN with HELLO | client_exchange.ClientExchange; plain |
-| hello.HelloReceived | received a SYN with HELLO | server_exchange.AwaitInit1 |
-| client_exchange.ClientExchange | received PKCONF, sends INIT1 | protection.Protection; plain |
-| server_exchange.AwaitInit1 | sent PKCONF | server_exchange.Init2Sent; plain |
-| server_exchange.Init2Sent | received INIT1, sends INIT2 | protection.Protection |
-| protection.Protection | the keys | |
+| active.HelloSent | sent a SYN with HELLO or NEXTK1 | ClientExchange, PkconfSent, Unconfirmed; plain |
+| active.PkconfSent | been answered HELLO, sends PKCONF | Init2Sent; plain |
+| passive.HelloReceived | received a SYN with HELLO or NEXTK1 | AwaitInit1, AwaitPkconf, Nextk2Sent; plain |
+| passive.AwaitInit1 | sent PKCONF | Init2Sent; plain |
+| passive.AwaitPkconf | answered HELLO with HELLO | ClientExchange; plain |
+| passive.Nextk2Sent | sent NEXTK2 | Protection; plain |
+| client_exchange.ClientExchange | received PKCONF, sends INIT1 | Unconfirmed; plain |
+| unconfirmed.Init2Sent | received INIT1, sends INIT2 | Protection |
+| unconfirmed.Unconfirmed | received INIT2 or NEXTK2 | Protection |
+| protection.Protection | heard that the peer has the keys | |
 
 Rules: no payload leaves in any of them, and the local kernel is kept from sending by a window of 0 (spec section 3).
 What does not fit the state and could have been forged is dropped or passed on without changing the state. "Plain" hands
@@ -19,10 +23,10 @@ from dataclasses import dataclass
 
 from tcpcryptd.core.connection import Connection
 from tcpcryptd.core.protocol import Injection
-from tcpcryptd.core.verdict import Direction
+from tcpcryptd.core.verdict import ConnectionClass, Direction
 from tcpcryptd.crypt.config import CryptConfig
-from tcpcryptd.crypt.constants import MSS_REDUCTION
 from tcpcryptd.crypt.numbers import Numbers
+from tcpcryptd.crypto.suites import RSA_2048, PublicKeyAlgorithm, SymmetricSuite
 from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, RST, Segment, make, reverse_key, timestamps
 from tcpcryptd.wire.sequence import add
@@ -69,6 +73,47 @@ class Handshake:
         self.peer_aware = False
 
     @property
+    def public_key_algorithms(self) -> tuple[PublicKeyAlgorithm, ...]:
+        """What is configured, or what the application chose of it, best first."""
+        wanted, configured = self.connection.options.public_key_specs, self.config.public_key_algorithms
+        if wanted is None:
+            return configured
+        return tuple(entry for spec in wanted for entry in configured if entry.accepts(spec))
+
+    @property
+    def public_key_specs(self) -> bytes:
+        """The list for PKCONF. The original reads its first entry only: that is the one it knows (spec section 2)."""
+        ordered = sorted(self.public_key_algorithms, key=lambda entry: entry is not RSA_2048)
+        return b"".join(entry.spec for entry in ordered)
+
+    def public_key_algorithm(self, spec: bytes) -> PublicKeyAlgorithm | None:
+        """The mechanism that the peer chose; None: it was not offered."""
+        return next((entry for entry in self.public_key_algorithms if entry.spec == spec), None)
+
+    @property
+    def client_suites(self) -> tuple[SymmetricSuite, ...]:
+        """What is configured, or what the application chose of it, best first."""
+        return self._chosen(self.connection.options.client_ciphers)
+
+    @property
+    def server_suites(self) -> tuple[SymmetricSuite, ...]:
+        """The same for the server of the exchange."""
+        return self._chosen(self.connection.options.server_ciphers)
+
+    @property
+    def symmetric_specs(self) -> bytes:
+        """The list for INIT1."""
+        if self.config.symmetric_offer is not None:
+            return self.config.symmetric_offer
+        return b"".join(suite.offer for suite in self.client_suites)
+
+    def _chosen(self, wanted: tuple[bytes, ...] | None) -> tuple[SymmetricSuite, ...]:
+        configured = self.config.symmetric_suites
+        if wanted is None:
+            return configured
+        return tuple(suite for spec in wanted for suite in configured if suite.spec == spec)
+
+    @property
     def max_segment(self) -> int:
         """Bytes of TCP segment that the local link carries."""
         return self.local.mss + _TCP_HEADER
@@ -106,6 +151,14 @@ class Handshake:
         """Where the wire's sequence numbers are after handshake messages of these lengths."""
         return Numbers(sent, received, add(self.local.isn, 1 + sent), add(self.remote.isn, 1 + received))
 
+    def give_up(self, reason: str) -> None:
+        """The peer does not answer: the kernels go on with each other, as far as the application allows plain TCP."""
+        self.connection.decide_plain(reason)
+        if self.connection.connection_class is ConnectionClass.PLAIN:
+            # The ACK of the peer's SYN ACK, and the window that was kept from our kernel.
+            self.connection.inject(Direction.OUT, self.make(Direction.OUT))
+            self.connection.inject(Direction.IN, self.make(Direction.IN))
+
     def resets(self, sent: int = 0) -> list[Injection]:
         """RST segments for both kernels, which have not exchanged data yet; the peer's may have seen `sent` bytes."""
         key, ours, theirs = self.connection.key, add(self.local.isn, 1), add(self.remote.isn, 1)
@@ -115,17 +168,3 @@ class Handshake:
 
     def _key(self, direction: Direction) -> bytes:
         return self.connection.key if direction is Direction.OUT else reverse_key(self.connection.key)
-
-
-def without_sack(option_area: bytes) -> bytes:
-    """A SYN's option area with SACK-permitted blanked (spec section 11)."""
-    return options.replace(option_area, {options.SACK_PERMITTED: None})
-
-
-def for_local_kernel(syn: Segment, max_mss: int) -> bytes:
-    """A SYN of the peer's as the local kernel may see it: window 0, no SACK, MSS lowered (spec sections 3 and 11)."""
-    edits: dict[int, bytes | None] = {options.SACK_PERMITTED: None}
-    mss = syn.option(options.MSS)
-    if mss is not None and len(mss) == 2:
-        edits[options.MSS] = _MSS.pack(max(min(_MSS.unpack(mss)[0], max_mss) - MSS_REDUCTION, 1))
-    return syn.edited(window=0, option_area=options.replace(syn.option_area, edits), payload=b"")

@@ -1,7 +1,8 @@
 """An encrypted connection: its two directions, its rekeying, and the segments that count without a MAC."""
 
+from dataclasses import replace
+
 from tcpcryptd.core.connection import Connection
-from tcpcryptd.core.lifecycle import Phase
 from tcpcryptd.core.protocol import Description, Injection
 from tcpcryptd.core.verdict import DROP, ConnectionClass, Direction, Verdict, modify
 from tcpcryptd.crypt.constants import Opcode
@@ -11,6 +12,7 @@ from tcpcryptd.crypt.opener import Opener, find_mac
 from tcpcryptd.crypt.option import Suboption, find, read
 from tcpcryptd.crypt.sealer import Sealer
 from tcpcryptd.crypt.session import Session
+from tcpcryptd.crypt.syn import for_local_kernel, refusal
 from tcpcryptd.wire.segment import ACK, RST, SYN, Segment, locate, make, reverse_key
 from tcpcryptd.wire.sequence import MASK, add, extend
 
@@ -18,16 +20,23 @@ from tcpcryptd.wire.sequence import MASK, add, extend
 class Protection:
     """Seals and opens the segments of one connection."""
 
-    def __init__(self, connection: Connection, session: Session, numbers: Numbers, max_segment: int) -> None:
+    def __init__(
+        self, connection: Connection, session: Session, numbers: Numbers, max_segment: int, *, peer_aware: bool
+    ) -> None:
         """`max_segment`: bytes of TCP segment that the local link carries."""
         self._connection = connection
-        self._session = session
+        # What the next connection goes on from is nothing that this one needs.
+        self._session = replace(session, following=None)
+        self._peer_aware = peer_aware
         self._numbers = numbers
         self._keys = session.keys
         """The newest generation that either direction uses."""
-        self._sealer = Sealer(connection, session.keys, numbers, max_segment, self.rekey)
+        self._sealer = Sealer(connection, session.keys, numbers, max_segment)
         self._opener = Opener(connection, session.keys, numbers, self._sealer, self._unusual)
         self._sealer.opener = self._opener
+        self._sealer.rekey = self.rekey
+        self._sealer.answered = self._answered
+        self._syn: Segment | None = None
         self.outbound = self._sealer.outbound
         self.inbound = self._opener.inbound
         self.answer: bytes | None = None
@@ -51,9 +60,13 @@ class Protection:
             session.role.value,
             session.suite_name,
             session.resumed,
-            session.peer_aware,
+            self._peer_aware,
             self._sealer.next - self._sealer.first,
             self._opener.next - self._opener.first,
+            session.public_key,
+            session.public_key_spec,
+            session.suite.spec,
+            self._sealer.generation,
         )
 
     def resets(self) -> list[Injection]:
@@ -124,20 +137,32 @@ class Protection:
             self._connection.count("bad_checksum")
             return DROP
         if segment.is_opening:
-            if self._connection.phase is Phase.CLOSED:
-                return self._connection.renew(segment, Direction.IN, now)
-            # The kernel answers a SYN in an open connection with a challenge ACK (RFC 5961, section 4).
-            return self._unshifted(segment)
-        if segment.flags & RST and not self._session.secure_reset:
+            return self._deliver_syn(segment)
+        if segment.flags & RST and not self._connection.options.secure_reset:
             if segment.sequence == self._opener.next & MASK:
                 self._connection.saw_closing(segment.flags, Direction.IN, now)
             return self._unshifted(segment)
-        repeated = segment.flags & (SYN | ACK) == SYN | ACK or find(read(segment), Opcode.INIT2)
-        if repeated and self.answer is not None:
-            self._connection.inject(Direction.OUT, self.answer)
-        else:
+        repeated = segment.flags & (SYN | ACK) == SYN | ACK or find(read(segment), Opcode.INIT1, Opcode.INIT2)
+        if not repeated:
             self._connection.report_integrity_failure()
+        elif self.answer is not None:
+            self._connection.inject(Direction.OUT, self.answer)
         return DROP
+
+    def _deliver_syn(self, syn: Segment) -> Verdict:
+        """Whoever sent it, this connection lives until the kernel has opened a new one.
+
+        Until then the kernel answers with a challenge ACK (RFC 5961, section 4), which is sealed.
+        """
+        if refusal(syn) is None:
+            self._syn = syn
+            return modify(for_local_kernel(syn), ConnectionClass.ENCRYPTED)
+        return DROP
+
+    def _answered(self, syn_ack: Segment, now: float) -> Verdict:
+        if self._syn is None or not syn_ack.answers(self._syn):
+            return DROP
+        return self._connection.reopen(self._syn, syn_ack, now)
 
     def _unshifted(self, segment: Segment) -> Verdict:
         packet = segment.edited(

@@ -42,14 +42,11 @@ _MAX_SEGMENT = 65_531 - 60
 class Sealer:
     """Shifts, enciphers and authenticates what the local kernel sends."""
 
-    def __init__(
-        self, connection: Connection, keys: Keys, numbers: Numbers, max_segment: int, rekey: Callable[[], None]
-    ) -> None:
-        """`max_segment`: bytes of TCP segment that the local link carries; `rekey` is called when keys wear out."""
+    def __init__(self, connection: Connection, keys: Keys, numbers: Numbers, max_segment: int) -> None:
+        """`max_segment`: bytes of TCP segment that the local link carries."""
         self._connection = connection
         self._shift = numbers.sent_shift
         self._acknowledgment_shift = numbers.received_shift
-        self._rekey = rekey
         self._address_sum = address_sum(connection.key[:-4])
         self._max_segment = self._limit = min(max_segment, _MAX_SEGMENT)
         self.mask = MASK << 32 | MASK if keys.suite.extended_sequence else MASK
@@ -58,6 +55,10 @@ class Sealer:
         self.last_acknowledgment = add(numbers.receive_next, -numbers.received_shift)
         """What the local kernel acknowledged last, in its own numbers."""
         self.opener: Opener
+        self.rekey: Callable[[], None]
+        """Called when the keys wear out."""
+        self.answered: Callable[[Segment, float], Verdict]
+        """Takes a SYN ACK of another connection than this one."""
         self.generation = keys.generation
         self.started = numbers.send_next
         """Extended: where the current keys begin."""
@@ -161,7 +162,7 @@ class Sealer:
         )
         _UINT16.pack_into(tcp, 16, (self._address_sum + length + ones_complement_sum(tcp + tail)) % 65535 ^ 0xFFFF)
         if end >= self._worn_at:
-            self._rekey()
+            self.rekey()
         return (
             Action.MODIFY,
             b"".join((_resized_ip_header(packet, offset, length), tcp, tail)),
@@ -219,9 +220,7 @@ class Sealer:
         if segment.sequence == add(self.first, -self._shift - 1):
             # The kernel did not get the segment that carried INIT1; the peer answers with an acknowledgment.
             return Action.ACCEPT, None, ConnectionClass.ENCRYPTED
-        # The kernel has opened a new connection without our knowing the old one's end.
-        self._connection.close()
-        return DROP
+        return self.answered(segment, now)
 
 
 def _resized_ip_header(packet: bytes, offset: int, segment_length: int) -> bytearray:

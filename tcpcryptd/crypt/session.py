@@ -1,19 +1,12 @@
 """A session: the secret that both ends share, and what follows from it (spec sections 4 and 9)."""
 
-import enum
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from tcpcryptd.crypt.roles import Role
 from tcpcryptd.crypto import key_schedule
 from tcpcryptd.crypto.segment import SegmentProtection
 from tcpcryptd.crypto.suites import SymmetricSuite
-
-
-class Role(enum.Enum):
-    """Who a host is in the key exchange; the active opener is the client unless roles are switched."""
-
-    CLIENT = "client"
-    SERVER = "server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +37,22 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True)
+class Resumable:
+    """What is kept of a session so that the next connection can go on from it; used once (spec section 8)."""
+
+    secret: bytes = field(repr=False)
+    """The session secret of the next connection, 20 bytes."""
+    role: Role
+    suite: SymmetricSuite
+    public_key_name: str
+
+    @property
+    def session_id(self) -> bytes:
+        """The ID of the session that is about to start."""
+        return key_schedule.session_id(self.secret)
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """What two hosts agreed on for one connection."""
 
@@ -53,28 +62,23 @@ class Session:
     suite: SymmetricSuite
     public_key_name: str
     keys: Keys = field(repr=False)
-    next_secret: bytes = field(repr=False)
-    """ss[i+1], 20 bytes."""
+    following: Resumable | None = field(repr=False)
+    """What the next connection between the two hosts can go on from."""
     resumed: bool = False
-    peer_aware: bool = False
-    secure_reset: bool = False
-    """RST segments need a MAC too (SECURST)."""
+    public_key: bytes | None = None
+    """K_C; None when the session was resumed."""
+    public_key_spec: bytes | None = None
 
     @classmethod
-    def of(cls, secret: bytes, role: Role, suite: SymmetricSuite, public_key_name: str) -> Self:
-        """The session of the session secret ss[i], 20 bytes."""
-        return cls(
-            key_schedule.session_id(secret),
-            role,
-            suite,
-            public_key_name,
-            Keys.of(key_schedule.master_key(secret), 0, suite, role),
-            key_schedule.next_secret(secret),
-        )
+    def of(cls, state: Resumable, *, resumed: bool = False) -> Self:
+        """The session of a session secret."""
+        following = replace(state, secret=key_schedule.next_secret(state.secret))
+        keys = Keys.of(key_schedule.master_key(state.secret), 0, state.suite, state.role)
+        return cls(state.session_id, state.role, state.suite, state.public_key_name, keys, following, resumed)
 
-    def with_peer(self, *, aware: bool) -> "Session":
-        """The same session with what the peer said of its application."""
-        return replace(self, peer_aware=aware)
+    def exchanged(self, public_key: bytes, public_key_spec: bytes) -> "Session":
+        """The same session with the public key that it came from."""
+        return replace(self, public_key=public_key, public_key_spec=public_key_spec)
 
     @property
     def suite_name(self) -> str:

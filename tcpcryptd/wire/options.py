@@ -67,9 +67,9 @@ def pad(area: bytes) -> bytes:
 
 
 def replace(area: bytes, edits: dict[int, bytes | None]) -> bytes:
-    """An option area in which options were given a new value of the same length, or blanked with NOP for None.
+    """An option area in which options were given a new value, or blanked with NOP for None.
 
-    Raises OptionError, and ValueError for a value of another length.
+    An option whose value has another length is left as it is. Raises OptionError.
     """
     edited = bytearray(area)
     for kind, start, end in _spans(area):
@@ -77,7 +77,6 @@ def replace(area: bytes, edits: dict[int, bytes | None]) -> bytes:
             continue
         value = edits[kind]
         new = bytes((NOP,)) * (end - start) if value is None else encode(kind, value)
-        if len(new) != end - start:
-            raise ValueError(f"option {kind} cannot change its length")
-        edited[start:end] = new
+        if len(new) == end - start:
+            edited[start:end] = new
     return bytes(edited)

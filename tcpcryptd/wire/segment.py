@@ -137,6 +137,11 @@ class Segment:
         """The first segment of a connection: SYN alone."""
         return self.flags & (SYN | ACK | RST | FIN) == SYN
 
+    def answers(self, syn: "Segment") -> bool:
+        """Whether this is the SYN ACK for a SYN."""
+        flags = self.flags & (SYN | ACK | RST)
+        return flags == SYN | ACK and self.acknowledgment == sequence_numbers.add(syn.sequence, 1)
+
     @property
     def checksum_is_right(self) -> bool:
         """Whether the TCP checksum fits the packet."""

@@ -19,6 +19,7 @@ from tcpcryptd.wire.segment import Segment, locate
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors/crypt-option/vectors.json").read_text())
 FIRST: dict[str, Any] = VECTORS["connections"][0]
+RESUMED: dict[str, Any] = VECTORS["connections"][1]
 _DIRECTIONS = {"pkt_out": Direction.OUT, "pkt_in": Direction.IN}
 
 
@@ -66,11 +67,13 @@ def assert_same(ours: Segment, recorded: Segment) -> None:
 
 
 @pytest.mark.parametrize(("trace", "nonce"), [("client_daemon_trace", "N_C"), ("server_daemon_trace", "N_S")])
-def test_a_recorded_connection_comes_out_as_recorded(trace: str, nonce: str) -> None:
+def test_a_fresh_connection_and_its_resumption_come_out_as_recorded(trace: str, nonce: str) -> None:
     engine = engine_with(nonce)
-    compared = replay(engine, FIRST[trace], assert_same)
-    assert compared == 30
-    event = engine.next_event()
-    assert isinstance(event, Negotiated)
-    assert event.info.session_id == bytes.fromhex(FIRST["sid"])
-    assert engine.counters()["encrypted"] == 1
+    for recorded, packets in (FIRST, 30), (RESUMED, 29):
+        assert replay(engine, recorded[trace], assert_same) == packets
+        event = engine.next_event()
+        assert isinstance(event, Negotiated)
+        assert event.info.session_id == bytes.fromhex(recorded["sid"])
+        assert event.info.resumed == (recorded is RESUMED)
+    assert engine.counters()["encrypted"] == 2
+    assert "integrity_failures" not in engine.counters()

@@ -1,0 +1,98 @@
+"""What an application may ask for its connections, and where it is kept until they open."""
+
+import enum
+import struct
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from typing import Any
+
+from tcpcryptd.core.endpoint import Endpoint
+
+
+class Support(enum.IntEnum):
+    """What the application says of itself."""
+
+    UNAWARE = 0
+    AWARE = 1
+    """It knows of tcpcrypt; the peer's application is told."""
+    MANDATORY = 2
+    """The same, and it wants encryption only with a peer whose application is aware too."""
+
+
+class ClientMode(enum.IntEnum):
+    """Whether this host plays the client of the key exchange, for which some mechanisms cost more."""
+
+    DEFAULT = 0
+    """The host that opens the connection does."""
+    NEVER = 1
+    ALWAYS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOptions:
+    """The wishes for one connection."""
+
+    enabled: bool = True
+    support: Support = Support.UNAWARE
+    client_mode: ClientMode = ClientMode.DEFAULT
+    resumption_decides_role: bool = False
+    """A resumed session may give this host another role than `client_mode` (the _NK modes)."""
+    secure_reset: bool = False
+    """An RST counts only when it is authentic (SECURST)."""
+    cache: bool = True
+    """Sessions may be resumed, and kept for that."""
+    public_key_specs: tuple[bytes, ...] | None = None
+    """Public-key mechanisms to use, in the protocol's identifiers, best first; None: as configured."""
+    client_ciphers: tuple[bytes, ...] | None = None
+    """Symmetric suites to use as the client of the exchange; the same."""
+    server_ciphers: tuple[bytes, ...] | None = None
+
+    def changed(self, **changes: Any) -> "ConnectionOptions":
+        """A copy with other values; raises TypeError for a name that is not an option."""
+        return replace(self, **changes)
+
+
+DEFAULT_OPTIONS = ConnectionOptions()
+
+
+class OptionRegistry:
+    """Wishes for connections that do not exist yet, by the local end that they will have; bounded."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._entries: OrderedDict[bytes, ConnectionOptions] = OrderedDict()
+
+    def get(self, local: Endpoint) -> ConnectionOptions:
+        """What was asked for exactly this local end."""
+        return self._entries.get(_key(local), DEFAULT_OPTIONS)
+
+    def set(self, local: Endpoint, wishes: ConnectionOptions) -> None:
+        """Keeps wishes for a local end; the oldest make room. The defaults need no room."""
+        key = _key(local)
+        self._entries.pop(key, None)
+        if wishes != DEFAULT_OPTIONS:
+            self._entries[key] = wishes
+            if len(self._entries) > self._limit:
+                self._entries.popitem(last=False)
+
+    def endpoints(self) -> list[Endpoint]:
+        """The local ends that wishes are kept for."""
+        return [Endpoint(str(ip_address(key[:-2])), struct.unpack(">H", key[-2:])[0]) for key in self._entries]
+
+    def for_connection(self, flow_key: bytes) -> ConnectionOptions:
+        """The wishes for a connection with this outgoing flow key: its local end's, or its port's on all addresses."""
+        if not self._entries:
+            return DEFAULT_OPTIONS
+        half = (len(flow_key) - 4) // 2
+        address, port = flow_key[:half], flow_key[-4:-2]
+        # A socket on the IPv6 wildcard takes IPv4 connections as well.
+        for candidate in (address, bytes(half), bytes(16)):
+            wishes = self._entries.get(candidate + port)
+            if wishes is not None:
+                return wishes
+        return DEFAULT_OPTIONS
+
+
+def _key(local: Endpoint) -> bytes:
+    return ip_address(local.address).packed + struct.pack(">H", local.port)

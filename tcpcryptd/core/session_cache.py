@@ -1,0 +1,61 @@
+"""Secrets of ended key exchanges, from which new connections start. In memory alone, bounded, each used once."""
+
+from collections import OrderedDict
+from typing import Any
+
+MAX_PER_KEY = 16
+"""Sessions that one peer may have waiting, as connections that are open at once leave them."""
+
+
+class SessionCache:
+    """Sessions under a key of the protocol's choice; what they are only the protocol knows."""
+
+    def __init__(self, limit: int, lifetime: float) -> None:
+        """`limit`: sessions in all; `lifetime`: seconds."""
+        self._limit = limit
+        self._lifetime = lifetime
+        self._entries: OrderedDict[tuple[bytes, int], tuple[float, Any]] = OrderedDict()
+        self._slots: dict[bytes, list[int]] = {}
+        self._serial = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def put(self, key: bytes, session: Any, now: float) -> None:
+        """Keeps a session; the oldest make room."""
+        self._expire(now)
+        slots = self._slots.setdefault(key, [])
+        if len(slots) >= MAX_PER_KEY:
+            self._drop(key, slots[0])
+        elif len(self._entries) >= self._limit:
+            self._drop(*next(iter(self._entries)))
+        self._serial += 1
+        self._slots.setdefault(key, []).append(self._serial)
+        self._entries[key, self._serial] = now, session
+
+    def take(self, key: bytes, now: float) -> Any | None:
+        """The newest session under a key, which is not in the cache any more; None when there is none."""
+        self._expire(now)
+        slots = self._slots.get(key)
+        return self._drop(key, slots[-1]) if slots else None
+
+    def flush(self) -> int:
+        """Forgets all sessions; how many there were."""
+        count = len(self._entries)
+        self._entries.clear()
+        self._slots.clear()
+        return count
+
+    def _expire(self, now: float) -> None:
+        while self._entries:
+            oldest = next(iter(self._entries))
+            if now - self._entries[oldest][0] < self._lifetime:
+                break
+            self._drop(*oldest)
+
+    def _drop(self, key: bytes, serial: int) -> Any:
+        slots = self._slots[key]
+        slots.remove(serial)
+        if not slots:
+            del self._slots[key]
+        return self._entries.pop((key, serial))[1]

@@ -1,0 +1,177 @@
+"""The active opener until it has keys or leaves the connection plain (spec sections 2, 7 and 8)."""
+
+from tcpcryptd.core.options import Support
+from tcpcryptd.core.verdict import ACCEPT, DROP, Direction, Verdict, modify
+from tcpcryptd.crypt import option
+from tcpcryptd.crypt.client_exchange import ClientExchange
+from tcpcryptd.crypt.constants import CRYPT, SESSION_PREFIX_SIZE, Opcode
+from tcpcryptd.crypt.handshake import End, Handshake
+from tcpcryptd.crypt.limits import HELLO_TRIES
+from tcpcryptd.crypt.resumption import take_to_open
+from tcpcryptd.crypt.retransmission import Retransmission
+from tcpcryptd.crypt.roles import active_accepts
+from tcpcryptd.crypt.server_exchange import ServerExchange
+from tcpcryptd.crypt.session import Resumable, Session
+from tcpcryptd.crypt.state import HandshakeState
+from tcpcryptd.crypt.syn import for_local_kernel, refusal, without_sack
+from tcpcryptd.crypt.unconfirmed import Unconfirmed
+from tcpcryptd.wire import sequence
+from tcpcryptd.wire.segment import ACK, FIN, RST, SYN, Segment, locate
+
+_AWARE = frozenset((Opcode.HELLO_SUPPORT, Opcode.PKCONF_SUPPORT, Opcode.NEXTK2_SUPPORT))
+_ANSWERS = (*_AWARE, Opcode.HELLO, Opcode.PKCONF, Opcode.NEXTK2)
+
+
+class HelloSent(HandshakeState):
+    """The local host's SYN offers encryption."""
+
+    def __init__(self, handshake: Handshake) -> None:
+        super().__init__(handshake)
+        self._tries = 0
+        self._resumable: Resumable | None = None
+        self._hello = option.HELLO
+
+    def offer(self, syn: Segment, now: float) -> Verdict:
+        """The verdict on the first SYN."""
+        self._handshake.local = End.of(syn)
+        self._connection.become(self, self._outbound, self._inbound)
+        reason = refusal(syn)
+        if reason is None:
+            self._hello = self._opening(syn, now)
+            if option.append(without_sack(syn.option_area), self._hello) is None:
+                reason = "the SYN has no space for the option"
+        return self._connection.decide_plain(reason) if reason is not None else self._send(syn)
+
+    def _opening(self, syn: Segment, now: float) -> option.Suboption:
+        aware = self._connection.options.support
+        hello = option.Suboption(Opcode.HELLO_SUPPORT if aware else Opcode.HELLO)
+        # The session is gone once it was offered: its keys must not be used twice.
+        self._resumable = take_to_open(self._connection, now)
+        if self._resumable is None:
+            return hello
+        prefix = self._resumable.session_id[:SESSION_PREFIX_SIZE]
+        nextk1 = option.Suboption(Opcode.NEXTK1_SUPPORT if aware else Opcode.NEXTK1, prefix)
+        return nextk1 if option.append(without_sack(syn.option_area), nextk1) is not None else hello
+
+    def _send(self, syn: Segment) -> Verdict:
+        self._tries += 1
+        if self._tries > HELLO_TRIES and not self._connection.must_encrypt:
+            return ACCEPT
+        area = option.append(without_sack(syn.option_area), self._hello)
+        # Data in a SYN would leave in clear; the kernel sends it again when the SYN ACK does not acknowledge it.
+        return modify(syn.edited(option_area=area, payload=b""))
+
+    def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        segment = Segment(packet, offset)
+        if segment.is_opening:
+            if segment.sequence != self._handshake.local.isn:
+                return self._connection.renew(segment, Direction.OUT, now)
+            self._handshake.saw(segment, Direction.OUT, now)
+            return self._send(segment)
+        if segment.flags & SYN:
+            return self._connection.decide_plain("both hosts opened the connection at once")
+        return ACCEPT
+
+    def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        segment = Segment(packet, offset)
+        if not segment.checksum_is_right:
+            return ACCEPT
+        if segment.is_opening:
+            return self._connection.decide_plain("both hosts opened the connection at once")
+        if not segment.flags & SYN or segment.flags & RST:
+            return ACCEPT
+        if segment.acknowledgment != sequence.add(self._handshake.local.isn, 1):
+            return ACCEPT
+        self._handshake.remote = End.of(segment)
+        answer = option.find(option.read(segment), *_ANSWERS)
+        if answer is None:
+            return self._connection.decide_plain("the peer does not speak tcpcrypt")
+        self._handshake.peer_aware = answer.opcode in _AWARE
+        if self._connection.options.support is Support.MANDATORY and not self._handshake.peer_aware:
+            return self._connection.decide_plain("the peer's application is not aware of tcpcrypt")
+        return self._go_on(segment, answer, now)
+
+    def _go_on(self, syn_ack: Segment, answer: option.Suboption, now: float) -> Verdict:
+        mode = self._connection.options.client_mode
+        if answer.opcode in (Opcode.NEXTK2, Opcode.NEXTK2_SUPPORT):
+            if self._resumable is None:
+                return self._connection.decide_plain("the peer resumes a session that was not offered")
+            return self._resume(syn_ack, self._resumable, now)
+        switched = answer.opcode in (Opcode.HELLO, Opcode.HELLO_SUPPORT)
+        if not active_accepts(mode, switched=switched):
+            return self._connection.decide_plain("the hosts' wishes for the roles do not fit")
+        if switched:
+            PkconfSent(self._handshake).take_over()
+        else:
+            exchange = ClientExchange.choose(self._handshake, answer)
+            if exchange is None:
+                return self._connection.decide_plain("no common public-key algorithm")
+            exchange.take_over()
+        return modify(for_local_kernel(syn_ack, self._handshake.local.mss))
+
+    def _resume(self, syn_ack: Segment, resumable: Resumable, now: float) -> Verdict:
+        unconfirmed = Unconfirmed(self._handshake, Session.of(resumable, resumed=True))
+        unconfirmed.take_over()
+        self._connection.encrypted(now)
+        # For a peer that does not get the kernel's ACK and sends its SYN ACK again.
+        acknowledgment = self._handshake.make(Direction.OUT)
+        unconfirmed.protection.answer = unconfirmed.protection.outbound(acknowledgment, locate(acknowledgment)[0], now)[
+            1
+        ]
+        opened = for_local_kernel(syn_ack, self._handshake.local.mss, window=syn_ack.window)
+        return modify(opened, self._connection.connection_class)
+
+
+class PkconfSent(HandshakeState):
+    """The passive opener wants to be the client: PKCONF goes out with the kernel's first ACK (spec section 7)."""
+
+    def __init__(self, handshake: Handshake) -> None:
+        super().__init__(handshake)
+        self._exchange = ServerExchange(handshake)
+        self._sent: Retransmission | None = None
+
+    def take_over(self) -> None:
+        """Binds the handlers."""
+        self._connection.become(self, self._outbound, self._inbound)
+
+    def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        segment = Segment(packet, offset)
+        if segment.flags & RST:
+            return ACCEPT
+        if segment.is_opening and segment.sequence != self._handshake.local.isn:
+            return self._connection.renew(segment, Direction.OUT, now)
+        if segment.flags & (SYN | FIN) or segment.payload_length:
+            self._connection.count("held_back")
+            return DROP
+        self._handshake.saw(segment, Direction.OUT, now)
+        area = option.append(segment.option_area, self._exchange.pkconf)
+        if area is None:
+            return self._connection.decide_plain("the ACK has no space for the option")
+        packet = segment.edited(option_area=area)
+        if self._sent is None:
+            self._sent = Retransmission(self._connection, packet, self._give_up)
+            self._sent.start(now)
+        return modify(packet)
+
+    def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        segment = Segment(packet, offset)
+        if not segment.checksum_is_right:
+            return DROP
+        if segment.flags & RST:
+            return ACCEPT
+        if segment.flags & (SYN | ACK) == SYN | ACK and self._sent is not None:
+            self._sent.repeat()
+            return DROP
+        handshake = self._handshake
+        if segment.sequence != sequence.add(handshake.remote.isn, 1) or self._sent is None:
+            return DROP
+        if segment.acknowledgment != sequence.add(handshake.local.isn, 1):
+            return DROP
+        if option.find(option.read(segment), Opcode.INIT1) is not None:
+            return self._exchange.receive(segment, now)
+        if segment.option(CRYPT) is None:
+            return self._connection.decide_plain("the peer did not go on with the handshake")
+        return DROP
+
+    def _give_up(self, now: float) -> None:
+        self._handshake.give_up("PKCONF was not answered")

@@ -1,0 +1,184 @@
+"""The passive opener until it has keys or leaves the connection plain (spec sections 2, 7 and 8)."""
+
+from tcpcryptd.core.options import Support
+from tcpcryptd.core.protocol import Injection
+from tcpcryptd.core.verdict import ACCEPT, DROP, Direction, Verdict, modify
+from tcpcryptd.crypt import option
+from tcpcryptd.crypt.client_exchange import ClientExchange
+from tcpcryptd.crypt.constants import MAC, Opcode
+from tcpcryptd.crypt.handshake import End, Handshake
+from tcpcryptd.crypt.limits import HELLO_TRIES
+from tcpcryptd.crypt.resumption import take_to_answer
+from tcpcryptd.crypt.roles import switches
+from tcpcryptd.crypt.server_exchange import ServerExchange, looks_like_init1
+from tcpcryptd.crypt.session import Session
+from tcpcryptd.crypt.state import HandshakeState
+from tcpcryptd.crypt.syn import for_local_kernel, refusal, without_sack
+from tcpcryptd.crypt.unconfirmed import Unconfirmed
+from tcpcryptd.wire import sequence
+from tcpcryptd.wire.segment import ACK, RST, SYN, Segment
+
+OPENINGS = (Opcode.HELLO, Opcode.HELLO_SUPPORT, Opcode.NEXTK1, Opcode.NEXTK1_SUPPORT)
+"""What a SYN of this protocol carries."""
+
+
+class HelloReceived(HandshakeState):
+    """A peer's SYN offers encryption; the kernel has not answered yet."""
+
+    def __init__(self, handshake: Handshake, hello: option.Suboption) -> None:
+        super().__init__(handshake)
+        self._hello = hello
+        handshake.peer_aware = hello.opcode in (Opcode.HELLO_SUPPORT, Opcode.NEXTK1_SUPPORT)
+
+    def answer(self, syn: Segment, now: float) -> Verdict:
+        """The verdict on the SYN."""
+        self._handshake.remote = End.of(syn)
+        reason = refusal(syn)
+        if reason is None and self._connection.options.support is Support.MANDATORY and not self._handshake.peer_aware:
+            reason = "the peer's application is not aware of tcpcrypt"
+        if reason is not None:
+            return self._connection.decide_plain(reason)
+        self._connection.become(self, self._outbound, self._inbound)
+        return modify(for_local_kernel(syn))
+
+    def resets(self) -> list[Injection]:
+        """The kernel has not answered: nothing to reset."""
+        return []
+
+    def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        segment = Segment(packet, offset)
+        if segment.is_opening and segment.sequence == self._handshake.remote.isn:
+            return _repeated_syn(segment)
+        return ACCEPT if segment.flags & (SYN | RST) else DROP
+
+    def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        segment = Segment(packet, offset)
+        if segment.is_opening:
+            return self._connection.renew(segment, Direction.OUT, now)
+        if segment.flags & (SYN | ACK) != SYN | ACK:
+            return ACCEPT
+        self._handshake.local = End.of(segment)
+        state = self._choose(now)
+        if not state.fits(segment):
+            return self._connection.decide_plain("the SYN ACK has no space for the option")
+        state.take_over()
+        return state.outbound(packet, offset, now)
+
+    def _choose(self, now: float) -> "SynAckSent":
+        if self._hello.opcode in (Opcode.NEXTK1, Opcode.NEXTK1_SUPPORT):
+            resumable = take_to_answer(self._connection, self._hello.body, now)
+            if resumable is not None:
+                return Nextk2Sent(self._handshake, Session.of(resumable, resumed=True))
+        if switches(self._connection.options.client_mode):
+            return AwaitPkconf(self._handshake)
+        return AwaitInit1(self._handshake, ServerExchange(self._handshake))
+
+
+class SynAckSent(HandshakeState):
+    """The SYN ACK carries a suboption; the peer's next segment shows whether it got it."""
+
+    def __init__(self, handshake: Handshake, suboption: option.Suboption) -> None:
+        super().__init__(handshake)
+        self._suboption = suboption
+        self._tries = 0
+
+    def fits(self, syn_ack: Segment) -> bool:
+        """Whether the suboption has space in the SYN ACK."""
+        return option.append(without_sack(syn_ack.option_area), self._suboption) is not None
+
+    def take_over(self) -> None:
+        """Binds the handlers."""
+        self._connection.become(self, self.outbound, self._inbound)
+
+    def outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        """The SYN ACK, and its retransmissions."""
+        segment = Segment(packet, offset)
+        if segment.is_opening:
+            return self._connection.renew(segment, Direction.OUT, now)
+        if segment.flags & (SYN | ACK) != SYN | ACK or segment.sequence != self._handshake.local.isn:
+            return ACCEPT if not segment.payload_length else DROP
+        self._handshake.saw(segment, Direction.OUT, now)
+        self._tries += 1
+        area = option.append(without_sack(segment.option_area), self._suboption)
+        return ACCEPT if area is None or self._tries > HELLO_TRIES else modify(segment.edited(option_area=area))
+
+    def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        segment = Segment(packet, offset)
+        if segment.flags & RST or not segment.checksum_is_right:
+            return ACCEPT
+        if segment.is_opening:
+            return _repeated_syn(segment) if segment.sequence == self._handshake.remote.isn else ACCEPT
+        if segment.flags & SYN or segment.acknowledgment != sequence.add(self._handshake.local.isn, 1):
+            return DROP
+        verdict = self._answered(segment, now)
+        if verdict is not None:
+            return verdict
+        if segment.option(MAC) is not None:
+            # It overtook the segment that we need first.
+            self._connection.count("stray")
+            return DROP
+        return self._connection.decide_plain("the peer did not go on with the handshake")
+
+    def _answered(self, segment: Segment, now: float) -> Verdict | None:
+        """The verdict on the peer's answer, None when it is none."""
+        raise NotImplementedError
+
+    def _is_first(self, segment: Segment) -> bool:
+        return segment.sequence == sequence.add(self._handshake.remote.isn, 1)
+
+
+class AwaitInit1(SynAckSent):
+    """The SYN ACK carries PKCONF: this host is the server of the exchange."""
+
+    def __init__(self, handshake: Handshake, exchange: ServerExchange) -> None:
+        super().__init__(handshake, exchange.pkconf)
+        self._exchange = exchange
+
+    def _answered(self, segment: Segment, now: float) -> Verdict | None:
+        first = self._is_first(segment)
+        if option.find(option.read(segment), Opcode.INIT1) is not None:
+            return self._exchange.receive(segment, now) if first else DROP
+        if first and looks_like_init1(segment.payload):
+            # Its option was stripped: nothing for the application, and the peer will fall back.
+            self._connection.count("stray")
+            return DROP
+        return None
+
+
+class AwaitPkconf(SynAckSent):
+    """The SYN ACK carries HELLO: this host wants to be the client of the exchange (spec section 7)."""
+
+    def __init__(self, handshake: Handshake) -> None:
+        aware = handshake.connection.options.support
+        super().__init__(handshake, option.Suboption(Opcode.HELLO_SUPPORT if aware else Opcode.HELLO))
+
+    def _answered(self, segment: Segment, now: float) -> Verdict | None:
+        pkconf = option.find(option.read(segment), Opcode.PKCONF, Opcode.PKCONF_SUPPORT)
+        if pkconf is None or segment.payload_length or not self._is_first(segment):
+            return None
+        exchange = ClientExchange.choose(self._handshake, pkconf)
+        if exchange is None:
+            # Without INIT1 the peer falls back.
+            return None
+        self._handshake.saw(segment, Direction.IN, now)
+        exchange.take_over()
+        exchange.send(now)
+        return modify(segment.edited(window=0))
+
+
+class Nextk2Sent(SynAckSent):
+    """The SYN ACK carries NEXTK2: both ends have keys once the peer has got it. Plain TCP is still possible."""
+
+    def __init__(self, handshake: Handshake, session: Session) -> None:
+        aware = handshake.connection.options.support
+        super().__init__(handshake, option.Suboption(Opcode.NEXTK2_SUPPORT if aware else Opcode.NEXTK2))
+        self._unconfirmed = Unconfirmed(handshake, session)
+
+    def _answered(self, segment: Segment, now: float) -> Verdict | None:
+        if segment.option(MAC) is None:
+            return None
+        return self._unconfirmed.inbound(segment.packet, segment.offset, now)
+
+
+def _repeated_syn(syn: Segment) -> Verdict:
+    return modify(for_local_kernel(syn)) if syn.checksum_is_right and refusal(syn) is None else DROP

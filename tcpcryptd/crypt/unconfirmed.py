@@ -1,0 +1,72 @@
+"""Keys are there; the peer's first authentic segment is to show that it has them too."""
+
+from tcpcryptd.core.protocol import Description, Injection
+from tcpcryptd.core.verdict import DROP, ConnectionClass, Verdict
+from tcpcryptd.crypt import option
+from tcpcryptd.crypt.constants import Opcode
+from tcpcryptd.crypt.handshake import Handshake
+from tcpcryptd.crypt.protection import Protection
+from tcpcryptd.crypt.resumption import remember
+from tcpcryptd.crypt.retransmission import Retransmission
+from tcpcryptd.crypt.session import Session
+from tcpcryptd.wire.segment import Segment
+
+
+class Unconfirmed:
+    """The peer has what it takes for the keys: the client after INIT2, and both ends after NEXTK2."""
+
+    def __init__(self, handshake: Handshake, session: Session, *, sent: int = 0, received: int = 0) -> None:
+        """`sent`, `received`: bytes of handshake messages in each direction."""
+        self._connection = handshake.connection
+        self._following = session.following
+        numbers = handshake.numbers(sent=sent, received=received)
+        self.protection = Protection(
+            self._connection, session, numbers, handshake.max_segment, peer_aware=handshake.peer_aware
+        )
+
+    def take_over(self) -> None:
+        """Binds the handlers; nothing passes any more that is not sealed."""
+        self._connection.become(self, self.protection.outbound, self.inbound)
+        self._connection.connection_class = ConnectionClass.ENCRYPTED
+
+    def describe(self) -> Description:
+        """The session, though the peer has not confirmed it."""
+        return self.protection.describe()
+
+    def resets(self) -> list[Injection]:
+        """As for an open connection."""
+        return self.protection.resets()
+
+    def rekey(self) -> None:
+        """Not before the peer is known to have the first keys."""
+
+    def inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        """Opens a segment; the first that is authentic ends this state."""
+        verdict = self.protection.inbound(packet, offset, now)
+        if self.protection.heard:
+            remember(self._connection, self._following, now)
+            self.protection.take_over(now)
+            self._connection.encrypted(now)
+        return verdict
+
+
+class Init2Sent(Unconfirmed):
+    """The server of an exchange: it sends INIT2 until the client's first authentic segment."""
+
+    def begin(self, init2: bytes, now: float) -> None:
+        """Sends INIT2 and takes over."""
+        self._sent = Retransmission(self._connection, init2, self._give_up)
+        self._sent.repeat()
+        self._sent.start(now)
+        self.take_over()
+
+    def inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        """The same, but that a repeated INIT1 asks for INIT2."""
+        if option.find(option.read(Segment(packet, offset)), Opcode.INIT1) is not None:
+            self._sent.repeat()
+            return DROP
+        return super().inbound(packet, offset, now)
+
+    def _give_up(self, now: float) -> None:
+        self._connection.count("init2_unanswered")
+        self._connection.reset()
