@@ -1,0 +1,115 @@
+"""`make demo`: two hosts on one machine, curl between them without and with tcpcryptd, and what an eavesdropper sees.
+
+The hosts are network namespaces; nothing outside of them is touched, and they are gone afterwards.
+"""
+
+import os
+import sys
+import tempfile
+from itertools import zip_longest
+from pathlib import Path
+
+from tests.e2e.harness import Capture, Network, Segment, pair, wait_until
+
+PORT = 8080
+LETTER = b"Dear Alice,\nthe password is swordfish.\nDo not tell anyone.\nYours, Bob\n"
+LARGE_BYTES = 20_000_000
+SHOWN_BYTES = 128
+ROW_BYTES = 8
+COLUMN = 38
+OPTION_NAMES = {2: "MSS", 3: "window scale", 4: "SACK", 5: "SACK", 8: "timestamp", 69: "CRYPT", 70: "MAC"}
+FLAG_NAMES = {0x02: "SYN", 0x10: "ACK", 0x01: "FIN", 0x04: "RST"}
+
+
+def heading(text: str) -> None:
+    print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}")
+
+
+def serve_files(network: Network, directory: Path) -> None:
+    (directory / "letter").write_bytes(LETTER)
+    (directory / "large").write_bytes(bytes(LARGE_BYTES))
+    command = [sys.executable, "-m", "http.server", "--directory", str(directory), str(PORT)]
+    network.server.namespace.spawn(command)
+    network.server.wait_listening(PORT)
+
+
+def fetch_letter(network: Network) -> Capture:
+    """Fetches the letter with curl and returns what was on the wire meanwhile."""
+    capture = network.client.capture()
+    command = ["curl", "--silent", "--show-error", "--fail", f"http://{network.server.ipv4}:{PORT}/letter"]
+    print(f"alice$ {' '.join(command)}")
+    print(network.client.run(command).stdout, end="")
+    capture.stop()
+    return capture
+
+
+def hex_rows(data: bytes) -> list[str]:
+    """Hexadecimal and text, eight bytes to a row."""
+    rows = []
+    for start in range(0, len(data), ROW_BYTES):
+        piece = data[start : start + ROW_BYTES]
+        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in piece)
+        rows.append(f"{piece.hex(' '):<{3 * ROW_BYTES}} {text}")
+    return rows
+
+
+def describe(segment: Segment) -> str:
+    flags = " ".join(name for bit, name in FLAG_NAMES.items() if segment.flags & bit)
+    options = ", ".join(OPTION_NAMES.get(kind, str(kind)) for kind in sorted(segment.kinds()))
+    way = ">" if segment.destination_port == PORT else "<"
+    return f"  alice {way} bob  {flags:<8}{len(segment.payload):>5} bytes  options: {options}"
+
+
+def letter_segment(capture: Capture, size: int) -> Segment:
+    """The segment that carries the letter: the answer's payload of the letter's length, enciphered or not."""
+    from_server = [s for s in capture.segments() if s.source_port == PORT and len(s.payload) >= size]
+    return from_server[-1]
+
+
+def show_side_by_side(plain: Capture, encrypted: Capture) -> None:
+    heading("The letter on the wire")
+    print(f"{'without tcpcryptd':<{COLUMN}}with tcpcryptd on both hosts")
+    columns = [hex_rows(letter_segment(c, len(LETTER)).payload[-SHOWN_BYTES:]) for c in (plain, encrypted)]
+    for left, right in zip_longest(*columns, fillvalue=""):
+        print(f"{left:<{COLUMN}}{right}")
+    heading("How the encrypted connection began")
+    for segment in list(encrypted.segments())[:8]:
+        print(describe(segment))
+    for name, capture in (("without", plain), ("with", encrypted)):
+        found = "is" if capture.contains(b"swordfish") else "is not"
+        print(f"\n{name} tcpcryptd, 'swordfish' {found} on the wire", end="")
+    print()
+
+
+def show_sessions(network: Network) -> None:
+    """The sessions as both hosts see them, while a slow download runs."""
+    heading("The session, as each host sees it")
+    url = f"http://{network.server.ipv4}:{PORT}/large"
+    network.client.namespace.spawn(["curl", "--silent", "--limit-rate", "2M", "--output", "/dev/null", url])
+    wait_until(network.client.sessions, "the download is a session")
+    for name, host in (("alice", network.client), ("bob", network.server)):
+        print(f"{name}$ tcnetstat\n{host.tcnetstat().stdout}")
+
+
+def main() -> int:
+    if os.geteuid() != 0:
+        print("demo: network namespaces need root: use `make demo`", file=sys.stderr)
+        return 3
+    with tempfile.TemporaryDirectory(prefix="tcpcryptd-demo-") as name, pair(Path(name)) as network:
+        Path(name).chmod(0o755)
+        files = Path(name) / "files"
+        files.mkdir()
+        serve_files(network, files)
+        heading("Without tcpcryptd")
+        plain = fetch_letter(network)
+        heading("With tcpcryptd on both hosts (curl and the web server are the same programs)")
+        for host in network.hosts():
+            host.start_daemon()
+        encrypted = fetch_letter(network)
+        show_side_by_side(plain, encrypted)
+        show_sessions(network)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+#!/bin/sh
+# Sets up what `make run` and `make test` need: system packages (Debian and Ubuntu) and the virtual environment .venv.
+# Quick when nothing is missing; safe to repeat.
+set -eu
+cd "$(dirname "$0")/.."
+
+venv=.venv
+# Compiling NetfilterQueue and python-prctl; running the daemon; running the tests, the demo and the benchmark.
+packages="build-essential libnetfilter-queue-dev libcap-dev python3-dev python3-venv ca-certificates
+iptables iproute2
+tcpdump iperf3 netcat-openbsd curl conntrack procps"
+
+die() {
+    echo "setup: $*" >&2
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "root is needed for: $* (become root, or install sudo)"
+    fi
+}
+
+installed() {
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+install_packages() {
+    if ! command -v dpkg-query >/dev/null; then
+        echo "setup: not Debian or Ubuntu; these have to be there under your system's names:" $packages >&2
+        return
+    fi
+    missing=
+    for package in $packages; do
+        installed "$package" || missing="$missing $package"
+    done
+    [ -n "$missing" ] || return 0
+    echo "setup: installing$missing"
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+}
+
+make_venv() {
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        die "Python 3.11 or newer is needed, this is $(python3 --version)"
+    # The stamp holds what the environment was made from: a changed pyproject.toml or another Python makes it again.
+    wanted=$(cat pyproject.toml && python3 --version)
+    stamp=$venv/.made-from
+    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && return
+    echo "setup: making $venv"
+    python3 -m venv --clear "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+    printf '%s' "$wanted" >"$stamp"
+}
+
+install_packages
+make_venv

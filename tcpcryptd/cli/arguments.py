@@ -1,0 +1,92 @@
+"""The command line of tcpcryptd."""
+
+import argparse
+from collections.abc import Callable
+
+from tcpcryptd import __version__
+from tcpcryptd.cli.options import GROUPS, OPTIONS, RUNNING, Kind, Option
+from tcpcryptd.netio.errors import ExitCode
+
+_DESCRIPTION = """\
+Encrypts the TCP connections of this host with every peer that runs tcpcryptd as well, without changes to applications.
+Connections with other peers are plain TCP, as ever. Runs in the foreground, as root to begin with, until it gets SIGINT
+(Ctrl-C) or SIGTERM; its encrypted connections are reset then. `tcnetstat` lists them with their session IDs.
+"""
+_EPILOG = f"""\
+All options but --config, --cleanup, --help and --version can stand in the configuration file, in TOML, under the same
+names: port = [80, 25], or all-ports = true. What the command line says replaces what the file says.
+
+Exit codes:
+  {ExitCode.OK:d}  stopped in order
+  {ExitCode.FAILURE:d}  failure
+  {ExitCode.USAGE:d}  wrong option or configuration
+  {ExitCode.PERMISSION:d}  not root, or privileges missing
+  {ExitCode.UNSUPPORTED:d}  the kernel or iptables lacks something
+  {ExitCode.BUSY:d}  already running, or a queue is taken by another program
+
+Encryption without authentication stops eavesdroppers, not somebody who can change packets on the way. Where that
+matters, compare the session IDs of both ends.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; its result has only the options that were given."""
+    parser = argparse.ArgumentParser(
+        prog="tcpcryptd",
+        usage="%(prog)s [options]",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    groups = {name: parser.add_argument_group(name, text) for name, text in GROUPS.items()}
+    for option in OPTIONS:
+        _add(groups[option.group], option)
+    running = groups[RUNNING]
+    running.add_argument("--config", metavar="FILE", help="read options from this TOML file")
+    running.add_argument(
+        "--cleanup", action="store_true", help="remove what a daemon that was killed left behind, and end"
+    )
+    parser.add_argument("--version", action="version", version=f"tcpcryptd {__version__}")
+    return parser
+
+
+def _add(group: argparse._ArgumentGroup, option: Option) -> None:
+    flag = f"--{option.name}"
+    if option.kind is None:
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, help=option.help)
+    elif option.repeated:
+        group.add_argument(
+            flag,
+            action=_Append,
+            type=_reader(option.kind),
+            metavar=option.kind.metavar,
+            help=f"{option.help}; may be repeated",
+        )
+    else:
+        group.add_argument(flag, type=_reader(option.kind), metavar=option.kind.metavar, help=option.help)
+
+
+def _reader(kind: Kind) -> Callable[[str], object]:
+    def read(text: str) -> object:
+        try:
+            value: object = kind.read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected {kind.expected}") from error
+        return value
+
+    return read
+
+
+class _Append(argparse.Action):
+    """Collects a tuple; the values of the configuration file are replaced, not added to."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, (*getattr(namespace, self.dest, ()), values))

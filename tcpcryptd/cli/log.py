@@ -1,0 +1,52 @@
+"""The log on stderr. Nothing secret is ever in it."""
+
+import logging
+import os
+import sys
+
+from tcpcryptd.core.event import Closed, Disabled, Event, IntegrityFailure, InternalError, Negotiated
+
+_log = logging.getLogger("tcpcryptd")
+
+
+class _Formatter(logging.Formatter):
+    """Marks what is worse than information."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
+        if record.levelno > logging.INFO:
+            record.message = f"{record.levelname.lower()}: {record.message}"
+        return super().formatMessage(record)
+
+
+def set_up_log(verbose: bool) -> None:
+    """Sends the package's log to stderr, one line for each message."""
+    handler = logging.StreamHandler(sys.stderr)
+    # The journal has the time of each line itself.
+    text = "%(message)s" if "JOURNAL_STREAM" in os.environ else "%(asctime)s %(message)s"
+    handler.setFormatter(_Formatter(text, "%Y-%m-%d %H:%M:%S"))
+    _log.handlers[:] = [handler]
+    _log.setLevel(logging.DEBUG if verbose else logging.INFO)
+    _log.propagate = False
+
+
+def log_event(event: Event) -> None:
+    """Writes what the engine reports of a connection."""
+    match event:
+        case Negotiated(info=info):
+            _log.info(
+                "%s %s encrypted, session %s, %s, %s%s",
+                info.local,
+                info.remote,
+                info.session_id.hex() if info.session_id is not None else "-",
+                info.suite,
+                info.role,
+                ", resumed" if info.resumed else "",
+            )
+        case Disabled(local=local, remote=remote, reason=reason):
+            _log.debug("%s %s not encrypted: %s", local, remote, reason)
+        case IntegrityFailure(local=local, remote=remote):
+            _log.warning("%s %s segment dropped: it is not authentic", local, remote)
+        case Closed(local=local, remote=remote):
+            _log.debug("%s %s closed", local, remote)
+        case InternalError(description=description):
+            _log.error("bug in tcpcryptd: %s", description)

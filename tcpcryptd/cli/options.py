@@ -1,0 +1,131 @@
+"""The options of tcpcryptd, each in one place for the command line, the configuration file and `--help`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any, Final
+
+from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
+from tcpcryptd.netio.rules import DEFAULT_QUEUE, QueueNumbers
+from tcpcryptd.netio.runtime_directory import DEFAULT_RUNTIME_DIRECTORY
+from tcpcryptd.netio.selection import SELF_ENCRYPTED_PORTS, Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of value: `read` takes text or a TOML value and raises ValueError; `expected` says what is allowed."""
+
+    read: Callable[[object], Any]
+    expected: str
+    metavar: str
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option; `kind` None is a switch. `repeated` options have a tuple of values."""
+
+    name: str
+    group: str
+    help: str
+    kind: Kind | None = None
+    repeated: bool = False
+
+    @property
+    def key(self) -> str:
+        """The name as a Python identifier."""
+        return self.name.replace("-", "_")
+
+
+def _integer(value: object) -> int:
+    if isinstance(value, str) and value.isascii():
+        return int(value, 0) if value.lower().startswith("0x") else int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("not a whole number")
+    return value
+
+
+def _port(value: object) -> int:
+    port = _integer(value)
+    if not 1 <= port <= 0xFFFF:
+        raise ValueError("out of range")
+    return port
+
+
+def _queue(value: object) -> int:
+    return QueueNumbers.starting_at(_integer(value)).undecided
+
+
+def _mask(value: object) -> int:
+    return MarkScheme(_integer(value)).mask
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("not a text")
+    return value
+
+
+def _interface(value: object) -> str:
+    return Selection(interfaces=(_text(value),)).interfaces[0]
+
+
+def _network(value: object) -> IPv4Network | IPv6Network:
+    return ip_network(_text(value))
+
+
+PORT: Final = Kind(_port, "a port from 1 to 65535", "PORT")
+INTERFACE: Final = Kind(_interface, "the name of a network interface", "NAME")
+NETWORK: Final = Kind(_network, "an address, or a network such as 192.0.2.0/24 or 2001:db8::/32", "NETWORK")
+QUEUE: Final = Kind(_queue, "a number from 0 to 65534", "NUMBER")
+MASK: Final = Kind(_mask, "three or more adjacent bits of 32, such as 0x70000000", "MASK")
+USER: Final = Kind(_text, "the name of a user", "USER")
+PATH: Final = Kind(_text, "a path", "PATH")
+
+WHAT = "what to encrypt"
+PROTOCOL = "protocol"
+RUNNING = "running"
+DIAGNOSIS = "diagnosis"
+
+GROUPS: Final = {
+    WHAT: "By default all TCP connections, both ways, except those to ports that carry their own encryption.\n"
+    "Options of several kinds narrow it down further. A connection's port is the one that its opener connected to.",
+    PROTOCOL: "What happens on the chosen connections.",
+    RUNNING: "How the daemon fits in with the rest of this host.",
+    DIAGNOSIS: "",
+}
+
+_OWN_ENCRYPTION = ", ".join(map(str, SELF_ENCRYPTED_PORTS))
+
+OPTIONS: Final = (
+    Option("port", WHAT, "only this port", PORT, repeated=True),
+    Option("exclude-port", WHAT, "not this port", PORT, repeated=True),
+    Option("all-ports", WHAT, f"also ports that carry their own encryption: {_OWN_ENCRYPTION}"),
+    Option("interface", WHAT, "only connections through this network interface", INTERFACE, repeated=True),
+    Option("address", WHAT, "only connections with these hosts", NETWORK, repeated=True),
+    Option(
+        "require",
+        PROTOCOL,
+        "connections that this host opens to these hosts fail when they cannot be encrypted; to all others they are "
+        "plain TCP then",
+        NETWORK,
+        repeated=True,
+    ),
+    Option("queue", RUNNING, f"first of two netfilter queues to use (default {DEFAULT_QUEUE})", QUEUE),
+    Option("mark-mask", RUNNING, f"bits of the packet mark to use (default {DEFAULT_MASK:#x})", MASK),
+    Option(
+        "firewall",
+        RUNNING,
+        "install the iptables rules that divert packets, and remove them at the end (default); with --no-firewall they "
+        "are yours: see scripts/launch_iptables.sh",
+    ),
+    Option("user", RUNNING, "user to run as once started (default: tcpcryptd if it exists, else nobody)", USER),
+    Option(
+        "runtime-directory",
+        RUNNING,
+        "directory for tcpcryptd alone, with its control socket and what a clean-up must know; each network namespace "
+        f"needs one of its own (default {DEFAULT_RUNTIME_DIRECTORY})",
+        PATH,
+    ),
+    Option("control-socket", RUNNING, "where tcnetstat finds the daemon (default control.sock there)", PATH),
+    Option("verbose", DIAGNOSIS, "also log connections that stay plain TCP, and why"),
+)

@@ -1,0 +1,43 @@
+"""tcpcryptd: the daemon as a command."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tcpcryptd.cli.arguments import build_parser
+from tcpcryptd.cli.assembly import daemon_config, run
+from tcpcryptd.cli.config import ConfigError, load_settings
+from tcpcryptd.cli.log import set_up_log
+from tcpcryptd.netio.daemon import cleanup
+from tcpcryptd.netio.errors import DaemonError, ExitCode
+
+_log = logging.getLogger("tcpcryptd")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code, a member of ExitCode."""
+    given = vars(build_parser().parse_args(arguments))
+    set_up_log(bool(given.get("verbose")))
+    file = given.get("config")
+    try:
+        settings = load_settings(Path(file) if file is not None else None, given)
+        set_up_log(settings.verbose)
+        if given.get("cleanup"):
+            cleanup(daemon_config(settings))
+            return ExitCode.OK
+        return run(settings)
+    except ConfigError as error:
+        _log.error("%s", error)
+        return ExitCode.USAGE
+    except DaemonError as error:
+        _log.error("%s", error.message)
+        return error.exit_code
+    except KeyboardInterrupt:
+        # Before the event loop takes signals over: nothing has been set up that stays.
+        _log.error("interrupted while starting")
+        return ExitCode.FAILURE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

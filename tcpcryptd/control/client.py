@@ -1,0 +1,148 @@
+"""A blocking client of the daemon's control socket."""
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from tcpcryptd.control.address import Address
+from tcpcryptd.control.codec import Refusal, Request, decode_reply, encode_request
+from tcpcryptd.control.commands import Argument
+from tcpcryptd.control.errors import (
+    BadMessage,
+    ControlError,
+    ControlPermissionDenied,
+    ControlProtocolError,
+    ControlTimeout,
+    DaemonNotRunning,
+    RequestRefused,
+)
+from tcpcryptd.control.line_buffer import LineBuffer
+from tcpcryptd.control.session_record import SessionRecord
+
+DEFAULT_SOCKET: Final = Path("/run/tcpcryptd/control.sock")
+SOCKET_VARIABLE: Final = "TCPCRYPTD_SOCKET"
+"""Environment variable with another path."""
+TIMEOUT: Final = 5.0
+"""Seconds that the daemon may be silent."""
+
+_RECEIVE_BYTES = 65_536
+
+
+def socket_path() -> Path:
+    """Where the control socket is expected: the environment's word, else the default."""
+    return Path(os.environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET)
+
+
+class ControlClient:
+    """One connection to the daemon, for one thread; a context manager.
+
+    All methods raise a subclass of ControlError: DaemonNotRunning when nobody answers, ControlPermissionDenied,
+    ControlTimeout, RequestRefused with an errno when the daemon says no, ControlProtocolError when it hangs up or its
+    answer makes no sense. After any but RequestRefused the connection is of no more use. The daemon closes connections
+    that are idle for a minute.
+    """
+
+    def __init__(self, path: Path | str | None = None, timeout: float = TIMEOUT) -> None:
+        """Connects; `timeout` is in seconds."""
+        self._path = Path(path) if path is not None else socket_path()
+        self._lines = LineBuffer()
+        self._last_id = 0
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(timeout)
+        try:
+            self._connect()
+        except ControlError:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hangs up."""
+        self._socket.close()
+
+    def sessions(self, *, include_plain: bool = False) -> list[SessionRecord]:
+        """The connections that this user may see: the encrypted ones, or all that the daemon knows of."""
+        found: list[SessionRecord] = []
+        for page in self.request("sessions", {"all": include_plain}):
+            rows = page.get("sessions")
+            if not isinstance(rows, list):
+                raise ControlProtocolError("the list of sessions is missing")
+            found += map(SessionRecord.from_json, rows)
+        return found
+
+    def session(self, local: Address, remote: Address) -> SessionRecord:
+        """One connection by its two ends; RequestRefused with ENOENT when the daemon does not know it."""
+        arguments: dict[str, Argument] = {"local": local, "remote": remote}
+        return SessionRecord.from_json(self._single("session", arguments).get("session"))
+
+    def counters(self) -> dict[str, int]:
+        """The daemon's counters by name."""
+        counters = self._single("counters").get("counters")
+        if not isinstance(counters, dict) or not all(type(count) is int for count in counters.values()):
+            raise ControlProtocolError("the counters are missing")
+        return counters
+
+    def request(self, command: str, arguments: Mapping[str, Argument] | None = None) -> list[Mapping[str, object]]:
+        """Sends a request of `COMMANDS`; the parts of its result, at least one."""
+        self._last_id += 1
+        try:
+            line = encode_request(Request(self._last_id, command, arguments or {}))
+        except BadMessage as error:
+            raise RequestRefused(error.errno_name, str(error)) from error
+        try:
+            self._socket.sendall(line)
+            return list(self._results(self._last_id))
+        except TimeoutError as error:
+            raise ControlTimeout(f"tcpcryptd does not answer on {self._path}") from error
+        except OSError as error:
+            raise ControlProtocolError(f"the connection to tcpcryptd broke: {error.strerror}") from error
+
+    def _single(self, command: str, arguments: Mapping[str, Argument] | None = None) -> Mapping[str, object]:
+        pages = self.request(command, arguments)
+        if len(pages) != 1:
+            raise ControlProtocolError("an answer in parts that should be whole")
+        return pages[0]
+
+    def _connect(self) -> None:
+        try:
+            self._socket.connect(str(self._path))
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise DaemonNotRunning(f"tcpcryptd is not running (nobody answers on {self._path})") from error
+        except PermissionError as error:
+            raise ControlPermissionDenied(f"{self._path}: permission denied") from error
+        except (BlockingIOError, TimeoutError) as error:
+            raise ControlTimeout(f"tcpcryptd does not answer on {self._path}") from error
+        except OSError as error:
+            raise ControlError(f"{self._path}: {error.strerror or error}") from error
+
+    def _results(self, request_id: int) -> Iterator[Mapping[str, object]]:
+        more = True
+        while more:
+            reply = decode_reply(self._receive_line())
+            if isinstance(reply, Refusal):
+                raise RequestRefused(reply.errno, reply.message)
+            if reply.id != request_id:
+                raise ControlProtocolError("an answer to another request")
+            more = reply.more
+            yield reply.result
+
+    def _receive_line(self) -> bytes:
+        try:
+            while (line := self._lines.next_line()) is None:
+                data = self._socket.recv(_RECEIVE_BYTES)
+                if not data:
+                    raise ControlProtocolError("tcpcryptd hung up")
+                self._lines.feed(data)
+        except BadMessage as error:
+            raise ControlProtocolError(str(error)) from error
+        return line

@@ -1,0 +1,136 @@
+"""One client of the control socket: requests in, replies out, with bounded memory and bounded work for each turn."""
+
+import contextlib
+import enum
+import select
+import socket
+import struct
+from collections.abc import Callable
+
+from tcpcryptd.control.codec import Refusal, Reply, Request, Result, decode_request, encode_reply
+from tcpcryptd.control.errors import BadMessage, MessageTooLong
+from tcpcryptd.control.line_buffer import LineBuffer
+from tcpcryptd.netio.control_handlers import Caller, Page, Pages, Refused
+
+RequestHandler = Callable[[Request, Caller], Pages]
+
+_RECEIVE_BYTES = 16_384
+_CREDENTIALS = struct.Struct("=iII")
+"""struct ucred: process, user, group."""
+
+
+class _Input(enum.Enum):
+    OPEN = enum.auto()
+    ENDED = enum.auto()
+    """The client sends nothing more; it gets the answers to what it sent."""
+    REFUSED = enum.auto()
+    """What comes is not lines: the client gets a reply that says so, and is dropped."""
+
+
+class ControlConnection:
+    """A connected client. It is not read from while it has requests or replies pending, so neither can pile up."""
+
+    def __init__(self, client: socket.socket, handle: RequestHandler, now: float) -> None:
+        client.setblocking(False)
+        self._socket = client
+        self._handle = handle
+        credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        self.user_id: int = _CREDENTIALS.unpack(credentials)[1]
+        self.last_active = now
+        """Monotonic seconds at which bytes last moved."""
+        self._input = _Input.OPEN
+        self._lines = LineBuffer()
+        self._output = b""
+        self._pages: Pages | None = None
+        self._next_page: Page | None = None
+        self._request_id = 0
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Hangs up."""
+        self._pages = None
+        self._socket.close()
+
+    def interest(self) -> int:
+        """The epoll events to wait for; 0: there is nothing left to do and the client can be dropped."""
+        if self._busy:
+            return select.EPOLLOUT
+        return select.EPOLLIN if self._input is _Input.OPEN else 0
+
+    def serve(self, events: int, now: float) -> None:
+        """Does a little of what is to be done; raises OSError when the client is gone."""
+        if not self._busy and events & (select.EPOLLIN | select.EPOLLHUP):
+            self._receive(now)
+        elif events & (select.EPOLLHUP | select.EPOLLERR):
+            raise ConnectionResetError
+        if not self._output:
+            self._work(now)
+        if self._output:
+            self._send(now)
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._output or self._pages) or (self._input is not _Input.REFUSED and self._lines.has_line())
+
+    def _receive(self, now: float) -> None:
+        with contextlib.suppress(BlockingIOError):
+            data = self._socket.recv(_RECEIVE_BYTES)
+            if data:
+                self._lines.feed(data)
+                self.last_active = now
+            else:
+                self._input = _Input.ENDED
+
+    def _send(self, now: float) -> None:
+        with contextlib.suppress(BlockingIOError):
+            sent = self._socket.send(self._output)
+            self._output = self._output[sent:]
+            self.last_active = now
+
+    def _work(self, now: float) -> None:
+        if self._pages is not None:
+            self._take_page()
+            return
+        try:
+            line = self._lines.next_line() if self._input is not _Input.REFUSED else None
+            if line is not None:
+                self._begin(decode_request(line), now)
+        except MessageTooLong as error:
+            self._input = _Input.REFUSED
+            self._reply(Refusal(error.request_id, error.errno_name, str(error)))
+        except BadMessage as error:
+            self._reply(Refusal(error.request_id, error.errno_name, str(error)))
+
+    def _begin(self, request: Request, now: float) -> None:
+        self._request_id = request.id
+        self._next_page = None
+        self._pages = self._handle(request, Caller(self.user_id, now))
+        self._take_page()
+
+    def _take_page(self) -> None:
+        """Asks for one page. A page is sent when the next is there, since it says whether there is more."""
+        pages, page = self._pages, self._next_page
+        if pages is None:
+            return
+        try:
+            following = next(pages)
+        except StopIteration:
+            self._pages = None
+            self._reply(Result(self._request_id, page or {}))
+        except Refused as refused:
+            self._pages = None
+            self._reply(Refusal(self._request_id, refused.errno, str(refused)))
+        else:
+            self._next_page = following
+            if page is not None:
+                self._reply(Result(self._request_id, page, more=True))
+
+    def _reply(self, reply: Reply) -> None:
+        try:
+            self._output = encode_reply(reply)
+        except MessageTooLong as error:
+            self._pages = None
+            self._output = encode_reply(Refusal(reply.id, error.errno_name, "the answer is too long"))

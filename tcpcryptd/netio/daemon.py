@@ -1,0 +1,231 @@
+"""Assembles the shell around an engine, and takes it apart again so that nothing is left behind."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from tcpcryptd.core.engine import Engine
+from tcpcryptd.core.event import Event
+from tcpcryptd.core.verdict import ConnectionClass
+from tcpcryptd.netio import firewall
+from tcpcryptd.netio.encrypted_sockets import end_encrypted_sockets
+from tcpcryptd.netio.errors import DaemonError, ExitCode
+from tcpcryptd.netio.firewall import Firewall
+from tcpcryptd.netio.injector import Injector
+from tcpcryptd.netio.keygen import KeyGenerator, KeyJob
+from tcpcryptd.netio.loop import EventLoop, Source
+from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.privileges import Account, drop_privileges, require_root
+from tcpcryptd.netio.queue import PacketQueue
+from tcpcryptd.netio.rules import QueueNumbers
+from tcpcryptd.netio.runtime_directory import (
+    DEFAULT_RUNTIME_DIRECTORY,
+    LOCK_NAME,
+    STATE_NAME,
+    prepare_runtime_directory,
+    remove_runtime_files,
+)
+from tcpcryptd.netio.selection import Selection
+from tcpcryptd.netio.stats import QueueStatisticsReader, read_queue_statistics
+from tcpcryptd.netio.sysctl import ConntrackSetting
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DaemonConfig:
+    """What the shell can be told."""
+
+    selection: Selection = field(default_factory=Selection)
+    queues: QueueNumbers = field(default_factory=QueueNumbers)
+    marks: MarkScheme = field(default_factory=MarkScheme)
+    manage_firewall: bool = True
+    """False: the administrator owns the rules."""
+    user: str | None = None
+    """Whom to run as; None: tcpcryptd where that user exists, else nobody."""
+    runtime_directory: Path = DEFAULT_RUNTIME_DIRECTORY
+    """A directory for tcpcryptd alone, one for each network namespace."""
+
+    @property
+    def lock_file(self) -> Path:
+        """A lock for iptables-legacy that an unprivileged user can write."""
+        return self.runtime_directory / LOCK_NAME
+
+    @property
+    def state_file(self) -> Path:
+        """What `cleanup` must know after the daemon was killed."""
+        return self.runtime_directory / STATE_NAME
+
+
+class ControlServer(Source, Protocol):
+    """Answers clients on the control socket."""
+
+    def close(self) -> None:
+        """Disconnects the clients and removes the socket."""
+
+
+ControlServerFactory = Callable[[Callable[[], dict[str, int]]], ControlServer]
+"""Opens the control server, given what reads all counters. Called as root, with the runtime directory made."""
+
+
+class Daemon:
+    """One run. `open_control` may raise DaemonError; None: no control socket."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        config: DaemonConfig,
+        open_control: ControlServerFactory | None,
+        on_event: Callable[[Event], None],
+        jobs: Sequence[KeyJob] = (),
+    ) -> None:
+        self._engine = engine
+        self._config = config
+        self._open_control = open_control
+        self._on_event = on_event
+        self._jobs = jobs
+        self._queues: list[PacketQueue] = []
+        self._injector: Injector | None = None
+        self._statistics: QueueStatisticsReader | None = None
+
+    def run(self) -> None:
+        """Runs until a signal; raises DaemonError. In either case everything is as it was before."""
+        require_root()
+        account = Account.find(self._config.user)
+        check_not_running(self._config.queues)
+        prepare_runtime_directory(self._config.runtime_directory, account.user_id, account.group_id)
+        with ExitStack() as stack:
+            loop = self._open(stack)
+            self._divert(stack, loop)
+            drop_privileges(account)
+            keys = KeyGenerator(self._jobs)
+            stack.callback(keys.close)
+            loop.add(keys)
+            keys.start()
+            _log.info("running as %s, queues %d and %d", account.name, *(queue.number for queue in self._queues))
+            loop.run()
+            _log.info("stopping")
+
+    def _open(self, stack: ExitStack) -> EventLoop:
+        """Everything that must exist before the first packet is diverted."""
+        config = self._config
+        handler = self._engine.handle_packet
+        # Undecided first: such a packet came before those of the same connection that are diverted as encrypted.
+        for number, diverted_as in (
+            (config.queues.undecided, ConnectionClass.UNDECIDED),
+            (config.queues.encrypted, ConnectionClass.ENCRYPTED),
+        ):
+            queue = PacketQueue(number, diverted_as, handler, config.marks)
+            stack.callback(queue.close)
+            self._queues.append(queue)
+        self._statistics = QueueStatisticsReader()
+        stack.callback(self._statistics.close)
+        injector = self._injector = Injector(config.marks)
+        stack.callback(injector.close)
+        loop = EventLoop(self._engine, injector.inject, self._on_event)
+        stack.callback(loop.close)
+        for queue in self._queues:
+            loop.add(queue)
+        if self._open_control is not None:
+            control = self._open_control(self.counters)
+            stack.callback(control.close)
+            loop.add(control)
+        stack.enter_context(loop.signals())
+        return loop
+
+    def _divert(self, stack: ExitStack, loop: EventLoop) -> None:
+        config = self._config
+        tracking = ConntrackSetting(config.state_file)
+        if config.manage_firewall:
+            rules = Firewall(config.selection, config.queues, config.marks, config.lock_file)
+            if rules.stale():
+                _log.warning("replacing the firewall rules that an earlier tcpcryptd left")
+            stack.callback(_attempt, tracking.restore)
+            stack.callback(_attempt, rules.remove)
+            rules.install()
+        else:
+            stack.callback(_attempt, tracking.restore)
+        # After the rules: they load connection tracking where it is a module.
+        tracking.relax()
+        stack.callback(self._shut_down, loop)
+
+    def _shut_down(self, loop: EventLoop) -> None:
+        self._engine.shut_down(time.monotonic())
+        loop.collect()
+        loop.drain()
+        # A reset can miss; without the rules such a socket would go on in clear.
+        with suppress(OSError):
+            end_encrypted_sockets(self._config.marks)
+
+    def counters(self) -> dict[str, int]:
+        """The engine's counters, and the shell's: of the queues together, and what the kernel dropped."""
+        counters = dict(self._engine.counters())
+        statistics = self._statistics.read() if self._statistics is not None else {}
+        for queue in self._queues:
+            for name, value in queue.counters().items():
+                counters[f"queue_{name}"] = counters.get(f"queue_{name}", 0) + value
+            in_kernel = statistics.get(queue.number)
+            if in_kernel is not None:
+                dropped = in_kernel.queue_dropped + in_kernel.user_dropped
+                counters["queue_dropped"] = counters.get("queue_dropped", 0) + dropped
+        return counters | (self._injector.counters() if self._injector is not None else {})
+
+
+def run_daemon(
+    engine: Engine,
+    config: DaemonConfig,
+    open_control: ControlServerFactory | None,
+    on_event: Callable[[Event], None],
+    jobs: Sequence[KeyJob] = (),
+) -> int:
+    """Runs a daemon until SIGINT or SIGTERM; returns the exit code. An error is logged with what to do about it."""
+    try:
+        Daemon(engine, config, open_control, on_event, jobs).run()
+    except DaemonError as error:
+        _log.error("%s", error.message)
+        return error.exit_code
+    return ExitCode.OK
+
+
+def cleanup(config: DaemonConfig) -> None:
+    """Removes what a daemon that was killed left behind; raises DaemonError, also when one is running."""
+    require_root()
+    check_not_running(config.queues)
+    lock_file = config.lock_file if config.runtime_directory.is_dir() else None
+    try:
+        ended = end_encrypted_sockets(config.marks)
+    except OSError as error:
+        raise DaemonError(
+            f"the connections that were encrypted cannot be ended ({error.strerror}) and would go on in clear: "
+            "the rules stay; start tcpcryptd once more, or end the applications and run launch_iptables.sh --remove",
+            ExitCode.UNSUPPORTED,
+        ) from error
+    if ended:
+        _log.info("ended %d sockets whose connections were encrypted", ended)
+    firewall.remove(lock_file)
+    ConntrackSetting(config.state_file).restore()
+    remove_runtime_files(config.runtime_directory)
+
+
+def check_not_running(queues: QueueNumbers) -> None:
+    """Raises DaemonError when some process is bound to one of the queues."""
+    bound = read_queue_statistics()
+    for number in (queues.undecided, queues.encrypted):
+        if number in bound:
+            raise DaemonError(
+                f"queue {number} is taken by another process (netlink port {bound[number].port_id}, in general its "
+                "process ID): is tcpcryptd running already? Stop it, or choose other queues with --queue",
+                ExitCode.BUSY,
+            )
+
+
+def _attempt(action: Callable[[], None]) -> None:
+    """The rest of the clean-up goes on when a part of it fails."""
+    try:
+        action()
+    except DaemonError as error:
+        _log.error("%s; run tcpcryptd --cleanup as root", error.message)

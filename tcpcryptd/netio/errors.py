@@ -1,0 +1,41 @@
+"""What stops the daemon, told so that whoever started it knows what to do."""
+
+import enum
+
+
+class ExitCode(enum.IntEnum):
+    """The exit codes of `tcpcryptd`."""
+
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    PERMISSION = 3
+    UNSUPPORTED = 4
+    """The kernel or iptables lacks something."""
+    BUSY = 5
+    """Already running, or the queue is taken."""
+
+
+class DaemonError(Exception):
+    """The daemon cannot go on; the message says what to do about it."""
+
+    def __init__(self, message: str, exit_code: int = ExitCode.FAILURE) -> None:
+        super().__init__(message)
+        self.message = message
+        self.exit_code = exit_code
+
+
+class QueueError(DaemonError):
+    """A queue cannot be had."""
+
+
+class InjectorError(DaemonError):
+    """A raw socket cannot be had."""
+
+
+class FirewallError(DaemonError):
+    """The rules cannot be read or changed."""
+
+
+class PrivilegeError(DaemonError):
+    """Privileges are missing, or could not be given up."""

@@ -1,0 +1,162 @@
+"""Installs, shows and removes the rules; `python3 -m tcpcryptd.netio.firewall --help` does it from a shell."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_network
+from pathlib import Path
+
+from tcpcryptd.netio.errors import DaemonError, ExitCode, FirewallError
+from tcpcryptd.netio.iptables import Iptables, our_chains, our_jumps, tables
+from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
+from tcpcryptd.netio.rules import DEFAULT_QUEUE, QueueNumbers, RuleSet, transaction
+from tcpcryptd.netio.selection import SELF_ENCRYPTED_PORTS, Selection
+
+
+class Firewall:
+    """The rules for one selection. `lock_file`: see `iptables.Iptables`."""
+
+    def __init__(
+        self,
+        selection: Selection,
+        queues: QueueNumbers,
+        marks: MarkScheme,
+        lock_file: Path | None = None,
+    ) -> None:
+        self._selection = selection
+        self._queues = queues
+        self._marks = marks
+        self._lock_file = lock_file
+
+    def rules(self, version: int) -> RuleSet:
+        """The rules for IP version 4 or 6."""
+        return RuleSet.build(self._selection, self._queues, self._marks, version)
+
+    def text(self, version: int) -> str:
+        """What installs the rules where there are none, for iptables-restore --noflush."""
+        return transaction(_installation(self.rules(version), []))
+
+    def install(self) -> None:
+        """Puts the rules in the place of any of ours that are there; raises FirewallError, and leaves none then."""
+        try:
+            for each in tables(self._lock_file):
+                each.restore(transaction(_installation(self.rules(each.version), each.save())))
+        except FirewallError:
+            remove(self._lock_file)
+            raise
+
+    def remove(self) -> None:
+        """Removes all rules of ours; raises FirewallError."""
+        remove(self._lock_file)
+
+    def stale(self) -> bool:
+        """Whether any rule or chain of ours is there; raises FirewallError."""
+        return any(our_chains(saved) or our_jumps(saved) for saved in (each.save() for each in tables(self._lock_file)))
+
+
+def remove(lock_file: Path | None = None) -> None:
+    """Removes all rules of ours, whoever installed them with whichever options, and no others; raises FirewallError."""
+    failure: FirewallError | None = None
+    for each in tables(lock_file):
+        try:
+            _remove_from(each)
+        except FirewallError as error:
+            failure = error
+    if failure is not None:
+        raise failure
+
+
+def _remove_from(table: Iptables) -> None:
+    saved = table.save()
+    lines = [*_removal(saved)]
+    if lines:
+        table.restore(transaction(iter(lines)))
+
+
+def _removal(saved: list[str]) -> Iterator[str]:
+    yield from (f"-D {jump}" for jump in our_jumps(saved))
+    chains = our_chains(saved)
+    yield from (f"-F {chain}" for chain in chains)
+    yield from (f"-X {chain}" for chain in chains)
+
+
+def _installation(rules: RuleSet, saved: list[str]) -> Iterator[str]:
+    yield from (f"-D {jump}" for jump in our_jumps(saved))
+    yield from rules.lines()
+    obsolete = [chain for chain in our_chains(saved) if chain not in rules.chains]
+    yield from (f"-F {chain}" for chain in obsolete)
+    yield from (f"-X {chain}" for chain in obsolete)
+    # At the head, where nothing that others' rules accept or drop can come between.
+    yield from (f"-I {jump}" for jump in rules.jumps)
+
+
+def add_selection_options(parser: argparse.ArgumentParser) -> None:
+    """The options that `Selection` is made of."""
+    own = ", ".join(map(str, SELF_ENCRYPTED_PORTS))
+    parser.add_argument("--port", type=int, action="append", default=[], help="only this port; may be repeated")
+    parser.add_argument("--exclude-port", type=int, action="append", default=[], help="not this port; may be repeated")
+    parser.add_argument("--all-ports", action="store_true", help=f"also ports that carry their own encryption: {own}")
+    parser.add_argument("--interface", action="append", default=[], help="only this interface; may be repeated")
+    parser.add_argument(
+        "--address",
+        type=ip_network,
+        action="append",
+        default=[],
+        help="only remote hosts of this network; may be repeated",
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=os.environ.get("TCPCRYPTD_PROGRAM", "firewall"),
+        description="Rules that divert TCP to tcpcryptd, for those who want to own them (tcpcryptd --no-firewall).",
+    )
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--install", action="store_true", help="install the rules, in the place of any that are there")
+    action.add_argument("--remove", action="store_true", help="remove all rules of tcpcryptd, and no others")
+    action.add_argument("--print", action="store_true", help="print what --install gives to iptables-restore")
+    add_selection_options(parser)
+    parser.add_argument(
+        "--queue", type=int, default=DEFAULT_QUEUE, help=f"first of two queue numbers (default {DEFAULT_QUEUE})"
+    )
+    parser.add_argument(
+        "--mark-mask",
+        type=lambda text: int(text, 0),
+        default=DEFAULT_MASK,
+        help=f"bits of the packet mark to use (default {DEFAULT_MASK:#x})",
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        selection = Selection(
+            ports=tuple(options.port),
+            exclude_ports=tuple(options.exclude_port),
+            all_ports=options.all_ports,
+            interfaces=tuple(options.interface),
+            addresses=tuple(options.address),
+        )
+        firewall = Firewall(selection, QueueNumbers.starting_at(options.queue), MarkScheme(options.mark_mask))
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        if options.print:
+            for version, program in ((4, "iptables-restore"), (6, "ip6tables-restore")):
+                sys.stdout.write(f"# {program} --noflush\n{firewall.text(version)}")
+        elif options.install:
+            firewall.install()
+        else:
+            firewall.remove()
+    except DaemonError as error:
+        sys.stderr.write(f"{parser.prog}: {error.message}\n")
+        return error.exit_code
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Runs iptables-save and iptables-restore, or their IPv6 counterparts, on the mangle table."""
+
+import itertools
+import os
+import subprocess
+from pathlib import Path
+
+from tcpcryptd.netio import capabilities
+from tcpcryptd.netio.errors import ExitCode, FirewallError
+from tcpcryptd.netio.rules import CHAIN_PREFIX, TABLE
+
+_SEARCH_PATH = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin"
+_TIMEOUT = 30
+_LOCK_WAIT = "10"
+"""Seconds."""
+_IPV6_FILE = Path("/proc/net/if_inet6")
+
+
+class Iptables:
+    """The tables of one IP version.
+
+    `lock_file` is what iptables-legacy locks in the place of /run/xtables.lock once that is not ours to write.
+    """
+
+    def __init__(self, version: int, lock_file: Path | None = None) -> None:
+        self.version = version
+        self._program = "iptables" if version == 4 else "ip6tables"
+        self._environment = {"PATH": _SEARCH_PATH, "LC_ALL": "C"}
+        if lock_file is not None and os.geteuid() != 0:
+            self._environment["XTABLES_LOCKFILE"] = str(lock_file)
+
+    def save(self) -> list[str]:
+        """The lines of iptables-save for the mangle table; raises FirewallError."""
+        return self._run([f"{self._program}-save", "-t", TABLE]).splitlines()
+
+    def restore(self, transaction: str) -> None:
+        """Applies a transaction; raises FirewallError, and nothing has changed then."""
+        self._run([f"{self._program}-restore", "--noflush", "-w", _LOCK_WAIT], transaction)
+
+    def _run(self, command: list[str], given: str = "") -> str:
+        try:
+            with capabilities.passed_to_children():
+                done = subprocess.run(  # noqa: S603 - fixed words and a fixed search path
+                    command,
+                    input=given,
+                    env=self._environment,
+                    capture_output=True,
+                    text=True,
+                    errors="replace",
+                    timeout=_TIMEOUT,
+                    check=False,
+                )
+        except FileNotFoundError as error:
+            raise FirewallError(
+                f"{command[0]} was not found: install the package iptables", ExitCode.UNSUPPORTED
+            ) from error
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise FirewallError(f"{command[0]} could not be run: {error}") from error
+        if done.returncode != 0:
+            if not capabilities.has_network_capabilities():
+                raise FirewallError(f"not allowed to use {command[0]}: run as root", ExitCode.PERMISSION)
+            complaint = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+            raise FirewallError(f"{command[0]} failed: {complaint}", ExitCode.UNSUPPORTED)
+        return done.stdout
+
+
+def tables(lock_file: Path | None = None) -> list[Iptables]:
+    """Those of IPv4, and of IPv6 when the kernel has it."""
+    return [Iptables(version, lock_file) for version in ((4, 6) if _IPV6_FILE.exists() else (4,))]
+
+
+def our_jumps(saved: list[str]) -> list[str]:
+    """Rules of others' chains that lead into ours, without the leading -A."""
+    return [
+        line.removeprefix("-A ")
+        for line in saved
+        if line.startswith("-A ") and not line.startswith(f"-A {CHAIN_PREFIX}") and _leads_to_us(line)
+    ]
+
+
+def our_chains(saved: list[str]) -> list[str]:
+    """The names of our chains."""
+    return [line[1:].split()[0] for line in saved if line.startswith(f":{CHAIN_PREFIX}")]
+
+
+def _leads_to_us(line: str) -> bool:
+    words = line.split()
+    return any(
+        option in ("-j", "-g") and target.startswith(CHAIN_PREFIX) for option, target in itertools.pairwise(words)
+    )

@@ -1,0 +1,156 @@
+"""The event loop: one thread that waits for packets, clients, signals and the engine's timeouts."""
+
+import contextlib
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Protocol
+
+from tcpcryptd.core.event import Event
+from tcpcryptd.core.verdict import Direction
+
+MAX_EVENTS_PER_TURN = 256
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_LONGEST_WAIT = 3600.0
+_DRAIN_TURNS = 64
+
+
+class Source(Protocol):
+    """What the loop waits for. A call of `handle_ready` does bounded work; what is left is ready again."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when there is work."""
+
+    def handle_ready(self) -> None:
+        """Does some of the work."""
+
+
+class LoopEngine(Protocol):
+    """What the loop needs of the engine."""
+
+    def next_timeout(self) -> float | None:
+        """Seconds on the monotonic clock."""
+
+    def handle_timeout(self, now: float) -> None:
+        """Runs what is due."""
+
+    def packets_to_inject(self) -> list[tuple[Direction, bytes]]:
+        """Hands them over."""
+
+    def next_event(self) -> Event | None:
+        """Hands one over."""
+
+
+class EventLoop:
+    """Runs until a signal or `stop`. Sources that are ready are served in the order in which they were added."""
+
+    def __init__(
+        self,
+        engine: LoopEngine,
+        inject: Callable[[Direction, bytes], None],
+        on_event: Callable[[Event], None],
+    ) -> None:
+        self._engine = engine
+        self._inject = inject
+        self._on_event = on_event
+        self._sources: dict[int, Source] = {}
+        self._epoll = select.epoll()
+        self._stopping = False
+
+    def add(self, source: Source) -> None:
+        """Serves a source from now on."""
+        self._sources[source.fileno()] = source
+        self._epoll.register(source.fileno(), select.EPOLLIN)
+
+    def remove(self, source: Source) -> None:
+        """Serves it no more."""
+        del self._sources[source.fileno()]
+        self._epoll.unregister(source.fileno())
+
+    def stop(self) -> None:
+        """Ends `run` after the turn at hand."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Serves until `stop`, or a signal that `signals` watches for."""
+        while not self._stopping:
+            self.turn(self._time_left())
+
+    def drain(self) -> None:
+        """Serves what waits already, in a bounded number of turns."""
+        for _ in range(_DRAIN_TURNS):
+            if not self.turn(0.0):
+                break
+
+    def turn(self, wait: float) -> bool:
+        """Waits up to `wait` seconds for work and does it; whether there was any."""
+        ready = {number for number, _ in self._epoll.poll(wait)}
+        for source in [source for number, source in self._sources.items() if number in ready]:
+            source.handle_ready()
+        now = time.monotonic()
+        due = self._engine.next_timeout()
+        if due is not None and due <= now:
+            self._engine.handle_timeout(now)
+        self.collect()
+        return bool(ready)
+
+    def collect(self) -> None:
+        """Sends what the engine wants injected and passes its events on."""
+        for direction, packet in self._engine.packets_to_inject():
+            self._inject(direction, packet)
+        for _ in range(MAX_EVENTS_PER_TURN):
+            event = self._engine.next_event()
+            if event is None:
+                break
+            self._on_event(event)
+
+    @contextlib.contextmanager
+    def signals(self) -> Iterator[None]:
+        """Meanwhile SIGINT and SIGTERM end `run`, now or when it is called, and SIGHUP is ignored. Main thread only."""
+        receiver, sender = socket.socketpair()
+        receiver.setblocking(False)
+        sender.setblocking(False)
+        wake_up = _WakeUp(receiver)
+        old_handlers = {number: signal.signal(number, self._handle_signal) for number in _STOP_SIGNALS}
+        old_handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        old_descriptor = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+        self.add(wake_up)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(old_descriptor)
+            for number, handler in old_handlers.items():
+                signal.signal(number, handler)
+            self.remove(wake_up)
+            receiver.close()
+            sender.close()
+
+    def close(self) -> None:
+        """Forgets the sources, which stay open."""
+        self._sources.clear()
+        self._epoll.close()
+
+    def _time_left(self) -> float:
+        due = self._engine.next_timeout()
+        if due is None:
+            return _LONGEST_WAIT
+        return min(max(0.0, due - time.monotonic()), _LONGEST_WAIT)
+
+    def _handle_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+
+
+class _WakeUp:
+    """What Python writes the numbers of signals to: all they have to do is end the wait."""
+
+    def __init__(self, receiver: socket.socket) -> None:
+        self._receiver = receiver
+
+    def fileno(self) -> int:
+        return self._receiver.fileno()
+
+    def handle_ready(self) -> None:
+        self._receiver.recv(4096)

@@ -1,0 +1,49 @@
+"""The bits of the packet mark and the connection mark that belong to tcpcryptd.
+
+Both marks are 32 bits that all programs of a host share, so only the bits under a mask are read and written. As values
+of the masked field: 0 undecided, 1 plain and 2 encrypted, which the connection mark keeps; 3 and 4, on packets only,
+say that the daemon injected the packet towards the wire or towards the local kernel.
+"""
+
+from dataclasses import dataclass
+
+from tcpcryptd.core.verdict import ConnectionClass, Direction
+
+DEFAULT_MASK = 0x70000000
+_ALL_BITS = 0xFFFFFFFF
+_LARGEST_VALUE = 4
+
+
+@dataclass(frozen=True)
+class MarkScheme:
+    """Where in the 32 bits the field lies. Raises ValueError unless the mask is at least three adjacent bits."""
+
+    mask: int = DEFAULT_MASK
+
+    def __post_init__(self) -> None:
+        if not 0 < self.mask <= _ALL_BITS or not self._is_contiguous() or self.mask // self._unit < _LARGEST_VALUE:
+            raise ValueError(f"mark mask {self.mask:#x}: must be three or more adjacent bits of 32")
+
+    def _is_contiguous(self) -> bool:
+        return (self.mask + self._unit) & self.mask == 0
+
+    @property
+    def _unit(self) -> int:
+        return self.mask & -self.mask
+
+    @property
+    def foreign(self) -> int:
+        """The bits that are not ours."""
+        return self.mask ^ _ALL_BITS
+
+    def of_class(self, connection_class: ConnectionClass) -> int:
+        """The mark of a class; 0 for undecided."""
+        return int(connection_class) * self._unit
+
+    def of_injection(self, direction: Direction) -> int:
+        """The mark of a packet that the daemon injects."""
+        return (3 if direction == Direction.OUT else 4) * self._unit
+
+    def match(self, mark: int) -> str:
+        """A mark and the mask as iptables writes them."""
+        return f"{mark:#x}/{self.mask:#x}"

@@ -1,0 +1,215 @@
+"""One netfilter queue: whole packets to the engine, its verdicts and marks back to the kernel."""
+
+import contextlib
+import errno
+import logging
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import cast
+
+from netfilterqueue import NetfilterQueue, Packet
+
+from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict
+from tcpcryptd.netio import netlink_queue
+from tcpcryptd.netio.errors import ExitCode, QueueError
+from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.stats import QUEUES_FILE, read_queue_statistics
+
+PacketHandler = Callable[[bytes, Direction, float, ConnectionClass], Verdict]
+
+QUEUE_LENGTH = 4096
+"""Packets that may wait in the kernel."""
+SOCKET_BUFFER = 4 << 20
+SOCKET_BUFFER_GSO = 16 << 20
+"""Bytes."""
+BATCH = 64
+"""Packets handled before the event loop gets its turn again."""
+
+_RECEIVE_SIZE = 128 << 10
+_LIBRARY_COPY_RANGE = 4016
+_HOOK_LOCAL_OUT = 3
+_SOL_NETLINK = 270
+_NETLINK_NO_ENOBUFS = 5
+_ACKNOWLEDGMENT_TIMEOUT = 2.0
+_CONFIGURATION_SEQUENCE = 0x74637063
+
+_log = logging.getLogger(__name__)
+
+
+class PacketQueue:
+    """A bound queue whose packets the firewall diverted because their connection is of one class.
+
+    Raises QueueError when the queue cannot be bound.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        diverted_as: ConnectionClass,
+        handler: PacketHandler,
+        marks: MarkScheme,
+        gso: bool = False,
+    ) -> None:
+        self.number = number
+        self.packets = 0
+        self.truncated = 0
+        self.exceptions = 0
+        self._diverted_as = diverted_as
+        self._handler = handler
+        self._foreign = marks.foreign
+        self._mark_of = {each: marks.of_class(each) for each in ConnectionClass}
+        self._now = 0.0
+        self._queue = _bind(number, self._handle, SOCKET_BUFFER_GSO if gso else SOCKET_BUFFER)
+        # A duplicate: the library closes its own descriptor.
+        self._socket = socket.socket(fileno=os.dup(self._queue.get_fd()))
+        self._reader = _Reader(self._socket)
+        try:
+            self._configure(gso)
+        except OSError as error:
+            self.close()
+            raise QueueError(
+                f"the kernel refuses to hand over whole packets on queue {number}: {error.strerror}; "
+                "a kernel of version 3.10 or later is needed",
+                ExitCode.UNSUPPORTED,
+            ) from error
+
+    def _configure(self, gso: bool) -> None:
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_NO_ENOBUFS, 1)
+        self._socket.send(netlink_queue.configuration(self.number, _CONFIGURATION_SEQUENCE, QUEUE_LENGTH, gso))
+        deadline = time.monotonic() + _ACKNOWLEDGMENT_TIMEOUT
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        early_packets = []
+        while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            message = self._socket.recv(_RECEIVE_SIZE, socket.MSG_DONTWAIT)
+            if netlink_queue.is_acknowledgment(message, _CONFIGURATION_SEQUENCE):
+                break
+            early_packets.append(message)
+        else:
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        self._reader.put_back(early_packets)
+
+    def fileno(self) -> int:
+        """The netlink socket's descriptor."""
+        return self._socket.fileno()
+
+    def handle_ready(self) -> None:
+        """Handles the packets that wait, BATCH at most. They share one reading of the clock."""
+        self._now = time.monotonic()
+        self._reader.begin(BATCH)
+        # All that the library asks of a socket is recv.
+        self._queue.run_socket(cast(socket.socket, self._reader))
+
+    def counters(self) -> dict[str, int]:
+        """Packets seen, those that came cut, and exceptions while one was handled."""
+        return {"packets": self.packets, "truncated": self.truncated, "exceptions": self.exceptions}
+
+    def close(self) -> None:
+        """Unbinds the queue; the kernel drops what still waits in it."""
+        self._queue.unbind()
+        self._socket.close()
+
+    def _handle(self, packet: Packet) -> None:
+        try:
+            payload = packet.get_payload()
+            self.packets += 1
+            if len(payload) >= _LIBRARY_COPY_RANGE and is_truncated(payload):
+                self._refuse_truncated(packet)
+                return
+            direction = Direction.OUT if packet.hook == _HOOK_LOCAL_OUT else Direction.IN
+            action, replacement, connection_class = self._handler(payload, direction, self._now, self._diverted_as)
+            if action is Action.DROP:
+                packet.drop()
+                return
+            if connection_class is not self._diverted_as:
+                packet.set_mark(packet.mark & self._foreign | self._mark_of[connection_class])
+            if replacement is not None:
+                packet.set_payload(replacement)
+            packet.accept()
+        except Exception as error:
+            self._handle_exception(packet, error)
+
+    def _refuse_truncated(self, packet: Packet) -> None:
+        self.truncated += 1
+        if self._diverted_as is ConnectionClass.ENCRYPTED:
+            packet.drop()
+        else:
+            # Only our copy is cut: what goes on is the kernel's.
+            packet.accept()
+
+    def _handle_exception(self, packet: Packet, error: Exception) -> None:
+        self.exceptions += 1
+        if self.exceptions == 1:
+            # The message may quote what it failed on.
+            name = type(error).__name__
+            _log.error("queue %d: %s while a packet was handled; further ones are only counted", self.number, name)
+        # The library raises when there has been a verdict already.
+        with contextlib.suppress(RuntimeError):
+            if self._diverted_as is ConnectionClass.ENCRYPTED:
+                packet.drop()
+            else:
+                packet.set_payload(b"")
+                packet.accept()
+
+
+class _Reader:
+    """The socket as `run_socket` sees it: it would block when a batch is over."""
+
+    def __init__(self, queue_socket: socket.socket) -> None:
+        self._buffer = memoryview(bytearray(_RECEIVE_SIZE))
+        self._receive_into = queue_socket.recv_into
+        self._left = 0
+        self._early: list[bytes] = []
+
+    def put_back(self, messages: list[bytes]) -> None:
+        """Messages to be read before the socket's."""
+        self._early = messages
+
+    def begin(self, count: int) -> None:
+        """Lets `count` messages through before it would block."""
+        self._left = count
+
+    def recv(self, _size: int) -> bytes:
+        """The next message; raises BlockingIOError when there is none, or the batch is over."""
+        if self._left == 0:
+            raise BlockingIOError(errno.EAGAIN, "end of the batch")
+        self._left -= 1
+        if self._early:
+            return self._early.pop(0)
+        # A bytes object of the full size for each packet would make the allocator map and unmap memory.
+        length = self._receive_into(self._buffer, 0, socket.MSG_DONTWAIT)
+        return bytes(self._buffer[:length])
+
+
+def is_truncated(packet: bytes) -> bool:
+    """Whether the IP header announces another length than arrived; 0 stands for more than 65,535 bytes."""
+    if packet[0] >> 4 == 4:
+        return int.from_bytes(packet[2:4], "big") != len(packet)
+    return int.from_bytes(packet[4:6], "big") + 40 != len(packet)
+
+
+def _bind(number: int, callback: Callable[[Packet], None], socket_buffer: int) -> NetfilterQueue:
+    try:
+        queue = NetfilterQueue()
+    except OSError as error:
+        if not QUEUES_FILE.exists():
+            raise QueueError(
+                "the kernel has no NFQUEUE (CONFIG_NETFILTER_NETLINK_QUEUE); load it with: modprobe nfnetlink_queue",
+                ExitCode.UNSUPPORTED,
+            ) from error
+        raise QueueError("not allowed to use netfilter queues: run tcpcryptd as root", ExitCode.PERMISSION) from error
+    try:
+        queue.bind(number, callback, max_len=QUEUE_LENGTH, sock_len=socket_buffer)
+    except OSError as error:
+        owner = read_queue_statistics().get(number)
+        if owner is not None:
+            raise QueueError(
+                f"queue {number} is taken by another process (netlink port {owner.port_id}, mostly its process ID): "
+                "stop it, or choose other queues with --queue",
+                ExitCode.BUSY,
+            ) from error
+        raise QueueError(f"queue {number} cannot be bound: run tcpcryptd as root", ExitCode.PERMISSION) from error
+    return queue

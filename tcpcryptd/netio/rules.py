@@ -1,0 +1,173 @@
+"""The firewall rules that divert TCP to the daemon, as text for iptables-restore.
+
+Connections are of three classes, which the connection mark keeps (see `marks`): plain ones skip the daemon, encrypted
+ones must pass it, undecided ones pass it when there is one. The daemon marks a packet with its verdict, and a later
+hook saves the mark: POSTROUTING for what goes out, INPUT for what comes in. All rules are in the mangle table, in
+chains of our own, so that they come before address translation of what is sent and know the connection.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tcpcryptd.core.verdict import ConnectionClass, Direction
+from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.selection import Selection
+
+TABLE = "mangle"
+CHAIN_PREFIX = "TCPCRYPTD_"
+DEFAULT_QUEUE = 69
+
+_PLAIN_CHAIN = CHAIN_PREFIX + "PLAIN"
+_QUEUE_CHAIN = CHAIN_PREFIX + "QUEUE"
+_SAVE_OUT_CHAIN = CHAIN_PREFIX + "SAVE_OUT"
+_SAVE_IN_CHAIN = CHAIN_PREFIX + "SAVE_IN"
+_LINK_LOCAL = "fe80::/10"
+
+
+@dataclass(frozen=True)
+class QueueNumbers:
+    """The queues for undecided and for encrypted connections. Raises ValueError when the numbers do not fit."""
+
+    undecided: int = DEFAULT_QUEUE
+    encrypted: int = DEFAULT_QUEUE + 1
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.undecided <= 0xFFFF and 0 <= self.encrypted <= 0xFFFF) or self.undecided == self.encrypted:
+            raise ValueError(f"queues {self.undecided} and {self.encrypted}: must be two numbers from 0 to 65535")
+
+    @classmethod
+    def starting_at(cls, number: int) -> "QueueNumbers":
+        """Adjacent queues; raises ValueError unless `number` is from 0 to 65534."""
+        return cls(number, number + 1)
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """All rules for one IP version."""
+
+    chains: dict[str, list[str]]
+    """Of our own: rules without the chain's name."""
+    jumps: list[str]
+    """Into our chains: a built-in chain's name and the rule."""
+
+    @classmethod
+    def build(cls, selection: Selection, queues: QueueNumbers, marks: MarkScheme, version: int) -> "RuleSet":
+        """The rules for IP version 4 or 6."""
+        builder = _Builder(selection, queues, marks, version)
+        chains = builder.shared_chains()
+        for direction in Direction:
+            chains |= builder.direction_chains(direction)
+        return cls(chains, builder.jumps())
+
+    def lines(self) -> Iterator[str]:
+        """What declares and fills the chains; each is emptied first where it exists."""
+        for chain in self.chains:
+            yield f":{chain} - [0:0]"
+        for chain, rules in self.chains.items():
+            for rule in rules:
+                yield f"-A {chain} {rule}"
+
+
+def transaction(lines: Iterator[str]) -> str:
+    """Input for `iptables-restore --noflush`, which does all of it or nothing."""
+    return "\n".join([f"*{TABLE}", *lines, "COMMIT", ""])
+
+
+class _Builder:
+    def __init__(self, selection: Selection, queues: QueueNumbers, marks: MarkScheme, version: int) -> None:
+        self._selection = selection
+        self._queues = queues
+        self._marks = marks
+        self._version = version
+
+    def _of_class(self, connection_class: ConnectionClass) -> str:
+        return self._marks.match(self._marks.of_class(connection_class))
+
+    def _of_injection(self, direction: Direction) -> str:
+        return self._marks.match(self._marks.of_injection(direction))
+
+    def jumps(self) -> list[str]:
+        marked = f"-p tcp -m mark ! --mark {self._marks.match(0)}"
+        return [
+            f"OUTPUT -p tcp -j {_chain(Direction.OUT)}",
+            f"PREROUTING -p tcp -j {_chain(Direction.IN)}",
+            f"POSTROUTING {marked} -j {_SAVE_OUT_CHAIN}",
+            f"INPUT {marked} -j {_SAVE_IN_CHAIN}",
+        ]
+
+    def shared_chains(self) -> dict[str, list[str]]:
+        """Where the other chains end, and those that save the mark."""
+        injected_out = self._of_injection(Direction.OUT)
+        injected_in = self._of_injection(Direction.IN)
+        save = f"-j CONNMARK --save-mark --nfmask {self._marks.mask:#x} --ctmask {self._marks.mask:#x}"
+        clear = f"-j MARK --set-xmark {self._marks.match(0)}"
+        return {
+            _PLAIN_CHAIN: [f"-j CONNMARK --set-xmark {self._of_class(ConnectionClass.PLAIN)}"],
+            _QUEUE_CHAIN: [f"-j NFQUEUE --queue-num {self._queues.undecided} --queue-bypass"],
+            # What is injected towards the local kernel passes here first and keeps its mark until INPUT. What is
+            # injected towards the wire loses it here, so that loopback diverts it on the way in.
+            _SAVE_OUT_CHAIN: [
+                f"-m mark --mark {injected_in} -j RETURN",
+                f"-m mark ! --mark {injected_out} {save}",
+                clear,
+            ],
+            _SAVE_IN_CHAIN: [f"-m mark ! --mark {injected_in} {save}", clear],
+        }
+
+    def direction_chains(self, direction: Direction) -> dict[str, list[str]]:
+        """The classes of a direction in order, then the selection, one chain for each of its criteria."""
+        criteria = list(self._criteria(direction))
+        names = [_chain(direction), *(f"{_chain(direction)}_{name}" for name, _ in criteria), _QUEUE_CHAIN]
+        chains = {names[0]: [*self._classes(direction), *self._exclusions(direction), f"-g {names[1]}"]}
+        for position, (_, matches) in enumerate(criteria, start=1):
+            chains[names[position]] = [
+                *(f"{match} -g {names[position + 1]}" for match in matches),
+                f"-g {_PLAIN_CHAIN}",
+            ]
+        return chains
+
+    def _classes(self, direction: Direction) -> Iterator[str]:
+        if direction is Direction.OUT:
+            yield f"-m mark --mark {self._of_injection(Direction.OUT)} -j RETURN"
+        yield f"-m mark --mark {self._of_injection(Direction.IN)} -j RETURN"
+        yield f"-m connmark --mark {self._of_class(ConnectionClass.PLAIN)} -j RETURN"
+        encrypted = self._of_class(ConnectionClass.ENCRYPTED)
+        yield f"-m connmark --mark {encrypted} -j NFQUEUE --queue-num {self._queues.encrypted}"
+        if direction is Direction.IN:
+            # What is only forwarded here is encrypted, or not, by the hosts at its ends.
+            yield "-m addrtype ! --dst-type LOCAL -j RETURN"
+        # A connection that has no mark cannot be kept from leaving in clear when the daemon dies.
+        yield "-m conntrack --ctstate UNTRACKED -j RETURN"
+        if direction is Direction.OUT:
+            # Its connection is unknown and may be an encrypted one: no bypass.
+            yield f"-m conntrack --ctstate INVALID -j NFQUEUE --queue-num {self._queues.undecided}"
+
+    def _exclusions(self, direction: Direction) -> Iterator[str]:
+        if self._version == 6:
+            # A raw socket would have to be told the interface.
+            yield f"{_remote(direction)} {_LINK_LOCAL} -g {_PLAIN_CHAIN}"
+        for port in self._selection.excluded:
+            yield f"{_port(port)} -g {_PLAIN_CHAIN}"
+
+    def _criteria(self, direction: Direction) -> Iterator[tuple[str, list[str]]]:
+        if self._selection.ports:
+            yield "PORT", [_port(port) for port in self._selection.ports]
+        if self._selection.interfaces:
+            option = "-o" if direction is Direction.OUT else "-i"
+            yield "INTERFACE", [f"{option} {name}" for name in self._selection.interfaces]
+        if self._selection.addresses:
+            networks = [each for each in self._selection.addresses if each.version == self._version]
+            yield "ADDRESS", [f"{_remote(direction)} {network}" for network in networks]
+
+
+def _chain(direction: Direction) -> str:
+    return CHAIN_PREFIX + direction.name
+
+
+def _remote(direction: Direction) -> str:
+    return "-d" if direction is Direction.OUT else "-s"
+
+
+def _port(port: int) -> str:
+    # The port that the opener connected to, for segments of both directions and for both roles of this host.
+    return f"-p tcp -m conntrack --ctorigdstport {port}"

@@ -1,0 +1,115 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from tcpcryptd.cli import tcnetstat
+from tcpcryptd.control.errors import ControlPermissionDenied
+from tcpcryptd.control.session_record import SessionRecord
+from tests.unit.control.daemon import RunningServer
+from tests.unit.control.samples import record
+
+
+class FakeClient:
+    """Answers with what the test chose."""
+
+    records: tuple[SessionRecord, ...] = ()
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def sessions(self, *, include_plain: bool = False) -> list[SessionRecord]:
+        return [each for each in self.records if include_plain or each.state == "encrypted"]
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> type[FakeClient]:
+    monkeypatch.setattr(tcnetstat, "ControlClient", FakeClient)
+    monkeypatch.setattr(FakeClient, "records", (record(80), record(81, "plain", "no option in the reply\x1b[2J")))
+    return FakeClient
+
+
+@pytest.mark.usefixtures("client")
+def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tcnetstat.main([]) == 0
+    assert capsys.readouterr().out == (
+        "Local address     Foreign address    SessID\n"
+        "192.0.2.1:40000   [2001:db8::2]:80   000102030405060708090a0b0c0d0e0f10111213\n"
+    )
+
+
+@pytest.mark.usefixtures("client")
+def test_all_says_why_not(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tcnetstat.main(["--all"]) == 0
+    heading, encrypted, plain = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["Local", "address", "Foreign", "address", "SessID", "State", "Reason"]
+    assert encrypted.split()[2:] == ["000102030405060708090a0b0c0d0e0f10111213", "encrypted", "-"]
+    assert plain.split(maxsplit=4)[1:] == ["[2001:db8::2]:81", "-", "plain", "no option in the reply?[2J"]
+
+
+def test_nothing_but_the_heading(capsys: pytest.CaptureFixture[str], client: type[FakeClient]) -> None:
+    client.records = ()
+    assert tcnetstat.main([]) == 0
+    assert capsys.readouterr().out == "Local address   Foreign address   SessID\n"
+
+
+@pytest.mark.usefixtures("client")
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tcnetstat.main(["--json", "--all"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [SessionRecord.from_json(row).state for row in rows] == ["encrypted", "plain"]
+
+
+def test_a_daemon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server = RunningServer(tmp_path / "control.sock")
+    try:
+        assert tcnetstat.main(["--socket", str(server.path)]) == 0
+    finally:
+        server.stop()
+    assert (80).to_bytes(20, "big").hex() in capsys.readouterr().out
+
+
+def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
+    server = RunningServer(tmp_path / "control.sock")
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-c", "import sys; from tcpcryptd.cli.tcnetstat import main; sys.exit(main())"]
+    try:
+        done = subprocess.run(
+            [*command, "--socket", str(server.path)],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            cwd=Path(tcnetstat.__file__).parents[2],
+            timeout=30,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+        server.stop()
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_the_daemon_is_not_running(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tcnetstat.main(["--socket", str(tmp_path / "control.sock")]) == 3
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "tcpcryptd is not running" in output.err
+
+
+def test_another_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(path: Path | None) -> None:
+        raise ControlPermissionDenied("permission denied")
+
+    monkeypatch.setattr(tcnetstat, "ControlClient", refuse)
+    assert tcnetstat.main([]) == 1
+    assert "permission denied" in capsys.readouterr().err

@@ -1,0 +1,109 @@
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tcpcryptd import __version__
+from tcpcryptd.cli import assembly, tcpcryptd
+from tcpcryptd.cli.config import ConfigError, Settings
+from tcpcryptd.netio.daemon import DaemonConfig
+from tcpcryptd.netio.errors import DaemonError, ExitCode
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    log = logging.getLogger("tcpcryptd")
+    before = log.handlers[:], log.level, log.propagate
+    yield
+    log.handlers[:], log.level, log.propagate = before
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        tcpcryptd.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"tcpcryptd {__version__}\n"
+
+
+def test_help_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        tcpcryptd.main(["--help"])
+    text = capsys.readouterr().out
+    assert all(f"\n  {code:d}  " in text for code in ExitCode)
+    assert all(len(line) <= 120 for line in text.splitlines())
+
+
+def test_the_settings_reach_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Settings] = []
+
+    def run(settings: Settings) -> int:
+        given.append(settings)
+        return ExitCode.OK
+
+    monkeypatch.setattr(tcpcryptd, "run", run)
+    assert tcpcryptd.main(["--port", "80", "--verbose"]) == ExitCode.OK
+    assert given == [Settings(port=(80,), verbose=True)]
+
+
+def test_cleanup(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[DaemonConfig] = []
+    monkeypatch.setattr(tcpcryptd, "cleanup", given.append)
+    assert tcpcryptd.main(["--cleanup", "--runtime-directory", "/run/b"]) == ExitCode.OK
+    assert [config.runtime_directory for config in given] == [Path("/run/b")]
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [
+        (ConfigError("not a port"), ExitCode.USAGE),
+        (DaemonError("no iptables: install it", ExitCode.UNSUPPORTED), ExitCode.UNSUPPORTED),
+        (DaemonError("broken"), ExitCode.FAILURE),
+    ],
+)
+def test_errors_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, exit_code: int
+) -> None:
+    def run(settings: Settings) -> int:
+        raise error
+
+    monkeypatch.setattr(tcpcryptd, "run", run)
+    assert tcpcryptd.main([]) == exit_code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"error: {error}")
+
+
+def test_an_interrupt_while_starting(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(settings: Settings) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tcpcryptd, "run", run)
+    assert tcpcryptd.main([]) == ExitCode.FAILURE
+    assert capsys.readouterr().err.endswith("error: interrupted while starting\n")
+
+
+def test_a_broken_configuration_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "tcpcryptd.toml"
+    path.write_text("prot = 80")
+    assert tcpcryptd.main(["--config", str(path)]) == ExitCode.USAGE
+    assert f"{path}: unknown key 'prot'" in capsys.readouterr().err
+
+
+def test_the_shell_is_told_what_the_settings_say() -> None:
+    config = assembly.daemon_config(
+        Settings(
+            port=(80,), exclude_port=(25,), interface=("eth0",), queue=7, mark_mask=0x700, firewall=False, user="x"
+        )
+    )
+    assert config.selection.ports == (80,)
+    assert config.selection.exclude_ports == (25,)
+    assert config.selection.interfaces == ("eth0",)
+    assert (config.queues.undecided, config.queues.encrypted) == (7, 8)
+    assert config.marks.mask == 0x700
+    assert not config.manage_firewall
+    assert config.user == "x"
+
+
+def test_too_many_values_are_refused() -> None:
+    with pytest.raises(ConfigError, match="more than"):
+        assembly.daemon_config(Settings(port=tuple(range(1, 1000))))

@@ -1,0 +1,47 @@
+"""Generated messages and records."""
+
+from hypothesis import strategies as st
+
+from tcpcryptd.control.address import Address
+from tcpcryptd.control.codec import MAX_ID
+from tcpcryptd.control.session_record import STATES, SessionRecord
+
+ids = st.integers(0, MAX_ID)
+addresses = st.builds(Address, st.ip_addresses().map(str), st.integers(0, 65535))
+_text = st.none() | st.text(max_size=40)
+_count = st.integers(0, 2**63)
+records = st.builds(
+    SessionRecord,
+    local=addresses,
+    remote=addresses,
+    state=st.sampled_from(STATES),
+    protocol=_text,
+    session_id=st.none() | st.binary(max_size=64),
+    role=_text,
+    suite=_text,
+    resumed=st.booleans(),
+    peer_aware=st.booleans(),
+    reason=_text,
+    age=st.integers(0, 10**9).map(lambda milliseconds: milliseconds / 1000),
+    bytes_sent=_count,
+    bytes_received=_count,
+)
+
+
+def record(port: int = 80, state: str = "encrypted", reason: str | None = None) -> SessionRecord:
+    """One connection with a known session ID."""
+    return SessionRecord(
+        local=Address("192.0.2.1", 40000),
+        remote=Address("2001:db8::2", port),
+        state=state,
+        protocol="crypt",
+        session_id=bytes(range(20)) if state == "encrypted" else None,
+        role="client",
+        suite="AES128-CTR-SEQIV/HMAC-SHA1",
+        resumed=False,
+        peer_aware=False,
+        reason=reason,
+        age=1.5,
+        bytes_sent=10,
+        bytes_received=20,
+    )

@@ -1,0 +1,48 @@
+import json
+
+import pytest
+from hypothesis import given
+
+from tcpcryptd.control.errors import ControlProtocolError
+from tcpcryptd.control.session_record import SessionRecord
+from tests.unit.control.samples import record, records
+
+
+@given(records)
+def test_records_round_trip(sample: SessionRecord) -> None:
+    assert SessionRecord.from_json(json.loads(json.dumps(sample.to_json()))) == sample
+
+
+def test_what_a_later_daemon_adds_is_ignored() -> None:
+    assert SessionRecord.from_json(record().to_json() | {"owner": 1000}) == record()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("local", None),
+        ("remote", {"address": "192.0.2.1"}),
+        ("state", "on"),
+        ("state", None),
+        ("protocol", 1),
+        ("session_id", "0g"),
+        ("session_id", 5),
+        ("resumed", 1),
+        ("peer_aware", None),
+        ("age", "1"),
+        ("age", True),
+        ("age", float("nan")),
+        ("age", -1.0),
+        ("bytes_sent", -1),
+        ("bytes_sent", True),
+        ("bytes_received", 1.0),
+    ],
+)
+def test_a_wrong_field_is_refused(field: str, value: object) -> None:
+    with pytest.raises(ControlProtocolError):
+        SessionRecord.from_json(record().to_json() | {field: value})
+
+
+def test_only_objects_are_records() -> None:
+    with pytest.raises(ControlProtocolError):
+        SessionRecord.from_json([])

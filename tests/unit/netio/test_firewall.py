@@ -1,0 +1,178 @@
+"""Installing and removing, on tables that live in memory."""
+
+from pathlib import Path
+
+import pytest
+
+from tcpcryptd.netio import firewall, iptables
+from tcpcryptd.netio.errors import ExitCode, FirewallError
+from tcpcryptd.netio.firewall import Firewall
+from tcpcryptd.netio.iptables import Iptables
+from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.rules import QueueNumbers
+from tcpcryptd.netio.selection import Selection
+
+FOREIGN = {"OUTPUT": ["-p udp -j ACCEPT"], "PREROUTING": [], "INPUT": [], "POSTROUTING": [], "DOCKER": ["-j RETURN"]}
+
+
+class MemoryTable(Iptables):
+    """A mangle table that understands what iptables-restore --noflush does."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(version)
+        self.chains = {name: list(rules) for name, rules in FOREIGN.items()}
+        self.refuse = False
+
+    def save(self) -> list[str]:
+        lines = ["# Generated", "*mangle", *(f":{name} - [0:0]" for name in self.chains)]
+        lines += [f"-A {name} {rule}" for name, rules in self.chains.items() for rule in rules]
+        return [*lines, "COMMIT"]
+
+    def restore(self, transaction: str) -> None:
+        if self.refuse:
+            self.refuse = False
+            raise FirewallError("refused")
+        chains = {name: list(rules) for name, rules in self.chains.items()}
+        lines = transaction.splitlines()
+        assert (lines[0], lines[-1]) == ("*mangle", "COMMIT")
+        for line in lines[1:-1]:
+            self._apply(chains, line)
+        self.chains = chains
+
+    @staticmethod
+    def _apply(chains: dict[str, list[str]], line: str) -> None:
+        if line.startswith(":"):
+            chains[line[1:].split(maxsplit=1)[0]] = []
+            return
+        command, name, *rest = line.split(" ", 2)
+        rule = rest[0] if rest else ""
+        match command:
+            case "-A":
+                chains[name].append(rule)
+            case "-I":
+                chains[name].insert(0, rule)
+            case "-D":
+                chains[name].remove(rule)
+            case "-F":
+                chains[name].clear()
+            case "-X":
+                used = any(f" {name}" in each for rules in chains.values() for each in rules)
+                assert not chains.pop(name)
+                assert not used
+            case _:
+                raise AssertionError(line)
+
+
+@pytest.fixture
+def both(monkeypatch: pytest.MonkeyPatch) -> list[MemoryTable]:
+    found = [MemoryTable(4), MemoryTable(6)]
+    monkeypatch.setattr(firewall, "tables", lambda _lock_file=None: found)
+    return found
+
+
+def make(selection: Selection | None = None) -> Firewall:
+    return Firewall(selection or Selection(), QueueNumbers(), MarkScheme())
+
+
+def test_install_comes_before_others_rules(both: list[MemoryTable]) -> None:
+    make().install()
+    for table in both:
+        assert table.chains["OUTPUT"] == ["-p tcp -j TCPCRYPTD_OUT", "-p udp -j ACCEPT"]
+        assert table.chains["DOCKER"] == FOREIGN["DOCKER"]
+        assert table.chains["TCPCRYPTD_OUT"]
+
+
+def test_install_twice_is_install_once(both: list[MemoryTable]) -> None:
+    make().install()
+    once = both[0].chains
+    make().install()
+    assert both[0].chains == once
+
+
+def test_install_replaces_another_selection(both: list[MemoryTable]) -> None:
+    make(Selection(ports=(80,), interfaces=("eth0",))).install()
+    make().install()
+    narrow = both[0].chains
+    make().remove()
+    make().install()
+    assert both[0].chains == narrow
+
+
+def test_remove_leaves_nothing_of_ours_and_all_of_others(both: list[MemoryTable]) -> None:
+    make(Selection(ports=(80,), interfaces=("eth0",))).install()
+    assert make().stale()
+    make().remove()
+    assert [table.chains for table in both] == [FOREIGN, FOREIGN]
+    assert not make().stale()
+    make().remove()
+    assert [table.chains for table in both] == [FOREIGN, FOREIGN]
+
+
+def test_remove_what_is_there_in_part(both: list[MemoryTable]) -> None:
+    make().install()
+    both[0].chains["OUTPUT"].pop(0)
+    both[1].chains["INPUT"].clear()
+    del both[1].chains["TCPCRYPTD_SAVE_IN"]
+    make().remove()
+    assert [table.chains for table in both] == [FOREIGN, FOREIGN]
+
+
+def test_failure_to_install_leaves_nothing(both: list[MemoryTable]) -> None:
+    both[1].refuse = True
+    with pytest.raises(FirewallError):
+        make().install()
+    assert [table.chains for table in both] == [FOREIGN, FOREIGN]
+
+
+def test_print_needs_no_iptables(capsys: pytest.CaptureFixture[str]) -> None:
+    assert firewall.main(["--print", "--port", "80", "--address", "10.0.0.0/8", "--queue", "5"]) == 0
+    printed = capsys.readouterr().out
+    assert "--ctorigdstport 80" in printed
+    assert "-s 10.0.0.0/8" in printed
+    assert "--queue-num 6\n" in printed
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--print", "--install"],
+        ["--print", "--port", "0"],
+        ["--print", "--address", "x"],
+        ["--print", "--mark-mask", "1"],
+        ["--print", "--queue", "65535"],
+    ],
+)
+def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        firewall.main(arguments)
+    assert exit_.value.code == ExitCode.USAGE
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_command_installs_and_removes(both: list[MemoryTable], capsys: pytest.CaptureFixture[str]) -> None:
+    assert firewall.main(["--install"]) == 0
+    assert "TCPCRYPTD_OUT" in both[0].chains
+    assert firewall.main(["--remove"]) == 0
+    assert both[0].chains == FOREIGN
+    both[0].refuse = True
+    assert firewall.main(["--install"]) == ExitCode.FAILURE
+    assert "refused" in capsys.readouterr().err
+
+
+def test_missing_iptables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(iptables, "_SEARCH_PATH", str(tmp_path))
+    with pytest.raises(FirewallError, match="install the package iptables") as raised:
+        Iptables(4).save()
+    assert raised.value.exit_code == ExitCode.UNSUPPORTED
+
+
+def test_complaint_is_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "iptables-save"
+    program.write_text("#!/bin/sh\necho no such table >&2\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(iptables, "_SEARCH_PATH", str(tmp_path))
+    monkeypatch.setattr("tcpcryptd.netio.capabilities.has_network_capabilities", lambda: True)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    with pytest.raises(FirewallError, match="no such table"):
+        Iptables(4).save()

@@ -1,0 +1,162 @@
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tcpcryptd.core.endpoint import Endpoint
+from tcpcryptd.core.event import Closed, Event
+from tcpcryptd.core.verdict import Direction
+from tcpcryptd.netio.loop import EventLoop
+
+EVENT = Closed(Endpoint("192.0.2.1", 1), Endpoint("192.0.2.2", 2))
+
+
+class FakeEngine:
+    def __init__(self) -> None:
+        self.due: float | None = None
+        self.timeouts: list[float] = []
+        self.injections: list[tuple[Direction, bytes]] = []
+        self.events: list[Event] = []
+
+    def next_timeout(self) -> float | None:
+        return self.due
+
+    def handle_timeout(self, now: float) -> None:
+        self.timeouts.append(now)
+        self.due = None
+
+    def packets_to_inject(self) -> list[tuple[Direction, bytes]]:
+        taken, self.injections = self.injections, []
+        return taken
+
+    def next_event(self) -> Event | None:
+        return self.events.pop(0) if self.events else None
+
+
+class Pipe:
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.reader, self.writer = socket.socketpair()
+        self._work = work
+
+    def fileno(self) -> int:
+        return self.reader.fileno()
+
+    def handle_ready(self) -> None:
+        self.reader.recv(1)
+        self._work()
+
+    def close(self) -> None:
+        self.reader.close()
+        self.writer.close()
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.engine = FakeEngine()
+        self.injected: list[tuple[Direction, bytes]] = []
+        self.events: list[Event] = []
+        self.loop = EventLoop(
+            self.engine, lambda direction, packet: self.injected.append((direction, packet)), self.events.append
+        )
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    made = Rig()
+    yield made
+    made.loop.close()
+
+
+def test_what_the_engine_has_is_collected_after_a_source_was_served(rig: Rig) -> None:
+    def work() -> None:
+        rig.engine.injections.append((Direction.OUT, b"packet"))
+        rig.engine.events.extend([EVENT, EVENT])
+
+    source = Pipe(work)
+    rig.loop.add(source)
+    source.writer.send(b"x")
+    assert rig.loop.turn(10.0)
+    assert rig.injected == [(Direction.OUT, b"packet")]
+    assert rig.events == [EVENT, EVENT]
+    assert not rig.loop.turn(0.0)
+    source.close()
+
+
+def test_sources_are_served_in_the_order_of_their_addition(rig: Rig) -> None:
+    served: list[int] = []
+    sources = [Pipe(lambda number=number: served.append(number)) for number in range(5)]  # type: ignore[misc]
+    for source in sources:
+        rig.loop.add(source)
+    for source in reversed(sources):
+        source.writer.send(b"x")
+    rig.loop.turn(10.0)
+    assert served == [0, 1, 2, 3, 4]
+    for source in sources:
+        source.close()
+
+
+def test_timeout_is_handled_when_it_is_due_and_not_before(rig: Rig) -> None:
+    rig.engine.due = time.monotonic() + 3600
+    rig.loop.turn(0.0)
+    assert rig.engine.timeouts == []
+    due = rig.engine.due = time.monotonic() + 0.02
+    while not rig.engine.timeouts:
+        rig.loop.turn(0.001)
+    assert rig.engine.timeouts[0] >= due
+
+
+def test_run_waits_for_the_timeout_alone(rig: Rig) -> None:
+    rig.engine.due = time.monotonic() + 0.02
+    handle = rig.engine.handle_timeout
+
+    def stop(now: float) -> None:
+        handle(now)
+        rig.loop.stop()
+
+    rig.engine.handle_timeout = stop  # type: ignore[method-assign]
+    rig.loop.run()
+    assert len(rig.engine.timeouts) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_run_and_handlers_come_back(rig: Rig, number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with rig.loop.signals():
+        sender = threading.Timer(0.01, os.kill, (os.getpid(), number))
+        sender.start()
+        rig.loop.run()
+        sender.join()
+    assert signal.getsignal(number) == before
+
+
+def test_signal_before_run_ends_it_at_once(rig: Rig) -> None:
+    with rig.loop.signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+        rig.loop.run()
+    assert rig.engine.timeouts == []
+
+
+def test_hangup_is_ignored(rig: Rig) -> None:
+    with rig.loop.signals():
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not rig.loop.turn(0.0)
+
+
+def test_drain_serves_all_that_waits_and_ends(rig: Rig) -> None:
+    served: list[int] = []
+    source = Pipe(lambda: served.append(1))
+    rig.loop.add(source)
+    source.writer.send(b"xxx")
+    rig.loop.drain()
+    assert len(served) == 3
+    endless = Pipe(lambda: None)
+    endless.handle_ready = lambda: None  # type: ignore[method-assign]
+    rig.loop.add(endless)
+    endless.writer.send(b"x")
+    rig.loop.drain()
+    source.close()
+    endless.close()

@@ -1,0 +1,195 @@
+"""Verdicts, on packets that record what is done to them."""
+
+import errno
+import socket
+
+import pytest
+
+from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict
+from tcpcryptd.netio import queue as queue_module
+from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.queue import PacketQueue, _Reader, is_truncated
+from tcpcryptd.wire.segment import ACK, make
+
+MARKS = MarkScheme()
+KEY = bytes((10, 0, 0, 1, 10, 0, 0, 2, 0, 80, 0, 81))
+KEY6 = bytes(31) + b"\x01" + bytes(4)
+OTHER_BITS = 0x80000005
+
+
+def packet_of(payload: bytes = b"", key: bytes = KEY) -> bytes:
+    return make(key, sequence=1, acknowledgment=2, flags=ACK, window=3, payload=payload)
+
+
+class FakePacket:
+    """What the library hands to the callback."""
+
+    def __init__(self, payload: bytes, hook: int = 3, mark: int = OTHER_BITS) -> None:
+        self.hook = hook
+        self.mark = mark
+        self._payload = payload
+        self.given_mark: int | None = None
+        self.given_payload: bytes | None = None
+        self.verdict: str | None = None
+
+    def get_payload(self) -> bytes:
+        return self._payload
+
+    def set_mark(self, mark: int) -> None:
+        self.given_mark = mark
+
+    def set_payload(self, payload: bytes) -> None:
+        self.given_payload = payload
+
+    def accept(self) -> None:
+        self._decide("accept")
+
+    def drop(self) -> None:
+        self._decide("drop")
+
+    def _decide(self, verdict: str) -> None:
+        if self.verdict is not None:
+            raise RuntimeError("Verdict already given for this packet")
+        self.verdict = verdict
+
+
+class FakeQueue:
+    """The library's queue, with a socket pair whose other end acknowledges."""
+
+    def __init__(self) -> None:
+        self.ours, self.kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def get_fd(self) -> int:
+        return self.ours.fileno()
+
+    def unbind(self) -> None:
+        self.ours.close()
+        self.kernel.close()
+
+
+class Rig:
+    """A queue that is bound to nothing, and the engine's next verdict."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, diverted_as: ConnectionClass) -> None:
+        self.verdict: Verdict = (Action.ACCEPT, None, diverted_as)
+        self.error: Exception | None = None
+        self.calls: list[tuple[bytes, Direction, ConnectionClass]] = []
+        monkeypatch.setattr(queue_module, "_bind", lambda *_: FakeQueue())
+        monkeypatch.setattr(PacketQueue, "_configure", lambda *_: None)
+        self.queue = PacketQueue(1, diverted_as, self._engine, MARKS)
+
+    def _engine(self, packet: bytes, direction: Direction, _now: float, diverted_as: ConnectionClass) -> Verdict:
+        self.calls.append((packet, direction, diverted_as))
+        if self.error is not None:
+            raise self.error
+        return self.verdict
+
+    def handle(self, packet: FakePacket) -> FakePacket:
+        self.queue._handle(packet)  # type: ignore[arg-type]
+        return packet
+
+
+@pytest.fixture
+def undecided(monkeypatch: pytest.MonkeyPatch) -> Rig:
+    return Rig(monkeypatch, ConnectionClass.UNDECIDED)
+
+
+@pytest.fixture
+def encrypted(monkeypatch: pytest.MonkeyPatch) -> Rig:
+    return Rig(monkeypatch, ConnectionClass.ENCRYPTED)
+
+
+@pytest.mark.parametrize(("hook", "direction"), [(3, Direction.OUT), (0, Direction.IN)])
+def test_engine_is_told_direction_and_class(undecided: Rig, hook: int, direction: Direction) -> None:
+    packet = undecided.handle(FakePacket(packet_of(), hook))
+    assert undecided.calls == [(packet_of(), direction, ConnectionClass.UNDECIDED)]
+    assert (packet.verdict, packet.given_mark, packet.given_payload) == ("accept", None, None)
+
+
+@pytest.mark.parametrize("decided", [ConnectionClass.PLAIN, ConnectionClass.ENCRYPTED])
+def test_new_class_is_marked_and_others_bits_kept(undecided: Rig, decided: ConnectionClass) -> None:
+    undecided.verdict = (Action.MODIFY, b"new", decided)
+    packet = undecided.handle(FakePacket(packet_of()))
+    assert packet.given_mark == OTHER_BITS | MARKS.of_class(decided)
+    assert (packet.verdict, packet.given_payload) == ("accept", b"new")
+
+
+def test_connection_that_is_plain_after_all(encrypted: Rig) -> None:
+    encrypted.verdict = (Action.ACCEPT, None, ConnectionClass.PLAIN)
+    packet = encrypted.handle(FakePacket(packet_of()))
+    assert packet.given_mark == OTHER_BITS | MARKS.of_class(ConnectionClass.PLAIN)
+
+
+def test_same_class_is_not_marked_again(encrypted: Rig) -> None:
+    assert encrypted.handle(FakePacket(packet_of())).given_mark is None
+
+
+def test_drop(undecided: Rig) -> None:
+    undecided.verdict = (Action.DROP, None, ConnectionClass.ENCRYPTED)
+    assert undecided.handle(FakePacket(packet_of())).verdict == "drop"
+
+
+def test_exception_of_an_undecided_connection_accepts_what_came(
+    undecided: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    undecided.error = ValueError("secret")
+    for _ in range(3):
+        packet = undecided.handle(FakePacket(packet_of()))
+        assert packet.verdict == "accept"
+        assert not packet.given_payload
+    assert undecided.queue.counters()["exceptions"] == 3
+    assert len(caplog.records) == 1
+    assert "secret" not in caplog.text
+
+
+def test_exception_of_an_encrypted_connection_drops(encrypted: Rig) -> None:
+    encrypted.error = ValueError()
+    assert encrypted.handle(FakePacket(packet_of())).verdict == "drop"
+
+
+def test_exception_after_the_verdict(undecided: Rig) -> None:
+    packet = FakePacket(packet_of())
+    packet.verdict = "accept"
+    undecided.handle(packet)
+    assert undecided.queue.exceptions == 1
+
+
+def test_empty_packet(undecided: Rig, encrypted: Rig) -> None:
+    assert undecided.handle(FakePacket(b"")).verdict == "accept"
+
+
+@pytest.mark.parametrize("key", [KEY, KEY6])
+def test_cut_packets_do_not_reach_the_engine(undecided: Rig, encrypted: Rig, key: bytes) -> None:
+    whole = packet_of(bytes(9000), key)
+    assert undecided.handle(FakePacket(whole)).verdict == "accept"
+    assert encrypted.handle(FakePacket(whole)).verdict == "accept"
+    assert undecided.handle(FakePacket(whole[:4016])).verdict == "accept"
+    assert encrypted.handle(FakePacket(whole[:4016])).verdict == "drop"
+    assert [len(rig.calls) for rig in (undecided, encrypted)] == [1, 1]
+    assert [rig.queue.counters()["truncated"] for rig in (undecided, encrypted)] == [1, 1]
+
+
+def test_is_truncated() -> None:
+    for key in (KEY, KEY6):
+        assert not is_truncated(packet_of(bytes(5000), key))
+        assert is_truncated(packet_of(bytes(5000), key)[:-1])
+
+
+def test_reader_ends_a_batch() -> None:
+    ours, kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, kernel:
+        reader = _Reader(ours)
+        messages = [bytes([number]) * 100 * number for number in range(1, 6)]
+        for message in messages:
+            kernel.send(message)
+        reader.put_back([b"early"])
+        reader.begin(3)
+        assert [reader.recv(4096) for _ in range(3)] == [b"early", *messages[:2]]
+        with pytest.raises(BlockingIOError) as raised:
+            reader.recv(4096)
+        assert raised.value.errno == errno.EAGAIN
+        reader.begin(100)
+        assert [reader.recv(4096) for _ in range(3)] == messages[2:]
+        with pytest.raises(BlockingIOError) as raised:
+            reader.recv(4096)
+        assert raised.value.errno == errno.EAGAIN

@@ -1,0 +1,215 @@
+"""The rules, walked through as the kernel would walk through them."""
+
+import itertools
+from collections.abc import Mapping
+from ipaddress import ip_network
+
+import pytest
+
+from tcpcryptd.core.verdict import ConnectionClass, Direction
+from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.rules import CHAIN_PREFIX, QueueNumbers, RuleSet, transaction
+from tcpcryptd.netio.selection import Selection
+
+MARKS = MarkScheme()
+QUEUES = QueueNumbers(10, 11)
+PLAIN = MARKS.of_class(ConnectionClass.PLAIN)
+ENCRYPTED = MARKS.of_class(ConnectionClass.ENCRYPTED)
+TO_QUEUE = "NFQUEUE --queue-num 10 --queue-bypass"
+TO_ENCRYPTED_QUEUE = "NFQUEUE --queue-num 11"
+
+
+def build(selection: Selection | None = None, version: int = 4) -> RuleSet:
+    return RuleSet.build(selection or Selection(all_ports=True), QUEUES, MARKS, version)
+
+
+class Walk:
+    """A packet's way through one chain: `facts` maps options such as --ctorigdstport to what the packet has."""
+
+    def __init__(self, rules: RuleSet, facts: Mapping[str, str], mark: int = 0, connmark: int = 0) -> None:
+        self._rules = rules
+        self._facts = {"--ctstate": "ESTABLISHED", "--dst-type": "LOCAL", "-p": "tcp", **facts}
+        self.mark = mark
+        self.connmark = connmark
+
+    def through(self, chain: str) -> str | None:
+        """Where the packet ends: the target, or None when it goes on its way."""
+        for rule in self._rules.chains[chain]:
+            words = rule.split()
+            at = next(number for number, word in enumerate(words) if word in ("-j", "-g"))
+            if not self._matches(words[:at]):
+                continue
+            target = words[at + 1]
+            if words[at] == "-g":
+                return self.through(target)
+            if target == "RETURN":
+                return None
+            if target == "NFQUEUE":
+                return " ".join(words[at + 1 :])
+            self._apply(words[at + 1 :])
+        return None
+
+    def _matches(self, words: list[str]) -> bool:
+        module, negated = "", False
+        for word, value in itertools.pairwise([*words, ""]):
+            if word == "-m":
+                module = value
+            elif word == "!":
+                negated = True
+            elif word.startswith("-"):
+                if self._has(module, word, value) == negated:
+                    return False
+                negated = False
+        return True
+
+    def _has(self, module: str, option: str, value: str) -> bool:
+        if option == "--mark":
+            wanted, mask = (int(number, 16) for number in value.split("/"))
+            return (self.connmark if module == "connmark" else self.mark) & mask == wanted
+        if option in ("-s", "-d"):
+            return ip_network(self._facts.get(option, "192.0.2.1")).subnet_of(ip_network(value))  # type: ignore[arg-type]
+        return self._facts.get(option) == value
+
+    def _apply(self, words: list[str]) -> None:
+        if words[1] == "--save-mark":
+            self.connmark = self.connmark & ~MARKS.mask | self.mark & MARKS.mask
+        elif words[0] == "MARK":
+            self.mark &= ~MARKS.mask
+        elif words[:2] == ["CONNMARK", "--set-xmark"]:
+            self.connmark = self.connmark & ~MARKS.mask | int(words[2].split("/")[0], 16)
+        else:
+            raise AssertionError(words)
+
+
+BOTH = pytest.mark.parametrize("chain", ["TCPCRYPTD_OUT", "TCPCRYPTD_IN"])
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("connmark", "end"),
+    [
+        (0, TO_QUEUE),
+        (PLAIN, None),
+        (ENCRYPTED, TO_ENCRYPTED_QUEUE),
+        (0x8FFFFFFF, TO_QUEUE),
+        (ENCRYPTED | 5, TO_ENCRYPTED_QUEUE),
+    ],
+)
+def test_classes(chain: str, connmark: int, end: str | None) -> None:
+    assert Walk(build(), {}, connmark=connmark).through(chain) == end
+
+
+@BOTH
+@pytest.mark.parametrize("connmark", [0, PLAIN, ENCRYPTED])
+def test_what_is_injected_inwards_is_never_diverted(chain: str, connmark: int) -> None:
+    mark = MARKS.of_injection(Direction.IN)
+    assert Walk(build(), {}, mark=mark, connmark=connmark).through(chain) is None
+
+
+@pytest.mark.parametrize("connmark", [0, PLAIN, ENCRYPTED])
+def test_what_is_injected_outwards_passes_and_comes_in_by_loopback_unmarked(connmark: int) -> None:
+    walk = Walk(build(), {}, mark=MARKS.of_injection(Direction.OUT) | 5, connmark=connmark)
+    assert walk.through("TCPCRYPTD_OUT") is None
+    assert walk.through("TCPCRYPTD_SAVE_OUT") is None
+    assert (walk.mark, walk.connmark) == (5, connmark)
+
+
+def test_what_is_injected_inwards_keeps_its_mark_until_input() -> None:
+    walk = Walk(build(), {}, mark=MARKS.of_injection(Direction.IN), connmark=ENCRYPTED)
+    walk.through("TCPCRYPTD_SAVE_OUT")
+    assert walk.mark == MARKS.of_injection(Direction.IN)
+    walk.through("TCPCRYPTD_SAVE_IN")
+    assert (walk.mark, walk.connmark) == (0, ENCRYPTED)
+
+
+@pytest.mark.parametrize("chain", ["TCPCRYPTD_SAVE_OUT", "TCPCRYPTD_SAVE_IN"])
+@pytest.mark.parametrize("mark", [PLAIN, ENCRYPTED])
+def test_the_verdict_is_saved_and_nobody_elses_bits_change(chain: str, mark: int) -> None:
+    walk = Walk(build(), {}, mark=mark | 0x5, connmark=0x0A00)
+    assert walk.through(chain) is None
+    assert (walk.mark, walk.connmark) == (0x5, mark | 0x0A00)
+
+
+@BOTH
+def test_excluded_port_becomes_plain_unless_encrypted_already(chain: str) -> None:
+    rules = build(Selection())
+    walk = Walk(rules, {"--ctorigdstport": "443"}, connmark=0x7)
+    assert walk.through(chain) is None
+    assert walk.connmark == PLAIN | 0x7
+    assert Walk(rules, {"--ctorigdstport": "80"}).through(chain) == TO_QUEUE
+    assert Walk(rules, {"--ctorigdstport": "443"}, connmark=ENCRYPTED).through(chain) == TO_ENCRYPTED_QUEUE
+
+
+@pytest.mark.parametrize(
+    ("chain", "interface", "network"), [("TCPCRYPTD_OUT", "-o", "-d"), ("TCPCRYPTD_IN", "-i", "-s")]
+)
+@pytest.mark.parametrize(
+    ("port", "name", "address", "selected"),
+    [
+        ("80", "eth0", "10.1.2.3", True),
+        ("81", "eth1", "192.168.0.1", True),
+        ("82", "eth0", "10.1.2.3", False),
+        ("80", "eth2", "10.1.2.3", False),
+        ("80", "eth0", "11.1.2.3", False),
+    ],
+)
+def test_selection_on_all_counts(
+    chain: str, interface: str, network: str, port: str, name: str, address: str, selected: bool
+) -> None:
+    selection = Selection(
+        ports=(80, 81),
+        interfaces=("eth0", "eth1"),
+        addresses=(ip_network("10.0.0.0/8"), ip_network("192.168.0.0/16"), ip_network("fd00::/8")),
+    )
+    walk = Walk(build(selection), {"--ctorigdstport": port, interface: name, network: address})
+    assert walk.through(chain) == (TO_QUEUE if selected else None)
+    assert walk.connmark == (0 if selected else PLAIN)
+
+
+def test_no_network_of_the_version_selects_nothing() -> None:
+    rules = build(Selection(addresses=(ip_network("10.0.0.0/8"),)), version=6)
+    assert Walk(rules, {"-d": "2001:db8::1"}).through("TCPCRYPTD_OUT") is None
+
+
+def test_link_local_connections_are_plain() -> None:
+    for chain, option in (("TCPCRYPTD_OUT", "-d"), ("TCPCRYPTD_IN", "-s")):
+        assert Walk(build(version=6), {option: "fe80::1"}).through(chain) is None
+        assert Walk(build(version=6), {option: "2001:db8::1"}).through(chain) == TO_QUEUE
+
+
+def test_forwarded_segments_are_left_alone() -> None:
+    walk = Walk(build(), {"--dst-type": "UNICAST"})
+    assert walk.through("TCPCRYPTD_IN") is None
+    assert walk.connmark == 0
+
+
+@BOTH
+def test_connections_that_cannot_be_marked_are_left_alone(chain: str) -> None:
+    assert Walk(build(), {"--ctstate": "UNTRACKED"}).through(chain) is None
+
+
+def test_what_may_belong_to_an_encrypted_connection_has_no_bypass() -> None:
+    assert Walk(build(), {"--ctstate": "INVALID"}).through("TCPCRYPTD_OUT") == "NFQUEUE --queue-num 10"
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_only_own_chains_and_known_hooks(version: int) -> None:
+    rules = build(Selection(ports=(80,), interfaces=("eth0",), addresses=(ip_network("10.0.0.0/8"),)), version)
+    assert all(name.startswith(CHAIN_PREFIX) and len(name) < 29 for name in rules.chains)
+    assert [jump.split()[0] for jump in rules.jumps] == ["OUTPUT", "PREROUTING", "POSTROUTING", "INPUT"]
+    assert all(jump.split()[1:3] == ["-p", "tcp"] for jump in rules.jumps)
+    text = transaction(rules.lines())
+    assert text.startswith("*mangle\n")
+    assert text.endswith("\nCOMMIT\n")
+
+
+@pytest.mark.parametrize("numbers", [(1, 1), (-1, 2), (65535, 65536)])
+def test_bad_queue_numbers(numbers: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="queues"):
+        QueueNumbers(*numbers)
+
+
+def test_queue_numbers_are_adjacent() -> None:
+    assert QueueNumbers.starting_at(7) == QueueNumbers(7, 8)
+    with pytest.raises(ValueError, match="queues"):
+        QueueNumbers.starting_at(65535)
