@@ -2,7 +2,6 @@
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Closed, ConnectionInfo, Disabled, Event, IntegrityFailure, Negotiated
 from tcpcryptd.core.lifecycle import Lifecycle, Phase
 from tcpcryptd.core.limits import IDLE
-from tcpcryptd.core.protocol import Description, Handler, WireProtocol
+from tcpcryptd.core.protocol import Description, Handler, Opening, WireProtocol
 from tcpcryptd.core.session_cache import SessionCache
 from tcpcryptd.core.timers import Timer
 from tcpcryptd.core.verdict import ACCEPT_PLAIN, DROP, ConnectionClass, Direction, Verdict
@@ -36,15 +35,6 @@ def flow_key(source: Endpoint, destination: Endpoint) -> bytes:
     if addresses[0].version != addresses[1].version:
         raise ValueError(f"{source.address} and {destination.address} are not of one IP version")
     return b"".join(address.packed for address in addresses) + struct.pack(">HH", source.port, destination.port)
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """How a connection came to be."""
-
-    active: bool
-    """The local host sent the SYN."""
-    started: float
 
 
 class Connection:
@@ -228,7 +218,7 @@ class Connection:
 
     def _check_idleness(self, now: float) -> None:
         self._expiry = None
-        if now - self.last_seen >= IDLE[self.phase]:
+        if now >= self.last_seen + IDLE[self.phase]:
             self.count("expired")
             self.close()
         else:

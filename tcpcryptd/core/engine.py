@@ -5,15 +5,15 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 
 from tcpcryptd.core.config import EngineConfig
-from tcpcryptd.core.connection import Connection, Opening, flow_key
+from tcpcryptd.core.connection import Connection, flow_key
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, Event, InternalError
 from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.core.orphan import Orphan
-from tcpcryptd.core.protocol import Injection, ProtocolFactory, Stray
+from tcpcryptd.core.protocol import Injection, Opening, ProtocolFactory, Stray
 from tcpcryptd.core.services import Services
 from tcpcryptd.core.verdict import ACCEPT, ACCEPT_PLAIN, DROP, ConnectionClass, Direction, Verdict
-from tcpcryptd.wire.segment import ACK, RST, Fragment, MalformedPacket, Segment, locate, make, reverse_key
+from tcpcryptd.wire.segment import ACK, RST, SYN, Fragment, MalformedPacket, Segment, locate, make, reverse_key
 
 _IPV4 = struct.Struct(">HxxHxB")
 _IPV6 = struct.Struct(">HB")
@@ -87,13 +87,18 @@ class Engine:
     ) -> Verdict:
         flow = segment.addresses + segment.packet[segment.offset : segment.offset + 4]
         key = flow if direction is Direction.OUT else reverse_key(flow)
-        if segment.is_opening:
+        encrypted = diverted_as is ConnectionClass.ENCRYPTED
+        # A peer's SYN is not authentic: it does not end a connection that an earlier daemon encrypted.
+        if segment.is_opening and not (encrypted and direction is Direction.IN):
             return self._open(key, segment, direction, now)
-        if diverted_as is ConnectionClass.ENCRYPTED:
+        if encrypted:
             connection = Connection(self._services, key, Opening(False, now), "none")
             if not self._services.table.add(connection):
                 return DROP
             return Orphan(connection).take_over(segment, direction, now)
+        if segment.flags & SYN:
+            # The peer may have been offered encryption by a SYN ACK that is forgotten: the next segment decides.
+            return ACCEPT
         if direction is Direction.IN and segment.checksum_is_right:
             for protocol in self._protocols.values():
                 stray = protocol.recognizes(segment)

@@ -31,10 +31,13 @@ class FlowTable:
         return iter(list(self.outbound.values()))
 
     def add(self, connection: Connection) -> bool:
-        """Enters a connection whose handshake begins; False when the table is full of connections that are open."""
-        if len(self._opening) >= self._max_opening or len(self.outbound) >= self._max_connections:
-            if not self._opening:
-                return False
+        """Enters a connection whose handshake begins; False when the table is full.
+
+        A flood of SYNs fills the list of handshakes only: its oldest makes room.
+        """
+        if len(self.outbound) >= self._max_connections:
+            return False
+        if len(self._opening) >= self._max_opening:
             oldest = next(iter(self._opening.values()))
             oldest.count("opening_evicted")
             oldest.close()

@@ -1,21 +1,52 @@
-"""What a wire protocol is to the core, and nothing more."""
+"""What a wire protocol and the core are to each other, and nothing more."""
 
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from tcpcryptd.core.verdict import Direction, Verdict
+from tcpcryptd.core.lifecycle import Phase
+from tcpcryptd.core.options import ClientMode, ConnectionOptions, Support
+from tcpcryptd.core.session_cache import SessionCache
+from tcpcryptd.core.verdict import ACCEPT, DROP, Action, ConnectionClass, Direction, Verdict, modify
 from tcpcryptd.wire.segment import Segment
 
-if TYPE_CHECKING:
-    from tcpcryptd.core.connection import Connection
+__all__ = [
+    "ACCEPT",
+    "DROP",
+    "Action",
+    "ClientMode",
+    "Connection",
+    "ConnectionClass",
+    "ConnectionOptions",
+    "Description",
+    "Direction",
+    "Handler",
+    "Injection",
+    "Opening",
+    "Phase",
+    "ProtocolFactory",
+    "Stray",
+    "Support",
+    "Verdict",
+    "WireProtocol",
+    "modify",
+]
 
 Handler = Callable[[bytes, int, float], Verdict]
 """Takes the IP packet, where its TCP header starts, and the time."""
 
 Injection = tuple[Direction, bytes]
 """A whole IP packet that goes out by itself: to the wire, or to the local kernel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a connection came to be."""
+
+    active: bool
+    """The local host sent the SYN."""
+    started: float
 
 
 class Stray(enum.Enum):
@@ -57,15 +88,85 @@ class WireProtocol(Protocol):
         """Replaces the keys; only asked of an open connection. May put it off or do nothing."""
 
 
+class Connection(Protocol):
+    """What the core lends a wire protocol for one connection; times are the caller's."""
+
+    key: bytes
+    """The flow key of what the local host sends: source first."""
+    opening: Opening
+    options: ConnectionOptions
+    connection_class: ConnectionClass
+    last_seen: float
+    """When the last authentic segment passed; the handlers of an open connection keep it."""
+
+    @property
+    def phase(self) -> Phase:
+        """How far the connection has come."""
+
+    @property
+    def peer_address(self) -> bytes:
+        """4 or 16 bytes."""
+
+    @property
+    def sessions(self) -> SessionCache:
+        """Sessions that may be resumed."""
+
+    @property
+    def must_encrypt(self) -> bool:
+        """The administrator wants this connection to fail rather than to be plain."""
+
+    def random(self, size: int) -> bytes:
+        """`size` bytes that nobody can guess."""
+
+    def count(self, name: str) -> None:
+        """Adds one to a counter."""
+
+    def become(self, protocol: WireProtocol, outbound: Handler, inbound: Handler) -> None:
+        """The protocol enters a new state: these handlers take over."""
+
+    def inject(self, direction: Direction, packet: bytes) -> None:
+        """Sends a packet of the daemon's own."""
+
+    def set_timer(self, when: float, callback: Callable[[float], None]) -> None:
+        """Calls `callback(now)` at `when`, in the place of what was set before."""
+
+    def cancel_timer(self) -> None:
+        """Nothing is called any more."""
+
+    def encrypted(self, now: float) -> None:
+        """Both sides have keys: from now on nothing passes that is not sealed. Later calls change nothing."""
+
+    def decide_plain(self, reason: str) -> Verdict:
+        """The connection goes on without the daemon, or is refused: the verdict on the packet at hand, as it came."""
+
+    def saw_closing(self, flags: int, direction: Direction, now: float) -> None:
+        """An authentic segment with FIN or RST passed."""
+
+    def renew(self, segment: Segment, direction: Direction, now: float) -> Verdict:
+        """The local kernel's SYN of a new connection with the same addresses and ports: this one is over."""
+
+    def reopen(self, syn: Segment, answer: Segment, now: float) -> Verdict:
+        """The local kernel has answered a peer's SYN: only that shows that this connection is over.
+
+        The SYN has been delivered; the verdict on the SYN ACK.
+        """
+
+    def report_integrity_failure(self) -> None:
+        """A segment was not authentic; the first one is an event, all are counted."""
+
+    def reset(self) -> None:
+        """Ends the connection at both ends and drops its keys."""
+
+
 class ProtocolFactory(Protocol):
     """A wire protocol as the engine is given it."""
 
     name: str
 
-    def offer(self, connection: "Connection", syn: Segment, now: float) -> Verdict:
+    def offer(self, connection: Connection, syn: Segment, now: float) -> Verdict:
         """The local host opens a connection: the verdict on its SYN."""
 
-    def answer(self, connection: "Connection", syn: Segment, now: float) -> Verdict | None:
+    def answer(self, connection: Connection, syn: Segment, now: float) -> Verdict | None:
         """A peer opens a connection: the verdict on its SYN, or None when it is not in this protocol's dialect."""
 
     def recognizes(self, segment: Segment) -> Stray | None:

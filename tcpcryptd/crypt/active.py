@@ -1,7 +1,6 @@
 """The active opener until it has keys or leaves the connection plain (spec sections 2, 7 and 8)."""
 
-from tcpcryptd.core.options import Support
-from tcpcryptd.core.verdict import ACCEPT, DROP, Direction, Verdict, modify
+from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Support, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.client_exchange import ClientExchange
 from tcpcryptd.crypt.constants import CRYPT, SESSION_PREFIX_SIZE, Opcode

@@ -2,8 +2,7 @@
 
 from typing import Self
 
-from tcpcryptd.core.protocol import Injection
-from tcpcryptd.core.verdict import ACCEPT, DROP, ConnectionClass, Direction, Verdict, modify
+from tcpcryptd.core.protocol import ACCEPT, DROP, ConnectionClass, Direction, Injection, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import CRYPT, MAC, NONCE_SIZE, PUBLIC_KEY_SPEC_SIZE, Opcode
 from tcpcryptd.crypt.handshake import Handshake

@@ -1,8 +1,6 @@
 """The CRYPT protocol as the engine is given it."""
 
-from tcpcryptd.core.connection import Connection
-from tcpcryptd.core.protocol import Stray
-from tcpcryptd.core.verdict import Verdict
+from tcpcryptd.core.protocol import Connection, Stray, Verdict
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.active import HelloSent
 from tcpcryptd.crypt.config import CryptConfig

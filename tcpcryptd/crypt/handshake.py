@@ -21,9 +21,7 @@ the connection back to the two kernels as they left it.
 import struct
 from dataclasses import dataclass
 
-from tcpcryptd.core.connection import Connection
-from tcpcryptd.core.protocol import Injection
-from tcpcryptd.core.verdict import ConnectionClass, Direction
+from tcpcryptd.core.protocol import Connection, ConnectionClass, Direction, Injection
 from tcpcryptd.crypt.config import CryptConfig
 from tcpcryptd.crypt.numbers import Numbers
 from tcpcryptd.crypto.suites import RSA_2048, PublicKeyAlgorithm, SymmetricSuite

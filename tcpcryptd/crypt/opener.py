@@ -7,15 +7,14 @@
 import struct
 from collections.abc import Callable
 
-from tcpcryptd.core.connection import Connection
-from tcpcryptd.core.verdict import DROP, Action, ConnectionClass, Direction, Verdict
+from tcpcryptd.core.protocol import DROP, Action, Connection, ConnectionClass, Direction, Verdict
 from tcpcryptd.crypt.constants import MAC, UNAUTHENTICATED_OPTIONS
 from tcpcryptd.crypt.numbers import Numbers
 from tcpcryptd.crypt.sealer import M_MAGIC, RARE, TIMESTAMP_AREA, TIMESTAMP_PREFIX, A, M, Sealer
 from tcpcryptd.crypt.session import Keys
 from tcpcryptd.wire import options
 from tcpcryptd.wire.checksum import address_sum, ones_complement_sum
-from tcpcryptd.wire.segment import SYN, TCP_HEADER, MalformedPacket, Segment
+from tcpcryptd.wire.segment import FIN, SYN, TCP_HEADER, MalformedPacket, Segment
 from tcpcryptd.wire.sequence import MASK, extend
 
 _CHECKSUM = struct.Struct(">H")
@@ -44,7 +43,9 @@ class Opener:
         self._mask = sealer.mask
         self._address_sum = address_sum(connection.key[:-4])
         self.first = self.next = numbers.receive_next
-        """Extended, on the wire: of the first byte, and of the byte after the last that was received."""
+        """Extended, on the wire: of the first byte, and of what follows the last byte or FIN that was received."""
+        self.finished = False
+        """Whether FIN was received, which takes a sequence number."""
         self.acknowledged: int | None = None
         """What the peer acknowledged last, in the wire's numbers; None before its first authentic segment."""
         self.generation = keys.generation
@@ -111,8 +112,9 @@ class Opener:
         self._connection.last_seen = now
         if flags & RARE:
             self._connection.saw_closing(flags, Direction.IN, now)
+            self.finished |= bool(flags & FIN)
         self.acknowledged = acknowledgment
-        self.next = max(self.next, extended + len(plaintext))
+        self.next = max(self.next, extended + len(plaintext) + (flags & FIN))
         if self._sealer.announcing:
             self._check_announcement(extended, acknowledgment, covered)
         tcp = bytearray(

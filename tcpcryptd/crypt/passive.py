@@ -1,8 +1,6 @@
 """The passive opener until it has keys or leaves the connection plain (spec sections 2, 7 and 8)."""
 
-from tcpcryptd.core.options import Support
-from tcpcryptd.core.protocol import Injection
-from tcpcryptd.core.verdict import ACCEPT, DROP, Direction, Verdict, modify
+from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Injection, Support, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.client_exchange import ClientExchange
 from tcpcryptd.crypt.constants import MAC, Opcode
@@ -55,8 +53,11 @@ class HelloReceived(HandshakeState):
         segment = Segment(packet, offset)
         if segment.is_opening:
             return self._connection.renew(segment, Direction.OUT, now)
-        if segment.flags & (SYN | ACK) != SYN | ACK:
+        if segment.flags & RST:
             return ACCEPT
+        if not segment.flags & SYN:
+            # The kernel has a connection already, and the SYN was forged or late.
+            return self._connection.decide_plain("the connection is older than the SYN")
         self._handshake.local = End.of(segment)
         state = self._choose(now)
         if not state.fits(segment):

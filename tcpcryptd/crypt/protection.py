@@ -2,9 +2,16 @@
 
 from dataclasses import replace
 
-from tcpcryptd.core.connection import Connection
-from tcpcryptd.core.protocol import Description, Injection
-from tcpcryptd.core.verdict import DROP, ConnectionClass, Direction, Verdict, modify
+from tcpcryptd.core.protocol import (
+    DROP,
+    Connection,
+    ConnectionClass,
+    Description,
+    Direction,
+    Injection,
+    Verdict,
+    modify,
+)
 from tcpcryptd.crypt.constants import Opcode
 from tcpcryptd.crypt.limits import OLD_KEYS_LIFETIME, REKEY_INTERVAL
 from tcpcryptd.crypt.numbers import Numbers
@@ -61,8 +68,8 @@ class Protection:
             session.suite_name,
             session.resumed,
             self._peer_aware,
-            self._sealer.next - self._sealer.first,
-            self._opener.next - self._opener.first,
+            self._sealer.next - self._sealer.first - self._sealer.finished,
+            self._opener.next - self._opener.first - self._opener.finished,
             session.public_key,
             session.public_key_spec,
             session.suite.spec,
@@ -138,7 +145,7 @@ class Protection:
             return DROP
         if segment.is_opening:
             return self._deliver_syn(segment)
-        if segment.flags & RST and not self._connection.options.secure_reset:
+        if segment.flags & (RST | SYN) == RST and not self._connection.options.secure_reset:
             if segment.sequence == self._opener.next & MASK:
                 self._connection.saw_closing(segment.flags, Direction.IN, now)
             return self._unshifted(segment)

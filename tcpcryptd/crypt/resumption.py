@@ -1,6 +1,6 @@
 """Connections that go on from an earlier session, without public-key work (spec section 8)."""
 
-from tcpcryptd.core.connection import Connection
+from tcpcryptd.core.protocol import Connection
 from tcpcryptd.crypt.constants import SESSION_PREFIX_SIZE
 from tcpcryptd.crypt.roles import fits
 from tcpcryptd.crypt.session import Resumable

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-from tcpcryptd.core.connection import Connection
-from tcpcryptd.core.verdict import Direction
+from tcpcryptd.core.protocol import Connection, Direction
 from tcpcryptd.crypt.limits import RETRANSMISSION_INTERVALS
 
 

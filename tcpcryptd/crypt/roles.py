@@ -2,7 +2,7 @@
 
 import enum
 
-from tcpcryptd.core.options import ClientMode
+from tcpcryptd.core.protocol import ClientMode
 
 
 class Role(enum.Enum):

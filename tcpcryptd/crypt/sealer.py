@@ -8,8 +8,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tcpcryptd.core.connection import Connection
-from tcpcryptd.core.verdict import DROP, Action, ConnectionClass, Direction, Verdict
+from tcpcryptd.core.protocol import DROP, Action, Connection, ConnectionClass, Direction, Verdict
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import MAC, Opcode
 from tcpcryptd.crypt.numbers import Numbers
@@ -51,7 +50,9 @@ class Sealer:
         self._max_segment = self._limit = min(max_segment, _MAX_SEGMENT)
         self.mask = MASK << 32 | MASK if keys.suite.extended_sequence else MASK
         self.first = self.next = numbers.send_next
-        """Extended, on the wire: of the first byte, and of the byte after the last that was sent."""
+        """Extended, on the wire: of the first byte, and of what follows the last byte or FIN that was sent."""
+        self.finished = False
+        """Whether FIN was sent, which takes a sequence number."""
         self.last_acknowledgment = add(numbers.receive_next, -numbers.received_shift)
         """What the local kernel acknowledged last, in its own numbers."""
         self.opener: Opener
@@ -127,7 +128,7 @@ class Sealer:
             packet, offset
         )
         payload = packet[offset + (data_offset >> 4) * 4 :]
-        end = extended + len(payload)
+        end = extended + len(payload) + (flags & FIN)
         if end > self.next:
             if end > self._spent_at:
                 self._connection.count("keys_spent")
@@ -175,6 +176,7 @@ class Sealer:
             return self._syn(segment, now)
         if segment.flags & RARE:
             self._connection.saw_closing(segment.flags, Direction.OUT, now)
+            self.finished |= bool(segment.flags & FIN)
         self._connection.last_seen = now
         announcement = self._announcement or b""
         # Nothing else fits beside the MAC, and a peer that did not negotiate it cannot miss it.

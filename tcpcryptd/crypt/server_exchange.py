@@ -1,6 +1,6 @@
 """The server of the key exchange: INIT1 comes in, INIT2 goes out (spec section 2)."""
 
-from tcpcryptd.core.verdict import DROP, ConnectionClass, Direction, Verdict, modify
+from tcpcryptd.core.protocol import DROP, ConnectionClass, Direction, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import NONCE_SIZE, SYMMETRIC_SPEC_SIZE, Opcode
 from tcpcryptd.crypt.handshake import Handshake

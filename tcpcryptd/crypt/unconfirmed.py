@@ -1,7 +1,6 @@
 """Keys are there; the peer's first authentic segment is to show that it has them too."""
 
-from tcpcryptd.core.protocol import Description, Injection
-from tcpcryptd.core.verdict import DROP, ConnectionClass, Verdict
+from tcpcryptd.core.protocol import DROP, ConnectionClass, Description, Injection, Verdict
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import Opcode
 from tcpcryptd.crypt.handshake import Handshake
