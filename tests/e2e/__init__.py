@@ -1,0 +1,1 @@
+"""End-to-end tests: daemons, applications and captures in network namespaces. They need root."""

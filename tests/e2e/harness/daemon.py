@@ -1,0 +1,72 @@
+"""A running tcpcryptd on a host."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.e2e.harness.process import HarnessError, wait_until
+
+if TYPE_CHECKING:
+    from tests.e2e.harness.host import Host
+
+START_SECONDS = 15.0
+STOP_SECONDS = 15.0
+
+
+def entry_point(command: str) -> list[str]:
+    """The command line of a command of this checkout, whether it is installed or not."""
+    return [sys.executable, "-c", f"import sys; from tcpcryptd.cli.{command} import main; sys.exit(main())"]
+
+
+class Daemon:
+    """One run of tcpcryptd: started, ready when it answers on its control socket, stopped or killed."""
+
+    def __init__(self, host: "Host", options: tuple[str, ...], log: Path) -> None:
+        self._host = host
+        self._log = log
+        self._log_start = log.stat().st_size if log.exists() else 0
+        self._process = host.namespace.spawn([*entry_point("tcpcryptd"), *options], log=log)
+
+    @property
+    def pid(self) -> int:
+        """The daemon's process ID."""
+        return self._process.pid
+
+    def log(self) -> str:
+        """What this run has written to stderr."""
+        return self._log.read_bytes()[self._log_start :].decode(errors="replace")
+
+    def running(self) -> bool:
+        """False once the process has ended."""
+        return self._process.poll() is None
+
+    def wait_ready(self) -> None:
+        """Returns when the daemon answers; raises HarnessError with its log when it ends or takes too long."""
+        try:
+            wait_until(lambda: not self.running() or self._host.daemon_answers(), "the daemon answers", START_SECONDS)
+        except HarnessError as late:
+            raise HarnessError(f"{late}\n{self.log()}") from late
+        if not self.running():
+            raise HarnessError(f"the daemon ended with exit code {self._process.returncode}:\n{self.log()}")
+
+    def wait(self, seconds: float = STOP_SECONDS) -> int:
+        """The exit code, once the daemon has ended by itself."""
+        wait_until(lambda: not self.running(), f"the daemon ends\n{self.log()}", seconds)
+        return int(self._process.returncode)
+
+    def stop(self, by: signal.Signals = signal.SIGTERM) -> int:
+        """Orderly stop; the exit code."""
+        os.kill(self.pid, by)
+        return self.wait()
+
+    def kill(self) -> None:
+        """Ends the daemon without giving it a chance (SIGKILL)."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+
+    def status(self) -> dict[str, str]:
+        """The fields of /proc/PID/status."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}

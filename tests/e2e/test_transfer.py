@@ -1,0 +1,221 @@
+"""Unmodified applications between two hosts with daemons."""
+
+import hashlib
+import json
+import random
+import socket
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import (
+    MARKER,
+    Network,
+    assert_encrypted,
+    dialogue,
+    echo_server,
+    exchange,
+    read_all,
+    read_exactly,
+    same_session,
+    serve,
+    wait_until,
+)
+
+FAMILIES = pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["ipv4", "ipv6"])
+HTTP_PORT = 8080
+
+
+def serve_files(network: Network, directory: Path) -> None:
+    """A web server for both families on the server host."""
+    command = [sys.executable, "-m", "http.server", "--bind", "::", "--directory", str(directory), str(HTTP_PORT)]
+    network.server.namespace.spawn(command)
+    network.server.wait_listening(HTTP_PORT)
+
+
+def fetch(network: Network, family: int, name: str, to: Path, timeout: float = 90.0) -> None:
+    address = network.server.address(family)
+    url = f"http://{f'[{address}]' if family == socket.AF_INET6 else address}:{HTTP_PORT}/{name}"
+    network.client.run(["curl", "--silent", "--show-error", "--fail", "--output", str(to), url], timeout=timeout)
+
+
+@FAMILIES
+def test_http(encrypted: Network, directory: Path, family: int) -> None:
+    page = MARKER * 5000
+    (directory / "page").write_bytes(page)
+    serve_files(encrypted, directory)
+    capture = encrypted.client.capture()
+    fetch(encrypted, family, "page", directory / "fetched")
+    capture.stop()
+    assert (directory / "fetched").read_bytes() == page
+    assert_encrypted(capture)
+    # Not even the request line.
+    assert not capture.contains(b"GET /page")
+
+
+def test_100_megabytes_arrive_unchanged(encrypted: Network, directory: Path) -> None:
+    data = random.Random(1).randbytes(100_000_000)
+    (directory / "data").write_bytes(data)
+    serve_files(encrypted, directory)
+    fetch(encrypted, socket.AF_INET, "data", directory / "fetched")
+    with (directory / "fetched").open("rb") as fetched:
+        assert hashlib.file_digest(fetched, "sha256").digest() == hashlib.sha256(data).digest()
+
+
+@pytest.mark.parametrize("options", [[], ["--reverse"], ["--bidir"]], ids=["up", "down", "both"])
+def test_iperf3(encrypted: Network, options: list[str]) -> None:
+    encrypted.server.namespace.spawn(["iperf3", "--server", "--one-off"])
+    encrypted.server.wait_listening(5201)
+    command = ["iperf3", "--client", encrypted.server.ipv4, "--time", "2", "--json", *options]
+    result = json.loads(encrypted.client.run(command).stdout)
+    assert result["end"]["sum_received"]["bytes"] > 1_000_000
+
+
+def test_interactive(encrypted: Network) -> None:
+    with dialogue(encrypted, echo_server) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for key in MARKER * 10:
+            client.sendall(bytes([key]))
+            assert read_exactly(client, 1) == bytes([key])
+        same_session(encrypted, client)
+
+
+def test_server_speaks_first(encrypted: Network) -> None:
+    def mail_server(connection: socket.socket) -> None:
+        connection.sendall(b"220 ready\r\n")
+        for answer in (b"250 hello\r\n", b"221 bye\r\n"):
+            while not connection.recv(1000).endswith(b"\r\n"):
+                pass
+            connection.sendall(answer)
+
+    with dialogue(encrypted, mail_server) as client:
+        assert read_exactly(client, 11) == b"220 ready\r\n"
+        client.sendall(b"EHLO example\r\n")
+        assert read_exactly(client, 11) == b"250 hello\r\n"
+        client.sendall(b"QUIT\r\n")
+        assert read_all(client) == b"221 bye\r\n"
+
+
+def test_server_speaks_first_and_at_length(encrypted: Network) -> None:
+    data = random.Random(2).randbytes(2_000_000)
+    with dialogue(encrypted, lambda connection: connection.sendall(data)) as client:
+        same_session(encrypted, client)
+        assert read_all(client) == data
+
+
+@pytest.mark.parametrize("size", [0, 1, 1_000_000])
+def test_half_close(encrypted: Network, size: int) -> None:
+    question = random.Random(3).randbytes(size)
+    answer = random.Random(4).randbytes(1_000_000)
+
+    def answer_after_the_end(connection: socket.socket) -> None:
+        connection.sendall(hashlib.sha256(read_all(connection)).digest() + answer)
+
+    with dialogue(encrypted, answer_after_the_end) as client:
+        client.sendall(question)
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == hashlib.sha256(question).digest() + answer
+
+
+def test_server_closes_its_half_first(encrypted: Network) -> None:
+    received: list[bytes] = []
+
+    def close_then_read(connection: socket.socket) -> None:
+        connection.shutdown(socket.SHUT_WR)
+        received.append(read_all(connection))
+
+    with dialogue(encrypted, close_then_read) as client:
+        assert read_all(client) == b""
+        client.sendall(MARKER * 1000)
+        client.shutdown(socket.SHUT_WR)
+        wait_until(lambda: received, "the server has read to the end")
+    assert received == [MARKER * 1000]
+
+
+@FAMILIES
+def test_both_hosts_name_the_same_session(encrypted: Network, family: int) -> None:
+    with dialogue(encrypted, echo_server, family=family) as first, dialogue(encrypted, echo_server) as second:
+        assert exchange(first, MARKER) == exchange(second, MARKER)
+        identifiers = {same_session(encrypted, first), same_session(encrypted, second)}
+    assert len(identifiers) == 2
+    assert {len(bytes.fromhex(identifier)) for identifier in identifiers} == {20}
+
+
+def test_text_of_tcnetstat(encrypted: Network) -> None:
+    with dialogue(encrypted, echo_server) as client:
+        session = same_session(encrypted, client)
+        lines = encrypted.client.tcnetstat().stdout.splitlines()
+        ends = [f"{address}:{port}" for address, port in (client.getsockname(), client.getpeername())]
+    assert lines[0].split() == ["Local", "address", "Foreign", "address", "SessID"]
+    assert [line.split() for line in lines[1:]] == [[*ends, session]]
+
+
+def test_jumbo_frames(make_pair: Callable[[int], Network]) -> None:
+    network = make_pair(9000)
+    network.client.start_daemon()
+    network.server.start_daemon()
+    capture = network.client.capture()
+    data = MARKER * 50_000
+    with dialogue(network, echo_server) as client:
+        same_session(network, client)
+        assert exchange(client, data) == data
+    capture.stop()
+    assert_encrypted(capture)
+    assert max(len(segment.payload) for segment in capture.segments()) > 4016
+
+
+def test_many_connections_at_once(encrypted: Network) -> None:
+    with (
+        serve(encrypted.server.listen(0), echo_server) as port,
+        ThreadPoolExecutor(max_workers=40) as pool,
+    ):
+
+        def talk(seed: int) -> bool:
+            data = random.Random(seed).randbytes(50_000)
+            with encrypted.client.connect(encrypted.server.ipv4, port) as client:
+                return exchange(client, data) == data
+
+        assert all(pool.map(talk, range(80)))
+
+
+def test_short_connections_one_after_another(encrypted: Network) -> None:
+    with serve(encrypted.server.listen(0), echo_server) as port:
+        for number in range(200):
+            with encrypted.client.connect(encrypted.server.ipv4, port) as client:
+                assert exchange(client, number.to_bytes(100)) == number.to_bytes(100)
+
+
+def test_abort_reaches_the_other_side(encrypted: Network) -> None:
+    outcome: list[type[OSError] | bytes] = []
+
+    def read_until_reset(connection: socket.socket) -> None:
+        try:
+            outcome.append(read_all(connection))
+        except OSError as error:
+            outcome.append(type(error))
+
+    with dialogue(encrypted, read_until_reset) as client:
+        same_session(encrypted, client)
+        client.sendall(MARKER)
+        # Closing with a linger time of 0 sends RST.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        client.close()
+        wait_until(lambda: outcome, "the server sees the end")
+    assert outcome == [ConnectionResetError]
+
+
+@FAMILIES
+def test_explicit_congestion_notification(encrypted: Network, family: int) -> None:
+    for host in encrypted.hosts():
+        host.namespace.sysctl("net.ipv4.tcp_ecn", 1)
+    capture = encrypted.client.capture()
+    with dialogue(encrypted, echo_server, family=family) as client:
+        assert exchange(client, MARKER * 100) == MARKER * 100
+        same_session(encrypted, client)
+    capture.stop()
+    assert_encrypted(capture)
+    # SYN with ECE and CWR, SYN ACK with ECE.
+    assert [segment.flags for segment in capture.segments() if segment.flags & 0x02] == [0xC2, 0x52]
