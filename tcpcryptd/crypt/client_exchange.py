@@ -14,7 +14,7 @@ from tcpcryptd.crypt.state import HandshakeState
 from tcpcryptd.crypt.unconfirmed import Unconfirmed
 from tcpcryptd.crypto.key_agreement import KeyAgreementError, PrivateKey
 from tcpcryptd.crypto.key_schedule import initial_secret
-from tcpcryptd.crypto.suites import PublicKeyAlgorithm, symmetric_suite
+from tcpcryptd.crypto.suites import PublicKeyAlgorithm
 from tcpcryptd.wire import sequence
 from tcpcryptd.wire.segment import FIN, RST, SYN, Segment, locate
 
@@ -121,8 +121,9 @@ class ClientExchange(HandshakeState):
         except (MessageError, KeyAgreementError):
             self._connection.count("bad_init2")
             return DROP
-        suite = symmetric_suite(init2.symmetric_spec)
-        if suite is None or suite not in self._handshake.client_suites:
+        suites = self._handshake.client_suites
+        suite = next((each for each in suites if each.spec == init2.symmetric_spec), None)
+        if suite is None:
             self._connection.count("bad_init2")
             return DROP
         secret = initial_secret(

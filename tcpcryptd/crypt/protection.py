@@ -111,16 +111,13 @@ class Protection:
         if tag is None:
             return self._unauthenticated(segment, now)
         rekey = find(read(segment), Opcode.REKEY)
-        if rekey is None or rekey.body[0] == self._opener.generation:
+        if rekey is None or rekey.body[0] != self._opener.generation + 1 & 0xFF:
             return self._opener.opened(segment.packet, segment.offset, tag, covered, now)
         return self._rekeyed(segment, rekey, tag, covered, now)
 
     def _rekeyed(self, segment: Segment, rekey: Suboption, tag: bytes, covered: bytes, now: float) -> Verdict:
         """The peer announces new keys. Nothing changes before the segment is found authentic."""
         generation, start = rekey.body[0], int.from_bytes(rekey.body[1:], "big")
-        if generation != self._opener.generation + 1 & 0xFF:
-            self._connection.report_integrity_failure()
-            return DROP
         keys = self._keys if self._keys.generation == generation else self._keys.next()
         started = extend(start, self._opener.next)
         candidate = keys.incoming.open if extend(segment.sequence, self._opener.next) >= started else None

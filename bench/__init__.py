@@ -1,0 +1,1 @@
+"""Benchmarks: encrypted against plain TCP in one run, between network namespaces. They need root."""

@@ -1,0 +1,82 @@
+"""CPU time of the engine for one segment, in microseconds, without kernel and queue.
+
+Run: python -m bench.segments
+"""
+
+import struct
+import time
+
+from tcpcryptd.core.config import EngineConfig
+from tcpcryptd.core.engine import Engine
+from tcpcryptd.core.verdict import Action, Direction
+from tcpcryptd.crypt import CryptConfig, CryptFactory
+from tcpcryptd.crypto.suites import SYMMETRIC_SUITES, X25519_HPKE, SymmetricSuite
+from tcpcryptd.wire.segment import ACK, SYN, make, reverse_key
+
+PAYLOAD = 1408
+COUNT = 3000
+ROUNDS = 5
+KEY = bytes((10, 0, 0, 1, 10, 0, 0, 2)) + struct.pack(">HH", 40000, 5001)
+SYN_OPTIONS = bytes.fromhex("020405b40402080a00000001000000000103030a")
+TIMESTAMP = bytes.fromhex("0101080a0000000100000001")
+
+
+class Pair:
+    """Two engines with an encrypted connection between them."""
+
+    def __init__(self, suite: SymmetricSuite) -> None:
+        config = CryptConfig(public_key_algorithms=(X25519_HPKE,), symmetric_suites=(suite,))
+        self.client, self.server = (Engine(EngineConfig(), [CryptFactory(config)]) for _ in range(2))
+        self._send(self.client, self.server, KEY, 1000, 0, SYN)
+        self._send(self.server, self.client, reverse_key(KEY), 5000, 1001, SYN | ACK)
+        self._send(self.client, self.server, KEY, 1001, 5001, ACK)
+        for sender, receiver in (self.server, self.client), (self.client, self.server):
+            for _, packet in sender.packets_to_inject():
+                receiver.handle_packet(packet, Direction.IN, 0.0)
+
+    @staticmethod
+    def _send(sender: Engine, receiver: Engine, key: bytes, sequence: int, acknowledgment: int, flags: int) -> None:
+        area = SYN_OPTIONS if flags & SYN else TIMESTAMP
+        packet = make(key, sequence=sequence, acknowledgment=acknowledgment, flags=flags, window=1000, option_area=area)
+        sent = sender.handle_packet(packet, Direction.OUT, 0.0)[1]
+        receiver.handle_packet(packet if sent is None else sent, Direction.IN, 0.0)
+
+
+def measure(engine: Engine, direction: Direction, packets: list[bytes]) -> tuple[float, list[bytes]]:
+    """Microseconds of CPU time per packet, and what came out."""
+    out = []
+    began = time.process_time()
+    for packet in packets:
+        action, changed, _ = engine.handle_packet(packet, direction, 0.0)
+        if action is not Action.MODIFY or changed is None:
+            raise RuntimeError("the connection is not encrypted")
+        out.append(changed)
+    return (time.process_time() - began) / len(packets) * 1e6, out
+
+
+def main() -> None:
+    """Prints the least of some rounds, since the machine is noisy."""
+    print(f"{'suite':32}{'seal':>8}{'open':>8}{'seal ACK':>10}{'open ACK':>10}   us, {PAYLOAD} bytes")
+    for suite in SYMMETRIC_SUITES:
+        pair = Pair(suite)
+        best = [float("inf")] * 4
+        sequence = 1001
+        for _ in range(ROUNDS):
+            data, acks = [], []
+            for _ in range(COUNT):
+                common = {"window": 1000, "option_area": TIMESTAMP, "flags": ACK}
+                data.append(
+                    make(KEY, sequence=sequence, acknowledgment=5001, payload=bytes(PAYLOAD), **common)  # type: ignore[arg-type]
+                )
+                sequence = sequence + PAYLOAD & 0xFFFFFFFF
+                acks.append(make(reverse_key(KEY), sequence=5001, acknowledgment=sequence, **common))  # type: ignore[arg-type]
+            sealed, wire = measure(pair.client, Direction.OUT, data)
+            opened, _ = measure(pair.server, Direction.IN, wire)
+            sealed_ack, wire = measure(pair.server, Direction.OUT, acks)
+            opened_ack, _ = measure(pair.client, Direction.IN, wire)
+            best = [min(pair) for pair in zip(best, (sealed, opened, sealed_ack, opened_ack), strict=True)]
+        print(f"{suite.name:32}" + f"{best[0]:8.1f}{best[1]:8.1f}{best[2]:10.1f}{best[3]:10.1f}")
+
+
+if __name__ == "__main__":
+    main()
