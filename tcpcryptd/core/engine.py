@@ -13,6 +13,7 @@ from tcpcryptd.core.orphan import Orphan
 from tcpcryptd.core.protocol import Injection, Opening, ProtocolFactory, Stray
 from tcpcryptd.core.services import Services
 from tcpcryptd.core.verdict import ACCEPT, ACCEPT_PLAIN, DROP, ConnectionClass, Direction, Verdict
+from tcpcryptd.wire.options import OptionError
 from tcpcryptd.wire.segment import ACK, RST, SYN, Fragment, MalformedPacket, Segment, locate, make, reverse_key
 
 _IPV4 = struct.Struct(">HxxHxB")
@@ -63,7 +64,7 @@ class Engine:
         except Fragment:
             self._services.counters["fragments"] += 1
             return DROP
-        except MalformedPacket:
+        except (MalformedPacket, OptionError):
             self._services.counters["malformed"] += 1
         except Exception as error:
             self._report(error)

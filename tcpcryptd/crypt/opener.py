@@ -52,7 +52,7 @@ class Opener:
         self.started = numbers.receive_next
         """Extended: where the current keys begin. What comes before keeps the generation before."""
         self.open: Open = keys.incoming.open
-        self.open_before: Open | None = keys.incoming.open
+        self.open_before: Open | None = None
         tag_length = keys.suite.tag_length
         self._tag_length = tag_length
         self._mac_prefix = bytes((MAC, tag_length + 2))
@@ -97,7 +97,7 @@ class Opener:
             return DROP
         extended = extend(sequence, self.next)
         number = extended & self._mask
-        open_segment = candidate or (self.open if extended >= self.started else self.open_before)
+        open_segment = candidate or (self.open if extended >= self.started else self.open_before or self.open)
         protected = (
             number,
             M.pack(M_MAGIC, length, data_offset >> 4, flags, urgent, number),
@@ -106,10 +106,9 @@ class Opener:
             packet[start:],
             tag,
         )
-        plaintext = open_segment(*protected) if open_segment is not None else None
-        if plaintext is None and extended == self.started and start == len(packet) and self.open_before is not None:
-            # An ACK that left just before the keys changed at its number, and was overtaken.
-            plaintext = self.open_before(*protected)
+        plaintext = open_segment(*protected)
+        if plaintext is None and self.open_before is not None:
+            plaintext = self._opened_with_other_keys(extended, protected)
         if plaintext is None or flags & SYN:
             self._connection.report_integrity_failure()
             return DROP
@@ -137,6 +136,18 @@ class Opener:
         tail = packet[offset + 20 : start] + plaintext
         _CHECKSUM.pack_into(tcp, 16, (constant_sum + ones_complement_sum(tcp + tail)) % 65535 ^ 0xFFFF)
         return Action.MODIFY, b"".join((packet[:offset], tcp, tail)), ConnectionClass.ENCRYPTED
+
+    def _opened_with_other_keys(
+        self, extended: int, protected: tuple[int, bytes, bytes, bytes, bytes, bytes]
+    ) -> bytes | None:
+        """The plaintext of a segment near the change of keys that does not follow the rule."""
+        if extended < self.started:
+            # The peer has forgotten the keys of the generation before.
+            return self.open(*protected)
+        if extended == self.started and not protected[4] and self.open_before is not None:
+            # An ACK that left just before the keys changed at its number, and was overtaken.
+            return self.open_before(*protected)
+        return None
 
     def _check_announcement(self, extended: int, acknowledgment: int, covered: bytes) -> None:
         """Whether the peer has shown that it knows our current keys.

@@ -71,7 +71,9 @@ class Sealer:
         self._keys = keys
         self._seal = keys.outgoing.seal
         self._worn_at = self.started + keys.suite.rekey_bytes
-        self._spent_at = self.started + 2 * keys.suite.rekey_bytes
+        # What is sent again from before the start comes to it (see _rare): a quarter of what the keys can bear.
+        self._spent_at = self.started + keys.suite.rekey_bytes * 3 // 2
+        self._reaches_back_to = self.started - keys.suite.rekey_bytes // 2
         self._mac_prefix = bytes((MAC, keys.suite.tag_length + 2))
         self._mac_length = keys.suite.tag_length + 2
 
@@ -185,12 +187,13 @@ class Sealer:
         if area and not announcement:
             area = TIMESTAMP_PREFIX[:2] + area
         area += announcement
+        if extended < self._reaches_back_to and self._before is None:
+            self._connection.count("keys_forgotten")
+            return DROP
         verdicts = []
         for piece, start in self._pieces(segment, extended, len(area)):
-            keys = self._keys if start >= self.started else self._before
-            if keys is None:
-                self._connection.count("keys_forgotten")
-                return DROP
+            # Keep-alives, and what was lost for long, lie below the start of keys whose predecessors are forgotten.
+            keys = self._before if self._before is not None and start < self.started else self._keys
             verdicts.append(self._sealed(piece, segment.offset, start, area, announcement, keys.outgoing.seal))
         for _, sealed, _ in verdicts[1:]:
             if sealed is not None:

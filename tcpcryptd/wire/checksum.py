@@ -6,6 +6,10 @@ _BIG_INTEGER_LIMIT = 1024
 """Bytes up to which one big-integer remainder is faster than numpy's set-up."""
 
 _TCP = 6
+_WORD = numpy.dtype("<u4")
+_SUM = None if numpy.dtype(numpy.uint).itemsize == 8 else numpy.dtype(numpy.uint64)
+"""Sums take 64 bits; naming the type costs time where that is the default."""
+_add = numpy.add.reduce
 
 
 def ones_complement_sum(data: bytes | bytearray) -> int:
@@ -16,7 +20,7 @@ def ones_complement_sum(data: bytes | bytearray) -> int:
         return (total << 8 if length & 1 else total) % 65535
     words = length >> 2
     # A sum of byte-swapped words is the byte-swapped sum (RFC 1071, section 2B).
-    little = int(numpy.frombuffer(data, "<u4", words).sum(dtype=numpy.uint64)) % 65535
+    little = int(_add(numpy.frombuffer(data, _WORD, words), 0, _SUM)) % 65535
     swapped = (little & 0xFF) << 8 | little >> 8
     return (swapped + ones_complement_sum(data[words << 2 :])) % 65535
 

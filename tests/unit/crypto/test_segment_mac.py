@@ -42,8 +42,3 @@ def test_agrees_with_the_definition(
             hmac.digest(key, acknowledgment, "sha1"),
         )
         assert mac.compute(header, acknowledgment, options, payload) == expected
-
-
-def test_key_longer_than_a_block_is_refused() -> None:
-    with pytest.raises(ValueError, match="65 bytes"):
-        SegmentMac(bytes(65))
