@@ -183,7 +183,7 @@ class Sealer:
         announcement = self._announcement or b""
         # Nothing else fits beside the MAC, and a peer that did not negotiate it cannot miss it.
         timestamp = segment.option(options.TIMESTAMP)
-        area = b"" if timestamp is None else options.encode(options.TIMESTAMP, timestamp)
+        area = options.encode(options.TIMESTAMP, timestamp) if timestamp is not None and len(timestamp) == 8 else b""
         if area and not announcement:
             area = TIMESTAMP_PREFIX[:2] + area
         area += announcement

@@ -1,0 +1,350 @@
+"""A small TCP endpoint that plays the kernel of a host: RFC 9293, with RFC 5961 and RFC 7323.
+
+A position counts the stream from the SYN at 0, so the first byte is at 1; positions do not wrap, sequence numbers do.
+"""
+
+import enum
+import struct
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+from tcpcryptd.wire import options
+from tcpcryptd.wire.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, Segment, make, timestamps
+from tcpcryptd.wire.sequence import add, difference
+
+if TYPE_CHECKING:
+    from tests.machine.stack import Stack
+
+MSS = 1460
+WINDOW = 64_000
+IN_FLIGHT = 12 * MSS
+SYN_TIMEOUT, MIN_TIMEOUT, MAX_TIMEOUT, TRIES = 1.0, 0.2, 10.0, 16
+TIME_WAIT = 20.0
+
+
+class State(enum.Enum):
+    SYN_SENT = enum.auto()
+    SYN_RECEIVED = enum.auto()
+    OPEN = enum.auto()
+    TIME_WAIT = enum.auto()
+    CLOSED = enum.auto()
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What kernels do differently."""
+
+    timestamps: bool = True
+    sack: bool = True
+    ecn: bool = False
+    mss: int = MSS
+    probe_with_data: bool = False
+    """Zero-window probes carry the next byte; otherwise the byte before the window, without data, as Linux does."""
+    extra_options: bytes = b""
+    """More options in the SYNs."""
+
+
+class Socket:
+    """One connection."""
+
+    def __init__(self, stack: "Stack", key: bytes, behaviour: Behaviour, isn: int, random: Random) -> None:
+        self.stack, self.key, self.behaviour, self.isn = stack, key, behaviour, isn
+        self.state = State.CLOSED
+        self.received = bytearray()
+        self.unread = 0
+        """Bytes of `received` that fill the window."""
+        self.reading = True
+        self.peer_finished = False
+        self.error: str | None = None
+        self.sack = False
+        self._to_send = bytearray()
+        self._finish = False
+        self._acknowledged = self._next = self._highest = 0
+        self._window, self._window_at = 0, (0, 0)
+        self._mss = 536
+        self._timestamps = behaviour.timestamps
+        self._recent = 0
+        self._remote_isn = 0
+        self._expected = 0
+        self._ahead: dict[int, tuple[bytes, bool]] = {}
+        self._repeated_acks = 0
+        self._tries = 0
+        self._timer = 0
+        self._clock_offset = random.randrange(1 << 32)
+
+    # What the application does.
+
+    def connect(self) -> None:
+        self.state = State.SYN_SENT
+        self._send_syn(SYN | (ECE | CWR if self.behaviour.ecn else 0))
+
+    def write(self, data: bytes) -> None:
+        self._to_send += data
+        self._push()
+
+    def shut_down(self) -> None:
+        """No more data from this side."""
+        self._finish = True
+        self._push()
+
+    def abort(self) -> None:
+        if self.state is State.OPEN:
+            self._send(RST | ACK, self._highest)
+        self._end("aborted")
+
+    def keep_alive(self) -> None:
+        """RFC 9293, section 3.8.4: asks the peer for a sign of life."""
+        self._send(ACK, self._acknowledged - 1)
+
+    def resume_reading(self) -> None:
+        self.reading, self.unread = True, 0
+        self._send(ACK, self._highest)
+
+    @property
+    def all_acknowledged(self) -> bool:
+        return self._acknowledged == self._stream_end
+
+    @property
+    def finished(self) -> bool:
+        """Both sides have closed and this one has nothing more to do but wait."""
+        return self.state in (State.TIME_WAIT, State.CLOSED)
+
+    # What comes from the network.
+
+    def accept(self, syn: Segment) -> None:
+        """The connection begins with a peer's SYN."""
+        self.state = State.SYN_RECEIVED
+        self._take_syn(syn)
+        self._send_syn(SYN | ACK | (ECE if syn.flags & ECE and self.behaviour.ecn else 0))
+
+    def receive(self, segment: Segment) -> None:
+        if self.state is State.SYN_SENT:
+            self._receive_in_syn_sent(segment)
+        elif self.state is not State.CLOSED:
+            self._receive_synchronized(segment)
+
+    def _receive_in_syn_sent(self, segment: Segment) -> None:
+        acceptable = segment.acknowledgment == add(self.isn, 1)
+        if segment.flags & ACK and not acceptable:
+            if not segment.flags & RST:
+                self.stack.refuse(segment)
+        elif segment.flags & RST:
+            if segment.flags & ACK:
+                self._end("refused")
+        elif segment.flags & SYN:
+            self._take_syn(segment)
+            if segment.flags & ACK:
+                self._acknowledged, self.state = 1, State.OPEN
+                self._window = segment.window
+                self._restart_timer(progress=True)
+                self._send(ACK, self._highest)
+                self._push()
+            else:
+                self.state = State.SYN_RECEIVED
+                self._send_syn(SYN | ACK)
+
+    def _receive_synchronized(self, segment: Segment) -> None:
+        position = self._expected + difference(segment.sequence, add(self._remote_isn, self._expected))
+        if not segment.flags & RST and not self._timestamp_fits(segment):
+            return
+        if self.state is State.SYN_RECEIVED and segment.is_opening and position == 0:
+            self._send_syn(SYN | ACK)
+            return
+        if not self._acceptable(position, segment.payload_length + bool(segment.flags & FIN)):
+            if not segment.flags & RST:
+                self._send(ACK, self._highest)
+            return
+        stamp = timestamps(segment.options)
+        if stamp is not None and position <= self._expected:
+            self._recent = stamp[0]
+        if segment.flags & RST and position == self._expected:
+            self._end("reset")
+        elif segment.flags & (RST | SYN):
+            self._send(ACK, self._highest)
+        elif segment.flags & ACK and self._take_acknowledgment(segment):
+            self._take_data(position, segment)
+            self._push()
+            self._maybe_close()
+
+    def _timestamp_fits(self, segment: Segment) -> bool:
+        """RFC 7323, sections 3.2 and 5.3; an old timestamp is answered."""
+        if not self._timestamps:
+            return True
+        stamp = timestamps(segment.options)
+        if stamp is not None and difference(stamp[0], self._recent) < 0:
+            self._send(ACK, self._highest)
+            return False
+        return stamp is not None
+
+    def _acceptable(self, position: int, length: int) -> bool:
+        end = self._expected + self._own_window
+        if not length:
+            return self._expected <= position < end or position == self._expected
+        return position < max(end, self._expected + 1) and position + length > self._expected
+
+    def _take_acknowledgment(self, segment: Segment) -> bool:
+        position = self._acknowledged + difference(segment.acknowledgment, add(self.isn, self._acknowledged))
+        if self.state is State.SYN_RECEIVED:
+            if not 1 <= position <= self._highest:
+                self.stack.refuse(segment)
+                return False
+            self.state = State.OPEN
+            self.stack.accepted.append(self)
+        if position > self._highest:
+            self._send(ACK, self._highest)
+            return False
+        if position > self._acknowledged:
+            self._acknowledged, self._next = position, max(self._next, position)
+            self._repeated_acks = 0
+            self._restart_timer(progress=True)
+        elif position == self._acknowledged and not segment.payload_length and segment.window == self._window:
+            self._repeated_acks += 1
+            if self._repeated_acks == 3 and self._highest > self._acknowledged:
+                self._send_data(self._acknowledged)
+        if position == self._acknowledged:
+            at = (difference(segment.sequence, self._remote_isn), position)
+            if at >= self._window_at or segment.window > self._window:
+                self._window, self._window_at = segment.window, at
+        return True
+
+    def _take_data(self, position: int, segment: Segment) -> None:
+        if not segment.payload_length and not segment.flags & FIN:
+            return
+        self._ahead[position] = (segment.payload, bool(segment.flags & FIN))
+        for start in sorted(self._ahead):
+            if start > self._expected:
+                break
+            payload, fin = self._ahead.pop(start)
+            fresh = payload[self._expected - start :]
+            if self.peer_finished:
+                continue
+            if not self.reading:
+                fits = fresh[: WINDOW - self.unread]
+                fin, fresh = fin and fits == fresh, fits
+                self.unread += len(fresh)
+            self.received += fresh
+            self._expected += len(fresh)
+            if fin and start + len(payload) == self._expected:
+                self.peer_finished = True
+                self._expected += 1
+        self._send(ACK, self._highest)
+
+    def _take_syn(self, syn: Segment) -> None:
+        self._remote_isn, self._expected = syn.sequence, 1
+        self._window_at, self._window = (0, 0), syn.window
+        mss = syn.option(options.MSS)
+        self._mss = min(struct.unpack(">H", mss)[0] if mss else 536, self.behaviour.mss)
+        self.sack = self.behaviour.sack and syn.option(options.SACK_PERMITTED) is not None
+        stamp = timestamps(syn.options)
+        self._timestamps = self._timestamps and stamp is not None
+        self._recent = stamp[0] if stamp else 0
+
+    # What goes to the network.
+
+    @property
+    def _stream_end(self) -> int:
+        return 1 + len(self._to_send) + self._finish
+
+    @property
+    def _own_window(self) -> int:
+        return WINDOW - self.unread
+
+    def _push(self) -> None:
+        """Sends what the peer's window and the number of bytes in flight allow."""
+        if self.state is not State.OPEN:
+            return
+        limit = self._acknowledged + min(self._window, IN_FLIGHT)
+        while self._next < self._stream_end:
+            only_fin = self._finish and self._next == self._stream_end - 1
+            if self._next >= limit and not only_fin:
+                break
+            self._next += self._send_data(self._next, limit - self._next)
+        if self._next < self._stream_end or self._acknowledged < self._highest:
+            self._start_timer()
+
+    def _send_data(self, position: int, room: int = MSS) -> int:
+        """Sends one segment from a position of the stream on; returns how much sequence space it takes."""
+        size = max(min(self._mss - (12 if self._timestamps else 0), room), 0)
+        payload = bytes(self._to_send[position - 1 : position - 1 + size])
+        fin = self._finish and position + len(payload) == self._stream_end - 1
+        self._send(ACK | (PSH if payload else 0) | (FIN if fin else 0), position, payload)
+        return len(payload) + fin
+
+    def _send_syn(self, flags: int) -> None:
+        area = b"\x02\x04" + struct.pack(">H", self.behaviour.mss)
+        area += b"\x04\x02" if self.behaviour.sack and (not flags & ACK or self.sack) else b"\x01\x01"
+        if self._timestamps:
+            area += self._stamp()
+        self._highest = self._next = 1
+        self._send(flags, 0, area=options.pad(area + self.behaviour.extra_options))
+        self._start_timer()
+
+    def _stamp(self) -> bytes:
+        now = int(self.stack.clock.now * 1000) + self._clock_offset & 0xFFFFFFFF
+        return options.encode(options.TIMESTAMP, struct.pack(">II", now, self._recent))
+
+    def _send(self, flags: int, position: int, payload: bytes = b"", area: bytes | None = None) -> None:
+        if area is None:
+            area = b"\x01\x01" + self._stamp() if self._timestamps else b""
+        self._highest = max(self._highest, position + len(payload) + bool(flags & FIN))
+        packet = make(
+            self.key,
+            sequence=add(self.isn, position),
+            acknowledgment=add(self._remote_isn, self._expected) if flags & ACK else 0,
+            flags=flags,
+            window=self._own_window,
+            option_area=area,
+            payload=payload,
+        )
+        self.stack.emit(packet)
+
+    # Time.
+
+    def _start_timer(self) -> None:
+        if not self._timer:
+            base = SYN_TIMEOUT if self._highest <= 1 and not self._acknowledged else MIN_TIMEOUT
+            self._timer = self.stack.schedule(min(base * 2**self._tries, MAX_TIMEOUT), self._timeout)
+
+    def _restart_timer(self, *, progress: bool) -> None:
+        self._timer = 0
+        if progress:
+            self._tries = 0
+        if self._acknowledged < self._highest:
+            self._start_timer()
+
+    def _timeout(self, timer: int) -> None:
+        if timer != self._timer or self.state is State.CLOSED:
+            return
+        self._timer = 0
+        self._tries += 1
+        if self._tries > TRIES:
+            self._end("timed out")
+        elif self.state in (State.SYN_SENT, State.SYN_RECEIVED):
+            self._send_syn(SYN if self.state is State.SYN_SENT else SYN | ACK)
+        elif self._acknowledged < self._highest and self._window:
+            self._next = self._acknowledged
+            self._next += self._send_data(self._next)
+            self._start_timer()
+        elif self._acknowledged < self._stream_end:
+            self._probe()
+            self._start_timer()
+
+    def _probe(self) -> None:
+        """Zero window: something that the peer must answer."""
+        if self._finish and self._acknowledged == self._stream_end - 1:
+            self._send_data(self._acknowledged)
+        elif self.behaviour.probe_with_data:
+            self._next = self._acknowledged + self._send_data(self._acknowledged, 1)
+        else:
+            self._send(ACK, self._acknowledged - 1)
+
+    def _maybe_close(self) -> None:
+        if self.peer_finished and self._finish and self.all_acknowledged and self.state is State.OPEN:
+            self.state = State.TIME_WAIT
+            self.stack.schedule(TIME_WAIT, lambda _: self._end(None))
+
+    def _end(self, error: str | None) -> None:
+        if self.state is not State.CLOSED:
+            self.state, self.error = State.CLOSED, self.error or error
+            self.stack.forget(self)

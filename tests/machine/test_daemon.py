@@ -1,0 +1,147 @@
+"""The daemon dies, starts again, or is stopped, while connections are open."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tcpcryptd.core.verdict import ConnectionClass
+from tests.machine.endpoint import Socket
+from tests.machine.link import MAC, Crossing
+from tests.machine.world import LIMIT, World, make_engine, text
+
+EACH_SIDE = pytest.mark.parametrize("side", ["client", "server"])
+
+
+def in_mid_transfer() -> tuple[World, Socket, Socket]:
+    world = World.encrypting()
+    client, server = world.connect()
+    world.exchange(client, server)
+    client.write(text(200_000))
+    server.write(text(200_000))
+    assert world.clock.run_until(lambda: len(server.received) > 80_000, LIMIT)
+    return world, client, server
+
+
+def sent_by(world: World, side: str, since: int) -> list[Crossing]:
+    return [crossing for crossing in world.link.log[since:] if crossing.sender == side]
+
+
+@EACH_SIDE
+def test_a_killed_daemon_leaks_nothing(side: str) -> None:
+    world, *_ = in_mid_transfer()
+    host = world.client if side == "client" else world.server
+    host.kill_engine()
+    killed = len(world.link.log)
+    world.clock.run_for(60)
+    assert sent_by(world, side, killed) == []
+    world.assert_nothing_in_clear()
+
+
+@EACH_SIDE
+def test_new_connections_work_after_the_daemon_was_killed(side: str) -> None:
+    world, *_ = in_mid_transfer()
+    (world.client if side == "client" else world.server).kill_engine()
+    client, server = world.connect(port=40_001)
+    world.exchange(client, server)
+
+
+@EACH_SIDE
+@pytest.mark.parametrize("idle", [False, True], ids=["busy", "idle"])
+def test_a_new_daemon_resets_what_the_old_one_encrypted(side: str, idle: bool) -> None:
+    world, client, server = in_mid_transfer()
+    if idle:
+        assert world.clock.run_until(lambda: client.all_acknowledged and server.all_acknowledged, LIMIT)
+    host = world.client if side == "client" else world.server
+    host.kill_engine()
+    world.clock.run_for(5)
+    host.start_engine(make_engine("new"))
+    if idle:
+        client.write(text(100))
+    assert world.clock.run_until(lambda: (client.error, server.error) == ("reset", "reset"), 60), world.trace()
+    world.assert_nothing_in_clear()
+    fresh = world.connect(port=40_001)
+    world.exchange(*fresh)
+    world.assert_nothing_in_clear()
+
+
+def test_two_new_daemons_reset_both_ends() -> None:
+    world, client, server = in_mid_transfer()
+    world.client.kill_engine()
+    world.server.kill_engine()
+    world.clock.run_for(1)
+    world.client.start_engine(make_engine("new client"))
+    world.server.start_engine(make_engine("new server"))
+    assert world.clock.run_until(lambda: (client.error, server.error) == ("reset", "reset"), 60), world.trace()
+    world.assert_nothing_in_clear()
+    settled = len(world.link.log)
+    world.clock.run_for(600)
+    assert len(world.link.log) - settled < 10
+
+
+@EACH_SIDE
+def test_an_orderly_stop_resets_both_ends(side: str) -> None:
+    world, client, server = in_mid_transfer()
+    host = world.client if side == "client" else world.server
+    host.shut_down_engine()
+    assert world.clock.run_until(lambda: (client.error, server.error) == ("reset", "reset"), 5), world.trace()
+    world.assert_nothing_in_clear()
+
+
+def stages() -> list[Callable[[World], bool]]:
+    return [lambda world, count=count: len(world.link.log) >= count for count in range(1, 8)]  # type: ignore[misc]
+
+
+@EACH_SIDE
+@pytest.mark.parametrize("stage", stages(), ids=map(str, range(1, 8)))
+def test_a_stop_during_the_handshake_leaves_nothing_hanging(side: str, stage: Callable[[World], bool]) -> None:
+    world = World.encrypting()
+    client = world.open()
+    client.write(text(3000))
+    assert world.clock.run_until(lambda: stage(world), LIMIT)
+    (world.client if side == "client" else world.server).shut_down_engine()
+
+    def over() -> bool:
+        servers = world.server.stack.accepted
+        return client.error is not None or any(bytes(server.received) == text(3000) for server in servers)
+
+    assert world.clock.run_until(over, LIMIT), world.trace()
+    world.assert_healthy()
+
+
+def test_existing_connections_are_left_alone() -> None:
+    world = World()
+    client, server = world.connect()
+    world.exchange(client, server)
+    world.client.start_engine(make_engine("client"))
+    world.server.start_engine(make_engine("server"))
+    world.exchange(client, server)
+    world.close(client, server)
+    world.assert_plain()
+
+
+@EACH_SIDE
+def test_a_host_that_was_started_again_answers_with_a_reset(side: str) -> None:
+    """Neither its kernel nor its daemon nor its connection tracker knows the connection."""
+    world = World.encrypting()
+    client, server = world.connect()
+    world.exchange(client, server)
+    host, far = (world.client, server) if side == "client" else (world.server, client)
+    for socket in list(host.stack.sockets.values()):
+        host.stack.forget(socket)
+    host.tracked.clear()
+    host.start_engine(make_engine("after the restart"))
+    far.write(text(1000))
+    assert world.clock.run_until(lambda: far.error == "reset", 5), world.trace()
+    assert all(entry.mark is not ConnectionClass.PLAIN for entry in host.tracked.values())
+
+
+def test_a_sealed_segment_is_never_accepted_by_a_host_that_does_not_know_it() -> None:
+    world = World.encrypting()
+    client, server = world.connect()
+    world.exchange(client, server)
+    sealed = next(each for each in world.link.log if each.segment.option(MAC) and each.segment.payload_length)
+    world.server.start_engine(make_engine("new"))
+    received = bytes(server.received)
+    world.link.deliver(sealed.sender, sealed.packet)
+    world.clock.run_for(1)
+    assert bytes(server.received) == received

@@ -1,0 +1,192 @@
+"""Where encryption is not possible the application's connection works as plain TCP."""
+
+import pytest
+
+from tcpcryptd.crypto.suites import AES128_CTR_SEQIV_HMAC_SHA1, AES_256_GCM_SIV, RSA_2048, X25519_HPKE
+from tcpcryptd.wire.segment import ACK, SYN
+from tests.machine.endpoint import Behaviour
+from tests.machine.link import (
+    CRYPT,
+    Conditions,
+    Filter,
+    Merge,
+    Predicate,
+    all_of,
+    any_packet,
+    drop,
+    has_flags,
+    has_option,
+    has_payload,
+    sent_by,
+    split,
+    strip,
+)
+from tests.machine.world import PORT, Suite, World, make_engine
+
+IS_SYN = has_flags(SYN, SYN)
+SYN_ALONE = has_flags(SYN | ACK, SYN)
+SYN_ACK = has_flags(SYN | ACK, SYN | ACK)
+NO_SYN = has_flags(SYN, 0)
+
+
+def talk(world: World, **arguments: object) -> None:
+    client, server = world.connect(**arguments)  # type: ignore[arg-type]
+    world.exchange(client, server)
+    world.close(client, server)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_server_has_no_daemon(version: int) -> None:
+    world = World(client=make_engine(), version=version)
+    talk(world)
+    world.assert_plain()
+    assert world.reasons(world.client) == ["the peer does not speak tcpcrypt"]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_client_has_no_daemon(version: int) -> None:
+    world = World(server=make_engine(), version=version)
+    talk(world)
+    world.assert_plain()
+    assert world.reasons(world.server) == ["the peer does not speak tcpcrypt"]
+
+
+def test_a_plain_connection_leaves_the_daemon() -> None:
+    world = World(client=make_engine(), server=None)
+    client, server = world.connect()
+    world.exchange(client, server)
+    diverted = world.client.diverted
+    world.exchange(client, server, 100_000)
+    assert world.client.diverted == diverted <= 4
+
+
+@pytest.mark.parametrize("behaviour", [Behaviour(), Behaviour(timestamps=False), Behaviour(ecn=True)])
+@pytest.mark.parametrize(
+    "stripped",
+    [
+        any_packet,
+        IS_SYN,
+        SYN_ALONE,
+        SYN_ACK,
+        NO_SYN,
+        all_of(NO_SYN, sent_by("client")),
+    ],
+    ids=["all", "SYNs", "SYN", "SYN ACK", "no SYN", "INIT1"],
+)
+def test_the_option_is_stripped(stripped: Predicate, behaviour: Behaviour) -> None:
+    world = World.encrypting(filters=[strip(CRYPT, stripped)])
+    world.server.stack.listen(PORT, behaviour)
+    talk(world, behaviour=behaviour)
+    world.assert_plain()
+
+
+@pytest.mark.parametrize(
+    "swallowed",
+    [
+        drop(has_option(CRYPT)),
+        drop(all_of(IS_SYN, has_option(CRYPT))),
+        drop(all_of(SYN_ALONE, has_option(CRYPT))),
+        drop(all_of(SYN_ACK, has_option(CRYPT))),
+        drop(all_of(NO_SYN, has_option(CRYPT), sent_by("client"))),
+    ],
+    ids=["all", "SYNs", "SYN", "SYN ACK", "INIT1"],
+)
+def test_what_carries_the_option_is_swallowed(swallowed: Filter) -> None:
+    world = World.encrypting(filters=[swallowed])
+    talk(world)
+    world.assert_plain()
+
+
+INIT2 = all_of(NO_SYN, has_option(CRYPT), sent_by("server"))
+
+
+@pytest.mark.parametrize("impairment", [drop(INIT2), strip(CRYPT, INIT2)], ids=["swallowed", "stripped"])
+def test_init2_does_not_arrive(impairment: Filter) -> None:
+    """The server has keys and must not go back: the connection fails, but nothing hangs and nothing leaks."""
+    world = World.encrypting(filters=[impairment])
+    client = world.open()
+    client.write(b"request")
+    assert world.clock.run_until(lambda: client.error is not None, 60), world.trace()
+    world.clock.run_for(200)
+    for host in (world.client, world.server):
+        assert host.engine is not None
+        assert host.engine.counters()["encrypted"] == 0
+        assert not host.stack.sockets
+
+
+@pytest.mark.parametrize(
+    ("client", "server"),
+    [
+        (
+            Suite((RSA_2048,), (AES_256_GCM_SIV,)),
+            Suite((X25519_HPKE,), (AES_256_GCM_SIV,)),
+        ),
+        (
+            Suite((RSA_2048,), (AES128_CTR_SEQIV_HMAC_SHA1,)),
+            Suite((RSA_2048,), (AES_256_GCM_SIV,)),
+        ),
+        (
+            Suite((X25519_HPKE,), (AES_256_GCM_SIV,)),
+            Suite((X25519_HPKE,), (AES128_CTR_SEQIV_HMAC_SHA1,)),
+        ),
+    ],
+    ids=["public key", "symmetric", "symmetric, the other way"],
+)
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_no_common_algorithm(client: Suite, server: Suite, first: str) -> None:
+    world = World(client=make_engine("c", client), server=make_engine("s", server))
+    ends = world.connect()
+    speaker, listener = ends if first == "client" else ends[::-1]
+    speaker.write(b"first")
+    assert world.clock.run_until(lambda: bytes(listener.received) == b"first", 5), world.trace()
+    world.close(*ends)
+    world.assert_plain()
+
+
+@pytest.mark.parametrize(
+    ("crowded", "size", "fits"),
+    [("client", 20, True), ("client", 24, False), ("server", 12, True), ("server", 20, False)],
+)
+def test_the_syn_has_no_space(crowded: str, size: int, fits: bool) -> None:
+    full = Behaviour(extra_options=bytes((253, size)) + bytes(size - 2))
+    world = World.encrypting()
+    if crowded == "server":
+        world.server.stack.listen(PORT, full)
+    talk(world, behaviour=full if crowded == "client" else None)
+    if fits:
+        world.assert_encrypted()
+    else:
+        world.assert_plain()
+
+
+def test_both_hosts_open_at_once() -> None:
+    world = World.encrypting()
+    client = world.client.stack.open(world.server.address, 5001, local_port=5000)
+    server = world.server.stack.open(world.client.address, 5000, local_port=5001)
+    world.exchange(client, server)
+    world.close(client, server)
+    world.assert_plain()
+
+
+@pytest.mark.parametrize("filters", [[split], [Merge()], [split, split]], ids=["split", "merge", "split twice"])
+def test_plain_segments_are_cut_anew_on_the_way(filters: list[Filter]) -> None:
+    world = World.encrypting(filters=[strip(CRYPT, SYN_ACK), *filters])
+    talk(world)
+    world.assert_plain()
+
+
+def test_plain_connections_survive_a_bad_path() -> None:
+    for seed in range(30):
+        conditions = Conditions(loss=0.05, duplication=0.05, reordering=0.1, corruption=0.02)
+        world = World(client=make_engine(), seed=seed, conditions=conditions, filters=[split])
+        talk(world)
+        world.assert_plain()
+
+
+def test_nothing_but_data_was_in_clear() -> None:
+    """A connection that ends up plain has no message of the handshake in its stream."""
+    world = World.encrypting(filters=[strip(CRYPT, all_of(NO_SYN, has_payload))])
+    client, server = world.connect()
+    world.exchange(client, server)
+    assert server.received.startswith(b"request")
+    assert client.received.startswith(b"response")

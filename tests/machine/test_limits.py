@@ -1,0 +1,149 @@
+"""What the engine holds is bounded, whatever comes and however long it runs."""
+
+import pytest
+
+from tcpcryptd.core.config import EngineConfig
+from tcpcryptd.core.engine import Engine
+from tcpcryptd.core.verdict import Action, ConnectionClass, Direction
+from tcpcryptd.crypt.option import HELLO, encode
+from tcpcryptd.wire.options import pad
+from tcpcryptd.wire.segment import SYN, make
+from tests.machine.endpoint import Behaviour
+from tests.machine.link import any_packet, drop
+from tests.machine.world import LIMIT, World, make_engine
+
+
+def flood_syn(number: int, options: bytes) -> bytes:
+    source = bytes((11, number >> 16 & 255, number >> 8 & 255, number & 255))
+    key = source + bytes((10, 0, 0, 2)) + (1024 + number % 60_000).to_bytes(2, "big") + b"\0\x50"
+    return make(key, sequence=number, acknowledgment=0, flags=SYN, window=1000, option_area=pad(options))
+
+
+def small(**bounds: int) -> Engine:
+    return make_engine("small", config=EngineConfig(**bounds))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [b"", encode(HELLO)], ids=["plain", "HELLO"])
+def test_a_syn_flood_is_bounded(options: bytes) -> None:
+    engine = small(max_connections=100, max_opening=50, max_plain_records=30)
+    for number in range(2000):
+        action, *_ = engine.handle_packet(flood_syn(number, options), Direction.IN, number / 1000)
+        assert action is not Action.DROP
+        assert len(list(engine.connections())) <= 80
+    while engine.next_event() is not None:
+        pass
+    assert engine.packets_to_inject() == []
+    engine.handle_timeout(1000.0)
+    assert engine.counters()["connections"] == 0
+    assert engine.next_timeout() is None
+
+
+def test_events_and_timers_that_nobody_collects_are_bounded() -> None:
+    engine = small(max_connections=100, max_opening=50, max_plain_records=30)
+    for number in range(20_000):
+        engine.handle_packet(flood_syn(number, b""), Direction.IN, 0.0)
+    events = 0
+    while engine.next_event() is not None:
+        events += 1
+    assert events <= 4096
+
+
+def test_a_flood_does_not_touch_open_connections() -> None:
+    world = World(client=make_engine("client"), server=small(max_connections=20, max_opening=10))
+    client, server = world.connect()
+    world.exchange(client, server)
+    assert world.server.engine is not None
+    for number in range(500):
+        world.server.engine.handle_packet(flood_syn(number, encode(HELLO)), Direction.IN, world.clock.now)
+    world.exchange(client, server)
+    world.close(client, server)
+    world.assert_encrypted()
+
+
+def test_a_full_table_leaves_new_connections_plain() -> None:
+    world = World(client=make_engine("client", config=EngineConfig(max_connections=3)), server=make_engine("server"))
+    for number in range(6):
+        client, server = world.connect(port=40_000 + number)
+        world.exchange(client, server, 3000)
+    engine = world.client.engine
+    assert engine is not None
+    classes = [entry.mark for entry in world.client.tracked.values()]
+    assert classes == [ConnectionClass.ENCRYPTED] * 3 + [ConnectionClass.PLAIN] * 3
+    assert engine.counters()["encrypted"] == 3
+    world.assert_healthy()
+
+
+@pytest.mark.parametrize("limited", ["client", "server"])
+def test_handshakes_that_do_not_fit_the_table_do_not_fail(limited: str) -> None:
+    engine, other = make_engine("limited", config=EngineConfig(max_connections=3)), make_engine("other")
+    world = World(client=engine, server=other) if limited == "client" else World(client=other, server=engine)
+    sockets = [world.open(port=40_000 + number) for number in range(8)]
+    for socket in sockets:
+        socket.write(b"request")
+
+    def all_arrived() -> bool:
+        return [bytes(server.received) for server in world.server.stack.accepted] == [b"request"] * len(sockets)
+
+    assert world.clock.run_until(all_arrived, LIMIT), world.trace()
+    assert {socket.error for socket in sockets} == {None}
+
+
+def test_a_handshake_that_is_evicted_still_becomes_a_connection() -> None:
+    world = World(client=make_engine("client"), server=small(max_opening=2))
+    client = world.open()
+    engine = world.server.engine
+    assert engine is not None
+    world.clock.run_until(lambda: len(world.link.log) == 2, LIMIT)
+    for number in range(5):
+        engine.handle_packet(flood_syn(number, encode(HELLO)), Direction.IN, world.clock.now)
+    client.write(b"request")
+    assert world.clock.run_until(lambda: any(bytes(each.received) for each in world.server.stack.accepted), LIMIT)
+    (server,) = world.server.stack.accepted
+    assert bytes(server.received) == b"request"
+
+
+def test_unanswered_syns_are_forgotten() -> None:
+    world = World.encrypting(filters=[drop(any_packet)])
+    sockets = [world.open(port=port) for port in range(40_000, 40_010)]
+    world.clock.run_for(300)
+    assert {socket.error for socket in sockets} == {"timed out"}
+    world.clock.run_for(100)
+    engine = world.client.engine
+    assert engine is not None
+    assert engine.counters()["connections"] == 0
+    assert engine.next_timeout() is None
+
+
+def test_an_idle_open_connection_lives_and_a_dead_one_goes() -> None:
+    world = World.encrypting()
+    client, server = world.connect()
+    world.exchange(client, server)
+    for _ in range(3):
+        world.clock.run_for(24 * 3600)
+        world.exchange(client, server, 1000)
+    world.assert_encrypted()
+    world.client.stack.sockets.clear()
+    world.server.stack.sockets.clear()
+    world.clock.run_for(6 * 24 * 3600)
+    for host in (world.client, world.server):
+        assert host.engine is not None
+        assert host.engine.counters()["connections"] == 0
+
+
+def test_hundreds_of_connections_leave_nothing_behind() -> None:
+    world = World.encrypting()
+    for number in range(500):
+        client, server = world.connect(port=10_000 + number, behaviour=Behaviour(timestamps=False))
+        client.write(b"x")
+        world.close(client, server)
+        world.clock.run_for(2)
+        world.link.log.clear()
+        for host in (world.client, world.server):
+            host.events.clear()
+            assert host.engine is not None
+            assert host.engine.counters()["connections"] < 100
+    world.clock.run_for(200)
+    for host in (world.client, world.server):
+        assert host.engine is not None
+        assert list(host.engine.connections()) == []
+        assert host.engine.next_timeout() is None

@@ -1,0 +1,283 @@
+"""Sessions that go on: resumption, rekeying, and who is the client of the exchange."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tcpcryptd.core.endpoint import Endpoint
+from tcpcryptd.core.event import Negotiated
+from tcpcryptd.core.options import ClientMode, ConnectionOptions
+from tcpcryptd.crypto import suites
+from tcpcryptd.crypto.suites import AES128_CTR_SEQIV_HMAC_SHA1, AES_256_GCM_SIV, RSA_2048, X25519_HPKE
+from tests.machine.endpoint import Socket
+from tests.machine.link import (
+    CRYPT,
+    Conditions,
+    all_of,
+    any_packet,
+    drop,
+    drop_nth,
+    has_flags,
+    has_option,
+    has_payload,
+    strip,
+)
+from tests.machine.world import LIMIT, MODERN, ORIGINAL, PORT, Suite, World, make_engine, text
+
+SUITES = pytest.mark.parametrize("suite", [ORIGINAL, MODERN], ids=["original", "modern"])
+SYN = has_flags(2, 2)
+
+
+def first_connection(world: World) -> bytes | None:
+    """Leaves a session at both hosts."""
+    client, server = world.connect(port=40_000)
+    world.exchange(client, server, 2000)
+    world.close(client, server)
+    world.assert_encrypted()
+    return world.session_ids()[0]
+
+
+def talk(world: World, port: int) -> tuple[Socket, Socket]:
+    ends = world.connect(port=port)
+    world.exchange(*ends, 3000)
+    return ends
+
+
+def resumed(world: World) -> tuple[bool, bool]:
+    """Whether the latest negotiation went on from an earlier session, at either host."""
+    events = [
+        [event for event in host.events if isinstance(event, Negotiated)] for host in (world.client, world.server)
+    ]
+    return events[0][-1].info.resumed, events[1][-1].info.resumed
+
+
+@SUITES
+def test_each_connection_goes_on_from_the_one_before(suite: Suite) -> None:
+    world = World.encrypting(suite)
+    sessions = {first_connection(world)}
+    for port in range(40_001, 40_004):
+        began = len(world.link.log)
+        talk(world, port)
+        world.assert_encrypted()
+        assert resumed(world) == (True, True)
+        messages = [each for each in world.link.log[began:] if each.segment.payload_length and has_option(CRYPT)(each)]
+        assert messages == []
+        sessions.add(world.session_ids()[0])
+    assert len(sessions) == 4
+
+
+@SUITES
+@pytest.mark.parametrize("first", ["client", "server"])
+@pytest.mark.parametrize("lost", range(1, 7))
+def test_a_packet_of_the_resumption_is_lost(suite: Suite, first: str, lost: int) -> None:
+    world = World.encrypting(suite)
+    first_connection(world)
+    world.link.filters.append(drop_nth(any_packet, lost))
+    client, server = world.connect(port=40_001)
+    speaker, listener = (client, server) if first == "client" else (server, client)
+    speaker.write(text(3000))
+    assert world.clock.run_until(lambda: bytes(listener.received) == text(3000), LIMIT), world.trace()
+    world.exchange(client, server, 1000)
+    world.close(client, server)
+    world.assert_encrypted()
+    assert resumed(world) == (True, True)
+
+
+@pytest.mark.parametrize("forgetful", ["client", "server"])
+def test_one_side_has_forgotten_the_session(forgetful: str) -> None:
+    world = World.encrypting()
+    first_connection(world)
+    engine = (world.client if forgetful == "client" else world.server).engine
+    assert engine is not None
+    assert engine.flush_sessions() == 1
+    talk(world, 40_001)
+    world.assert_encrypted()
+    assert resumed(world) == (False, False)
+
+
+def test_a_session_does_not_outlive_its_time() -> None:
+    world = World.encrypting()
+    first_connection(world)
+    world.clock.run_for(3700)
+    talk(world, 40_001)
+    world.assert_encrypted()
+    assert resumed(world) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("impairment", "stripping"),
+    [(strip(CRYPT, SYN), True), (drop(all_of(SYN, has_option(CRYPT))), False)],
+    ids=["stripped", "swallowed"],
+)
+def test_a_resumption_falls_back(impairment: object, stripping: bool) -> None:
+    world = World.encrypting()
+    first_connection(world)
+    world.link.filters.append(impairment)  # type: ignore[arg-type]
+    began = len(world.link.log)
+    client, server = talk(world, 40_001)
+    world.close(client, server)
+    assert any(not has_option(70)(each) and each.segment.payload_length for each in world.link.log[began:])
+    world.assert_healthy()
+
+
+def test_resumption_on_a_bad_path() -> None:
+    for seed in range(20):
+        conditions = Conditions(loss=0.05, duplication=0.05, reordering=0.2, corruption=0.02)
+        world = World.encrypting(seed=seed, conditions=conditions)
+        for port in range(40_000, 40_004):
+            client, server = talk(world, port)
+            world.close(client, server)
+        world.assert_healthy()
+        assert world.session_ids()[0] == world.session_ids()[1]
+
+
+@pytest.fixture
+def short_keys(monkeypatch: pytest.MonkeyPatch) -> Callable[[Suite], Suite]:
+    """A suite whose keys wear out after 150,000 bytes."""
+
+    def shortened(suite: Suite) -> Suite:
+        symmetric = tuple(replace(each, rekey_bytes=150_000) for each in suite.symmetric)
+        for each in symmetric:
+            monkeypatch.setitem(suites._SYMMETRIC_BY_SPEC, each.spec, each)
+        return Suite(suite.public_key, symmetric)
+
+    return shortened
+
+
+@SUITES
+@pytest.mark.parametrize(
+    "conditions", [Conditions(), Conditions(loss=0.05, reordering=0.2, duplication=0.05)], ids=["clean", "bad"]
+)
+def test_keys_are_replaced_during_a_transfer(
+    suite: Suite, conditions: Conditions, short_keys: Callable[[Suite], Suite]
+) -> None:
+    for seed in range(5):
+        world = World.encrypting(short_keys(suite), seed=seed, conditions=conditions)
+        client, server = world.connect()
+        for _ in range(3):
+            world.exchange(client, server, 120_000)
+            world.clock.run_for(70)
+        world.close(client, server)
+        world.assert_encrypted()
+        engines = [host.engine for host in (world.client, world.server) if host.engine is not None]
+        assert sum(engine.counters().get("rekeyed", 0) for engine in engines) >= 2
+        assert [engine.counters().get("keys_spent", 0) for engine in engines] == [0, 0]
+
+
+def assert_alive(world: World, asking: Socket, asked: str) -> None:
+    """A keepalive is answered."""
+    began = len(world.link.log)
+    asking.keep_alive()
+    world.clock.run_for(1)
+    assert [crossing.sender for crossing in world.link.log[began:]].count(asked) == 1
+    world.assert_healthy()
+
+
+@SUITES
+def test_keepalives_before_any_data(suite: Suite) -> None:
+    world = World.encrypting(suite)
+    client, server = world.connect()
+    world.clock.run_for(1)
+    assert_alive(world, client, "server")
+    assert_alive(world, server, "client")
+
+
+@SUITES
+def test_keepalives_on_an_idle_connection(suite: Suite) -> None:
+    world = World.encrypting(suite)
+    client, server = world.connect()
+    world.exchange(client, server)
+    for _ in range(40):
+        world.clock.run_for(500)
+        assert_alive(world, client, "server")
+        assert_alive(world, server, "client")
+    world.exchange(client, server)
+
+
+@SUITES
+@pytest.mark.parametrize("outage", [30, 90])
+def test_an_outage_while_keys_are_replaced(suite: Suite, outage: float) -> None:
+    """What was sent under the old keys is not acknowledged before they are forgotten."""
+    world = World.encrypting(suite)
+    client, server = world.connect()
+    world.exchange(client, server)
+    down = drop(all_of(any_packet, has_payload))
+    world.link.filters.append(down)
+    client.write(text(5000))
+    server.write(text(5000))
+    assert world.client.engine is not None
+    assert world.client.engine.rekey(*world.ends(client))
+    client.keep_alive()
+    world.clock.run_for(outage)
+    world.link.filters.remove(down)
+    assert world.clock.run_until(lambda: client.all_acknowledged and server.all_acknowledged, LIMIT), world.trace()
+    world.exchange(client, server, 1000)
+    world.close(client, server)
+    world.assert_encrypted()
+
+
+@SUITES
+def test_keys_are_replaced_in_time(suite: Suite) -> None:
+    world = World.encrypting(suite)
+    client, server = world.connect()
+    world.exchange(client, server, 1000)
+    for _ in range(4):
+        world.clock.run_for(4000)
+        world.exchange(client, server, 1000)
+    assert world.client.engine is not None
+    info = world.client.engine.connection(*world.ends(client))
+    assert info is not None
+    assert info.generation >= 3
+    world.close(client, server)
+    world.assert_encrypted()
+
+
+@pytest.mark.parametrize("first", ["client", "server"])
+@pytest.mark.parametrize("lost", range(9))
+def test_the_passive_side_can_be_the_client(first: str, lost: int) -> None:
+    world = World.encrypting(ORIGINAL, filters=[drop_nth(any_packet, lost)])
+    assert world.server.engine is not None
+    local = Endpoint(world.server.address, PORT)
+    world.server.engine.set_options(ConnectionOptions(client_mode=ClientMode.ALWAYS), local)
+    client, server = world.connect()
+    speaker, listener = (client, server) if first == "client" else (server, client)
+    speaker.write(text(3000))
+    assert world.clock.run_until(lambda: bytes(listener.received) == text(3000), LIMIT), world.trace()
+    world.close(client, server)
+    if world.session_ids()[0] is not None:
+        world.assert_encrypted()
+        roles = [event.info.role for event in world.server.events if isinstance(event, Negotiated)]
+        assert roles == ["client"]
+    else:
+        assert lost, "nothing was lost, yet the connection is not encrypted"
+        world.assert_plain()
+
+
+def test_both_want_to_be_the_client() -> None:
+    world = World.encrypting()
+    for host, port in ((world.client, 40_000), (world.server, PORT)):
+        assert host.engine is not None
+        host.engine.set_options(ConnectionOptions(client_mode=ClientMode.ALWAYS), Endpoint(host.address, port))
+    client, server = world.connect()
+    world.exchange(client, server)
+    world.close(client, server)
+    world.assert_plain()
+
+
+def test_the_best_common_suite_is_taken() -> None:
+    pairs = [
+        ((X25519_HPKE, RSA_2048), (RSA_2048,), "RSA-2048"),
+        ((RSA_2048,), (X25519_HPKE, RSA_2048), "RSA-2048"),
+        ((X25519_HPKE, RSA_2048), (X25519_HPKE, RSA_2048), "X25519-HPKE"),
+    ]
+    symmetric = (AES_256_GCM_SIV, AES128_CTR_SEQIV_HMAC_SHA1)
+    for client_keys, server_keys, expected in pairs:
+        world = World(
+            client=make_engine("c", Suite(client_keys, symmetric)),
+            server=make_engine("s", Suite(server_keys, symmetric)),
+        )
+        talk(world, 40_000)
+        world.assert_encrypted()
+        (event,) = (event for event in world.client.events if isinstance(event, Negotiated))
+        assert event.info.suite == f"{expected}/AES-256-GCM-SIV"

@@ -1,0 +1,175 @@
+"""Two hosts, a link between them, and the questions that the tests ask."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from random import Random
+
+from tcpcryptd.core.config import EngineConfig
+from tcpcryptd.core.endpoint import Endpoint
+from tcpcryptd.core.engine import Engine
+from tcpcryptd.core.event import Disabled, IntegrityFailure, InternalError, Negotiated
+from tcpcryptd.core.verdict import ConnectionClass
+from tcpcryptd.crypt import CryptConfig, CryptFactory
+from tcpcryptd.crypto.keyring import KeyRing
+from tcpcryptd.crypto.rsa_oaep import RsaOaep, RsaPrivateKey
+from tcpcryptd.crypto.suites import (
+    AES128_CTR_SEQIV_HMAC_SHA1,
+    AES_256_GCM_SIV,
+    RSA_2048,
+    X25519_HPKE,
+    PublicKeyAlgorithm,
+    SymmetricSuite,
+)
+from tests.machine.clock import Clock
+from tests.machine.endpoint import Behaviour, Socket
+from tests.machine.host import Host
+from tests.machine.link import CRYPT, MAC, Conditions, Filter, Link
+
+PORT = 80
+LIMIT = 120.0
+"""Virtual seconds within which everything must have happened."""
+MARKER = b"<plaintext MARK>"
+
+
+@cache
+def rsa_key() -> RsaPrivateKey:
+    return RsaOaep().generate()
+
+
+@dataclass(frozen=True)
+class Suite:
+    public_key: tuple[PublicKeyAlgorithm, ...]
+    symmetric: tuple[SymmetricSuite, ...]
+
+
+ORIGINAL = Suite((RSA_2048,), (AES128_CTR_SEQIV_HMAC_SHA1,))
+MODERN = Suite((X25519_HPKE,), (AES_256_GCM_SIV,))
+ALL = Suite((X25519_HPKE, RSA_2048), (AES_256_GCM_SIV, AES128_CTR_SEQIV_HMAC_SHA1))
+
+
+def make_engine(seed: object = 0, suite: Suite = ALL, config: EngineConfig | None = None) -> Engine:
+    ring = KeyRing(RsaOaep())
+    ring.replace(rsa_key())
+    crypt = CryptConfig(ring, public_key_algorithms=suite.public_key, symmetric_suites=suite.symmetric)
+    return Engine(config or EngineConfig(), [CryptFactory(crypt)], random=Random(repr(seed)).randbytes)
+
+
+def text(size: int, prefix: bytes = b"") -> bytes:
+    """Data of which every 32 bytes hold the marker."""
+    return prefix + (MARKER * (size // len(MARKER) + 1))[:size]
+
+
+class World:
+    """A client and a server. An engine of None is a host without the daemon."""
+
+    def __init__(
+        self,
+        *,
+        client: Engine | None = None,
+        server: Engine | None = None,
+        filters: Sequence[Filter] = (),
+        conditions: Conditions | None = None,
+        seed: int = 1,
+        version: int = 4,
+    ) -> None:
+        self.clock = Clock()
+        self.link = Link(self.clock, seed, conditions)
+        self.link.filters = list(filters)
+        addresses = ("10.0.0.1", "10.0.0.2") if version == 4 else ("fd00::1", "fd00::2")
+        self.client = Host(self.clock, self.link, "client", addresses[0], client)
+        self.server = Host(self.clock, self.link, "server", addresses[1], server)
+        self.server.stack.listen(PORT)
+
+    @classmethod
+    def encrypting(cls, suite: Suite = ALL, **arguments: object) -> "World":
+        """Both hosts run a daemon."""
+        return cls(client=make_engine("c", suite), server=make_engine("s", suite), **arguments)  # type: ignore[arg-type]
+
+    def open(self, *, port: int = 40_000, behaviour: Behaviour | None = None, isn: int | None = None) -> Socket:
+        """The client connects; the clock has not run yet."""
+        return self.client.stack.open(self.server.address, PORT, local_port=port, behaviour=behaviour, isn=isn)
+
+    def connect(self, *, port: int = 40_000, behaviour: Behaviour | None = None) -> tuple[Socket, Socket]:
+        """The client connects and the server accepts: both ends."""
+        before = len(self.server.stack.accepted)
+        client = self.open(port=port, behaviour=behaviour)
+        assert self.clock.run_until(lambda: len(self.server.stack.accepted) > before, LIMIT), self.trace()
+        return client, self.server.stack.accepted[before]
+
+    def exchange(self, client: Socket, server: Socket, size: int = 20_000) -> None:
+        """Both sides send, and both get what was sent."""
+        request, response = text(size, b"request "), text(size, b"response ")
+        got_by_client, got_by_server = len(client.received), len(server.received)
+        client.write(request)
+        server.write(response)
+
+        def done() -> bool:
+            return (
+                len(server.received) >= got_by_server + len(request)
+                and len(client.received) >= got_by_client + len(response)
+                and client.all_acknowledged
+                and server.all_acknowledged
+            )
+
+        assert self.clock.run_until(done, LIMIT), self.trace()
+        assert bytes(server.received[got_by_server:]) == request
+        assert bytes(client.received[got_by_client:]) == response
+
+    def close(self, client: Socket, server: Socket) -> None:
+        """Both sides close, the client first."""
+        client.shut_down()
+        assert self.clock.run_until(lambda: server.peer_finished, LIMIT), self.trace()
+        server.shut_down()
+        assert self.clock.run_until(lambda: client.finished and server.finished, LIMIT), self.trace()
+        assert (client.error, server.error) == (None, None)
+
+    def session_ids(self) -> tuple[bytes | None, bytes | None]:
+        """Of the latest negotiation, at either host."""
+        found = [
+            [event.info.session_id for event in host.events if isinstance(event, Negotiated)]
+            for host in (self.client, self.server)
+        ]
+        return (found[0][-1] if found[0] else None, found[1][-1] if found[1] else None)
+
+    def assert_encrypted(self) -> None:
+        """Both engines have the same session, and no payload was on the wire that is not a message or sealed."""
+        client, server = self.session_ids()
+        assert client is not None, self.trace()
+        assert client == server
+        self.assert_nothing_in_clear()
+        self.assert_healthy()
+
+    def assert_nothing_in_clear(self) -> None:
+        for crossing in self.link.log:
+            segment = crossing.segment
+            assert MARKER not in segment.payload, f"{crossing}\n{self.trace()}"
+            if segment.payload_length:
+                assert segment.option(MAC) is not None or segment.option(CRYPT) is not None, str(crossing)
+
+    def assert_plain(self) -> None:
+        """Both daemons, where there are any, have left the connection alone."""
+        for host in (self.client, self.server):
+            assert not any(isinstance(event, Negotiated) for event in host.events), self.trace()
+            if host.engine is not None:
+                assert host.engine.counters()["connections"] == 0, list(host.engine.connections())
+                assert {entry.mark for entry in host.tracked.values()} == {ConnectionClass.PLAIN}
+        self.assert_healthy()
+
+    def assert_healthy(self) -> None:
+        """No engine has met a bug of its own, or taken an honest segment for a forged one."""
+        for host in (self.client, self.server):
+            bad = [event for event in host.events if isinstance(event, InternalError | IntegrityFailure)]
+            assert bad == [], f"{host.name}: {bad}\n{self.trace()}"
+
+    def reasons(self, host: Host) -> list[str]:
+        return [event.reason for event in host.events if isinstance(event, Disabled)]
+
+    def ends(self, socket: Socket) -> tuple[Endpoint, Endpoint]:
+        """The client's connection as the control socket names it."""
+        port = int.from_bytes(socket.key[-4:-2], "big")
+        return Endpoint(self.client.address, port), Endpoint(self.server.address, PORT)
+
+    def trace(self) -> str:
+        """Everything that was on the wire, for a failing test."""
+        return "\n".join(map(str, self.link.log[:80]))
