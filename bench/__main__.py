@@ -4,9 +4,11 @@ import argparse
 import os
 import sys
 import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench.measure import Setup, short_connections, throughput
+from bench.measure import short_connections, throughput
 from bench.report import Comparison, document, table
 from tests.e2e.harness import Network, dialogue, echo_server, pair, same_session
 
@@ -23,22 +25,39 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@dataclass(frozen=True)
+class Variant:
+    """How the daemons are started; no options at all stands for no daemon."""
+
+    name: str
+    options: tuple[str, ...] | None
+
+
+PLAIN = Variant("plain", None)
+DEFAULT = Variant("our suites", ())
+ORIGINAL = Variant("the original's", ("--suites", "RSA-2048,AES128-CTR-SEQIV/HMAC-SHA1"))
+FRESH = Variant("ours, fresh", ("--no-cache",))
+ORIGINAL_FRESH = Variant("original's, fresh", (*(ORIGINAL.options or ()), "--no-cache"))
+BULK = (PLAIN, DEFAULT, ORIGINAL)
+SHORT = (PLAIN, DEFAULT, FRESH, ORIGINAL, ORIGINAL_FRESH)
+"""With a cache all short connections but the first are resumed."""
+
+
 def check_encrypted(network: Network) -> None:
     """Raises unless both daemons list the same session: an encrypted figure must not be a plain one."""
     with dialogue(network, echo_server) as client:
         same_session(network, client)
 
 
-def compare(setup: Setup, rounds: int) -> list[Comparison]:
+def compare(networks: dict[Variant, Network], arguments: argparse.Namespace) -> list[Comparison]:
     bulk = Comparison("bulk, one stream", "Mbit/s", higher_is_better=True)
     short = Comparison("short connection", "ms", higher_is_better=False)
-    # In turn, so that a change in the machine's load meets both kinds.
-    for _ in range(rounds):
-        bulk.add(plain=throughput(setup.plain, setup.seconds), encrypted=throughput(setup.encrypted, setup.seconds))
-        short.add(
-            plain=short_connections(setup.plain, setup.connections),
-            encrypted=short_connections(setup.encrypted, setup.connections),
-        )
+    # In turn, so that a change in the machine's load meets all variants.
+    for _ in range(arguments.rounds):
+        for variant in BULK:
+            bulk.add(variant.name, throughput(networks[variant], arguments.seconds))
+        for variant in SHORT:
+            short.add(variant.name, short_connections(networks[variant], arguments.connections))
     return [bulk, short]
 
 
@@ -48,18 +67,19 @@ def main() -> int:
         print("bench: network namespaces need root: use `make bench`", file=sys.stderr)
         return 3
     load = os.getloadavg()[0]
-    with (
-        tempfile.TemporaryDirectory(prefix="tcpcryptd-bench-") as name,
-        pair(Path(name) / "plain") as plain,
-        pair(Path(name) / "encrypted") as encrypted,
-    ):
+    with tempfile.TemporaryDirectory(prefix="tcpcryptd-bench-") as name, ExitStack() as stack:
         Path(name).chmod(0o755)
-        for host in encrypted.hosts():
-            host.start_daemon()
-        check_encrypted(encrypted)
-        setup = Setup(plain, encrypted, arguments.seconds, arguments.connections)
-        comparisons = compare(setup, arguments.rounds)
-        check_encrypted(encrypted)
+        networks = {}
+        for number, variant in enumerate(dict.fromkeys(BULK + SHORT)):
+            networks[variant] = network = stack.enter_context(pair(Path(name) / str(number)))
+            if variant.options is not None:
+                for host in network.hosts():
+                    host.start_daemon(*variant.options)
+                check_encrypted(network)
+        comparisons = compare(networks, arguments)
+        for variant, network in networks.items():
+            if variant.options is not None:
+                check_encrypted(network)
     print(table(comparisons))
     if load > BUSY:
         print(f"\nThe machine was busy before the run (load average {load:.1f}): do not rely on these figures.")

@@ -3,23 +3,12 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
 
 from tests.e2e.harness import Network
 
 IPERF_PORT = 5201
 ECHO_PORT = 7000
 MESSAGE_BYTES = 100
-
-
-@dataclass(frozen=True)
-class Setup:
-    """Two networks that differ only in their daemons, and how long to measure."""
-
-    plain: Network
-    encrypted: Network
-    seconds: int
-    connections: int
 
 
 def throughput(network: Network, seconds: int) -> float:

@@ -16,22 +16,21 @@ PACKAGES = ("tcpcryptd", "cryptography", "NetfilterQueue", "numpy")
 
 @dataclass
 class Comparison:
-    """One quantity, plain and encrypted, one figure of each per round."""
+    """One quantity, one figure of each variant per round; the first variant is what the others are compared with."""
 
     name: str
     unit: str
     higher_is_better: bool
-    plain: list[float] = field(default_factory=list)
-    encrypted: list[float] = field(default_factory=list)
+    figures: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, *, plain: float, encrypted: float) -> None:
-        """Adds a round."""
-        self.plain.append(plain)
-        self.encrypted.append(encrypted)
+    def add(self, variant: str, figure: float) -> None:
+        """Adds a variant's figure of one round."""
+        self.figures.setdefault(variant, []).append(figure)
 
-    def ratios(self) -> list[float]:
-        """Encrypted divided by plain, round by round."""
-        return [encrypted / plain for plain, encrypted in zip(self.plain, self.encrypted, strict=True)]
+    def ratios(self, variant: str) -> list[float]:
+        """The variant divided by the first, round by round."""
+        first = next(iter(self.figures.values()))
+        return [figure / reference for reference, figure in zip(first, self.figures[variant], strict=True)]
 
 
 def spread(figures: list[float]) -> str:
@@ -45,17 +44,17 @@ def _short(figure: float) -> str:
 
 def table(comparisons: list[Comparison]) -> str:
     """The comparisons as lines of text: median (lowest to highest)."""
-    header = ["", "unit", "plain", "encrypted", "encrypted / plain", "better"]
+    header = ["", "unit", "", "median (lowest to highest)", "ratio to plain"]
     rows = [
         [
             c.name,
-            c.unit,
-            spread(c.plain),
-            spread(c.encrypted),
-            spread(c.ratios()),
-            "higher" if c.higher_is_better else "lower",
+            f"{c.unit}, {'higher' if c.higher_is_better else 'lower'} is better",
+            variant,
+            spread(c.figures[variant]),
+            spread(c.ratios(variant)),
         ]
         for c in comparisons
+        for variant in c.figures
     ]
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     return "\n".join(
@@ -103,7 +102,8 @@ def document(comparisons: list[Comparison], parameters: dict[str, Any], load: fl
         },
         parameters={name: value for name, value in parameters.items() if isinstance(value, int)},
         results=[
-            {**asdict(c), "ratio": c.ratios(), "median_ratio": statistics.median(c.ratios())} for c in comparisons
+            {**asdict(c), "median_ratio": {variant: statistics.median(c.ratios(variant)) for variant in c.figures}}
+            for c in comparisons
         ],
     )
 

@@ -17,6 +17,7 @@ from tcpcryptd.netio import netlink_queue
 from tcpcryptd.netio.errors import ExitCode, QueueError
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.stats import QUEUES_FILE, read_queue_statistics
+from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, VerdictSender
 
 PacketHandler = Callable[[bytes, Direction, float, ConnectionClass], Verdict]
 
@@ -66,6 +67,7 @@ class PacketQueue:
         # A duplicate: the library closes its own descriptor.
         self._socket = socket.socket(fileno=os.dup(self._queue.get_fd()))
         self._reader = _Reader(self._socket)
+        self._verdicts = VerdictSender(number, self._socket)
         try:
             self._configure(gso)
         except OSError as error:
@@ -102,10 +104,16 @@ class PacketQueue:
         self._reader.begin(BATCH)
         # All that the library asks of a socket is recv.
         self._queue.run_socket(cast(socket.socket, self._reader))
+        self._verdicts.flush()
 
     def counters(self) -> dict[str, int]:
-        """Packets seen, those that came cut, and exceptions while one was handled."""
-        return {"packets": self.packets, "truncated": self.truncated, "exceptions": self.exceptions}
+        """Packets seen, those that came cut, exceptions while one was handled, and verdicts the kernel refused."""
+        return {
+            "packets": self.packets,
+            "truncated": self.truncated,
+            "exceptions": self.exceptions,
+            "verdict_errors": self._verdicts.errors,
+        }
 
     def close(self) -> None:
         """Unbinds the queue; the kernel drops what still waits in it."""
@@ -122,13 +130,12 @@ class PacketQueue:
             direction = Direction.OUT if packet.hook == _HOOK_LOCAL_OUT else Direction.IN
             action, replacement, connection_class = self._handler(payload, direction, self._now, self._diverted_as)
             if action is Action.DROP:
-                packet.drop()
-                return
-            if connection_class is not self._diverted_as:
-                packet.set_mark(packet.mark & self._foreign | self._mark_of[connection_class])
-            if replacement is not None:
-                packet.set_payload(replacement)
-            packet.accept()
+                self._verdicts.add(packet.id, NF_DROP)
+            elif connection_class is self._diverted_as:
+                self._verdicts.add(packet.id, NF_ACCEPT, replacement)
+            else:
+                mark = packet.mark & self._foreign | self._mark_of[connection_class]
+                self._verdicts.add(packet.id, NF_ACCEPT, replacement, mark)
         except Exception as error:
             self._handle_exception(packet, error)
 

@@ -9,6 +9,7 @@ from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.netio import queue as queue_module
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.queue import PacketQueue, _Reader, is_truncated
+from tcpcryptd.netio.verdicts import NF_ACCEPT
 from tcpcryptd.wire.segment import ACK, make
 
 MARKS = MarkScheme()
@@ -23,6 +24,8 @@ def packet_of(payload: bytes = b"", key: bytes = KEY) -> bytes:
 
 class FakePacket:
     """What the library hands to the callback."""
+
+    id = 1
 
     def __init__(self, payload: bytes, hook: int = 3, mark: int = OTHER_BITS) -> None:
         self.hook = hook
@@ -67,6 +70,22 @@ class FakeQueue:
         self.kernel.close()
 
 
+class FakeVerdicts:
+    """Gives the verdict to the packet at hand."""
+
+    errors = 0
+
+    def __init__(self) -> None:
+        self.packet: FakePacket
+
+    def add(self, _packet_id: int, verdict: int, payload: bytes | None = None, mark: int | None = None) -> None:
+        self.packet.given_payload, self.packet.given_mark = payload, mark
+        if verdict == NF_ACCEPT:
+            self.packet.accept()
+        else:
+            self.packet.drop()
+
+
 class Rig:
     """A queue that is bound to nothing, and the engine's next verdict."""
 
@@ -77,6 +96,8 @@ class Rig:
         monkeypatch.setattr(queue_module, "_bind", lambda *_: FakeQueue())
         monkeypatch.setattr(PacketQueue, "_configure", lambda *_: None)
         self.queue = PacketQueue(1, diverted_as, self._engine, MARKS)
+        self.verdicts = FakeVerdicts()
+        monkeypatch.setattr(self.queue, "_verdicts", self.verdicts)
 
     def _engine(self, packet: bytes, direction: Direction, _now: float, diverted_as: ConnectionClass) -> Verdict:
         self.calls.append((packet, direction, diverted_as))
@@ -85,6 +106,7 @@ class Rig:
         return self.verdict
 
     def handle(self, packet: FakePacket) -> FakePacket:
+        self.verdicts.packet = packet
         self.queue._handle(packet)  # type: ignore[arg-type]
         return packet
 
