@@ -15,7 +15,7 @@ from tcpcryptd.crypt.state import HandshakeState
 from tcpcryptd.crypt.syn import for_local_kernel, refusal, without_sack
 from tcpcryptd.crypt.unconfirmed import Unconfirmed
 from tcpcryptd.wire import sequence
-from tcpcryptd.wire.segment import ACK, FIN, RST, SYN, Segment, locate
+from tcpcryptd.wire.segment import ACK, RST, SYN, Segment, locate
 
 _AWARE = frozenset((Opcode.HELLO_SUPPORT, Opcode.PKCONF_SUPPORT, Opcode.NEXTK2_SUPPORT))
 _ANSWERS = (*_AWARE, Opcode.HELLO, Opcode.PKCONF, Opcode.NEXTK2)
@@ -135,14 +135,9 @@ class PkconfSent(HandshakeState):
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
-        if segment.flags & RST:
-            return ACCEPT
-        if segment.is_opening and segment.sequence != self._handshake.local.isn:
-            return self._connection.renew(segment, Direction.OUT, now)
-        if segment.flags & (SYN | FIN) or segment.payload_length:
-            self._connection.count("held_back")
-            return DROP
-        self._handshake.saw(segment, Direction.OUT, now)
+        verdict = self.held_back(segment, now)
+        if verdict is not None:
+            return verdict
         area = option.append(segment.option_area, self._exchange.pkconf)
         if area is None:
             return self._connection.decide_plain("the ACK has no space for the option")

@@ -16,7 +16,7 @@ from tcpcryptd.crypto.key_agreement import KeyAgreementError, PrivateKey
 from tcpcryptd.crypto.key_schedule import initial_secret
 from tcpcryptd.crypto.suites import PublicKeyAlgorithm
 from tcpcryptd.wire import sequence
-from tcpcryptd.wire.segment import FIN, RST, SYN, Segment, locate
+from tcpcryptd.wire.segment import RST, SYN, Segment, locate
 
 _INIT1 = option.Suboption(Opcode.INIT1)
 
@@ -76,16 +76,9 @@ class ClientExchange(HandshakeState):
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
-        if segment.flags & RST:
-            return ACCEPT
-        if segment.is_opening and segment.sequence != self._handshake.local.isn:
-            return self._connection.renew(segment, Direction.OUT, now)
-        first = sequence.add(self._handshake.local.isn, 1)
-        if segment.flags & (SYN | FIN) or segment.payload_length or segment.sequence != first:
-            # The window is closed; what comes all the same is sent again by the kernel.
-            self._connection.count("held_back")
-            return DROP
-        self._handshake.saw(segment, Direction.OUT, now)
+        verdict = self.held_back(segment, now)
+        if verdict is not None:
+            return verdict
         area = option.append(segment.option_area, _INIT1)
         if area is None:
             return self._connection.decide_plain("the ACK has no space for the option")

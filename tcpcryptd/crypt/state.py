@@ -1,7 +1,9 @@
 """What the states of a handshake have in common."""
 
-from tcpcryptd.core.protocol import Description, Injection
+from tcpcryptd.core.protocol import ACCEPT, DROP, Description, Direction, Injection, Verdict
 from tcpcryptd.crypt.handshake import Handshake
+from tcpcryptd.wire.segment import FIN, RST, SYN, Segment
+from tcpcryptd.wire.sequence import add
 
 
 class HandshakeState:
@@ -21,3 +23,17 @@ class HandshakeState:
 
     def rekey(self) -> None:
         """There are no keys."""
+
+    def held_back(self, segment: Segment, now: float) -> Verdict | None:
+        """The verdict on what the local kernel sends; None for its ACK of the SYN ACK, which can carry our option."""
+        if segment.flags & RST:
+            return ACCEPT
+        if segment.is_opening and segment.sequence != self._handshake.local.isn:
+            return self._connection.renew(segment, Direction.OUT, now)
+        first = add(self._handshake.local.isn, 1)
+        if segment.flags & (SYN | FIN) or segment.payload_length or segment.sequence != first:
+            # The window is closed; what comes all the same is sent again by the kernel.
+            self._connection.count("held_back")
+            return DROP
+        self._handshake.saw(segment, Direction.OUT, now)
+        return None
