@@ -6,7 +6,7 @@ PYTHON := $(VENV)/bin/python
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Options for the daemon: make run ARGS="--verbose --port 80"
 ARGS ?=
-SOURCES := tcpcryptd tests bench scripts
+SOURCES := tcpcryptd tests bench scripts examples
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo test unit e2e coverage lint format types bench clean

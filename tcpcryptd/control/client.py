@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import Refusal, Request, decode_reply, encode_request
-from tcpcryptd.control.commands import Argument
+from tcpcryptd.control.commands import Argument, OptionValue
 from tcpcryptd.control.errors import (
     BadMessage,
     ControlError,
@@ -21,6 +21,7 @@ from tcpcryptd.control.errors import (
 )
 from tcpcryptd.control.line_buffer import LineBuffer
 from tcpcryptd.control.session_record import SessionRecord
+from tcpcryptd.control.socket_option import SocketOption
 
 DEFAULT_SOCKET: Final = Path("/run/tcpcryptd/control.sock")
 SOCKET_VARIABLE: Final = "TCPCRYPTD_SOCKET"
@@ -92,23 +93,59 @@ class ControlClient:
             raise ControlProtocolError("the counters are missing")
         return counters
 
-    def request(self, command: str, arguments: Mapping[str, Argument] | None = None) -> list[Mapping[str, object]]:
-        """Sends a request of `COMMANDS`; the parts of its result, at least one."""
+    def socket(self, descriptor: int) -> SessionRecord:
+        """The connection of a connected TCP socket, by its descriptor."""
+        return SessionRecord.from_json(self._single("socket", descriptor=descriptor).get("session"))
+
+    def get_option(self, descriptor: int, option: SocketOption) -> object:
+        """An option's value as it stands in the message (docs/control-protocol.md)."""
+        result = self._single("get_option", {"option": option}, descriptor)
+        if "value" not in result:
+            raise ControlProtocolError("the value is missing")
+        return result["value"]
+
+    def set_option(self, descriptor: int, option: SocketOption, value: OptionValue) -> None:
+        """Changes an option of a TCP socket."""
+        self._single("set_option", {"option": option, "value": value}, descriptor)
+
+    def flush_cache(self) -> int:
+        """Forgets all sessions that could be resumed, for root; how many there were."""
+        flushed = self._single("flush_cache").get("flushed")
+        if type(flushed) is not int:
+            raise ControlProtocolError("the number of sessions is missing")
+        return flushed
+
+    def rekey(self, local: Address, remote: Address) -> None:
+        """Has the keys of a connection replaced."""
+        option = SocketOption.TCP_CRYPT_REKEY
+        self._single("set_option", {"option": option, "value": 1, "local": local, "remote": remote})
+
+    def request(
+        self, command: str, arguments: Mapping[str, Argument] | None = None, descriptor: int | None = None
+    ) -> list[Mapping[str, object]]:
+        """Sends a request of `COMMANDS`, with the descriptor of a socket; the parts of its result, at least one."""
         self._last_id += 1
         try:
             line = encode_request(Request(self._last_id, command, arguments or {}))
         except BadMessage as error:
             raise RequestRefused(error.errno_name, str(error)) from error
         try:
-            self._socket.sendall(line)
+            self._send(line, descriptor)
             return list(self._results(self._last_id))
         except TimeoutError as error:
             raise ControlTimeout(f"tcpcryptd does not answer on {self._path}") from error
         except OSError as error:
             raise ControlProtocolError(f"the connection to tcpcryptd broke: {error.strerror}") from error
 
-    def _single(self, command: str, arguments: Mapping[str, Argument] | None = None) -> Mapping[str, object]:
-        pages = self.request(command, arguments)
+    def _send(self, line: bytes, descriptor: int | None) -> None:
+        if descriptor is not None:
+            line = line[socket.send_fds(self._socket, [line], [descriptor]) :]
+        self._socket.sendall(line)
+
+    def _single(
+        self, command: str, arguments: Mapping[str, Argument] | None = None, descriptor: int | None = None
+    ) -> Mapping[str, object]:
+        pages = self.request(command, arguments, descriptor)
         if len(pages) != 1:
             raise ControlProtocolError("an answer in parts that should be whole")
         return pages[0]

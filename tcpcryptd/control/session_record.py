@@ -35,6 +35,8 @@ class SessionRecord:
     """Seconds since it was opened."""
     bytes_sent: int
     bytes_received: int
+    owner: int | None = None
+    """User ID of the local socket; None when no process holds it, or when the daemon does not tell."""
 
     def to_json(self) -> dict[str, object]:
         """The object that stands in a message; the session ID is hexadecimal."""
@@ -52,6 +54,7 @@ class SessionRecord:
             "age": round(self.age, 3),
             "bytes_sent": self.bytes_sent,
             "bytes_received": self.bytes_received,
+            "owner": self.owner,
         }
 
     @classmethod
@@ -74,6 +77,7 @@ class SessionRecord:
                 age=_age(value),
                 bytes_sent=_count(value, "bytes_sent"),
                 bytes_received=_count(value, "bytes_received"),
+                owner=None if value.get("owner") is None else _count(value, "owner"),
             )
         except ValueError as error:
             raise ControlProtocolError(f"not a session: {error}") from error

@@ -156,7 +156,15 @@ class Connection:
         self.connection_class = ConnectionClass.PLAIN
         self.count("plain")
         self._services.table.record_plain(
-            self.key, ConnectionInfo(local, remote, ConnectionClass.PLAIN, reason=reason, started=self.opening.started)
+            self.key,
+            ConnectionInfo(
+                local,
+                remote,
+                ConnectionClass.PLAIN,
+                reason=reason,
+                started=self.opening.started,
+                options=self.options,
+            ),
         )
         return ACCEPT_PLAIN
 

@@ -105,7 +105,9 @@ class Engine:
                 stray = protocol.recognizes(segment)
                 if stray is not None:
                     return self._refuse_stray(key, segment, stray)
-        return ACCEPT_PLAIN
+        # Of what comes in, anybody may be the sender, and the local kernel refuses what it does not know: only what it
+        # sends itself shows that there is a connection, one from before the start.
+        return ACCEPT if direction is Direction.IN or segment.flags & RST else ACCEPT_PLAIN
 
     def _refuse_stray(self, key: bytes, segment: Segment, stray: Stray) -> Verdict:
         """A plain connection cannot use the segment, and the application must not see it."""

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 from tcpcryptd.core.connection import Connection
 from tcpcryptd.core.event import ConnectionInfo
-from tcpcryptd.core.verdict import ConnectionClass
 from tcpcryptd.wire.segment import reverse_key
 
 
@@ -75,5 +74,5 @@ class FlowTable:
         return connection.info() if connection is not None else self._plain.get(key)
 
     def count_encrypted(self) -> int:
-        """How many connections are encrypted."""
-        return sum(entry.connection_class is ConnectionClass.ENCRYPTED for entry in self.outbound.values())
+        """How many connections are encrypted: those whose handshake is over, since plain ones are no entries then."""
+        return len(self.outbound) - len(self._opening)

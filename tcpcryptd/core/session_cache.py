@@ -22,7 +22,9 @@ class SessionCache:
         return len(self._entries)
 
     def put(self, key: bytes, session: Any, now: float) -> None:
-        """Keeps a session; the oldest make room."""
+        """Keeps a session; the oldest make room. With a limit of 0 none is kept."""
+        if self._limit == 0:
+            return
         self._expire(now)
         slots = self._slots.setdefault(key, [])
         if len(slots) >= MAX_PER_KEY:

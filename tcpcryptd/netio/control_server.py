@@ -9,9 +9,12 @@ import socket
 import stat
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from tcpcryptd.netio.control_connection import ControlConnection, RequestHandler
+from tcpcryptd.netio.descriptor_examiner import DescriptorExaminer
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 
 MAX_CLIENTS = 64
@@ -29,6 +32,19 @@ _ROOT = 0
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
+class Companion(Protocol):
+    """A source of events that lives and ends with the server."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when there is work."""
+
+    def handle_ready(self) -> None:
+        """Does some of the work."""
+
+    def close(self) -> None:
+        """Ends it."""
+
+
 class ControlServer:
     """A source of the event loop: its descriptor is an epoll instance that is readable when there is work.
 
@@ -37,14 +53,18 @@ class ControlServer:
     Raises DaemonError.
     """
 
-    def __init__(self, path: Path, handle: RequestHandler) -> None:
+    def __init__(self, path: Path, handle: RequestHandler, companions: Sequence[Companion] = ()) -> None:
         self._path = path
+        self._companions = {companion.fileno(): companion for companion in companions}
         self._handle = handle
         self._failed = False
         self._clients: dict[int, ControlConnection] = {}
+        self._examiner = DescriptorExaminer()
         self._listener = _bind(path)
         self._identity = _identity(path)
         self._epoll = select.epoll()
+        for descriptor in (self._examiner.fileno(), *self._companions):
+            self._epoll.register(descriptor, select.EPOLLIN)
         # Readable until the first turn.
         self._start = os.eventfd(1, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._start, select.EPOLLIN)
@@ -64,6 +84,10 @@ class ControlServer:
                 self._listen()
             elif descriptor == self._listener.fileno():
                 self._accept(now)
+            elif descriptor == self._examiner.fileno():
+                self._serve_examined(now)
+            elif descriptor in self._companions:
+                self._companions[descriptor].handle_ready()
             elif descriptor in self._clients:
                 self._serve(self._clients[descriptor], events, now)
         self._drop_idle(now)
@@ -72,6 +96,9 @@ class ControlServer:
         """Disconnects the clients and removes the socket's file, if it is still this server's."""
         for client in list(self._clients.values()):
             self._drop(client)
+        for companion in self._companions.values():
+            companion.close()
+        self._examiner.close()
         self._listener.close()
         self._epoll.close()
         os.close(self._start)
@@ -96,7 +123,7 @@ class ControlServer:
                 self._turn_away()
             return
         try:
-            client = ControlConnection(accepted, self._handle, now)
+            client = ControlConnection(accepted, self._handle, self._examiner, now)
         except OSError:
             accepted.close()
             return
@@ -130,6 +157,12 @@ class ControlServer:
         for client in list(self._clients.values()):
             if now - client.last_active > IDLE_SECONDS:
                 self._drop(client)
+
+    def _serve_examined(self, now: float) -> None:
+        for owner in self._examiner.deliver():
+            client = self._clients.get(owner.fileno())
+            if client is owner:
+                self._serve(client, 0, now)
 
     def _serve(self, client: ControlConnection, events: int, now: float) -> None:
         try:

@@ -109,6 +109,9 @@ class Host:
             segment = Segment(packet, offset)
         except MalformedPacket:
             return Tracked()
+        if direction is Direction.IN and not segment.checksum_is_right:
+            # Invalid to the tracker (nf_conntrack_checksum).
+            return Tracked()
         key = flow if direction is Direction.OUT else reverse_key(flow)
         entry = self.tracked.setdefault(key, Tracked())
         if segment.is_opening and len(entry.finished) == 2:

@@ -20,6 +20,7 @@ ALLOWED = {
     "netio": {"core", "control", "wire"},
     "cli": {"netio", "core", "crypt", "eno", "control"},
     "sockopt": {"control"},
+    "authenticate": {"crypto.identity", "sockopt"},
     "dissect": {"wire"},
     "__init__": set[str](),
 }
@@ -29,8 +30,8 @@ RESERVED = {
     "cryptography": {"crypto"},
     "netfilterqueue": {"netio"},
     "prctl": {"netio"},
-    "time": {"netio"},
-    "socket": {"netio", "control.client"},
+    "time": {"netio", "sockopt", "authenticate"},
+    "socket": {"netio", "control.client", "sockopt", "authenticate"},
     "select": {"netio"},
     "selectors": {"netio"},
     "subprocess": {"netio"},

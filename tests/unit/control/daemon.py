@@ -7,10 +7,12 @@ from pathlib import Path
 
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo
+from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.core.verdict import ConnectionClass
 from tcpcryptd.netio.control_connection import RequestHandler
 from tcpcryptd.netio.control_handlers import ControlHandlers
 from tcpcryptd.netio.control_server import ControlServer
+from tcpcryptd.netio.socket_options import SocketOptions
 
 
 def connection(
@@ -34,12 +36,36 @@ class FakeEngine:
 
     def __init__(self, *known: ConnectionInfo) -> None:
         self.known = list(known)
+        self.wishes: dict[tuple[Endpoint, Endpoint | None], ConnectionOptions] = {}
+        self.actions: list[tuple[object, ...]] = []
 
     def connections(self) -> Iterator[ConnectionInfo]:
         return iter(list(self.known))
 
     def connection(self, local: Endpoint, remote: Endpoint) -> ConnectionInfo | None:
         return next((info for info in self.known if (info.local, info.remote) == (local, remote)), None)
+
+    def options(self, local: Endpoint, remote: Endpoint | None = None) -> ConnectionOptions | None:
+        return self.wishes.get((local, remote)) if remote else self.wishes.get((local, None), ConnectionOptions())
+
+    def set_options(self, options: ConnectionOptions, local: Endpoint, remote: Endpoint | None = None) -> bool:
+        self.wishes[local, remote] = options
+        return True
+
+    def endpoints_with_options(self) -> list[Endpoint]:
+        return [local for (local, remote), wishes in self.wishes.items() if wishes != ConnectionOptions()]
+
+    def rekey(self, local: Endpoint, remote: Endpoint) -> bool:
+        self.actions.append(("rekey", local, remote))
+        return True
+
+    def reset(self, local: Endpoint, remote: Endpoint) -> bool:
+        self.actions.append(("reset", local, remote))
+        return True
+
+    def flush_sessions(self) -> int:
+        self.actions.append(("flush",))
+        return 3
 
 
 class FakeOwners:
@@ -53,7 +79,8 @@ class FakeOwners:
 
 
 def handlers(*known: ConnectionInfo, owners: dict[int, int] | None = None) -> ControlHandlers:
-    return ControlHandlers(FakeEngine(*known), FakeOwners(owners), lambda: {"plain": 3})
+    options = SocketOptions(FakeEngine(*known), lambda local, cookie: None)
+    return ControlHandlers(FakeEngine(*known), FakeOwners(owners), options, lambda: {"plain": 3})
 
 
 class RunningServer:

@@ -25,6 +25,7 @@ records = st.builds(
     age=st.integers(0, 10**9).map(lambda milliseconds: milliseconds / 1000),
     bytes_sent=_count,
     bytes_received=_count,
+    owner=st.none() | st.integers(0, 2**32 - 1),
 )
 
 

@@ -4,7 +4,8 @@ from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import Request, Result, encode_reply
 from tcpcryptd.control.session_record import SessionRecord
 from tcpcryptd.core.verdict import ConnectionClass
-from tcpcryptd.netio.control_handlers import SESSIONS_PER_PAGE, Caller, Page, Refused
+from tcpcryptd.netio.control_handlers import SESSIONS_PER_PAGE, Caller, Page
+from tcpcryptd.netio.refusal import Refused
 from tests.unit.control.daemon import connection, handlers
 
 ROOT = Caller(0, now=7.5)
@@ -76,6 +77,20 @@ def test_refusals(caller: Caller, remote: Address, errno: str) -> None:
     with pytest.raises(Refused) as caught:
         list(table.handle(Request(1, "session", {"local": LOCAL, "remote": remote}), caller))
     assert caught.value.errno == errno
+
+
+def test_owners_are_told() -> None:
+    table = handlers(connection(80), connection(81), owners={80: 1000})
+    (page,) = table.handle(listing(), ROOT)
+    rows = page["sessions"]
+    assert [row["owner"] for row in rows] == [1000, None]  # type: ignore[attr-defined]
+
+
+def test_root_alone_flushes_the_cache() -> None:
+    assert list(handlers().handle(Request(1, "flush_cache"), ROOT)) == [{"flushed": 3}]
+    with pytest.raises(Refused) as caught:
+        list(handlers().handle(Request(1, "flush_cache"), USER))
+    assert caught.value.errno == "EPERM"
 
 
 def test_counters_are_for_all() -> None:

@@ -14,7 +14,13 @@ def test_records_round_trip(sample: SessionRecord) -> None:
 
 
 def test_what_a_later_daemon_adds_is_ignored() -> None:
-    assert SessionRecord.from_json(record().to_json() | {"owner": 1000}) == record()
+    assert SessionRecord.from_json(record().to_json() | {"weather": "fine"}) == record()
+
+
+def test_an_earlier_daemon_does_not_tell_the_owner() -> None:
+    told = record().to_json()
+    del told["owner"]
+    assert SessionRecord.from_json(told) == record()
 
 
 @pytest.mark.parametrize(
@@ -36,6 +42,8 @@ def test_what_a_later_daemon_adds_is_ignored() -> None:
         ("bytes_sent", -1),
         ("bytes_sent", True),
         ("bytes_received", 1.0),
+        ("owner", "root"),
+        ("owner", -1),
     ],
 )
 def test_a_wrong_field_is_refused(field: str, value: object) -> None:

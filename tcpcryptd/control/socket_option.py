@@ -1,0 +1,44 @@
+"""The socket options of tcpcrypt, as they stand in messages (by name) and in `tcpcryptd.sockopt`."""
+
+import enum
+
+PUBLIC_KEY_SPEC_SIZE = 3
+SYMMETRIC_SPEC_SIZE = 4
+"""Bytes (spec section 2)."""
+MAX_SPECS = 16
+"""In one list that an application sets."""
+
+
+class SocketOption(enum.IntEnum):
+    """Numbers are the original library's where it has the option, else ours."""
+
+    TCP_CRYPT_ENABLE = 0
+    TCP_CRYPT_SESSID = 2
+    TCP_CRYPT_SUPPORT = 15
+    """TCP_CRYPT_APP_SUPPORT in the original library."""
+    TCP_CRYPT_PUBKEY = 16
+    TCP_CRYPT_CONF = 17
+    TCP_CRYPT_CACHE_FLUSH = 18
+    TCP_CRYPT_SECURST = 19
+    TCP_CRYPT_CMODE_DEFAULT = 20
+    TCP_CRYPT_CMODE_DEFAULT_NK = 21
+    TCP_CRYPT_CMODE_NEVER = 22
+    TCP_CRYPT_CMODE_NEVER_NK = 23
+    TCP_CRYPT_CMODE_ALWAYS = 24
+    TCP_CRYPT_CMODE_ALWAYS_NK = 25
+    TCP_CRYPT_PKCONF = 26
+    TCP_CRYPT_CCONF = 27
+    TCP_CRYPT_SCONF = 28
+    TCP_CRYPT_RESET = 100
+    TCP_CRYPT_NOCACHE = 101
+    TCP_CRYPT_NETSTAT = 102
+    TCP_CRYPT_REKEY = 103
+    """Not in the original documents: new keys at once."""
+
+
+SPEC_SIZES = {
+    SocketOption.TCP_CRYPT_PKCONF: PUBLIC_KEY_SPEC_SIZE,
+    SocketOption.TCP_CRYPT_CCONF: SYMMETRIC_SPEC_SIZE,
+    SocketOption.TCP_CRYPT_SCONF: SYMMETRIC_SPEC_SIZE,
+}
+"""The options whose value is a list of specs, and the size of one in bytes."""

@@ -1,0 +1,137 @@
+"""Whether a connection is encrypted, how, and why not."""
+
+import asyncio
+import base64
+import errno
+import hashlib
+import time
+from dataclasses import dataclass
+
+from tcpcryptd.control.client import ControlClient
+from tcpcryptd.control.errors import ControlError, RequestRefused
+from tcpcryptd.control.session_record import SessionRecord
+from tcpcryptd.sockopt.descriptor import SocketLike, descriptor_of
+
+TIMEOUT = 5.0
+"""Seconds to wait for the end of a handshake."""
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
+"""Seconds from one question to the next; the handshake ends about one round trip after connect returns."""
+_FINGERPRINT_CONTEXT = b"tcpcryptd fingerprint 1"
+_GROUPS, _GROUP_LENGTH = 5, 4
+"""100 bits, 5 for each character."""
+
+
+class NotEncrypted(Exception):
+    """The connection is not known to be encrypted; `reason` says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the connection is not encrypted: {reason}")
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """One connection at one moment."""
+
+    encrypted: bool
+    session_id: bytes | None
+    """The other end has the same, unless somebody sits in the middle. None unless encrypted."""
+    suite: str | None
+    role: str | None
+    """client or server of the key exchange, which need not be the one of the connection."""
+    resumed: bool
+    """Keys came from an earlier session."""
+    peer_aware: bool
+    """The application on the other side said that it knows of tcpcrypt; it says so unauthenticated."""
+    reason: str | None
+    """Why it is not encrypted."""
+
+    def fingerprint(self) -> str:
+        """A short form of the session ID for people to compare; raises NotEncrypted."""
+        if self.session_id is None:
+            raise NotEncrypted(self.reason or "unknown")
+        return fingerprint(self.session_id)
+
+
+def fingerprint(session_id: bytes) -> str:
+    """Five groups of four of the characters a to z and 2 to 7, such as `mzxw-6ytb-oi5t-qmjs-gu3d`.
+
+    They are base32 (RFC 4648) of the first 100 bits of SHA-256 over `tcpcryptd fingerprint 1` and the session ID. The
+    format does not change.
+    """
+    text = base64.b32encode(hashlib.sha256(_FINGERPRINT_CONTEXT + session_id).digest()).decode().lower()
+    return "-".join(text[at : at + _GROUP_LENGTH] for at in range(0, _GROUPS * _GROUP_LENGTH, _GROUP_LENGTH))
+
+
+def info(sock: SocketLike, timeout: float = TIMEOUT) -> Info:
+    """What is known of a connected socket, after the handshake is over or `timeout` seconds have passed.
+
+    There are three answers: encrypted; not encrypted, and why; DaemonNotRunning is raised. Also raises other subclasses
+    of ControlError, and OSError: EBADF, ENOTCONN, EOPNOTSUPP (not TCP), EACCES (another network namespace).
+    """
+    descriptor = descriptor_of(sock)
+    deadline = time.monotonic() + timeout
+    pause = _SHORTEST_PAUSE
+    with ControlClient() as client:
+        while True:
+            record = _ask(client, descriptor)
+            if record is None:
+                return _plain(
+                    "tcpcryptd does not know the connection: it is older than tcpcryptd, or not diverted to it"
+                )
+            left = deadline - time.monotonic()
+            if record.state != "undecided" or left <= 0:
+                return _of(record)
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def require(sock: SocketLike, timeout: float = TIMEOUT) -> Info:
+    """`info` of an encrypted connection; raises NotEncrypted for any other, also when the daemon does not answer.
+
+    Raises OSError as `info` does.
+    """
+    try:
+        known = info(sock, timeout)
+    except ControlError as error:
+        raise NotEncrypted(str(error)) from error
+    if not known.encrypted or known.session_id is None:
+        raise NotEncrypted(known.reason or "unknown")
+    return known
+
+
+async def async_info(sock: SocketLike, timeout: float = TIMEOUT) -> Info:
+    """`info` in a thread, so that the event loop goes on."""
+    return await asyncio.to_thread(info, sock, timeout)
+
+
+async def async_require(sock: SocketLike, timeout: float = TIMEOUT) -> Info:
+    """`require` in a thread, so that the event loop goes on."""
+    return await asyncio.to_thread(require, sock, timeout)
+
+
+def _ask(client: ControlClient, descriptor: int) -> SessionRecord | None:
+    """None when the daemon does not know the connection."""
+    try:
+        return client.socket(descriptor)
+    except RequestRefused as refused:
+        if refused.errno == errno.ENOENT:
+            return None
+        raise OSError(refused.errno, str(refused)) from refused
+
+
+def _of(record: SessionRecord) -> Info:
+    encrypted = record.state == "encrypted" and record.session_id is not None
+    return Info(
+        encrypted=encrypted,
+        session_id=record.session_id if encrypted else None,
+        suite=record.suite,
+        role=record.role,
+        resumed=record.resumed,
+        peer_aware=record.peer_aware,
+        reason=None if encrypted else record.reason or "the session has no ID",
+    )
+
+
+def _plain(reason: str) -> Info:
+    return Info(False, None, None, None, False, False, reason)
