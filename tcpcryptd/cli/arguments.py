@@ -13,8 +13,8 @@ Connections with other peers are plain TCP, as ever. Runs in the foreground, as 
 (Ctrl-C) or SIGTERM; its encrypted connections are reset then. `tcnetstat` lists them with their session IDs.
 """
 _EPILOG = f"""\
-All options but --config, --cleanup, --help and --version can stand in the configuration file, in TOML, under the same
-names: port = [80, 25], or all-ports = true. What the command line says replaces what the file says.
+All options but --config, --cleanup, --flush-cache, --help and --version can stand in the configuration file, in TOML,
+under the same names: port = [80, 25], or all-ports = true. What the command line says replaces what the file says.
 
 Exit codes:
   {ExitCode.OK:d}  stopped in order
@@ -47,6 +47,11 @@ def build_parser() -> argparse.ArgumentParser:
     running.add_argument("--config", metavar="FILE", help="read options from this TOML file")
     running.add_argument(
         "--cleanup", action="store_true", help="remove what a daemon that was killed left behind, and end"
+    )
+    running.add_argument(
+        "--flush-cache",
+        action="store_true",
+        help="have the running daemon forget all sessions that could be resumed, and end",
     )
     parser.add_argument("--version", action="version", version=f"tcpcryptd {__version__}")
     return parser

@@ -31,12 +31,15 @@ class Settings:
     interface: tuple[str, ...] = ()
     address: tuple[Network, ...] = ()
     require: tuple[Network, ...] = ()
+    suites: tuple[str, ...] = ()
+    cache: bool = True
     queue: int = DEFAULT_QUEUE
     mark_mask: int = DEFAULT_MASK
     firewall: bool = True
     user: str | None = None
     runtime_directory: str = str(DEFAULT_RUNTIME_DIRECTORY)
     control_socket: str | None = None
+    libtcpcrypt_port: int | None = None
     verbose: bool = False
 
     @property

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Final
 
+from tcpcryptd.crypt import algorithm_names
 from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
 from tcpcryptd.netio.rules import DEFAULT_QUEUE, QueueNumbers
 from tcpcryptd.netio.runtime_directory import DEFAULT_RUNTIME_DIRECTORY
@@ -69,6 +70,13 @@ def _interface(value: object) -> str:
     return Selection(interfaces=(_text(value),)).interfaces[0]
 
 
+def _algorithm(value: object) -> str:
+    name = _text(value)
+    if name not in algorithm_names():
+        raise ValueError("not the name of an algorithm")
+    return name
+
+
 def _network(value: object) -> IPv4Network | IPv6Network:
     return ip_network(_text(value))
 
@@ -78,6 +86,7 @@ INTERFACE: Final = Kind(_interface, "the name of a network interface", "NAME")
 NETWORK: Final = Kind(_network, "an address, or a network such as 192.0.2.0/24 or 2001:db8::/32", "NETWORK")
 QUEUE: Final = Kind(_queue, "a number from 0 to 65534", "NUMBER")
 MASK: Final = Kind(_mask, "three or more adjacent bits of 32, such as 0x70000000", "MASK")
+ALGORITHM: Final = Kind(_algorithm, f"one of {', '.join(algorithm_names())}", "NAME")
 USER: Final = Kind(_text, "the name of a user", "USER")
 PATH: Final = Kind(_text, "a path", "PATH")
 
@@ -110,6 +119,15 @@ OPTIONS: Final = (
         NETWORK,
         repeated=True,
     ),
+    Option(
+        "suites",
+        PROTOCOL,
+        "use only this public-key mechanism or symmetric suite: "
+        f"{', '.join(algorithm_names())}; of a kind of which none is named, all are used",
+        ALGORITHM,
+        repeated=True,
+    ),
+    Option("cache", PROTOCOL, "resume earlier sessions without public-key work (default); --no-cache: never"),
     Option("queue", RUNNING, f"first of two netfilter queues to use (default {DEFAULT_QUEUE})", QUEUE),
     Option("mark-mask", RUNNING, f"bits of the packet mark to use (default {DEFAULT_MASK:#x})", MASK),
     Option(
@@ -127,5 +145,12 @@ OPTIONS: Final = (
         PATH,
     ),
     Option("control-socket", RUNNING, "where tcnetstat finds the daemon (default control.sock there)", PATH),
+    Option(
+        "libtcpcrypt-port",
+        RUNNING,
+        "answer programs that use the original library on this UDP port of 127.0.0.1, where it expects 666; any local "
+        "process can send there (docs/control-protocol.md)",
+        PORT,
+    ),
     Option("verbose", DIAGNOSIS, "also log connections that stay plain TCP, and why"),
 )

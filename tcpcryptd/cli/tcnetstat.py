@@ -1,14 +1,15 @@
 """tcnetstat: shows the encrypted connections of this host."""
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from tcpcryptd import __version__
+from tcpcryptd.cli.session_table import LONG_COLUMNS, SESSION_COLUMNS, STATE_COLUMNS, as_json, as_table
+from tcpcryptd.control.address import Address
 from tcpcryptd.control.client import DEFAULT_SOCKET, SOCKET_VARIABLE, ControlClient
 from tcpcryptd.control.errors import ControlError, DaemonNotRunning
 from tcpcryptd.control.session_record import SessionRecord
@@ -17,67 +18,87 @@ EXIT_OK = 0
 EXIT_FAILURE = 1
 EXIT_NOT_RUNNING = 3
 
+_DEFAULT_INTERVAL = 2.0
+_LONGEST_INTERVAL = 86_400.0
+_CLEAR_SCREEN = "\x1b[H\x1b[2J"
+
 _EPILOG = f"""\
-A user sees the connections of its own sockets, root sees all.
+A user sees the connections of its own sockets, root sees all. --long adds the suite, the role in the key exchange,
+whether the session was resumed, whether the application on the other side says that it knows of tcpcrypt, the age,
+the payload bytes in either direction, and whose the socket is.
 
 Exit codes:
   {EXIT_OK}  done
-  {EXIT_FAILURE}  the daemon cannot be asked
+  {EXIT_FAILURE}  the daemon cannot be asked, or refuses
   2  wrong option
   {EXIT_NOT_RUNNING}  tcpcryptd is not running
 """
-
-Column = tuple[str, Callable[[SessionRecord], str]]
-"""Heading and content."""
-
-SESSION_COLUMNS: Final[Sequence[Column]] = (
-    ("Local address", lambda record: str(record.local)),
-    ("Foreign address", lambda record: str(record.remote)),
-    ("SessID", lambda record: record.session_id.hex() if record.session_id is not None else "-"),
-)
-STATE_COLUMNS: Final[Sequence[Column]] = (
-    ("State", lambda record: record.state),
-    ("Reason", lambda record: _printable(record.reason) if record.reason is not None else "-"),
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        with ControlClient(options.socket) as client:
-            records = client.sessions(include_plain=options.all)
+        if options.rekey is not None:
+            with ControlClient(options.socket) as client:
+                client.rekey(*options.rekey)
+        else:
+            _show(options)
     except DaemonNotRunning as error:
         print(f"tcnetstat: {error}", file=sys.stderr)
         return EXIT_NOT_RUNNING
     except ControlError as error:
         print(f"tcnetstat: {error}", file=sys.stderr)
         return EXIT_FAILURE
-    columns = (*SESSION_COLUMNS, *STATE_COLUMNS) if options.all else SESSION_COLUMNS
-    try:
-        print(as_json(records) if options.json else as_table(records, columns), flush=True)
     except BrokenPipeError:
         # Whoever read it, such as head, has seen enough; the interpreter must not flush again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        # How --watch ends.
+        pass
     return EXIT_OK
 
 
-def as_json(records: Sequence[SessionRecord]) -> str:
-    """A JSON array with an object for each connection."""
-    return json.dumps([record.to_json() for record in records], indent=2)
+def _show(options: argparse.Namespace) -> None:
+    pause = threading.Event()
+    while True:
+        # A connection of its own each time: the daemon may have been started anew.
+        with ControlClient(options.socket) as client:
+            records = client.sessions(include_plain=options.all)
+        if options.watch is not None and not options.json and sys.stdout.isatty():
+            print(_CLEAR_SCREEN, end="")
+        print(_text(options, records), flush=True)
+        if options.watch is None:
+            return
+        pause.wait(options.watch)
 
 
-def as_table(records: Sequence[SessionRecord], columns: Sequence[Column]) -> str:
-    """Headings and a line for each connection, in columns."""
-    rows = [[heading for heading, _ in columns]]
-    rows += ([content(record) for _, content in columns] for record in records)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+def _text(options: argparse.Namespace, records: Sequence[SessionRecord]) -> str:
+    if options.json:
+        return as_json(records, None if options.watch is not None else 2)
+    columns = [*SESSION_COLUMNS]
+    if options.long:
+        columns += LONG_COLUMNS
+    if options.all:
+        columns += STATE_COLUMNS
+    return as_table(records, columns)
 
 
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= _LONGEST_INTERVAL:
+        raise ValueError
+    return seconds
+
+
+def _end(text: str) -> Address:
+    address, _, port = text.rpartition(":")
+    return Address.from_json({"address": address.removeprefix("[").removesuffix("]"), "port": int(port)})
+
+
+# What argparse calls them when they are wrong.
+_seconds.__name__ = "number of seconds"
+_end.__name__ = "end (192.0.2.1:80, [2001:db8::1]:80)"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,8 +109,24 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--long", action="store_true", help="more about each connection")
     parser.add_argument("--json", action="store_true", help="print all that is known of each connection, as JSON")
     parser.add_argument("--all", action="store_true", help="also connections that are not encrypted, and why")
+    parser.add_argument(
+        "--watch",
+        type=_seconds,
+        nargs="?",
+        const=_DEFAULT_INTERVAL,
+        metavar="SECONDS",
+        help=f"print again and again (every {_DEFAULT_INTERVAL:g} seconds by default), with --json one array on a line",
+    )
+    parser.add_argument(
+        "--rekey",
+        type=_end,
+        nargs=2,
+        metavar=("LOCAL", "FOREIGN"),
+        help="replace the keys of this connection now, instead of showing any; ends are written as they are shown",
+    )
     parser.add_argument(
         "--socket",
         type=Path,

@@ -9,6 +9,8 @@ from tcpcryptd.cli.arguments import build_parser
 from tcpcryptd.cli.assembly import daemon_config, run
 from tcpcryptd.cli.config import ConfigError, load_settings
 from tcpcryptd.cli.log import set_up_log
+from tcpcryptd.control.client import ControlClient
+from tcpcryptd.control.errors import ControlError, RequestRefused
 from tcpcryptd.netio.daemon import cleanup
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 
@@ -26,10 +28,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.get("cleanup"):
             cleanup(daemon_config(settings))
             return ExitCode.OK
+        if given.get("flush_cache"):
+            with ControlClient(settings.control_socket_path) as client:
+                _log.info("%d sessions forgotten", client.flush_cache())
+            return ExitCode.OK
         return run(settings)
     except ConfigError as error:
         _log.error("%s", error)
         return ExitCode.USAGE
+    except ControlError as error:
+        _log.error("%s", error)
+        return ExitCode.PERMISSION if isinstance(error, RequestRefused) else ExitCode.FAILURE
     except DaemonError as error:
         _log.error("%s", error.message)
         return error.exit_code

@@ -1,6 +1,7 @@
 """What the CRYPT protocol can be told."""
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 
 from tcpcryptd.crypto.keyring import KeyRing
 from tcpcryptd.crypto.suites import (
@@ -22,3 +23,27 @@ class CryptConfig:
     symmetric_suites: tuple[SymmetricSuite, ...] = SYMMETRIC_SUITES
     symmetric_offer: bytes | None = None
     """The list of specs in INIT1, 4 bytes each; None: made from `symmetric_suites`."""
+
+    def restricted(self, names: Collection[str]) -> "CryptConfig":
+        """A copy with only those algorithms of each kind that are named, and all of a kind of which none is.
+
+        Raises ValueError for a name that is not in `algorithm_names`.
+        """
+        unknown = sorted(set(names) - set(algorithm_names()))
+        if unknown:
+            raise ValueError(f"unknown algorithm {unknown[0]!r}; known: {', '.join(algorithm_names())}")
+        public_key = tuple(each for each in self.public_key_algorithms if each.agreement.name in names)
+        symmetric = tuple(each for each in self.symmetric_suites if each.name in names)
+        return replace(
+            self,
+            public_key_algorithms=public_key or self.public_key_algorithms,
+            symmetric_suites=symmetric or self.symmetric_suites,
+        )
+
+
+def algorithm_names() -> tuple[str, ...]:
+    """The names of all public-key mechanisms, then of all symmetric suites, each best first."""
+    return (
+        *(each.agreement.name for each in PUBLIC_KEY_ALGORITHMS),
+        *(each.name for each in SYMMETRIC_SUITES),
+    )

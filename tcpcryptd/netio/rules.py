@@ -4,6 +4,11 @@ Connections are of three classes, which the connection mark keeps (see `marks`):
 ones must pass it, undecided ones pass it when there is one. The daemon marks a packet with its verdict, and a later
 hook saves the mark: POSTROUTING for what goes out, INPUT for what comes in. All rules are in the mangle table, in
 chains of our own, so that they come before address translation of what is sent and know the connection.
+
+A SYN never skips the daemon for the connection's mark: what was plain is over. Connection tracking makes a connection
+of a forged segment as well, in the direction in which that was sent, and keeps it for days unless it sees an RST in
+answer. A later connection with the same addresses and ports is taken for the same one then, the port that was connected
+to is in the wrong place, and some segments of its handshake are invalid: this must not decide what is encrypted.
 """
 
 from collections.abc import Iterator
@@ -22,6 +27,8 @@ _QUEUE_CHAIN = CHAIN_PREFIX + "QUEUE"
 _SAVE_OUT_CHAIN = CHAIN_PREFIX + "SAVE_OUT"
 _SAVE_IN_CHAIN = CHAIN_PREFIX + "SAVE_IN"
 _LINK_LOCAL = "fe80::/10"
+_OPENING = "-p tcp --syn"
+_NOT_OPENING = "-p tcp ! --syn"
 
 
 @dataclass(frozen=True)
@@ -99,11 +106,16 @@ class _Builder:
         """Where the other chains end, and those that save the mark."""
         injected_out = self._of_injection(Direction.OUT)
         injected_in = self._of_injection(Direction.IN)
+        plain = self._of_class(ConnectionClass.PLAIN)
         save = f"-j CONNMARK --save-mark --nfmask {self._marks.mask:#x} --ctmask {self._marks.mask:#x}"
         clear = f"-j MARK --set-xmark {self._marks.match(0)}"
         return {
-            _PLAIN_CHAIN: [f"-j CONNMARK --set-xmark {self._of_class(ConnectionClass.PLAIN)}"],
-            _QUEUE_CHAIN: [f"-j NFQUEUE --queue-num {self._queues.undecided} --queue-bypass"],
+            _PLAIN_CHAIN: [f"-j CONNMARK --set-xmark {plain}"],
+            _QUEUE_CHAIN: [
+                # A SYN: the connection that was plain is over, or never was one.
+                f"-m connmark --mark {plain} -j CONNMARK --set-xmark {self._marks.match(0)}",
+                f"-j NFQUEUE --queue-num {self._queues.undecided} --queue-bypass",
+            ],
             # What is injected towards the local kernel passes here first and keeps its mark until INPUT. What is
             # injected towards the wire loses it here, so that loopback diverts it on the way in.
             _SAVE_OUT_CHAIN: [
@@ -130,7 +142,7 @@ class _Builder:
         if direction is Direction.OUT:
             yield f"-m mark --mark {self._of_injection(Direction.OUT)} -j RETURN"
         yield f"-m mark --mark {self._of_injection(Direction.IN)} -j RETURN"
-        yield f"-m connmark --mark {self._of_class(ConnectionClass.PLAIN)} -j RETURN"
+        yield f"{_NOT_OPENING} -m connmark --mark {self._of_class(ConnectionClass.PLAIN)} -j RETURN"
         encrypted = self._of_class(ConnectionClass.ENCRYPTED)
         yield f"-m connmark --mark {encrypted} -j NFQUEUE --queue-num {self._queues.encrypted}"
         if direction is Direction.IN:
@@ -140,18 +152,23 @@ class _Builder:
         yield "-m conntrack --ctstate UNTRACKED -j RETURN"
         if direction is Direction.OUT:
             # Its connection is unknown and may be an encrypted one: no bypass.
-            yield f"-m conntrack --ctstate INVALID -j NFQUEUE --queue-num {self._queues.undecided}"
+            invalid = f"{_NOT_OPENING} -m conntrack --ctstate INVALID"
+            yield f"{invalid} -j NFQUEUE --queue-num {self._queues.undecided}"
+        else:
+            # Of an invalid segment the connection's port is unknown.
+            yield f"-m conntrack --ctstate INVALID -g {_QUEUE_CHAIN}"
 
     def _exclusions(self, direction: Direction) -> Iterator[str]:
         if self._version == 6:
             # A raw socket would have to be told the interface.
             yield f"{_remote(direction)} {_LINK_LOCAL} -g {_PLAIN_CHAIN}"
         for port in self._selection.excluded:
-            yield f"{_port(port)} -g {_PLAIN_CHAIN}"
+            yield f"{_tracked_port(port)} -g {_PLAIN_CHAIN}"
+            yield f"{_opened_port(port)} -g {_PLAIN_CHAIN}"
 
     def _criteria(self, direction: Direction) -> Iterator[tuple[str, list[str]]]:
         if self._selection.ports:
-            yield "PORT", [_port(port) for port in self._selection.ports]
+            yield "PORT", [match for port in self._selection.ports for match in _any_port(port)]
         if self._selection.interfaces:
             option = "-o" if direction is Direction.OUT else "-i"
             yield "INTERFACE", [f"{option} {name}" for name in self._selection.interfaces]
@@ -168,6 +185,16 @@ def _remote(direction: Direction) -> str:
     return "-d" if direction is Direction.OUT else "-s"
 
 
-def _port(port: int) -> str:
+def _tracked_port(port: int) -> str:
     # The port that the opener connected to, for segments of both directions and for both roles of this host.
     return f"-p tcp -m conntrack --ctorigdstport {port}"
+
+
+def _opened_port(port: int) -> str:
+    # The same where a stray segment of the other direction made the tracked connection.
+    return f"{_OPENING} --dport {port}"
+
+
+def _any_port(port: int) -> tuple[str, str, str]:
+    # The last is for what follows on such a SYN. Other connections do not come here, since their SYN made them plain.
+    return _tracked_port(port), _opened_port(port), f"{_NOT_OPENING} -m conntrack --ctorigsrcport {port}"

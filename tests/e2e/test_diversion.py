@@ -15,6 +15,7 @@ from tests.e2e.harness import (
     MARKER,
     Host,
     Network,
+    assert_encrypted,
     dialogue,
     echo_server,
     exchange,
@@ -144,6 +145,62 @@ def test_cleaning_up_after_a_death_ends_encrypted_connections_alone(encrypted: N
         capture.stop()
     assert capture.contains(b"plain")
     assert not capture.contains(MARKER)
+
+
+REUSED_PORT = 50001
+
+
+def forge(sender: Host, victim: Host, family: int, ports: tuple[int, int]) -> None:
+    """Sends a segment between two ports (source, destination) of a connection that does not exist yet."""
+    for host in (sender, victim):
+        # Connection tracking forgets a connection that is answered with nothing but an RST: it must not see it.
+        tool = "iptables" if family == socket.AF_INET else "ip6tables"
+        host.run([tool, "-t", "raw", "-A", "OUTPUT", "-p", "tcp", "--tcp-flags", "RST", "RST", "-j", "DROP"])
+    addresses = [socket.inet_pton(family, host.address(family)) for host in (sender, victim)]
+    key = b"".join(addresses + [number.to_bytes(2, "big") for number in ports])
+    before = victim.queued_packets()
+    with injector(sender) as raw:
+        raw.inject(Direction.OUT, make(key, sequence=1000, acknowledgment=2000, flags=ACK, window=500))
+    wait_until(lambda: victim.queued_packets() > before, "the daemon has the forged segment")
+
+
+def assert_reused_port_is_encrypted(network: Network, family: int) -> None:
+    capture = network.client.capture()
+    with (
+        serve(network.server.listen(7000, family), echo_server),
+        network.client.namespace.socket(family) as client,
+    ):
+        client.settimeout(30)
+        client.bind((network.client.address(family), REUSED_PORT))
+        client.connect((network.server.address(family), 7000))
+        assert exchange(client, MARKER * 1000) == MARKER * 1000
+        same_session(network, client)
+    capture.stop()
+    assert_encrypted(capture)
+
+
+@FAMILIES
+@pytest.mark.parametrize("options", [[], ["--port", "7000"]], ids=["all ports", "one port"])
+def test_a_forged_segment_does_not_decide_about_a_later_connection(
+    network: Network, family: int, options: list[str]
+) -> None:
+    for host in network.hosts():
+        host.start_daemon(*options)
+    forge(network.server, network.client, family, (7000, REUSED_PORT))
+    forge(network.client, network.server, family, (REUSED_PORT, 7000))
+    assert_reused_port_is_encrypted(network, family)
+
+
+@FAMILIES
+def test_a_syn_does_not_skip_the_daemon_for_a_mark(encrypted: Network, family: int) -> None:
+    forge(encrypted.client, encrypted.server, family, (REUSED_PORT, 7000))
+    version = "ipv4" if family == socket.AF_INET else "ipv6"
+    mark = MARKS.match(MARKS.of_class(ConnectionClass.PLAIN))
+    for host in encrypted.hosts():
+        chosen = ["-f", version, "-p", "tcp", "--orig-port-src", str(REUSED_PORT)]
+        host.run(["conntrack", "-U", *chosen, "--mark", mark])
+        assert host.run(["conntrack", "-L", *chosen, "--mark", mark]).stdout
+    assert_reused_port_is_encrypted(encrypted, family)
 
 
 def test_port_is_the_one_that_was_connected_to(encrypted: Network) -> None:

@@ -116,7 +116,8 @@ class Host:
     def rules(self) -> str:
         """Rules, chains and policies of the host, both families, without counters.
 
-        Built-in chains as they are from the beginning are left out: looking at a table makes them appear.
+        Built-in chains as they are from the beginning are left out: the first use of a table makes them appear, and
+        the nft variant of iptables has no way to take the table away again.
         """
         kept = []
         for tool in ("iptables-save", "ip6tables-save"):

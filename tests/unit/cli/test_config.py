@@ -17,12 +17,15 @@ all-ports = true
 interface = "eth0"
 address = ["192.0.2.0/24", "2001:db8::1"]
 require = ["198.51.100.7"]
+suites = ["X25519-HPKE", "AES-256-GCM-SIV"]
+cache = false
 queue = 100
 mark-mask = "0x7000"
 firewall = false
 user = "daemon"
 runtime-directory = "/run/other"
 control-socket = "/run/other/sock"
+libtcpcrypt-port = 666
 verbose = true
 """
 EXPECTED = Settings(
@@ -32,17 +35,22 @@ EXPECTED = Settings(
     interface=("eth0",),
     address=(ip_network("192.0.2.0/24"), ip_network("2001:db8::1")),
     require=(ip_network("198.51.100.7"),),
+    suites=("X25519-HPKE", "AES-256-GCM-SIV"),
+    cache=False,
     queue=100,
     mark_mask=0x7000,
     firewall=False,
     user="daemon",
     runtime_directory="/run/other",
     control_socket="/run/other/sock",
+    libtcpcrypt_port=666,
     verbose=True,
 )
 COMMAND_LINE = (
     "--port 80 --port 8080 --exclude-port 25 --all-ports --interface eth0 --address 192.0.2.0/24 "
-    "--address 2001:db8::1 --require 198.51.100.7 --queue 100 --mark-mask 0x7000 --no-firewall --user daemon "
+    "--address 2001:db8::1 --require 198.51.100.7 "
+    "--suites X25519-HPKE --suites AES-256-GCM-SIV --no-cache --libtcpcrypt-port 666 "
+    "--queue 100 --mark-mask 0x7000 --no-firewall --user daemon "
     "--runtime-directory /run/other --control-socket /run/other/sock --verbose"
 )
 

@@ -2,13 +2,15 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import pytest
 
 from tcpcryptd.cli import tcnetstat
-from tcpcryptd.control.errors import ControlPermissionDenied
+from tcpcryptd.control.address import Address
+from tcpcryptd.control.errors import ControlPermissionDenied, DaemonNotRunning
 from tcpcryptd.control.session_record import SessionRecord
 from tests.unit.control.daemon import RunningServer
 from tests.unit.control.samples import record
@@ -18,6 +20,7 @@ class FakeClient:
     """Answers with what the test chose."""
 
     records: tuple[SessionRecord, ...] = ()
+    rekeyed: ClassVar[list[tuple[Address, Address]]] = []
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -30,6 +33,9 @@ class FakeClient:
 
     def sessions(self, *, include_plain: bool = False) -> list[SessionRecord]:
         return [each for each in self.records if include_plain or each.state == "encrypted"]
+
+    def rekey(self, local: Address, remote: Address) -> None:
+        self.rekeyed.append((local, remote))
 
 
 @pytest.fixture
@@ -55,6 +61,67 @@ def test_all_says_why_not(capsys: pytest.CaptureFixture[str]) -> None:
     assert heading.split() == ["Local", "address", "Foreign", "address", "SessID", "State", "Reason"]
     assert encrypted.split()[2:] == ["000102030405060708090a0b0c0d0e0f10111213", "encrypted", "-"]
     assert plain.split(maxsplit=4)[1:] == ["[2001:db8::2]:81", "-", "plain", "no option in the reply?[2J"]
+
+
+def test_long_tells_the_rest(capsys: pytest.CaptureFixture[str], client: type[FakeClient]) -> None:
+    records = (
+        replace(record(), owner=0, age=59.9, bytes_sent=9999, bytes_received=10_000),
+        replace(record(), owner=2**32 - 2, age=3_600 * 49, resumed=True, peer_aware=True, suite=None, role=None),
+    )
+    client.records = records
+    assert tcnetstat.main(["--long"]) == 0
+    heading, first, second = capsys.readouterr().out.splitlines()
+    assert heading.split()[5:] == ["Suite", "Role", "Resumed", "Aware", "Age", "Sent", "Received", "Owner"]
+    suite = records[0].suite
+    assert first.split()[3:] == [suite, "client", "no", "no", "59s", "9999", "10k", "root"]
+    assert second.split()[3:] == ["-", "-", "yes", "yes", "2d1h", "10", "20", str(2**32 - 2)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.9, "0s"), (60.0, "1m0s"), (3_599.0, "59m59s"), (86_399.0, "23h59m"), (86_400.0, "1d0h")]
+)
+def test_ages(capsys: pytest.CaptureFixture[str], client: type[FakeClient], seconds: float, shown: str) -> None:
+    client.records = (replace(record(), age=seconds),)
+    tcnetstat.main(["--long"])
+    assert shown in capsys.readouterr().out.split()
+
+
+def test_watching_prints_again_until_the_daemon_is_gone(
+    capsys: pytest.CaptureFixture[str], client: type[FakeClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [(record(80),), (record(81),)]
+
+    def sessions(self: FakeClient, *, include_plain: bool = False) -> list[SessionRecord]:
+        if not left:
+            raise DaemonNotRunning("tcpcryptd is not running")
+        return list(left.pop(0))
+
+    monkeypatch.setattr(client, "sessions", sessions)
+    assert tcnetstat.main(["--watch", "0.001", "--json"]) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)[0]["remote"]["port"] for line in lines] == [80, 81]
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "often"])
+def test_how_often(capsys: pytest.CaptureFixture[str], seconds: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        tcnetstat.main([f"--watch={seconds}"])
+    assert ended.value.code == 2
+    assert "number of seconds" in capsys.readouterr().err
+
+
+def test_rekeying(client: type[FakeClient]) -> None:
+    client.rekeyed.clear()
+    assert tcnetstat.main(["--rekey", "192.0.2.1:40000", "[2001:db8::2]:80"]) == 0
+    assert client.rekeyed == [(Address("192.0.2.1", 40000), Address("2001:db8::2", 80))]
+
+
+@pytest.mark.parametrize("end", ["192.0.2.1", "192.0.2.1:99999", "host:80", "[::1]:"])
+def test_what_is_no_end(capsys: pytest.CaptureFixture[str], end: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        tcnetstat.main(["--rekey", "192.0.2.1:1", end])
+    assert ended.value.code == 2
+    assert end in capsys.readouterr().err
 
 
 def test_nothing_but_the_heading(capsys: pytest.CaptureFixture[str], client: type[FakeClient]) -> None:

@@ -7,8 +7,12 @@ import pytest
 from tcpcryptd import __version__
 from tcpcryptd.cli import assembly, tcpcryptd
 from tcpcryptd.cli.config import ConfigError, Settings
+from tcpcryptd.control.codec import Request
+from tcpcryptd.netio.control_handlers import Caller, Pages
 from tcpcryptd.netio.daemon import DaemonConfig
 from tcpcryptd.netio.errors import DaemonError, ExitCode
+from tcpcryptd.netio.refusal import Refused
+from tests.unit.control.daemon import RunningServer
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +55,37 @@ def test_cleanup(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcpcryptd, "cleanup", given.append)
     assert tcpcryptd.main(["--cleanup", "--runtime-directory", "/run/b"]) == ExitCode.OK
     assert [config.runtime_directory for config in given] == [Path("/run/b")]
+
+
+def test_flushing_the_cache_of_the_running_daemon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked: list[Caller] = []
+
+    def handle(request: Request, caller: Caller) -> Pages:
+        asked.append(caller)
+        if len(asked) > 1:
+            raise Refused("EPERM", "only root may ask for that")
+        assert request.command == "flush_cache"
+        yield {"flushed": 12}
+
+    server = RunningServer(tmp_path / "control.sock", handle)
+    try:
+        options = ["--flush-cache", "--runtime-directory", str(tmp_path)]
+        assert tcpcryptd.main(options) == ExitCode.OK
+        assert "12 sessions forgotten" in capsys.readouterr().err
+        assert tcpcryptd.main(options) == ExitCode.PERMISSION
+        assert "only root" in capsys.readouterr().err
+    finally:
+        server.stop()
+    assert tcpcryptd.main(options) == ExitCode.FAILURE
+    assert "not running" in capsys.readouterr().err
+
+
+def test_a_suite_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        tcpcryptd.main(["--suites", "ROT13"])
+    assert ended.value.code == ExitCode.USAGE
+    message = capsys.readouterr().err
+    assert all(name in message for name in ("X25519-HPKE", "RSA-2048", "AES-256-GCM-SIV", "AES128-CTR-SEQIV/HMAC-SHA1"))
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,8 @@ class Walk:
         if option == "--mark":
             wanted, mask = (int(number, 16) for number in value.split("/"))
             return (self.connmark if module == "connmark" else self.mark) & mask == wanted
+        if option == "--syn":
+            return option in self._facts
         if option in ("-s", "-d"):
             return ip_network(self._facts.get(option, "192.0.2.1")).subnet_of(ip_network(value))  # type: ignore[arg-type]
         return self._facts.get(option) == value
@@ -97,6 +99,33 @@ BOTH = pytest.mark.parametrize("chain", ["TCPCRYPTD_OUT", "TCPCRYPTD_IN"])
 )
 def test_classes(chain: str, connmark: int, end: str | None) -> None:
     assert Walk(build(), {}, connmark=connmark).through(chain) == end
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("connmark", "end", "kept"), [(PLAIN | 5, TO_QUEUE, 5), (ENCRYPTED | 5, TO_ENCRYPTED_QUEUE, ENCRYPTED | 5)]
+)
+def test_a_syn_does_not_skip_the_daemon(chain: str, connmark: int, end: str, kept: int) -> None:
+    walk = Walk(build(), {"--syn": ""}, connmark=connmark)
+    assert walk.through(chain) == end
+    assert walk.connmark == kept
+
+
+@BOTH
+def test_a_syn_that_is_not_selected_stays_plain(chain: str) -> None:
+    walk = Walk(build(Selection(ports=(80,))), {"--syn": "", "--dport": "81"}, connmark=PLAIN)
+    assert walk.through(chain) is None
+    assert walk.connmark == PLAIN
+
+
+@BOTH
+def test_port_of_a_connection_that_was_tracked_the_wrong_way_round(chain: str) -> None:
+    tracked = {"--ctorigsrcport": "80", "--ctorigdstport": "50000"}
+    for facts in ({"--syn": "", "--dport": "80"}, {"--dport": "80"}, {"--dport": "50000"}):
+        assert Walk(build(Selection(ports=(80,))), tracked | facts).through(chain) == TO_QUEUE
+        assert Walk(build(Selection(ports=(81,))), tracked | facts).through(chain) is None
+    opening = {"--ctorigsrcport": "443", "--ctorigdstport": "50000", "--syn": "", "--dport": "443"}
+    assert Walk(build(Selection()), opening).through(chain) is None
 
 
 @BOTH
@@ -189,7 +218,16 @@ def test_connections_that_cannot_be_marked_are_left_alone(chain: str) -> None:
 
 
 def test_what_may_belong_to_an_encrypted_connection_has_no_bypass() -> None:
-    assert Walk(build(), {"--ctstate": "INVALID"}).through("TCPCRYPTD_OUT") == "NFQUEUE --queue-num 10"
+    rules = build(Selection(ports=(80,)))
+    assert Walk(rules, {"--ctstate": "INVALID"}).through("TCPCRYPTD_OUT") == "NFQUEUE --queue-num 10"
+
+
+def test_segments_that_the_tracker_takes_for_invalid_ones() -> None:
+    rules = build(Selection(ports=(80,)))
+    opening = {"--ctstate": "INVALID", "--syn": ""}
+    assert Walk(rules, opening | {"--dport": "80"}).through("TCPCRYPTD_OUT") == TO_QUEUE
+    assert Walk(rules, opening | {"--dport": "81"}).through("TCPCRYPTD_OUT") is None
+    assert Walk(rules, {"--ctstate": "INVALID"}).through("TCPCRYPTD_IN") == TO_QUEUE
 
 
 @pytest.mark.parametrize("version", [4, 6])
