@@ -6,9 +6,10 @@ The hosts are network namespaces; nothing outside of them is touched, and they a
 import os
 import sys
 import tempfile
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 
+from tcpcryptd.dissect import summary
 from tests.e2e.harness import Capture, Network, Segment, pair, wait_until
 
 PORT = 8080
@@ -17,8 +18,6 @@ LARGE_BYTES = 20_000_000
 SHOWN_BYTES = 128
 ROW_BYTES = 8
 COLUMN = 38
-OPTION_NAMES = {2: "MSS", 3: "window scale", 4: "SACK", 5: "SACK", 8: "timestamp", 69: "CRYPT", 70: "MAC"}
-FLAG_NAMES = {0x02: "SYN", 0x10: "ACK", 0x01: "FIN", 0x04: "RST"}
 
 
 def heading(text: str) -> None:
@@ -53,13 +52,6 @@ def hex_rows(data: bytes) -> list[str]:
     return rows
 
 
-def describe(segment: Segment) -> str:
-    flags = " ".join(name for bit, name in FLAG_NAMES.items() if segment.flags & bit)
-    options = ", ".join(OPTION_NAMES.get(kind, str(kind)) for kind in sorted(segment.kinds()))
-    way = ">" if segment.destination_port == PORT else "<"
-    return f"  alice {way} bob  {flags:<8}{len(segment.payload):>5} bytes  options: {options}"
-
-
 def letter_segment(capture: Capture, size: int) -> Segment:
     """The segment that carries the letter: the answer's payload of the letter's length, enciphered or not."""
     from_server = [s for s in capture.segments() if s.source_port == PORT and len(s.payload) >= size]
@@ -73,8 +65,8 @@ def show_side_by_side(plain: Capture, encrypted: Capture) -> None:
     for left, right in zip_longest(*columns, fillvalue=""):
         print(f"{left:<{COLUMN}}{right}")
     heading("How the encrypted connection began")
-    for segment in list(encrypted.segments())[:8]:
-        print(describe(segment))
+    for packet in islice(encrypted.packets(), 8):
+        print(f"  {summary(packet)}")
     for name, capture in (("without", plain), ("with", encrypted)):
         found = "is" if capture.contains(b"swordfish") else "is not"
         print(f"\n{name} tcpcryptd, 'swordfish' {found} on the wire", end="")

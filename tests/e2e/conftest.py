@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.harness import Host, Network, pair, routed, single
 
-TOOLS = ("ip", "iptables", "ip6tables", "tcpdump", "ss")
+TOOLS = ("ip", "iptables", "ip6tables", "tcpdump", "ss", "conntrack")
 
 MakeNetwork = Callable[[int], Network]
 

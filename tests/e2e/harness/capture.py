@@ -9,8 +9,10 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scapy.utils import RawPcapReader
+from scapy.packet import Packet
+from scapy.utils import PcapReader, RawPcapReader
 
+from tcpcryptd.wire import options
 from tests.e2e.harness.process import wait_until
 
 if TYPE_CHECKING:
@@ -36,15 +38,7 @@ class Segment:
 
     def kinds(self) -> set[int]:
         """The kinds of its options, looking past padding as the reference daemon's peers have to."""
-        kinds, at = set(), 0
-        while at < len(self.options):
-            kind = self.options[at]
-            if kind <= 1:
-                at += 1
-                continue
-            kinds.add(kind)
-            at += max(2, self.options[at + 1]) if at + 1 < len(self.options) else 2
-        return kinds
+        return {kind for kind, _ in options.parse(self.options)}
 
 
 def parse_frame(frame: bytes) -> Segment | None:
@@ -111,6 +105,11 @@ class Capture:
                 segment = parse_frame(bytes(frame))
                 if segment:
                     yield segment
+
+    def packets(self) -> Iterator[Packet]:
+        """All captured packets as scapy reads them, which takes far longer than `segments`."""
+        with PcapReader(str(self._file)) as packets:
+            yield from packets
 
     def kinds(self) -> set[int]:
         """The TCP option kinds that were on the wire."""

@@ -1,0 +1,95 @@
+"""The INIT1 and INIT2 messages (spec section 2)."""
+
+from typing import Any, ClassVar
+
+from scapy.fields import ByteField, FieldLenField, PacketField, PacketListField, ShortField, XStrLenField
+from scapy.packet import Packet
+
+from tcpcryptd.dissect.element import Malformed, PublicKeySpec, SymmetricSpec
+from tcpcryptd.dissect.names import INIT1, INIT2, shortened
+from tcpcryptd.wire.reader import Reader, ReadError
+
+_NONCE_SIZE = 16
+_MAX_SPECS = 0xFFFF // 4
+_SHOWN_SPECS = 8
+
+
+class Init1(Packet):
+    """The INIT1 message, a segment's whole payload: what the exchange's client can do, N_C and K_C (spec section 2)."""
+
+    name = "INIT1"
+    fields_desc: ClassVar[list[Any]] = [
+        ShortField("operation", 1),
+        FieldLenField("spec_count", None, count_of="symmetric_specs"),
+        FieldLenField("nonce_length", None, length_of="nonce"),
+        FieldLenField("key_length", None, length_of="public_key"),
+        PacketListField(
+            "symmetric_specs",
+            [],
+            SymmetricSpec,
+            count_from=lambda packet: packet.spec_count,
+            max_count=_MAX_SPECS,
+        ),
+        XStrLenField("nonce", bytes(_NONCE_SIZE), length_from=lambda packet: packet.nonce_length),
+        ByteField("reserved", 0),
+        PacketField("public_key_spec", PublicKeySpec(), PublicKeySpec),
+        XStrLenField("public_key", b"", length_from=lambda packet: packet.key_length),
+    ]
+
+    @classmethod
+    def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
+        """Malformed in the place of bytes that are not exactly one INIT1."""
+        return cls if not _pkt or _is_init1(_pkt) else Malformed
+
+    def mysummary(self) -> str:
+        """The nonce, the key's size and first bytes, and the first suites."""
+        specs = self.symmetric_specs
+        suites = [*(spec.mysummary() for spec in specs[:_SHOWN_SPECS]), *(["..."] if specs[_SHOWN_SPECS:] else [])]
+        key = f"{self.public_key_spec.mysummary()} key of {len(self.public_key)} bytes {shortened(self.public_key)}"
+        return f"nonce {self.nonce.hex()} {key} suites {' '.join(suites)}"
+
+
+class Init2(Packet):
+    """The INIT2 message, a segment's whole payload: the chosen suite and ENC(K_C, N_S) (spec section 2)."""
+
+    name = "INIT2"
+    fields_desc: ClassVar[list[Any]] = [
+        ShortField("operation", 2),
+        FieldLenField("ciphertext_length", None, length_of="ciphertext"),
+        PacketField("symmetric_spec", SymmetricSpec(), SymmetricSpec),
+        XStrLenField("ciphertext", b"", length_from=lambda packet: packet.ciphertext_length),
+    ]
+
+    @classmethod
+    def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
+        """Malformed in the place of bytes that are not exactly one INIT2."""
+        return cls if not _pkt or _is_init2(_pkt) else Malformed
+
+    def mysummary(self) -> str:
+        """The suite, and the ciphertext's size and first bytes."""
+        ciphertext = f"ciphertext of {len(self.ciphertext)} bytes {shortened(self.ciphertext)}"
+        return f"suite {self.symmetric_spec.mysummary()} {ciphertext}"
+
+
+MESSAGES: dict[int, type[Packet]] = {INIT1: Init1, INIT2: Init2}
+"""What the payload is next to which suboption."""
+
+
+def _is_init1(data: bytes) -> bool:
+    try:
+        with Reader(data) as reader:
+            operation, specs, nonce, key = (reader.uint(2) for _ in range(4))
+            reader.take(specs * 4 + nonce + 4 + key)
+    except ReadError:
+        return False
+    return operation == 1 and nonce == _NONCE_SIZE and specs > 0 and key > 0
+
+
+def _is_init2(data: bytes) -> bool:
+    try:
+        with Reader(data) as reader:
+            operation, length = reader.uint(2), reader.uint(2)
+            reader.take(4 + length)
+    except ReadError:
+        return False
+    return operation == 2

@@ -1,0 +1,40 @@
+"""Numbers on the wire and what they are called (spec sections 1 and 2; identifiers from 0xf0: docs/suites.md)."""
+
+CRYPT = 69
+"""TCP option kind of the handshake and of REKEY."""
+MAC = 70
+"""TCP option kind of the MAC."""
+
+INIT1 = 0x06
+INIT2 = 0x07
+REKEY = 0x83
+NEXTK1 = 0x84
+NEXTK1_SUPPORT = 0x85
+OPCODES = {
+    0x01: "HELLO",
+    0x02: "HELLO_SUPPORT",
+    0x04: "NEXTK2",
+    0x05: "NEXTK2_SUPPORT",
+    INIT1: "INIT1",
+    INIT2: "INIT2",
+    0x41: "PKCONF",
+    0x42: "PKCONF_SUPPORT",
+    REKEY: "REKEY",
+    NEXTK1: "NEXTK1",
+    NEXTK1_SUPPORT: "NEXTK1_SUPPORT",
+}
+PUBLIC_KEY_ALGORITHMS = {0x02: "RSA", 0xF0: "X25519-HPKE"}
+CIPHERS = {0x00: "any", 0x01: "AES128-CTR-SEQIV", 0x02: "RC4", 0xF1: "AES-256-GCM-SIV"}
+MACS = {0x00: "any", 0x01: "HMAC-SHA1", 0x02: "UMAC", 0xF1: "AES-256-GCM-SIV"}
+
+_SHOWN_BYTES = 8
+
+
+def name_of(number: int, names: dict[int, str]) -> str:
+    """The name of a one-byte number, or the number."""
+    return names.get(number, f"0x{number:02x}")
+
+
+def shortened(data: bytes) -> str:
+    """The first bytes in hexadecimal."""
+    return data[:_SHOWN_BYTES].hex() + ("..." if len(data) > _SHOWN_BYTES else "")

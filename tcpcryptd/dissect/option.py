@@ -1,0 +1,69 @@
+"""The CRYPT and MAC options (spec section 1)."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from scapy.fields import ByteField, FieldLenField, PacketListField, XStrLenField
+from scapy.packet import Packet
+
+from tcpcryptd.dissect.element import Malformed
+from tcpcryptd.dissect.names import CRYPT, MAC
+from tcpcryptd.dissect.suboption import suboption_class
+from tcpcryptd.wire import options
+
+
+class CryptOption(Packet):
+    """The CRYPT option with its suboptions; one without any is HELLO (spec section 1)."""
+
+    name = "CRYPT option"
+    fields_desc: ClassVar[list[Any]] = [
+        ByteField("kind", CRYPT),
+        FieldLenField("length", None, fmt="B", length_of="suboptions", adjust=lambda _, size: size + 2),
+        PacketListField("suboptions", [], length_from=lambda packet: packet.length - 2, next_cls_cb=suboption_class),
+    ]
+
+    @classmethod
+    def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
+        """Malformed in the place of bytes that are not one CRYPT option."""
+        return cls if not _pkt or _is_option(_pkt, CRYPT) else Malformed
+
+    def mysummary(self) -> str:
+        """The suboptions."""
+        return "CRYPT " + (", ".join(entry.mysummary() for entry in self.suboptions) or "HELLO")
+
+
+class MacOption(Packet):
+    """The MAC option: 20 bytes with HMAC-SHA1, 16 with AES-256-GCM-SIV (spec sections 1 and 6)."""
+
+    name = "MAC option"
+    fields_desc: ClassVar[list[Any]] = [
+        ByteField("kind", MAC),
+        FieldLenField("length", None, fmt="B", length_of="mac", adjust=lambda _, size: size + 2),
+        XStrLenField("mac", b"", length_from=lambda packet: packet.length - 2),
+    ]
+
+    @classmethod
+    def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
+        """Malformed in the place of bytes that are not one MAC option."""
+        return cls if not _pkt or _is_option(_pkt, MAC) else Malformed
+
+    def mysummary(self) -> str:
+        """The whole MAC."""
+        return f"MAC {self.mac.hex()}"
+
+
+_LAYERS: dict[int, type[Packet]] = {CRYPT: CryptOption, MAC: MacOption}
+
+
+def read_options(area: bytes) -> Iterator[Packet]:
+    """The CRYPT and MAC options of a header's option area as layers; raises wire.options.OptionError.
+
+    Scapy's own parser stops at EOL, behind which the original daemon puts options (spec section 1).
+    """
+    for kind, value in options.parse(area):
+        if kind in _LAYERS:
+            yield _LAYERS[kind](options.encode(kind, value))
+
+
+def _is_option(data: bytes, kind: int) -> bool:
+    return len(data) >= 2 and data[0] == kind and data[1] == len(data) <= options.MAX_LENGTH
