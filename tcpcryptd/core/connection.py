@@ -218,6 +218,13 @@ class Connection:
         self._protocol.rekey()
         return True
 
+    def abandon(self) -> None:
+        """Drops the entry of an unfinished handshake, whose kernels then go on in clear if they may."""
+        if self.must_encrypt and self.phase is Phase.OPENING:
+            self.reset()
+        else:
+            self.close()
+
     def watch_idleness(self, now: float) -> None:
         """Sets the timer that drops the entry when nothing authentic comes any more."""
         if self._expiry is not None:
@@ -228,7 +235,7 @@ class Connection:
         self._expiry = None
         if now >= self.last_seen + IDLE[self.phase]:
             self.count("expired")
-            self.close()
+            self.abandon()
         else:
             self.watch_idleness(now)
 

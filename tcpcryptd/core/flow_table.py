@@ -7,6 +7,9 @@ from tcpcryptd.core.connection import Connection
 from tcpcryptd.core.event import ConnectionInfo
 from tcpcryptd.wire.segment import reverse_key
 
+_EVICTION_TRIES = 16
+"""Handshakes that are looked at for one that can be dropped: the cost of one SYN of a flood."""
+
 
 class FlowTable:
     """Connections by flow key, once for each direction; bounded.
@@ -36,15 +39,24 @@ class FlowTable:
         """
         if len(self.outbound) >= self._max_connections:
             return False
-        if len(self._opening) >= self._max_opening:
-            oldest = next(iter(self._opening.values()))
-            oldest.count("opening_evicted")
-            oldest.close()
+        if len(self._opening) >= self._max_opening and not self._evict():
+            return False
         self.outbound[connection.key] = connection
         self.inbound[reverse_key(connection.key)] = connection
         self._opening[connection.key] = connection
         self._plain.pop(connection.key, None)
         return True
+
+    def _evict(self) -> bool:
+        """Drops the oldest handshake that may go on in clear; False when some at the front may not."""
+        for _ in range(min(len(self._opening), _EVICTION_TRIES)):
+            key, oldest = next(iter(self._opening.items()))
+            if not oldest.must_encrypt:
+                oldest.count("opening_evicted")
+                oldest.close()
+                return True
+            self._opening.move_to_end(key)
+        return False
 
     def opened(self, connection: Connection) -> bool:
         """The handshake is over: the entry can no longer be evicted. Whether it could before."""

@@ -1,6 +1,7 @@
 """Secrets of ended key exchanges, from which new connections start. In memory alone, bounded, each used once."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 MAX_PER_KEY = 16
@@ -35,11 +36,13 @@ class SessionCache:
         self._slots.setdefault(key, []).append(self._serial)
         self._entries[key, self._serial] = now, session
 
-    def take(self, key: bytes, now: float) -> Any | None:
-        """The newest session under a key, which is not in the cache any more; None when there is none."""
+    def take(self, key: bytes, now: float, accept: Callable[[Any], bool] = lambda _: True) -> Any | None:
+        """The newest session under a key that is accepted, and not in the cache any more; None when there is none."""
         self._expire(now)
-        slots = self._slots.get(key)
-        return self._drop(key, slots[-1]) if slots else None
+        for serial in reversed(self._slots.get(key, ())):
+            if accept(self._entries[key, serial][1]):
+                return self._drop(key, serial)
+        return None
 
     def flush(self) -> int:
         """Forgets all sessions; how many there were."""

@@ -45,7 +45,7 @@ class HelloSent(HandshakeState):
         aware = self._connection.options.support
         hello = option.Suboption(Opcode.HELLO_SUPPORT if aware else Opcode.HELLO)
         # The session is gone once it was offered: its keys must not be used twice.
-        self._resumable = take_to_open(self._connection, now)
+        self._resumable = take_to_open(self._handshake, now)
         if self._resumable is None:
             return hello
         prefix = self._resumable.session_id[:SESSION_PREFIX_SIZE]

@@ -3,7 +3,7 @@
 from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Injection, Support, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.client_exchange import ClientExchange
-from tcpcryptd.crypt.constants import MAC, Opcode
+from tcpcryptd.crypt.constants import CRYPT, MAC, Opcode
 from tcpcryptd.crypt.handshake import End, Handshake
 from tcpcryptd.crypt.limits import HELLO_TRIES
 from tcpcryptd.crypt.resumption import take_to_answer
@@ -14,7 +14,7 @@ from tcpcryptd.crypt.state import HandshakeState
 from tcpcryptd.crypt.syn import for_local_kernel, refusal, without_sack
 from tcpcryptd.crypt.unconfirmed import Unconfirmed
 from tcpcryptd.wire import sequence
-from tcpcryptd.wire.segment import ACK, RST, SYN, Segment
+from tcpcryptd.wire.segment import ACK, FIN, RST, SYN, Segment
 
 OPENINGS = (Opcode.HELLO, Opcode.HELLO_SUPPORT, Opcode.NEXTK1, Opcode.NEXTK1_SUPPORT)
 """What a SYN of this protocol carries."""
@@ -67,7 +67,7 @@ class HelloReceived(HandshakeState):
 
     def _choose(self, now: float) -> "SynAckSent":
         if self._hello.opcode in (Opcode.NEXTK1, Opcode.NEXTK1_SUPPORT):
-            resumable = take_to_answer(self._connection, self._hello.body, now)
+            resumable = take_to_answer(self._handshake, self._hello.body, now)
             if resumable is not None:
                 return Nextk2Sent(self._handshake, Session.of(resumable, resumed=True))
         if switches(self._connection.options.client_mode):
@@ -82,6 +82,8 @@ class SynAckSent(HandshakeState):
         super().__init__(handshake)
         self._suboption = suboption
         self._tries = 0
+        self._plain = False
+        """An ACK has come that only a peer without the protocol sends: the kernel may send data."""
 
     def fits(self, syn_ack: Segment) -> bool:
         """Whether the suboption has space in the SYN ACK."""
@@ -97,7 +99,7 @@ class SynAckSent(HandshakeState):
         if segment.is_opening:
             return self._connection.renew(segment, Direction.OUT, now)
         if segment.flags & (SYN | ACK) != SYN | ACK or segment.sequence != self._handshake.local.isn:
-            return ACCEPT if not segment.payload_length else DROP
+            return ACCEPT if self._plain or not segment.payload_length else DROP
         self._handshake.saw(segment, Direction.OUT, now)
         self._tries += 1
         area = option.append(without_sack(segment.option_area), self._suboption)
@@ -109,15 +111,20 @@ class SynAckSent(HandshakeState):
             return ACCEPT
         if segment.is_opening:
             return _repeated_syn(segment) if segment.sequence == self._handshake.remote.isn else ACCEPT
-        if segment.flags & SYN or segment.acknowledgment != sequence.add(self._handshake.local.isn, 1):
+        ahead = sequence.difference(segment.acknowledgment, sequence.add(self._handshake.local.isn, 1))
+        if segment.flags & SYN or ahead < 0:
             return DROP
-        verdict = self._answered(segment, now)
+        verdict = self._answered(segment, now) if not ahead and not self._plain else None
         if verdict is not None:
             return verdict
-        if segment.option(MAC) is not None:
-            # It overtook the segment that we need first.
+        if segment.option(CRYPT) is not None or segment.option(MAC) is not None or looks_like_init1(segment.payload):
+            # It overtook what we need first, lost its option, or follows an ACK that somebody else sent.
             self._connection.count("stray")
             return DROP
+        if not self._plain and not ahead and not segment.payload_length and not segment.flags & FIN:
+            # Anybody on the way can send an ACK; what the peer itself goes on with is still to come.
+            self._plain = True
+            return ACCEPT
         return self._connection.decide_plain("the peer did not go on with the handshake")
 
     def _answered(self, segment: Segment, now: float) -> Verdict | None:
@@ -136,14 +143,9 @@ class AwaitInit1(SynAckSent):
         self._exchange = exchange
 
     def _answered(self, segment: Segment, now: float) -> Verdict | None:
-        first = self._is_first(segment)
-        if option.find(option.read(segment), Opcode.INIT1) is not None:
-            return self._exchange.receive(segment, now) if first else DROP
-        if first and looks_like_init1(segment.payload):
-            # Its option was stripped: nothing for the application, and the peer will fall back.
-            self._connection.count("stray")
-            return DROP
-        return None
+        if option.find(option.read(segment), Opcode.INIT1) is None or not self._is_first(segment):
+            return None
+        return self._exchange.receive(segment, now)
 
 
 class AwaitPkconf(SynAckSent):

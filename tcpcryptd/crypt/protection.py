@@ -21,7 +21,7 @@ from tcpcryptd.crypt.sealer import Sealer
 from tcpcryptd.crypt.session import Session
 from tcpcryptd.crypt.syn import for_local_kernel, refusal
 from tcpcryptd.wire.segment import ACK, RST, SYN, Segment, locate, make, reverse_key
-from tcpcryptd.wire.sequence import MASK, add, extend
+from tcpcryptd.wire.sequence import add, extend
 
 
 class Protection:
@@ -100,6 +100,7 @@ class Protection:
             return
         self._keys = self._keys.next()
         self._sealer.begin_generation(self._keys)
+        self.answer = None
         self._connection.count("rekeyed")
 
     def _rekey_in_time(self, now: float) -> None:
@@ -124,6 +125,7 @@ class Protection:
         verdict = self._opener.opened(segment.packet, segment.offset, tag, covered, now, candidate)
         if verdict is not DROP:
             self._keys = keys
+            self.answer = None
             self._opener.begin_generation(keys, started)
             if self._sealer.generation != generation:
                 self._sealer.begin_generation(keys)
@@ -143,7 +145,8 @@ class Protection:
         if segment.is_opening:
             return self._deliver_syn(segment)
         if segment.flags & (RST | SYN) == RST and not self._connection.options.secure_reset:
-            if segment.sequence == self._opener.next & MASK:
+            # What the kernel acknowledged last is what it obeys; the highest number may lie behind a hole.
+            if segment.sequence == add(self._sealer.last_acknowledgment, self._numbers.received_shift):
                 self._connection.saw_closing(segment.flags, Direction.IN, now)
             return self._unshifted(segment)
         repeated = segment.flags & (SYN | ACK) == SYN | ACK or find(read(segment), Opcode.INIT1, Opcode.INIT2)

@@ -1,8 +1,11 @@
 """Connections that go on from an earlier session, without public-key work (spec section 8)."""
 
+from typing import Any
+
 from tcpcryptd.core.protocol import Connection
 from tcpcryptd.crypt.constants import SESSION_PREFIX_SIZE
-from tcpcryptd.crypt.roles import fits
+from tcpcryptd.crypt.handshake import Handshake
+from tcpcryptd.crypt.roles import Role, fits
 from tcpcryptd.crypt.session import Resumable
 
 _ACTIVE = b"crypt active "
@@ -20,24 +23,34 @@ def remember(connection: Connection, following: Resumable | None, now: float) ->
     connection.sessions.put(key, following, now)
 
 
-def take_to_open(connection: Connection, now: float) -> Resumable | None:
-    """A session with the peer whose role suits the application. It is not used again, whatever the peer answers."""
-    return _take(connection, _ACTIVE + connection.peer_address, now)
+def take_to_open(handshake: Handshake, now: float) -> Resumable | None:
+    """A session with the peer that suits the application. It is not used again, whatever the peer answers."""
+    return _take(handshake, _ACTIVE + handshake.connection.peer_address, now)
 
 
-def take_to_answer(connection: Connection, prefix: bytes, now: float) -> Resumable | None:
-    """The session whose ID begins with these 9 bytes."""
-    return _take(connection, _PASSIVE + prefix, now)
+def take_to_answer(handshake: Handshake, prefix: bytes, now: float) -> Resumable | None:
+    """The session whose ID begins with these 9 bytes, if it suits the application."""
+    return _take(handshake, _PASSIVE + prefix, now)
 
 
-def _take(connection: Connection, key: bytes, now: float) -> Resumable | None:
+def _take(handshake: Handshake, key: bytes, now: float) -> Resumable | None:
+    connection = handshake.connection
     if not connection.options.cache:
         return None
-    state = connection.sessions.take(key, now)
+    state = connection.sessions.take(key, now, lambda state: _suits(handshake, state))
+    return state if isinstance(state, Resumable) else None
+
+
+def _suits(handshake: Handshake, state: Any) -> bool:
+    """Whether a session could have come from a key exchange under the wishes and the configuration of today."""
     if not isinstance(state, Resumable):
-        return None
+        return False
+    connection = handshake.connection
     options = connection.options
-    if options.resumption_decides_role or fits(options.client_mode, state.role, active=connection.opening.active):
-        return state
-    connection.sessions.put(key, state, now)
-    return None
+    if not options.resumption_decides_role and not fits(
+        options.client_mode, state.role, active=connection.opening.active
+    ):
+        return False
+    suites = handshake.client_suites if state.role is Role.CLIENT else handshake.server_suites
+    mechanisms = [each.agreement.name for each in handshake.public_key_algorithms]
+    return state.suite in suites and state.public_key_name in mechanisms

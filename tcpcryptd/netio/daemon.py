@@ -158,8 +158,10 @@ class Daemon:
         loop.collect()
         loop.drain()
         # A reset can miss; without the rules such a socket would go on in clear.
-        with suppress(OSError):
+        try:
             end_encrypted_sockets(self._config.marks)
+        except OSError as error:
+            _log.warning("connections whose reset was lost may go on in clear (%s)", error.strerror)
 
     def counters(self) -> dict[str, int]:
         """The engine's counters, and the shell's: of the queues together, and what the kernel dropped."""
