@@ -44,6 +44,7 @@ class Connection:
         "_expiry",
         "_integrity_reported",
         "_lifecycle",
+        "_negotiated",
         "_protocol",
         "_services",
         "_timer",
@@ -76,6 +77,7 @@ class Connection:
         self._timer: Timer | None = None
         self._expiry: Timer | None = None
         self._integrity_reported = False
+        self._negotiated = False
 
     @property
     def phase(self) -> Phase:
@@ -127,6 +129,7 @@ class Connection:
         self.connection_class = ConnectionClass.ENCRYPTED
         if not self._services.table.opened(self):
             return
+        self._negotiated = True
         self._lifecycle.established()
         self.count("negotiated")
         self.last_seen = now
@@ -201,7 +204,7 @@ class Connection:
     def close(self) -> None:
         """Drops the entry and its keys."""
         self._forget()
-        if self.connection_class is ConnectionClass.ENCRYPTED:
+        if self._negotiated:
             self._emit(Closed(*endpoints(self.key)))
 
     def reset(self) -> None:

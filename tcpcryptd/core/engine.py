@@ -5,7 +5,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 
 from tcpcryptd.core.config import EngineConfig
-from tcpcryptd.core.connection import Connection, flow_key
+from tcpcryptd.core.connection import Connection, endpoints, flow_key
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, Event, InternalError
 from tcpcryptd.core.options import ConnectionOptions
@@ -98,6 +98,9 @@ class Engine:
                 return DROP
             return Orphan(connection).take_over(segment, direction, now)
         if segment.flags & SYN:
+            if direction is Direction.IN and self._config.requires(endpoints(key)[1].address):
+                # The kernel sends its SYN again, and that is offered anew.
+                return DROP
             # The peer may have been offered encryption by a SYN ACK that is forgotten: the next segment decides.
             return ACCEPT
         if direction is Direction.IN and segment.checksum_is_right:

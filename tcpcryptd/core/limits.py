@@ -7,7 +7,9 @@ IDLE = {
     Phase.OPENING: 75.0,
     # The connection tracker's own limit for an established connection (nf_conntrack_tcp_timeout_established).
     Phase.OPEN: 432_000.0,
-    Phase.HALF_CLOSED: 432_000.0,
+    # A host that vanished never sends its FIN. No connection across the Internet can rely on more than this
+    # without a segment (RFC 5382, section 5: 2 h 4 min).
+    Phase.HALF_CLOSED: 7_500.0,
     # TIME_WAIT is 60 s, and a FIN is retransmitted with gaps of up to 120 s.
     Phase.CLOSED: 150.0,
 }

@@ -44,13 +44,15 @@ class HelloSent(HandshakeState):
     def _opening(self, syn: Segment, now: float) -> option.Suboption:
         aware = self._connection.options.support
         hello = option.Suboption(Opcode.HELLO_SUPPORT if aware else Opcode.HELLO)
+        opcode = Opcode.NEXTK1_SUPPORT if aware else Opcode.NEXTK1
+        placeholder = option.Suboption(opcode, bytes(SESSION_PREFIX_SIZE))
+        if option.append(without_sack(syn.option_area), placeholder) is None:
+            return hello
         # The session is gone once it was offered: its keys must not be used twice.
         self._resumable = take_to_open(self._handshake, now)
         if self._resumable is None:
             return hello
-        prefix = self._resumable.session_id[:SESSION_PREFIX_SIZE]
-        nextk1 = option.Suboption(Opcode.NEXTK1_SUPPORT if aware else Opcode.NEXTK1, prefix)
-        return nextk1 if option.append(without_sack(syn.option_area), nextk1) is not None else hello
+        return option.Suboption(opcode, self._resumable.session_id[:SESSION_PREFIX_SIZE])
 
     def _send(self, syn: Segment) -> Verdict:
         self._tries += 1

@@ -6,6 +6,7 @@
 
 import struct
 from collections.abc import Callable
+from typing import NamedTuple
 
 from tcpcryptd.core.protocol import DROP, Action, Connection, ConnectionClass, Direction, Verdict
 from tcpcryptd.crypt.constants import MAC, UNAUTHENTICATED_OPTIONS
@@ -21,6 +22,14 @@ _CHECKSUM = struct.Struct(">H")
 
 Open = Callable[[int, bytes, bytes, bytes, bytes, bytes], bytes | None]
 """SegmentProtection.open of one key."""
+
+
+class Successor(NamedTuple):
+    """Keys that a segment announces."""
+
+    open: Open
+    started: int
+    """Extended, on the wire: where they begin."""
 
 
 class Opener:
@@ -46,8 +55,10 @@ class Opener:
         """Extended, on the wire: of the first byte, and of what follows the last byte or FIN that was received."""
         self.finished = False
         """Whether FIN was received, which takes a sequence number."""
-        self.acknowledged: int | None = None
-        """What the peer acknowledged last, in the wire's numbers; None before its first authentic segment."""
+        self.heard = False
+        """Whether an authentic segment has come in."""
+        self.acknowledged = numbers.send_next
+        """Extended, on the wire: the highest number that the peer has acknowledged."""
         self.generation = keys.generation
         self.started = numbers.receive_next
         """Extended: where the current keys begin. What comes before keeps the generation before."""
@@ -83,9 +94,9 @@ class Opener:
         return self.opened(packet, offset, area[mac + 2 : mac + 2 + self._tag_length], b"", now)
 
     def opened(
-        self, packet: bytes, offset: int, tag: bytes, covered: bytes, now: float, candidate: Open | None = None
+        self, packet: bytes, offset: int, tag: bytes, covered: bytes, now: float, successor: Successor | None = None
     ) -> Verdict:
-        """The verdict on a segment with a MAC; `covered` are the options that enter it, `candidate` keys to try."""
+        """The verdict on a segment with a MAC; `covered` are the options that enter it."""
         source, destination, sequence, acknowledgment, data_offset, flags, window, _, urgent = TCP_HEADER.unpack_from(
             packet, offset
         )
@@ -97,18 +108,22 @@ class Opener:
             return DROP
         extended = extend(sequence, self.next)
         number = extended & self._mask
-        open_segment = candidate or (self.open if extended >= self.started else self.open_before or self.open)
+        extended_acknowledgment = extend(acknowledgment, self._sealer.next)
+        open_segment = self.open if extended >= self.started else self.open_before or self.open
+        if successor is not None and extended >= successor.started:
+            open_segment = successor.open
         protected = (
             number,
             M.pack(M_MAGIC, length, data_offset >> 4, flags, urgent, number),
-            A.pack(extend(acknowledgment, self._sealer.next) & self._mask),
+            A.pack(extended_acknowledgment & self._mask),
             covered,
             packet[start:],
             tag,
         )
         plaintext = open_segment(*protected)
-        if plaintext is None and self.open_before is not None:
-            plaintext = self._opened_with_other_keys(extended, protected)
+        regular = plaintext is not None
+        if plaintext is None:
+            plaintext = self._opened_with_other_keys(extended, protected, successor)
         if plaintext is None or flags & SYN:
             self._connection.report_integrity_failure()
             return DROP
@@ -116,10 +131,11 @@ class Opener:
         if flags & RARE:
             self._connection.saw_closing(flags, Direction.IN, now)
             self.finished |= bool(flags & FIN)
-        self.acknowledged = acknowledgment
+        self.heard = True
+        self.acknowledged = max(self.acknowledged, extended_acknowledgment)
         self.next = max(self.next, extended + len(plaintext) + (flags & FIN))
-        if self._sealer.announcing:
-            self._check_announcement(extended, acknowledgment, covered)
+        if self._sealer.announcing and regular:
+            self._check_announcement(extended, covered)
         tcp = bytearray(
             TCP_HEADER.pack(
                 source,
@@ -138,25 +154,30 @@ class Opener:
         return Action.MODIFY, b"".join((packet[:offset], tcp, tail)), ConnectionClass.ENCRYPTED
 
     def _opened_with_other_keys(
-        self, extended: int, protected: tuple[int, bytes, bytes, bytes, bytes, bytes]
+        self, extended: int, protected: tuple[int, bytes, bytes, bytes, bytes, bytes], successor: Successor | None
     ) -> bytes | None:
-        """The plaintext of a segment near the change of keys that does not follow the rule."""
+        """The plaintext of a segment near a change of keys that does not follow the rule."""
+        if successor is not None and extended < successor.started:
+            # The peer has forgotten the keys that are current here, before we learnt of the next ones.
+            return successor.open(*protected)
+        if self.open_before is None:
+            return None
         if extended < self.started:
             # The peer has forgotten the keys of the generation before.
             return self.open(*protected)
-        if extended == self.started and not protected[4] and self.open_before is not None:
+        if extended == self.started and not protected[4]:
             # An ACK that left just before the keys changed at its number, and was overtaken.
             return self.open_before(*protected)
         return None
 
-    def _check_announcement(self, extended: int, acknowledgment: int, covered: bytes) -> None:
+    def _check_announcement(self, extended: int, covered: bytes) -> None:
         """Whether the peer has shown that it knows our current keys.
 
         It has when it acknowledges what was sealed with them, and when it ends its own announcement of the same
         generation: it does that only after an acknowledgment of ours, which was sealed with them as well.
         """
         sealer = self._sealer
-        if extend(acknowledgment, sealer.next) > sealer.started or (
+        if self.acknowledged > sealer.started or (
             not covered and self.generation == sealer.generation and extended >= self.started
         ):
             sealer.announced()

@@ -45,8 +45,8 @@ class HelloReceived(HandshakeState):
 
     def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
-        if segment.is_opening and segment.sequence == self._handshake.remote.isn:
-            return _repeated_syn(segment)
+        if segment.is_opening:
+            return self._repeated_syn(segment)
         return ACCEPT if segment.flags & (SYN | RST) else DROP
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
@@ -58,6 +58,9 @@ class HelloReceived(HandshakeState):
         if not segment.flags & SYN:
             # The kernel has a connection already, and the SYN was forged or late.
             return self._connection.decide_plain("the connection is older than the SYN")
+        verdict = self._answers_other_syn(segment, now)
+        if verdict is not None:
+            return verdict
         self._handshake.local = End.of(segment)
         state = self._choose(now)
         if not state.fits(segment):
@@ -98,6 +101,9 @@ class SynAckSent(HandshakeState):
         segment = Segment(packet, offset)
         if segment.is_opening:
             return self._connection.renew(segment, Direction.OUT, now)
+        verdict = self._answers_other_syn(segment, now)
+        if verdict is not None:
+            return verdict
         if segment.flags & (SYN | ACK) != SYN | ACK or segment.sequence != self._handshake.local.isn:
             return ACCEPT if self._plain or not segment.payload_length else DROP
         self._handshake.saw(segment, Direction.OUT, now)
@@ -110,7 +116,7 @@ class SynAckSent(HandshakeState):
         if segment.flags & RST or not segment.checksum_is_right:
             return ACCEPT
         if segment.is_opening:
-            return _repeated_syn(segment) if segment.sequence == self._handshake.remote.isn else ACCEPT
+            return self._repeated_syn(segment)
         ahead = sequence.difference(segment.acknowledgment, sequence.add(self._handshake.local.isn, 1))
         if segment.flags & SYN or ahead < 0:
             return DROP
@@ -181,7 +187,3 @@ class Nextk2Sent(SynAckSent):
         if segment.option(MAC) is None:
             return None
         return self._unconfirmed.inbound(segment.packet, segment.offset, now)
-
-
-def _repeated_syn(syn: Segment) -> Verdict:
-    return modify(for_local_kernel(syn)) if syn.checksum_is_right and refusal(syn) is None else DROP

@@ -15,7 +15,7 @@ from tcpcryptd.core.protocol import (
 from tcpcryptd.crypt.constants import Opcode
 from tcpcryptd.crypt.limits import OLD_KEYS_LIFETIME, REKEY_INTERVAL
 from tcpcryptd.crypt.numbers import Numbers
-from tcpcryptd.crypt.opener import Opener, find_mac
+from tcpcryptd.crypt.opener import Opener, Successor, find_mac
 from tcpcryptd.crypt.option import Suboption, find, read
 from tcpcryptd.crypt.sealer import Sealer
 from tcpcryptd.crypt.session import Session
@@ -52,12 +52,13 @@ class Protection:
     @property
     def heard(self) -> bool:
         """Whether an authentic segment has come in."""
-        return self._opener.acknowledged is not None
+        return self._opener.heard
 
     def take_over(self, now: float) -> None:
         """From now on every segment of the connection passes here."""
         self._connection.become(self, self.outbound, self.inbound)
-        self._connection.set_timer(now + REKEY_INTERVAL, self._rekey_in_time)
+        if self._sealer.generation == 0:
+            self._connection.set_timer(now + REKEY_INTERVAL, self._rekey_in_time)
 
     def describe(self) -> Description:
         """For the control socket."""
@@ -80,8 +81,7 @@ class Protection:
         """An RST with each sequence number that the other end may expect next, since only an exact one is obeyed."""
         sent_next = add(self._sealer.next, -self._numbers.sent_shift)
         received_next = add(self._opener.next, -self._numbers.received_shift)
-        acknowledged = self._opener.acknowledged
-        ours = {sent_next} if acknowledged is None else {sent_next, add(acknowledged, -self._numbers.sent_shift)}
+        ours = {sent_next, add(self._opener.acknowledged, -self._numbers.sent_shift)}
         key = self._connection.key
         injections: list[Injection] = []
         for number in ours:
@@ -95,8 +95,13 @@ class Protection:
         return injections
 
     def rekey(self) -> None:
-        """Begins a new generation of keys, unless the last one's announcement is not over (spec section 9)."""
-        if self._sealer.announcing or self._sealer.generation != self._opener.generation:
+        """Begins a new generation of keys, unless the last change of keys is not over (spec section 9).
+
+        It is over when both sides know the keys and all that came before them is acknowledged, since no segment is sent
+        again with other keys than the current ones and those before them.
+        """
+        sealer, opener = self._sealer, self._opener
+        if sealer.announcing or sealer.generation != opener.generation or opener.acknowledged < sealer.started:
             return
         self._keys = self._keys.next()
         self._sealer.begin_generation(self._keys)
@@ -121,8 +126,8 @@ class Protection:
         generation, start = rekey.body[0], int.from_bytes(rekey.body[1:], "big")
         keys = self._keys if self._keys.generation == generation else self._keys.next()
         started = extend(start, self._opener.next)
-        candidate = keys.incoming.open if extend(segment.sequence, self._opener.next) >= started else None
-        verdict = self._opener.opened(segment.packet, segment.offset, tag, covered, now, candidate)
+        successor = Successor(keys.incoming.open, started)
+        verdict = self._opener.opened(segment.packet, segment.offset, tag, covered, now, successor)
         if verdict is not DROP:
             self._keys = keys
             self.answer = None

@@ -66,6 +66,7 @@ class Sealer:
         self._before: Keys | None = None
         self._announcement: bytes | None = None
         self._use(keys)
+        self._before_reaches_back_to = self._reaches_back_to
 
     def _use(self, keys: Keys) -> None:
         self._keys = keys
@@ -85,6 +86,7 @@ class Sealer:
     def begin_generation(self, keys: Keys) -> None:
         """What is new from now on is sealed with these keys; segments say so until the peer has shown that it knows."""
         self._before = self._keys
+        self._before_reaches_back_to = self._reaches_back_to
         self.generation = keys.generation
         self.started = self.next
         start = (self.started & MASK).to_bytes(4, "big")
@@ -134,6 +136,8 @@ class Sealer:
         if end > self.next:
             if end > self._spent_at:
                 self._connection.count("keys_spent")
+                # What was in flight has perhaps been acknowledged since; the kernel sends this segment again.
+                self.rekey()
                 return DROP
             self.next = end
         self.last_acknowledgment = acknowledgment
@@ -176,33 +180,40 @@ class Sealer:
         """A segment that closes, carries other options, belongs to old keys, announces new ones, or is too long."""
         if segment.flags & SYN:
             return self._syn(segment, now)
-        if segment.flags & RARE:
-            self._connection.saw_closing(segment.flags, Direction.OUT, now)
-            self.finished |= bool(segment.flags & FIN)
         self._connection.last_seen = now
-        announcement = self._announcement or b""
-        # Nothing else fits beside the MAC, and a peer that did not negotiate it cannot miss it.
-        timestamp = segment.option(options.TIMESTAMP)
-        area = options.encode(options.TIMESTAMP, timestamp) if timestamp is not None and len(timestamp) == 8 else b""
-        if area and not announcement:
-            area = TIMESTAMP_PREFIX[:2] + area
-        area += announcement
-        if extended < self._reaches_back_to and self._before is None:
+        if extended < (self._reaches_back_to if self._before is None else self._before_reaches_back_to):
+            # The oldest keys that are left cannot bear to be used so far from where they begin.
             self._connection.count("keys_forgotten")
             return DROP
         verdicts = []
-        for piece, start in self._pieces(segment, extended, len(area)):
+        for piece, start in self._pieces(segment, extended):
             # Keep-alives, and what was lost for long, lie below the start of keys whose predecessors are forgotten.
             keys = self._before if self._before is not None and start < self.started else self._keys
+            # For each piece anew, since keys can wear out with the one before.
+            area, announcement = self._options(segment)
             verdicts.append(self._sealed(piece, segment.offset, start, area, announcement, keys.outgoing.seal))
         for _, sealed, _ in verdicts[1:]:
             if sealed is not None:
                 self._connection.inject(Direction.OUT, sealed)
+        if segment.flags & RARE and verdicts and verdicts[-1] is not DROP:
+            self._connection.saw_closing(segment.flags, Direction.OUT, now)
+            self.finished |= bool(segment.flags & FIN)
         return verdicts[0] if verdicts else DROP
 
-    def _pieces(self, segment: Segment, extended: int, area_length: int) -> list[tuple[bytes, int]]:
+    def _options(self, segment: Segment) -> tuple[bytes, bytes]:
+        """The option area before the MAC, and what of it enters the MAC.
+
+        Nothing else fits beside the MAC, and a peer that did not negotiate it cannot miss it.
+        """
+        timestamp = segment.option(options.TIMESTAMP)
+        area = b"" if timestamp is None or len(timestamp) != 8 else options.encode(options.TIMESTAMP, timestamp)
+        if self._announcement is not None:
+            return area + self._announcement, self._announcement
+        return TIMESTAMP_PREFIX[:2] + area if area else b"", b""
+
+    def _pieces(self, segment: Segment, extended: int) -> list[tuple[bytes, int]]:
         """The segment, cut where it would be longer than the link carries and where new keys begin."""
-        room = self._max_segment - 20 - area_length - self._mac_length - 3
+        room = self._max_segment - 20 - options.MAX_LENGTH
         if room <= 0:
             self._connection.count("too_long")
             return []

@@ -1,7 +1,8 @@
 """What the states of a handshake have in common."""
 
-from tcpcryptd.core.protocol import ACCEPT, DROP, Description, Direction, Injection, Verdict
+from tcpcryptd.core.protocol import ACCEPT, DROP, Description, Direction, Injection, Verdict, modify
 from tcpcryptd.crypt.handshake import Handshake
+from tcpcryptd.crypt.syn import for_local_kernel, refusal
 from tcpcryptd.wire.segment import FIN, RST, SYN, Segment
 from tcpcryptd.wire.sequence import add
 
@@ -12,6 +13,7 @@ class HandshakeState:
     def __init__(self, handshake: Handshake) -> None:
         self._handshake = handshake
         self._connection = handshake.connection
+        self._other_syn: Segment | None = None
 
     def describe(self) -> Description:
         """Nothing is known yet."""
@@ -37,3 +39,17 @@ class HandshakeState:
             return DROP
         self._handshake.saw(segment, Direction.OUT, now)
         return None
+
+    def _repeated_syn(self, syn: Segment) -> Verdict:
+        """The peer's SYN again, or one with another sequence number, perhaps forged: the kernel decides."""
+        if not syn.checksum_is_right or refusal(syn) is not None:
+            return DROP
+        if syn.sequence != self._handshake.remote.isn:
+            self._other_syn = syn
+        return modify(for_local_kernel(syn))
+
+    def _answers_other_syn(self, syn_ack: Segment, now: float) -> Verdict | None:
+        """The verdict on the kernel's SYN ACK for that SYN: a new connection; None: it is for the first one."""
+        if self._other_syn is None or not syn_ack.answers(self._other_syn):
+            return None
+        return self._connection.reopen(self._other_syn, syn_ack, now)
