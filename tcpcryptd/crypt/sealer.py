@@ -86,9 +86,10 @@ class Sealer:
     def begin_generation(self, keys: Keys) -> None:
         """What is new from now on is sealed with these keys; segments say so until the peer has shown that it knows."""
         self._before = self._keys
-        self._before_reaches_back_to = self._reaches_back_to
         self.generation = keys.generation
         self.started = self.next
+        # They sealed nothing from the new start on, so all that they can bear lies below it.
+        self._before_reaches_back_to = self.started - 2 * self._keys.suite.rekey_bytes
         start = (self.started & MASK).to_bytes(4, "big")
         self._announcement = option.encode(option.Suboption(Opcode.REKEY, bytes((keys.generation,)) + start))
         self._limit = -1
