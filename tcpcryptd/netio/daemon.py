@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -31,7 +31,7 @@ from tcpcryptd.netio.runtime_directory import (
 )
 from tcpcryptd.netio.selection import Selection
 from tcpcryptd.netio.stats import QueueStatisticsReader, read_queue_statistics
-from tcpcryptd.netio.sysctl import ConntrackSetting
+from tcpcryptd.netio.sysctl import ConntrackSettings
 
 _log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ class Daemon:
 
     def _divert(self, stack: ExitStack, loop: EventLoop) -> None:
         config = self._config
-        tracking = ConntrackSetting(config.state_file)
+        tracking = ConntrackSettings(config.state_file)
         if config.manage_firewall:
             rules = Firewall(config.selection, config.queues, config.marks, config.lock_file)
             if rules.stale():
@@ -209,7 +209,7 @@ def cleanup(config: DaemonConfig) -> None:
     if ended:
         _log.info("ended %d sockets whose connections were encrypted", ended)
     firewall.remove(lock_file)
-    ConntrackSetting(config.state_file).restore()
+    ConntrackSettings(config.state_file).restore()
     remove_runtime_files(config.runtime_directory)
 
 

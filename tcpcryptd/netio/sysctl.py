@@ -1,8 +1,9 @@
-"""Makes connection tracking accept sequence numbers out of its window while the daemon runs.
+"""Connection tracking as encrypted connections need it, while the daemon runs.
 
 The handshake's messages occupy sequence space on the wire but not in the kernels, so tracking sees numbers that shift
-and would count segments as invalid. The setting belongs to the network namespace. Its old value is kept in a file, for
-`tcpcryptd --cleanup` after a daemon that was killed.
+and would count segments as invalid. And it forgets a half-closed connection after a minute, and with it the mark that
+keeps the rest of its data from leaving in clear when the daemon dies. The settings belong to the network namespace.
+Their old values are kept in a file, for `tcpcryptd --cleanup` after a daemon that was killed.
 """
 
 import json
@@ -11,52 +12,67 @@ from pathlib import Path
 
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 
-LIBERAL_FILE = Path("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal")
+SETTINGS_DIRECTORY = Path("/proc/sys/net/netfilter")
+
+SETTINGS = {
+    "nf_conntrack_tcp_be_liberal": 1,
+    # Seconds: as long as the engine keeps a half-closed connection (core.limits.IDLE).
+    "nf_conntrack_tcp_timeout_fin_wait": 7_500,
+    "nf_conntrack_tcp_timeout_close_wait": 7_500,
+    # Longer than the longest gap between two retransmissions of what the last FIN follows.
+    "nf_conntrack_tcp_timeout_last_ack": 150,
+}
+"""The least value that each must have."""
 
 _MAX_STATE_SIZE = 4096
-_KEY = "nf_conntrack_tcp_be_liberal"
 
 
-class ConntrackSetting:
-    """nf_conntrack_tcp_be_liberal, and where its old value is kept. Writing it needs CAP_NET_ADMIN."""
+class ConntrackSettings:
+    """The settings, and where their old values are kept. Writing them needs CAP_NET_ADMIN."""
 
-    def __init__(self, state_file: Path, setting_file: Path = LIBERAL_FILE) -> None:
+    def __init__(self, state_file: Path, directory: Path = SETTINGS_DIRECTORY) -> None:
         self._state_file = state_file
-        self._setting_file = setting_file
+        self._directory = directory
 
     def relax(self) -> None:
-        """Sets it to 1, having stored the old value unless one is stored already; raises DaemonError."""
+        """Raises them, having stored the old values unless some are stored already; raises DaemonError."""
         try:
-            old = self._setting_file.read_text(encoding="ascii").strip()
+            old = {name: int((self._directory / name).read_text(encoding="ascii")) for name in SETTINGS}
         except FileNotFoundError as error:
             raise DaemonError(
                 "the kernel has no connection tracking; load it with: modprobe nf_conntrack", ExitCode.UNSUPPORTED
             ) from error
-        try:
-            if self._stored() is None:
-                _write_atomically(self._state_file, json.dumps({_KEY: int(old)}))
-            self._setting_file.write_text("1", encoding="ascii")
         except (OSError, ValueError) as error:
-            raise DaemonError(f"{self._setting_file} cannot be set: {error}") from error
+            raise DaemonError(f"connection tracking cannot be read: {error}") from error
+        try:
+            if not self._stored():
+                _write_atomically(self._state_file, json.dumps(old))
+            for name, least in SETTINGS.items():
+                self._write(name, max(old[name], least))
+        except OSError as error:
+            raise DaemonError(f"connection tracking cannot be set: {error}") from error
 
     def restore(self) -> None:
-        """Sets it to the stored value and removes the store; does nothing without one. Raises DaemonError."""
-        old = self._stored()
+        """Sets them to the stored values and removes the store; does nothing without one. Raises DaemonError."""
         try:
-            if old is not None:
-                self._setting_file.write_text(str(old), encoding="ascii")
+            for name, value in self._stored().items():
+                self._write(name, value)
             self._state_file.unlink(missing_ok=True)
         except OSError as error:
-            raise DaemonError(f"{self._setting_file} cannot be restored: {error.strerror}") from error
+            raise DaemonError(f"connection tracking cannot be restored: {error.strerror}") from error
 
-    def _stored(self) -> int | None:
+    def _write(self, name: str, value: int) -> None:
+        (self._directory / name).write_text(str(value), encoding="ascii")
+
+    def _stored(self) -> dict[str, int]:
         try:
             with self._state_file.open("rb") as file:
                 state = json.loads(file.read(_MAX_STATE_SIZE))
         except (OSError, ValueError):
-            return None
-        value = state.get(_KEY) if isinstance(state, dict) else None
-        return value if type(value) is int and value >= 0 else None
+            return {}
+        if not isinstance(state, dict):
+            return {}
+        return {name: state[name] for name in SETTINGS if type(state.get(name)) is int and state[name] >= 0}
 
 
 def _write_atomically(path: Path, text: str) -> None:

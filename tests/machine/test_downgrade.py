@@ -10,8 +10,10 @@ from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.core.verdict import Direction
 from tcpcryptd.crypt.option import HELLO, encode
 from tcpcryptd.crypto.suites import AES128_CTR_SEQIV_HMAC_SHA1, AES_256_GCM_SIV, SymmetricSuite
-from tcpcryptd.wire.segment import ACK, RST, make
+from tcpcryptd.wire.options import pad
+from tcpcryptd.wire.segment import ACK, RST, SYN, make
 from tcpcryptd.wire.sequence import add
+from tests.machine.endpoint import State
 from tests.machine.link import all_of, drop, sent_by
 from tests.machine.test_attack import Attacker
 from tests.machine.test_limits import flood_syn
@@ -102,4 +104,28 @@ def test_a_session_is_resumed_only_with_suites_that_the_application_wants() -> N
     assert resumed(world) == (True, True)
     assert suite_of(40_003, AES_256_GCM_SIV) == f"X25519-HPKE/{AES_256_GCM_SIV.name}"
     assert resumed(world) == (False, False)
+    world.assert_encrypted()
+
+
+def test_a_client_that_gave_up_and_comes_back_from_the_same_port_is_encrypted() -> None:
+    world = World.encrypting()
+    given_up = world.open(isn=1000)
+    world.clock.run_for(0.015)
+    world.client.stack.forget(given_up)
+    world.clock.run_for(1.0)
+    began = world.clock.now
+    client = world.open(isn=500_000)
+    client.write(text(1000))
+    assert world.clock.run_until(lambda: client.state is State.OPEN and client.all_acknowledged, LIMIT)
+    assert world.clock.now - began < 2
+    world.assert_encrypted()
+
+
+def test_a_forged_syn_in_a_handshake_does_not_make_it_plain() -> None:
+    world = World.encrypting()
+    client = world.open()
+    forged = make(client.key, sequence=77, acknowledgment=0, flags=SYN, window=1000, option_area=pad(encode(HELLO)))
+    world.link.deliver("client", forged)
+    client.write(text(1000))
+    assert world.clock.run_until(lambda: client.state is State.OPEN and client.all_acknowledged, LIMIT)
     world.assert_encrypted()

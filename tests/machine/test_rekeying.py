@@ -12,8 +12,8 @@ from tcpcryptd.core.event import InternalError
 from tcpcryptd.crypt.limits import OLD_KEYS_LIFETIME
 from tcpcryptd.crypto.segment import SegmentProtection
 from tcpcryptd.crypto.suites import AES128_CTR_SEQIV_HMAC_SHA1, AES_256_GCM_SIV, RSA_2048, X25519_HPKE, SymmetricSuite
-from tests.machine.endpoint import Behaviour
-from tests.machine.link import CRYPT, MAC, Conditions, Crossing, drop_nth
+from tests.machine.endpoint import Behaviour, Socket
+from tests.machine.link import CRYPT, MAC, Conditions, Crossing, drop, drop_nth
 from tests.machine.world import MARKER, PORT, Suite, World, text
 
 OFTEN = 20_000
@@ -236,3 +236,58 @@ def test_a_forged_announcement_changes_nothing() -> None:
     ]
     assert sum(failures) == 1
     assert MARKER not in b"".join(crossing.packet for crossing in world.link.log)
+
+
+@pytest.mark.parametrize("rekey_bytes", [10_000, 20_000, 30_000])
+def test_more_is_in_flight_than_keys_can_bear(rekey_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transfer waits for acknowledgments, and goes on."""
+    monkeypatch.setattr("tests.machine.endpoint.IN_FLIGHT", 58_400)
+    world = World.encrypting(Spy(AES128_CTR_SEQIV_HMAC_SHA1, rekey_bytes).suite)
+    client, server = world.connect()
+    client.write(text(200_000))
+    assert world.clock.run_until(lambda: len(server.received) == 200_000, 120)
+    world.assert_encrypted()
+
+
+@pytest.mark.parametrize("pause", [1.0, 30.0, 59.0])
+def test_keys_change_twice_within_the_lifetime_of_the_old_ones(pause: float) -> None:
+    """Keep-alives lie below the start of both generations, and are answered all the same."""
+    world = World.encrypting()
+    client, server = world.connect()
+    ends = world.ends(client)
+    assert world.client.engine is not None
+    for _ in range(2):
+        world.exchange(client, server, 1000)
+        assert world.client.engine.rekey(*ends)
+        world.exchange(client, server, 1000)
+        world.clock.run_for(pause)
+    began = len(world.link.log)
+    for _ in range(9):
+        client.keep_alive()
+        world.clock.run_for(10)
+    assert sum(crossing.sender == "server" for crossing in world.link.log[began:]) == 9
+    world.exchange(client, server)
+    world.assert_encrypted()
+
+
+@pytest.mark.parametrize("pause", [30.0, 59.0])
+def test_what_was_lost_before_a_second_change_of_keys_arrives(pause: float) -> None:
+    world = World.encrypting()
+    client, server = world.connect()
+    ends = world.ends(client)
+    assert world.client.engine is not None
+    world.exchange(client, server, 1000)
+    assert world.client.engine.rekey(*ends)
+    world.exchange(client, server, 1000)
+    world.clock.run_for(pause)
+    until = world.clock.now + 2
+    world.link.filters.append(drop(lambda crossing: world.clock.now < until and crossing.sender == "client"))
+    client.write(text(500))
+    world.clock.run_for(0.0)
+    world.client.engine.rekey(*ends)
+    assert world.clock.run_until(client_done(client), 300)
+    assert bytes(server.received[-500:]) == text(500)
+
+
+def client_done(client: Socket) -> Callable[[], bool]:
+    return lambda: client.all_acknowledged

@@ -2,61 +2,87 @@ from pathlib import Path
 
 import pytest
 
+from tcpcryptd.core.lifecycle import Phase
+from tcpcryptd.core.limits import IDLE
 from tcpcryptd.netio.errors import DaemonError, ExitCode
-from tcpcryptd.netio.sysctl import ConntrackSetting
+from tcpcryptd.netio.sysctl import SETTINGS, ConntrackSettings
+
+LIBERAL = "nf_conntrack_tcp_be_liberal"
+CLOSE_WAIT = "nf_conntrack_tcp_timeout_close_wait"
 
 
 @pytest.fixture
-def setting(tmp_path: Path) -> Path:
-    path = tmp_path / "be_liberal"
-    path.write_text("0\n")
+def directory(tmp_path: Path) -> Path:
+    path = tmp_path / "netfilter"
+    path.mkdir()
+    for name in SETTINGS:
+        (path / name).write_text("0\n" if name == LIBERAL else "60\n")
     return path
 
 
-@pytest.mark.parametrize("old", ["0", "1"])
-def test_old_value_comes_back(tmp_path: Path, setting: Path, old: str) -> None:
-    setting.write_text(f"{old}\n")
-    tracking = ConntrackSetting(tmp_path / "state.json", setting)
+def values(directory: Path) -> dict[str, int]:
+    return {path.name: int(path.read_text()) for path in directory.iterdir()}
+
+
+@pytest.mark.parametrize("liberal", ["0", "1"])
+def test_old_values_come_back(tmp_path: Path, directory: Path, liberal: str) -> None:
+    (directory / LIBERAL).write_text(liberal)
+    old = values(directory)
+    tracking = ConntrackSettings(tmp_path / "state.json", directory)
     tracking.relax()
-    assert setting.read_text() == "1"
+    assert values(directory) == SETTINGS
     tracking.restore()
-    assert setting.read_text() == old
+    assert values(directory) == old
     assert not (tmp_path / "state.json").exists()
 
 
-def test_old_value_survives_a_daemon_that_was_killed(tmp_path: Path, setting: Path) -> None:
-    ConntrackSetting(tmp_path / "state.json", setting).relax()
-    second = ConntrackSetting(tmp_path / "state.json", setting)
+def test_what_is_longer_already_is_left(tmp_path: Path, directory: Path) -> None:
+    (directory / CLOSE_WAIT).write_text("432000")
+    ConntrackSettings(tmp_path / "state.json", directory).relax()
+    assert values(directory)[CLOSE_WAIT] == 432_000
+
+
+def test_tracking_remembers_as_long_as_the_engine() -> None:
+    assert SETTINGS[CLOSE_WAIT] >= IDLE[Phase.HALF_CLOSED]
+    assert SETTINGS["nf_conntrack_tcp_timeout_last_ack"] >= IDLE[Phase.CLOSED]
+
+
+def test_old_values_survive_a_daemon_that_was_killed(tmp_path: Path, directory: Path) -> None:
+    old = values(directory)
+    ConntrackSettings(tmp_path / "state.json", directory).relax()
+    second = ConntrackSettings(tmp_path / "state.json", directory)
     second.relax()
     second.restore()
-    assert setting.read_text() == "0"
+    assert values(directory) == old
 
 
-def test_restore_without_a_stored_value_changes_nothing(tmp_path: Path, setting: Path) -> None:
-    setting.write_text("1")
-    ConntrackSetting(tmp_path / "state.json", setting).restore()
-    assert setting.read_text() == "1"
+def test_restore_without_stored_values_changes_nothing(tmp_path: Path, directory: Path) -> None:
+    (directory / LIBERAL).write_text("1")
+    old = values(directory)
+    ConntrackSettings(tmp_path / "state.json", directory).restore()
+    assert values(directory) == old
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"nf_conntrack_tcp_be_liberal": "x"}', "\xff" * 5000])
-def test_store_that_cannot_be_read_counts_as_none(tmp_path: Path, setting: Path, text: str) -> None:
+def test_store_that_cannot_be_read_counts_as_none(tmp_path: Path, directory: Path, text: str) -> None:
+    old = values(directory)
     state = tmp_path / "state.json"
     state.write_text(text)
-    tracking = ConntrackSetting(state, setting)
+    tracking = ConntrackSettings(state, directory)
     tracking.relax()
     tracking.restore()
-    assert setting.read_text() == "0"
+    assert values(directory) == old
 
 
-def test_store_is_not_written_through_a_link(tmp_path: Path, setting: Path) -> None:
+def test_store_is_not_written_through_a_link(tmp_path: Path, directory: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("untouched")
     (tmp_path / "state.new").symlink_to(victim)
-    ConntrackSetting(tmp_path / "state.json", setting).relax()
+    ConntrackSettings(tmp_path / "state.json", directory).relax()
     assert victim.read_text() == "untouched"
 
 
 def test_no_connection_tracking(tmp_path: Path) -> None:
     with pytest.raises(DaemonError, match="modprobe nf_conntrack") as raised:
-        ConntrackSetting(tmp_path / "state.json", tmp_path / "missing").relax()
+        ConntrackSettings(tmp_path / "state.json", tmp_path / "missing").relax()
     assert raised.value.exit_code == ExitCode.UNSUPPORTED
