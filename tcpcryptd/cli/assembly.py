@@ -18,6 +18,7 @@ from tcpcryptd.netio.library_options import LibraryOptions
 from tcpcryptd.netio.library_server import LibraryServer
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.option_keeper import OptionKeeper
+from tcpcryptd.netio.path_mtu import path_mtu
 from tcpcryptd.netio.rules import QueueNumbers
 from tcpcryptd.netio.selection import Selection
 from tcpcryptd.netio.socket_options import SocketOptions
@@ -57,7 +58,7 @@ def run(settings: Settings) -> int:
     crypt = CryptConfig().restricted(settings.suites)
     # The first key pair is there before the first connection; the others are made in a thread.
     crypt.rsa_keys.replace(crypt.rsa_keys.generate())
-    engine = Engine(_engine_config(settings), [CryptFactory(crypt)])
+    engine = Engine(_engine_config(settings), [CryptFactory(crypt)], path_mtu=path_mtu)
 
     listeners: list[Callable[[Event], None]] = [log_event]
 

@@ -99,6 +99,10 @@ class Connection:
         """`size` bytes that nobody can guess."""
         return self._services.random(size)
 
+    def path_mtu(self) -> int | None:
+        """Bytes of IP packet that reach the peer; None: not known."""
+        return self._services.path_mtu(self.peer_address)
+
     def count(self, name: str) -> None:
         """Adds one to a counter."""
         self._services.counters[name] += 1

@@ -32,10 +32,12 @@ class Engine:
         config: EngineConfig,
         protocols: Sequence[ProtocolFactory],
         random: Callable[[int], bytes] = os.urandom,
+        path_mtu: Callable[[bytes], int | None] = lambda _: None,
     ) -> None:
+        """`path_mtu`: bytes of IP packet that reach a host, given its address of 4 or 16 bytes; None: not known."""
         self._config = config
         self._protocols = {protocol.name: protocol for protocol in protocols}
-        self._services = Services(config, random, self._first_packet)
+        self._services = Services(config, random, path_mtu, self._first_packet)
         self._reported: set[str] = set()
 
     def handle_packet(

@@ -118,6 +118,9 @@ class Connection(Protocol):
     def random(self, size: int) -> bytes:
         """`size` bytes that nobody can guess."""
 
+    def path_mtu(self) -> int | None:
+        """Bytes of IP packet that reach the peer; None: not known."""
+
     def count(self, name: str) -> None:
         """Adds one to a counter."""
 

@@ -20,9 +20,16 @@ FirstPacket = Callable[[Segment, Direction, float, ConnectionClass], Verdict]
 class Services:
     """Randomness, timers, counters, the flow table, and what waits to be collected from the engine."""
 
-    def __init__(self, config: EngineConfig, random: Callable[[int], bytes], first_packet: FirstPacket) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        random: Callable[[int], bytes],
+        path_mtu: Callable[[bytes], int | None],
+        first_packet: FirstPacket,
+    ) -> None:
         self.config = config
         self.random = random
+        self.path_mtu = path_mtu
         self.first_packet = first_packet
         self.counters: Counter[str] = Counter()
         self.table = FlowTable(config.max_connections, config.max_opening, config.max_plain_records)

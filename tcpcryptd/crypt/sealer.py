@@ -34,6 +34,8 @@ RARE = SYN | FIN | RST
 _UINT16 = struct.Struct(">H")
 _PEEK = struct.Struct(">4xI4xBB")
 _PADDING = (b"", b"\0", b"\0\0", b"\0\0\0")
+_LARGE = 1000
+"""Bytes of packet: below any path MTU that IPv6 allows, with room for what is added."""
 _MAX_SEGMENT = 65_531 - 60
 """What the kernel copies to a queue at most (design notes, section 3), less the longest IP header."""
 
@@ -109,6 +111,8 @@ class Sealer:
         sequence, data_offset, flags = _PEEK.unpack_from(packet, offset)
         area = packet[offset + 20 : offset + (data_offset >> 4) * 4]
         extended = extend(sequence + self._shift, self.next)
+        if extended < self.next and len(packet) > _LARGE:
+            self._follow_path_mtu(offset)
         if (
             flags & RARE
             or len(packet) - offset + 4 + self._mac_length > self._limit
@@ -118,6 +122,16 @@ class Sealer:
             return self._rare(Segment(packet, offset), extended, now)
         self._connection.last_seen = now
         return self._sealed(packet, offset, extended, area, b"", self._seal)
+
+    def _follow_path_mtu(self, offset: int) -> None:
+        """A large segment was lost, perhaps because a link on the way is narrower than the local one.
+
+        The kernel has cut its segments to the path then, but knows nothing of what is added here.
+        """
+        mtu = self._connection.path_mtu()
+        if mtu is not None and mtu - offset < self._max_segment:
+            self._max_segment = mtu - offset
+            self._limit = min(self._limit, self._max_segment)
 
     def _sealed(
         self,
