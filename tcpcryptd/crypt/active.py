@@ -7,7 +7,6 @@ from tcpcryptd.crypt.constants import CRYPT, SESSION_PREFIX_SIZE, Opcode
 from tcpcryptd.crypt.handshake import End, Handshake
 from tcpcryptd.crypt.limits import HELLO_TRIES
 from tcpcryptd.crypt.resumption import take_to_open
-from tcpcryptd.crypt.retransmission import Retransmission
 from tcpcryptd.crypt.roles import active_accepts
 from tcpcryptd.crypt.server_exchange import ServerExchange
 from tcpcryptd.crypt.session import Resumable, Session
@@ -129,7 +128,6 @@ class PkconfSent(HandshakeState):
     def __init__(self, handshake: Handshake) -> None:
         super().__init__(handshake)
         self._exchange = ServerExchange(handshake)
-        self._sent: Retransmission | None = None
 
     def take_over(self) -> None:
         """Binds the handlers."""
@@ -140,14 +138,7 @@ class PkconfSent(HandshakeState):
         verdict = self.held_back(segment, now)
         if verdict is not None:
             return verdict
-        area = option.append(segment.option_area, self._exchange.pkconf)
-        if area is None:
-            return self._connection.decide_plain("the ACK has no space for the option")
-        packet = segment.edited(option_area=area)
-        if self._sent is None:
-            self._sent = Retransmission(self._connection, packet, self._give_up)
-            self._sent.start(now)
-        return modify(packet)
+        return self._carried(segment, self._exchange.pkconf, self._give_up, now)
 
     def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)

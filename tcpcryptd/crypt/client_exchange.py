@@ -39,7 +39,6 @@ class ClientExchange(HandshakeState):
         nonce = self._connection.random(NONCE_SIZE)
         self._init1 = Init1(handshake.symmetric_specs, nonce, spec, key.public_bytes)
         self._message = self._init1.encode()
-        self._sent: Retransmission | None = None
 
     @classmethod
     def choose(cls, handshake: Handshake, pkconf: option.Suboption) -> Self | None:
@@ -79,14 +78,7 @@ class ClientExchange(HandshakeState):
         verdict = self.held_back(segment, now)
         if verdict is not None:
             return verdict
-        area = option.append(segment.option_area, _INIT1)
-        if area is None:
-            return self._connection.decide_plain("the ACK has no space for the option")
-        init1 = segment.edited(option_area=area, payload=self._message)
-        if self._sent is None:
-            self._sent = Retransmission(self._connection, init1, self._give_up)
-            self._sent.start(now)
-        return modify(init1)
+        return self._carried(segment, _INIT1, self._give_up, now, self._message)
 
     def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)

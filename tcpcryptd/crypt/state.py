@@ -1,7 +1,11 @@
 """What the states of a handshake have in common."""
 
+from collections.abc import Callable
+
 from tcpcryptd.core.protocol import ACCEPT, DROP, Description, Direction, Injection, Verdict, modify
+from tcpcryptd.crypt import option
 from tcpcryptd.crypt.handshake import Handshake
+from tcpcryptd.crypt.retransmission import Retransmission
 from tcpcryptd.crypt.syn import for_local_kernel, refusal
 from tcpcryptd.wire.segment import FIN, RST, SYN, Segment
 from tcpcryptd.wire.sequence import add
@@ -14,6 +18,7 @@ class HandshakeState:
         self._handshake = handshake
         self._connection = handshake.connection
         self._other_syn: Segment | None = None
+        self._sent: Retransmission | None = None
 
     def describe(self) -> Description:
         """Nothing is known yet."""
@@ -39,6 +44,24 @@ class HandshakeState:
             return DROP
         self._handshake.saw(segment, Direction.OUT, now)
         return None
+
+    def _carried(
+        self,
+        segment: Segment,
+        suboption: option.Suboption,
+        give_up: Callable[[float], None],
+        now: float,
+        payload: bytes = b"",
+    ) -> Verdict:
+        """The kernel's ACK with a suboption and a message of ours, which is sent again until it is answered."""
+        area = option.append(segment.option_area, suboption)
+        if area is None:
+            return self._connection.decide_plain("the ACK has no space for the option")
+        packet = segment.edited(option_area=area, payload=payload)
+        if self._sent is None:
+            self._sent = Retransmission(self._connection, packet, give_up)
+            self._sent.start(now)
+        return modify(packet)
 
     def _repeated_syn(self, syn: Segment) -> Verdict:
         """The peer's SYN again, or one with another sequence number, perhaps forged: the kernel decides."""

@@ -11,7 +11,6 @@ TIMESTAMP = 8
 MD5_SIGNATURE = 19
 TCP_AO = 29
 MPTCP = 30
-FAST_OPEN = 34
 
 MAX_LENGTH = 40
 """Bytes that the options of one segment can take."""
