@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 
 from tcpcryptd.crypto.prf import hmac_sha1
 
-SECRET_LENGTH = 20
-TRAFFIC_KEY_LENGTH = 40
-
 _TAG_SESSION_ID = bytes.fromhex("00000000")
 _TAG_NEXT_SECRET = bytes.fromhex("00000001")
 _TAG_MASTER_KEY = bytes.fromhex("00000002")

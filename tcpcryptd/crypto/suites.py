@@ -17,7 +17,6 @@ from tcpcryptd.crypto.segment import SegmentProtection
 from tcpcryptd.crypto.x25519_hpke import X25519Hpke
 
 PUBLIC_KEY_SPEC_LENGTH = 3
-SYMMETRIC_SPEC_LENGTH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +111,3 @@ X25519_HPKE: Final = PublicKeyAlgorithm(algorithm=0xF0, key_size=1, agreement=X2
 RSA_2048: Final = PublicKeyAlgorithm(algorithm=0x02, key_size=4, agreement=RsaOaep())
 PUBLIC_KEY_ALGORITHMS: Final = (X25519_HPKE, RSA_2048)
 """Best first."""
-
-_SYMMETRIC_BY_SPEC: Final = {suite.spec: suite for suite in SYMMETRIC_SUITES}
-_PUBLIC_KEY_BY_IDENTIFIER: Final = {entry.algorithm: entry for entry in PUBLIC_KEY_ALGORITHMS}
-
-
-def symmetric_suite(spec: bytes) -> SymmetricSuite | None:
-    """Return the suite of a symmetric spec without wildcards, None if there is no such suite."""
-    return _SYMMETRIC_BY_SPEC.get(spec)
-
-
-def public_key_algorithm(spec: bytes) -> PublicKeyAlgorithm | None:
-    """Return the mechanism that a public-key spec of 3 bytes allows, None if there is none."""
-    entry = _PUBLIC_KEY_BY_IDENTIFIER.get(spec[0]) if spec else None
-    return entry if entry is not None and entry.accepts(spec) else None
