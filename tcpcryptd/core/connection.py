@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import Closed, ConnectionInfo, Disabled, Event, IntegrityFailure, Negotiated
+from tcpcryptd.core.event import Closed, ConnectionInfo, Disabled, IntegrityFailure, Negotiated
 from tcpcryptd.core.lifecycle import Lifecycle, Phase
 from tcpcryptd.core.limits import IDLE
 from tcpcryptd.core.protocol import Description, Handler, Opening, WireProtocol
@@ -138,7 +138,7 @@ class Connection:
         self.count("negotiated")
         self.last_seen = now
         self.watch_idleness(now)
-        self._emit(Negotiated(self.info()))
+        self._services.emit(lambda: Negotiated(self.info()))
 
     def orphaned(self, now: float) -> None:
         """The keys of an earlier daemon's connection are lost."""
@@ -154,7 +154,7 @@ class Connection:
     def decide_plain(self, reason: str) -> Verdict:
         """The connection goes on without the daemon, or is refused: the verdict on the packet at hand, as it came."""
         local, remote = endpoints(self.key)
-        self._emit(Disabled(local, remote, reason))
+        self._services.emit(lambda: Disabled(local, remote, reason))
         if self.must_encrypt:
             self.count("refused")
             self.reset()
@@ -203,13 +203,13 @@ class Connection:
         self.count("integrity_failures")
         if not self._integrity_reported:
             self._integrity_reported = True
-            self._emit(IntegrityFailure(*endpoints(self.key)))
+            self._services.emit(lambda: IntegrityFailure(*endpoints(self.key)))
 
     def close(self) -> None:
         """Drops the entry and its keys."""
         self._forget()
         if self._negotiated:
-            self._emit(Closed(*endpoints(self.key)))
+            self._services.emit(lambda: Closed(*endpoints(self.key)))
 
     def reset(self) -> None:
         """Ends the connection at both ends and drops its keys."""
@@ -270,9 +270,6 @@ class Connection:
             about.generation,
             self.options,
         )
-
-    def _emit(self, event: Event) -> None:
-        self._services.emit(event)
 
     def _forget(self) -> None:
         self.cancel_timer()

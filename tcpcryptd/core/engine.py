@@ -162,7 +162,7 @@ class Engine:
 
     def next_event(self) -> Event | None:
         """The oldest event that was not collected yet."""
-        return self._services.events.popleft() if self._services.events else None
+        return self._services.events.popleft()() if self._services.events else None
 
     def connections(self) -> Iterator[ConnectionInfo]:
         """All connections in the flow table, then the plain ones that are still remembered."""
@@ -245,7 +245,8 @@ class Engine:
         if place not in self._reported:
             self._reported.add(place)
             # The message may quote what it failed on, a secret for all we know.
-            self._services.emit(InternalError(f"{type(error).__name__} at {place}"))
+            event = InternalError(f"{type(error).__name__} at {place}")
+            self._services.emit(lambda: event)
 
 
 def _locate(packet: bytes) -> tuple[int, bytes]:

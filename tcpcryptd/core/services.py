@@ -37,7 +37,7 @@ class Services:
         self.sessions = SessionCache(config.max_sessions, config.session_lifetime)
         self.timers = TimerQueue()
         self.injections: deque[Injection] = deque()
-        self.events: deque[Event] = deque()
+        self.events: deque[Callable[[], Event]] = deque()
 
     def schedule(self, when: float, callback: Callable[[float], None]) -> Timer:
         """See TimerQueue.schedule."""
@@ -50,8 +50,8 @@ class Services:
             return
         self.injections.append((direction, packet))
 
-    def emit(self, event: Event) -> None:
-        """Puts an event where the engine's caller collects it."""
+    def emit(self, event: Callable[[], Event]) -> None:
+        """Puts an event where the engine's caller collects it; it is made then, when the packets have gone on."""
         if len(self.events) >= MAX_EVENTS:
             self.counters["events_dropped"] += 1
             return

@@ -13,10 +13,12 @@ from tcpcryptd.crypt.session import Resumable, Session
 from tcpcryptd.crypt.state import HandshakeState
 from tcpcryptd.crypt.syn import for_local_kernel, refusal, without_sack
 from tcpcryptd.crypt.unconfirmed import Unconfirmed
-from tcpcryptd.wire import sequence
-from tcpcryptd.wire.segment import ACK, RST, SYN, Segment, locate
+from tcpcryptd.wire import options, sequence
+from tcpcryptd.wire.segment import ACK, RST, SYN, Segment
 
 _AWARE = frozenset((Opcode.HELLO_SUPPORT, Opcode.PKCONF_SUPPORT, Opcode.NEXTK2_SUPPORT))
+_MAX_AREA = options.MAX_LENGTH - len(option.encode(option.Suboption(Opcode.NEXTK1, bytes(SESSION_PREFIX_SIZE))))
+"""Bytes of other options beside which there is space to resume a session."""
 _ANSWERS = (*_AWARE, Opcode.HELLO, Opcode.PKCONF, Opcode.NEXTK2)
 
 
@@ -34,30 +36,33 @@ class HelloSent(HandshakeState):
         self._handshake.local = End.of(syn)
         self._connection.become(self, self._outbound, self._inbound)
         reason = refusal(syn)
-        if reason is None:
-            self._hello = self._opening(syn, now)
-            if option.append(without_sack(syn.option_area), self._hello) is None:
-                reason = "the SYN has no space for the option"
-        return self._connection.decide_plain(reason) if reason is not None else self._send(syn)
+        if reason is not None:
+            return self._connection.decide_plain(reason)
+        self._hello = self._opening(syn, now)
+        area = self._area(syn)
+        return (
+            self._connection.decide_plain("the SYN has no space for the option")
+            if area is None
+            else self._send(syn, area)
+        )
 
     def _opening(self, syn: Segment, now: float) -> option.Suboption:
         aware = self._connection.options.support
-        hello = option.Suboption(Opcode.HELLO_SUPPORT if aware else Opcode.HELLO)
-        opcode = Opcode.NEXTK1_SUPPORT if aware else Opcode.NEXTK1
-        placeholder = option.Suboption(opcode, bytes(SESSION_PREFIX_SIZE))
-        if option.append(without_sack(syn.option_area), placeholder) is None:
-            return hello
-        # The session is gone once it was offered: its keys must not be used twice.
-        self._resumable = take_to_open(self._handshake, now)
+        if len(syn.option_area) <= _MAX_AREA:
+            # The session is gone once it was offered: its keys must not be used twice.
+            self._resumable = take_to_open(self._handshake, now)
         if self._resumable is None:
-            return hello
+            return option.Suboption(Opcode.HELLO_SUPPORT if aware else Opcode.HELLO)
+        opcode = Opcode.NEXTK1_SUPPORT if aware else Opcode.NEXTK1
         return option.Suboption(opcode, self._resumable.session_id[:SESSION_PREFIX_SIZE])
 
-    def _send(self, syn: Segment) -> Verdict:
+    def _area(self, syn: Segment) -> bytes | None:
+        return option.append(without_sack(syn.option_area), self._hello)
+
+    def _send(self, syn: Segment, area: bytes | None) -> Verdict:
         self._tries += 1
         if self._tries > HELLO_TRIES and not self._connection.must_encrypt:
             return ACCEPT
-        area = option.append(without_sack(syn.option_area), self._hello)
         # Data in a SYN would leave in clear; the kernel sends it again when the SYN ACK does not acknowledge it.
         return modify(syn.edited(option_area=area, payload=b""))
 
@@ -67,7 +72,7 @@ class HelloSent(HandshakeState):
             if segment.sequence != self._handshake.local.isn:
                 return self._connection.renew(segment, Direction.OUT, now)
             self._handshake.saw(segment, Direction.OUT, now)
-            return self._send(segment)
+            return self._send(segment, self._area(segment))
         if segment.flags & SYN:
             return self._connection.decide_plain("both hosts opened the connection at once")
         return ACCEPT
@@ -110,14 +115,11 @@ class HelloSent(HandshakeState):
         return modify(for_local_kernel(syn_ack, self._handshake.local.mss))
 
     def _resume(self, syn_ack: Segment, resumable: Resumable, now: float) -> Verdict:
-        unconfirmed = Unconfirmed(self._handshake, Session.of(resumable, resumed=True))
+        unconfirmed = Unconfirmed(self._handshake, Session.of(resumable, resumed=True), resumable.following)
         unconfirmed.take_over()
         self._connection.encrypted(now)
         # For a peer that does not get the kernel's ACK and sends its SYN ACK again.
-        acknowledgment = self._handshake.make(Direction.OUT)
-        unconfirmed.protection.answer = unconfirmed.protection.outbound(acknowledgment, locate(acknowledgment)[0], now)[
-            1
-        ]
+        unconfirmed.protection.answer = self._handshake.acknowledgment
         opened = for_local_kernel(syn_ack, self._handshake.local.mss, window=syn_ack.window)
         return modify(opened, self._connection.connection_class)
 

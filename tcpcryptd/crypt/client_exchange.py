@@ -16,7 +16,7 @@ from tcpcryptd.crypto.key_agreement import KeyAgreementError, PrivateKey
 from tcpcryptd.crypto.key_schedule import initial_secret
 from tcpcryptd.crypto.suites import PublicKeyAlgorithm
 from tcpcryptd.wire import sequence
-from tcpcryptd.wire.segment import RST, SYN, Segment, locate
+from tcpcryptd.wire.segment import RST, SYN, Segment
 
 _INIT1 = option.Suboption(Opcode.INIT1)
 
@@ -119,21 +119,19 @@ class ClientExchange(HandshakeState):
             chosen_symmetric=init2.symmetric_spec,
             client_nonce=self._init1.nonce,
         )
-        session = Session.of(Resumable(secret, Role.CLIENT, suite, self._algorithm.agreement.name))
-        return self._open(session.exchanged(self._init1.public_key, self._init1.public_key_spec), segment, now)
+        return self._open(Resumable(secret, Role.CLIENT, suite, self._algorithm.agreement.name), segment, now)
 
-    def _open(self, session: Session, segment: Segment, now: float) -> Verdict:
+    def _open(self, state: Resumable, segment: Segment, now: float) -> Verdict:
         handshake = self._handshake
         handshake.saw(segment, Direction.IN, now)
         self._connection.cancel_timer()
-        unconfirmed = Unconfirmed(handshake, session, sent=len(self._message), received=segment.payload_length)
+        session = Session.of(state, public_key=self._init1.public_key, public_key_spec=self._init1.public_key_spec)
+        lengths = {"sent": len(self._message), "received": segment.payload_length}
+        unconfirmed = Unconfirmed(handshake, session, state.following, **lengths)
         unconfirmed.take_over()
         self._connection.encrypted(now)
-        acknowledgment = handshake.make(Direction.OUT)
-        sealed = unconfirmed.protection.outbound(acknowledgment, locate(acknowledgment)[0], now)[1]
-        if sealed is not None:
-            unconfirmed.protection.answer = sealed
-            self._connection.inject(Direction.OUT, sealed)
+        unconfirmed.protection.answer = handshake.acknowledgment
+        unconfirmed.protection.send(handshake.acknowledgment(), now)
         # The window of INIT2's segment opens the kernel's.
         opened = segment.edited(acknowledgment=sequence.add(handshake.local.isn, 1), payload=b"")
         return modify(opened, ConnectionClass.ENCRYPTED)

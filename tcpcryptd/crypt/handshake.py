@@ -145,6 +145,10 @@ class Handshake:
             payload=payload,
         )
 
+    def acknowledgment(self) -> bytes:
+        """The local kernel's ACK of the peer's SYN, in its own numbers and without an option of ours."""
+        return self.make(Direction.OUT)
+
     def numbers(self, *, sent: int, received: int) -> Numbers:
         """Where the wire's sequence numbers are after handshake messages of these lengths."""
         return Numbers(sent, received, add(self.local.isn, 1 + sent), add(self.remote.isn, 1 + received))
@@ -154,7 +158,7 @@ class Handshake:
         self.connection.decide_plain(reason)
         if self.connection.connection_class is ConnectionClass.PLAIN:
             # The ACK of the peer's SYN ACK, and the window that was kept from our kernel.
-            self.connection.inject(Direction.OUT, self.make(Direction.OUT))
+            self.connection.inject(Direction.OUT, self.acknowledgment())
             self.connection.inject(Direction.IN, self.make(Direction.IN))
 
     def resets(self, sent: int = 0) -> list[Injection]:

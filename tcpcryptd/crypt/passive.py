@@ -9,7 +9,7 @@ from tcpcryptd.crypt.limits import HELLO_TRIES
 from tcpcryptd.crypt.resumption import take_to_answer
 from tcpcryptd.crypt.roles import switches
 from tcpcryptd.crypt.server_exchange import ServerExchange, looks_like_init1
-from tcpcryptd.crypt.session import Session
+from tcpcryptd.crypt.session import Resumable, Session
 from tcpcryptd.crypt.state import HandshakeState
 from tcpcryptd.crypt.syn import for_local_kernel, refusal, without_sack
 from tcpcryptd.crypt.unconfirmed import Unconfirmed
@@ -63,16 +63,17 @@ class HelloReceived(HandshakeState):
             return verdict
         self._handshake.local = End.of(segment)
         state = self._choose(now)
-        if not state.fits(segment):
+        area = state.area(segment)
+        if area is None:
             return self._connection.decide_plain("the SYN ACK has no space for the option")
         state.take_over()
-        return state.outbound(packet, offset, now)
+        return state.send(segment, area, now)
 
     def _choose(self, now: float) -> "SynAckSent":
         if self._hello.opcode in (Opcode.NEXTK1, Opcode.NEXTK1_SUPPORT):
             resumable = take_to_answer(self._handshake, self._hello.body, now)
             if resumable is not None:
-                return Nextk2Sent(self._handshake, Session.of(resumable, resumed=True))
+                return Nextk2Sent(self._handshake, resumable)
         if switches(self._connection.options.client_mode):
             return AwaitPkconf(self._handshake)
         return AwaitInit1(self._handshake, ServerExchange(self._handshake))
@@ -87,29 +88,41 @@ class SynAckSent(HandshakeState):
         self._tries = 0
         self._plain = False
         """An ACK has come that only a peer without the protocol sends: the kernel may send data."""
+        self._sent_plain = 0
+        """How much sequence space the kernel has used after its SYN: no peer acknowledges more."""
 
-    def fits(self, syn_ack: Segment) -> bool:
-        """Whether the suboption has space in the SYN ACK."""
-        return option.append(without_sack(syn_ack.option_area), self._suboption) is not None
+    def area(self, syn_ack: Segment) -> bytes | None:
+        """The SYN ACK's option area with the suboption; None when there is no space for it."""
+        return option.append(without_sack(syn_ack.option_area), self._suboption)
 
     def take_over(self) -> None:
         """Binds the handlers."""
         self._connection.become(self, self.outbound, self._inbound)
 
     def outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
-        """The SYN ACK, and its retransmissions."""
+        """The kernel's retransmissions of the SYN ACK, and what it sends without having had an answer."""
         segment = Segment(packet, offset)
         if segment.is_opening:
             return self._connection.renew(segment, Direction.OUT, now)
         verdict = self._answers_other_syn(segment, now)
         if verdict is not None:
             return verdict
-        if segment.flags & (SYN | ACK) != SYN | ACK or segment.sequence != self._handshake.local.isn:
-            return ACCEPT if self._plain or not segment.payload_length else DROP
-        self._handshake.saw(segment, Direction.OUT, now)
+        if segment.flags & (SYN | ACK) != SYN | ACK:
+            if segment.payload_length and not self._plain:
+                return DROP
+            if 0 <= self._ahead(segment.sequence) <= self._sent_plain:
+                self._sent_plain = max(self._sent_plain, self._ahead(segment.end))
+            return ACCEPT
+        if segment.sequence != self._handshake.local.isn:
+            return self._connection.decide_plain("the local host has opened another connection")
+        area = self.area(segment)
+        return ACCEPT if area is None or self._tries >= HELLO_TRIES else self.send(segment, area, now)
+
+    def send(self, syn_ack: Segment, area: bytes, now: float) -> Verdict:
+        """The verdict on a SYN ACK that gets another option area."""
+        self._handshake.saw(syn_ack, Direction.OUT, now)
         self._tries += 1
-        area = option.append(without_sack(segment.option_area), self._suboption)
-        return ACCEPT if area is None or self._tries > HELLO_TRIES else modify(segment.edited(option_area=area))
+        return modify(syn_ack.edited(option_area=area))
 
     def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
@@ -117,8 +130,9 @@ class SynAckSent(HandshakeState):
             return ACCEPT
         if segment.is_opening:
             return self._repeated_syn(segment)
-        ahead = sequence.difference(segment.acknowledgment, sequence.add(self._handshake.local.isn, 1))
-        if segment.flags & SYN or ahead < 0:
+        ahead = self._ahead(segment.acknowledgment)
+        if segment.flags & SYN or not 0 <= ahead <= self._sent_plain:
+            # Of somebody who has not seen our SYN ACK.
             return DROP
         verdict = self._answered(segment, now) if not ahead and not self._plain else None
         if verdict is not None:
@@ -136,6 +150,10 @@ class SynAckSent(HandshakeState):
     def _answered(self, segment: Segment, now: float) -> Verdict | None:
         """The verdict on the peer's answer, None when it is none."""
         raise NotImplementedError
+
+    def _ahead(self, number: int) -> int:
+        """How far a number of ours lies behind the SYN."""
+        return sequence.difference(number, sequence.add(self._handshake.local.isn, 1))
 
     def _is_first(self, segment: Segment) -> bool:
         return segment.sequence == sequence.add(self._handshake.remote.isn, 1)
@@ -178,10 +196,10 @@ class AwaitPkconf(SynAckSent):
 class Nextk2Sent(SynAckSent):
     """The SYN ACK carries NEXTK2: both ends have keys once the peer has got it. Plain TCP is still possible."""
 
-    def __init__(self, handshake: Handshake, session: Session) -> None:
+    def __init__(self, handshake: Handshake, resumable: Resumable) -> None:
         aware = handshake.connection.options.support
         super().__init__(handshake, option.Suboption(Opcode.NEXTK2_SUPPORT if aware else Opcode.NEXTK2))
-        self._unconfirmed = Unconfirmed(handshake, session)
+        self._unconfirmed = Unconfirmed(handshake, Session.of(resumable, resumed=True), resumable.following)
 
     def _answered(self, segment: Segment, now: float) -> Verdict | None:
         if segment.option(MAC) is None:

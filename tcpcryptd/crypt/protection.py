@@ -1,6 +1,6 @@
 """An encrypted connection: its two directions, its rekeying, and the segments that count without a MAC."""
 
-from dataclasses import replace
+from collections.abc import Callable
 
 from tcpcryptd.core.protocol import (
     DROP,
@@ -32,8 +32,7 @@ class Protection:
     ) -> None:
         """`max_segment`: bytes of TCP segment that the local link carries."""
         self._connection = connection
-        # What the next connection goes on from is nothing that this one needs.
-        self._session = replace(session, following=None)
+        self._session = session
         self._peer_aware = peer_aware
         self._numbers = numbers
         self._keys = session.keys
@@ -46,8 +45,8 @@ class Protection:
         self._syn: Segment | None = None
         self.outbound = self._sealer.outbound
         self.inbound = self._opener.inbound
-        self.answer: bytes | None = None
-        """The packet that a repeated handshake message of the peer's is answered with."""
+        self.answer: Callable[[], bytes] | None = None
+        """Makes the packet that a repeated handshake message of the peer's is answered with."""
 
     @property
     def heard(self) -> bool:
@@ -59,6 +58,14 @@ class Protection:
         self._connection.become(self, self.outbound, self.inbound)
         if self._sealer.generation == 0:
             self._connection.set_timer(now + REKEY_INTERVAL, self._rekey_in_time)
+
+    def send(self, packet: bytes, now: float) -> None:
+        """Seals a packet that the local kernel sent in the handshake, or would have, and injects it."""
+        latest = self._sealer.last_acknowledgment
+        sealed = self.outbound(packet, locate(packet)[0], now)[1]
+        self._sealer.last_acknowledgment = latest
+        if sealed is not None:
+            self._connection.inject(Direction.OUT, sealed)
 
     def describe(self) -> Description:
         """For the control socket."""
@@ -158,7 +165,7 @@ class Protection:
         if not repeated:
             self._connection.report_integrity_failure()
         elif self.answer is not None:
-            self._connection.inject(Direction.OUT, self.answer)
+            self.send(self.answer(), now)
         return DROP
 
     def _deliver_syn(self, syn: Segment) -> Verdict:

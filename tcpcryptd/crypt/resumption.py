@@ -12,9 +12,9 @@ _ACTIVE = b"crypt active "
 _PASSIVE = b"crypt passive "
 
 
-def remember(connection: Connection, following: Resumable | None, now: float) -> None:
+def remember(connection: Connection, following: Resumable, now: float) -> None:
     """Keeps what the next connection in the same direction can go on from, if the application lets us."""
-    if following is None or not connection.options.cache:
+    if not connection.options.cache:
         return
     if connection.opening.active:
         key = _ACTIVE + connection.peer_address

@@ -30,6 +30,7 @@ TIMESTAMP_PREFIX = b"\x01\x01\x08\x0a"
 TIMESTAMP_AREA = 12
 """NOP NOP timestamp: the only options that the kernel sends in an open connection without SACK."""
 RARE = SYN | FIN | RST
+_OPENING_OR_RESET = SYN | RST
 
 _UINT16 = struct.Struct(">H")
 _PEEK = struct.Struct(">4xI4xBB")
@@ -114,14 +115,21 @@ class Sealer:
         if extended < self.next and len(packet) > _LARGE:
             self._follow_path_mtu(offset)
         if (
-            flags & RARE
+            flags & _OPENING_OR_RESET
             or len(packet) - offset + 4 + self._mac_length > self._limit
             or extended < self.started
             or (area and (len(area) != TIMESTAMP_AREA or area[:4] != TIMESTAMP_PREFIX))
         ):
             return self._rare(Segment(packet, offset), extended, now)
         self._connection.last_seen = now
-        return self._sealed(packet, offset, extended, area, b"", self._seal)
+        verdict = self._sealed(packet, offset, extended, area, b"", self._seal)
+        if flags & FIN and verdict is not DROP:
+            self._closing(flags, now)
+        return verdict
+
+    def _closing(self, flags: int, now: float) -> None:
+        self._connection.saw_closing(flags, Direction.OUT, now)
+        self.finished |= bool(flags & FIN)
 
     def _follow_path_mtu(self, offset: int) -> None:
         """A large segment was lost, perhaps because a link on the way is narrower than the local one.
@@ -192,7 +200,7 @@ class Sealer:
         )
 
     def _rare(self, segment: Segment, extended: int, now: float) -> Verdict:
-        """A segment that closes, carries other options, belongs to old keys, announces new ones, or is too long."""
+        """A segment that resets, carries other options, belongs to old keys, announces new ones, or is too long."""
         if segment.flags & SYN:
             return self._syn(segment, now)
         self._connection.last_seen = now
@@ -211,8 +219,7 @@ class Sealer:
             if sealed is not None:
                 self._connection.inject(Direction.OUT, sealed)
         if segment.flags & RARE and verdicts and verdicts[-1] is not DROP:
-            self._connection.saw_closing(segment.flags, Direction.OUT, now)
-            self.finished |= bool(segment.flags & FIN)
+            self._closing(segment.flags, now)
         return verdicts[0] if verdicts else DROP
 
     def _options(self, segment: Segment) -> tuple[bytes, bytes]:

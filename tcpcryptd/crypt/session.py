@@ -1,6 +1,6 @@
 """A session: the secret that both ends share, and what follows from it (spec sections 4 and 9)."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self
 
 from tcpcryptd.crypt.roles import Role
@@ -24,7 +24,7 @@ class Keys:
     @classmethod
     def of(cls, master: bytes, generation: int, suite: SymmetricSuite, role: Role) -> Self:
         """The keys of one master key: C keys protect what the client sends, S keys what the server sends."""
-        keys = key_schedule.traffic_keys(master)
+        keys = key_schedule.traffic_keys(master, mac=suite.has_mac_key)
         client = suite.protection(keys.client_encryption, keys.client_mac)
         server = suite.protection(keys.server_encryption, keys.server_mac)
         outgoing, incoming = (client, server) if role is Role.CLIENT else (server, client)
@@ -51,8 +51,13 @@ class Resumable:
         """The ID of the session that is about to start."""
         return key_schedule.session_id(self.secret)
 
+    @property
+    def following(self) -> "Resumable":
+        """What the connection after that can go on from."""
+        return Resumable(key_schedule.next_secret(self.secret), self.role, self.suite, self.public_key_name)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Session:
     """What two hosts agreed on for one connection."""
 
@@ -62,23 +67,32 @@ class Session:
     suite: SymmetricSuite
     public_key_name: str
     keys: Keys = field(repr=False)
-    following: Resumable | None = field(repr=False)
-    """What the next connection between the two hosts can go on from."""
     resumed: bool = False
     public_key: bytes | None = None
     """K_C; None when the session was resumed."""
     public_key_spec: bytes | None = None
 
     @classmethod
-    def of(cls, state: Resumable, *, resumed: bool = False) -> Self:
+    def of(
+        cls,
+        state: Resumable,
+        *,
+        resumed: bool = False,
+        public_key: bytes | None = None,
+        public_key_spec: bytes | None = None,
+    ) -> Self:
         """The session of a session secret."""
-        following = replace(state, secret=key_schedule.next_secret(state.secret))
         keys = Keys.of(key_schedule.master_key(state.secret), 0, state.suite, state.role)
-        return cls(state.session_id, state.role, state.suite, state.public_key_name, keys, following, resumed)
-
-    def exchanged(self, public_key: bytes, public_key_spec: bytes) -> "Session":
-        """The same session with the public key that it came from."""
-        return replace(self, public_key=public_key, public_key_spec=public_key_spec)
+        return cls(
+            state.session_id,
+            state.role,
+            state.suite,
+            state.public_key_name,
+            keys,
+            resumed,
+            public_key,
+            public_key_spec,
+        )
 
     @property
     def suite_name(self) -> str:

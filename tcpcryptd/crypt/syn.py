@@ -16,10 +16,11 @@ def refusal(syn: Segment) -> str | None:
     """Why a connection with this SYN is left alone; None: it is not."""
     if any(kind in _SIGNED for kind, _ in syn.options):
         return "the connection uses MD5 signatures, TCP-AO or MPTCP"
-    try:
-        options.parse(syn.option_area)
-    except options.OptionError:
-        return "the SYN's options are malformed"
+    if not syn.options and any(syn.option_area):
+        try:
+            options.parse(syn.option_area)
+        except options.OptionError:
+            return "the SYN's options are malformed"
     return None
 
 

@@ -7,17 +7,19 @@ from tcpcryptd.crypt.handshake import Handshake
 from tcpcryptd.crypt.protection import Protection
 from tcpcryptd.crypt.resumption import remember
 from tcpcryptd.crypt.retransmission import Retransmission
-from tcpcryptd.crypt.session import Session
+from tcpcryptd.crypt.session import Resumable, Session
 from tcpcryptd.wire.segment import Segment
 
 
 class Unconfirmed:
     """The peer has what it takes for the keys: the client after INIT2, and both ends after NEXTK2."""
 
-    def __init__(self, handshake: Handshake, session: Session, *, sent: int = 0, received: int = 0) -> None:
+    def __init__(
+        self, handshake: Handshake, session: Session, following: Resumable, *, sent: int = 0, received: int = 0
+    ) -> None:
         """`sent`, `received`: bytes of handshake messages in each direction."""
         self._connection = handshake.connection
-        self._following = session.following
+        self._following = following
         numbers = handshake.numbers(sent=sent, received=received)
         self.protection = Protection(
             self._connection, session, numbers, handshake.max_segment, peer_aware=handshake.peer_aware

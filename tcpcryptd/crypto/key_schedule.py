@@ -18,7 +18,7 @@ _TAG_SERVER_MAC = bytes.fromhex("00000006")
 
 @dataclass(frozen=True, slots=True)
 class TrafficKeys:
-    """The keys of one generation, 40 bytes each; "client" and "server" are the roles in the key exchange."""
+    """The keys of one generation, 40 bytes each or none; "client" and "server" are the roles in the key exchange."""
 
     client_encryption: bytes = field(repr=False)
     client_mac: bytes = field(repr=False)
@@ -68,13 +68,13 @@ def next_master_key(master: bytes) -> bytes:
     return hmac_sha1(master, _TAG_MASTER_KEY)
 
 
-def traffic_keys(master: bytes) -> TrafficKeys:
-    """Return the four traffic keys of a master key."""
+def traffic_keys(master: bytes, *, mac: bool = True) -> TrafficKeys:
+    """Return the four traffic keys of a master key; those for the MAC are empty unless `mac`."""
     return TrafficKeys(
         client_encryption=_expand(master, _TAG_CLIENT_ENCRYPTION),
-        client_mac=_expand(master, _TAG_CLIENT_MAC),
+        client_mac=_expand(master, _TAG_CLIENT_MAC) if mac else b"",
         server_encryption=_expand(master, _TAG_SERVER_ENCRYPTION),
-        server_mac=_expand(master, _TAG_SERVER_MAC),
+        server_mac=_expand(master, _TAG_SERVER_MAC) if mac else b"",
     )
 
 

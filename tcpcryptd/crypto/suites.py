@@ -28,6 +28,7 @@ class SymmetricSuite:
         cipher: Identifier of the cipher in a symmetric spec.
         mac: Identifier of the MAC in a symmetric spec.
         protection: Makes the protection of one direction from its encryption key and MAC key, 40 bytes each.
+        has_mac_key: Whether it uses the MAC key.
         tag_length: Bytes in the body of the MAC option.
         rekey_bytes: Sequence space in one direction after which the keys are replaced (spec section 9).
         extended_sequence: Whether M, A and the nonce carry the high halves of 64-bit sequence numbers.
@@ -37,6 +38,7 @@ class SymmetricSuite:
     cipher: int
     mac: int
     protection: Callable[[bytes, bytes], SegmentProtection]
+    has_mac_key: bool
     tag_length: int
     rekey_bytes: int
     extended_sequence: bool
@@ -89,6 +91,7 @@ AES_256_GCM_SIV: Final = SymmetricSuite(
     cipher=0xF1,
     mac=0xF1,
     protection=GcmSivProtection,
+    has_mac_key=False,
     tag_length=GcmSivProtection.tag_length,
     # Keeps the birthday bound of acknowledgments that share a nonce below 2^-54 (docs/suites.md).
     rekey_bytes=2**36,
@@ -99,6 +102,7 @@ AES128_CTR_SEQIV_HMAC_SHA1: Final = SymmetricSuite(
     cipher=0x01,
     mac=0x01,
     protection=CtrHmacProtection,
+    has_mac_key=True,
     tag_length=CtrHmacProtection.tag_length,
     # The keystream repeats after 2^24 bytes (spec section 5).
     rekey_bytes=2**23,

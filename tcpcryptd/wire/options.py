@@ -1,6 +1,6 @@
 """TCP options: kind, length, value (RFC 9293, section 3.1)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 EOL = 0
 NOP = 1
@@ -23,26 +23,28 @@ class OptionError(ValueError):
     """An option whose length is less than 2 or reaches past the end of the header."""
 
 
-def _spans(area: bytes) -> Iterator[tuple[int, int, int]]:
+def _spans(area: bytes) -> list[tuple[int, int, int]]:
     """Kind, start and end of each option but NOP and EOL.
 
     The search goes on after EOL, because the original daemon puts options behind its padding (spec section 1); what
     cannot be read as options there is padding. Raises OptionError for a bad length before the first EOL.
     """
-    start, ended = 0, False
-    while start < len(area):
+    spans = []
+    start, ended, size = 0, False, len(area)
+    while start < size:
         kind = area[start]
         if kind in (EOL, NOP):
             ended |= kind == EOL
             start += 1
             continue
-        length = area[start + 1] if start + 1 < len(area) else 0
-        if length < 2 or start + length > len(area):
+        length = area[start + 1] if start + 1 < size else 0
+        if length < 2 or start + length > size:
             if ended:
-                return
-            raise OptionError(f"option {kind} of length {length} at byte {start} of {len(area)}")
-        yield kind, start, start + length
+                break
+            raise OptionError(f"option {kind} of length {length} at byte {start} of {size}")
+        spans.append((kind, start, start + length))
         start += length
+    return spans
 
 
 def parse(area: bytes) -> list[Option]:
@@ -52,7 +54,10 @@ def parse(area: bytes) -> list[Option]:
 
 def find(options: Iterable[Option], kind: int) -> bytes | None:
     """The value of the first option of a kind."""
-    return next((value for found, value in options if found == kind), None)
+    for found, value in options:
+        if found == kind:
+            return value
+    return None
 
 
 def encode(kind: int, value: bytes = b"") -> bytes:

@@ -1,7 +1,6 @@
 """One TCP segment in its IP packet: a view for reading, and whole new packets for what is changed or made."""
 
 import struct
-from functools import cached_property
 
 from tcpcryptd.wire import options
 from tcpcryptd.wire import sequence as sequence_numbers
@@ -89,6 +88,7 @@ class Segment:
         fields: tuple[int, ...] = TCP_HEADER.unpack_from(packet, offset)
         self.source_port, self.destination_port, self.sequence, self.acknowledgment = fields[:4]
         data_offset, self.flags, self.window, _, self.urgent = fields[4:]
+        self._options: list[options.Option] | None = None
         self._payload_start = offset + (data_offset >> 4) * 4
         if not offset + 20 <= self._payload_start <= len(packet):
             raise MalformedPacket(f"TCP data offset {data_offset >> 4}")
@@ -103,13 +103,15 @@ class Segment:
         """The option area, 0 to 40 bytes."""
         return self.packet[self.offset + 20 : self._payload_start]
 
-    @cached_property
+    @property
     def options(self) -> list[options.Option]:
         """The options; an area that cannot be read counts as empty, as it does for the kernel."""
-        try:
-            return options.parse(self.option_area)
-        except options.OptionError:
-            return []
+        if self._options is None:
+            try:
+                self._options = options.parse(self.option_area)
+            except options.OptionError:
+                self._options = []
+        return self._options
 
     def option(self, kind: int) -> bytes | None:
         """The value of the first option of a kind."""
