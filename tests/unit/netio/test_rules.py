@@ -68,6 +68,10 @@ class Walk:
             return (self.connmark if module == "connmark" else self.mark) & mask == wanted
         if option == "--syn":
             return option in self._facts
+        if option == "--ports":
+            # Without address translation the port that was connected to is one of the segment's.
+            ports = {self._facts.get(each) for each in ("--dport", "--ctorigdstport", "--ctorigsrcport")}
+            return bool(ports & set(value.split(",")))
         if option in ("-s", "-d"):
             return ip_network(self._facts.get(option, "192.0.2.1")).subnet_of(ip_network(value))  # type: ignore[arg-type]
         return self._facts.get(option) == value
