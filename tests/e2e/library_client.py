@@ -88,6 +88,7 @@ def records(data: bytes) -> list[list[Any]]:
 
 def main() -> None:
     library, client = Library(), socket.socket()
+    ends = ("0.0.0.0", 0), ("0.0.0.0", 0)
     results: list[Any] = []
     for command, first, second in map(json.loads, sys.argv[3:]):
         if command == "connect":
@@ -97,15 +98,17 @@ def main() -> None:
             integers = [(option, number.to_bytes(4, sys.byteorder)) for option, number in second]
             errors = [library.call(client.getsockname(), nowhere, SET, *each)[0] for each in integers]
             client.connect((SERVER, first))
+            # Kept, since a socket that was reset has no peer.
+            ends = client.getsockname(), client.getpeername()
             # At once, as programs do.
-            error, value = library.call(client.getsockname(), client.getpeername(), 0, SESSID, bytes(100))
+            error, value = library.call(*ends, 0, SESSID, bytes(100))
             results.append([*errors, error, value.hex()])
         elif command == "peek":
             results.append(library.call(tuple(first), tuple(second), 0, SESSID, bytes(100))[0])
         else:
             data = bytes(second) if command == "get" else second.to_bytes(4, sys.byteorder)
             flags = SET if command == "set" else 0
-            error, value = library.call(client.getsockname(), client.getpeername(), flags, first, data)
+            error, value = library.call(*ends, flags, first, data)
             results.append([error, records(value) if first == NETSTAT else value.hex()])
     print(json.dumps(results))  # noqa: T201 (its output)
 
