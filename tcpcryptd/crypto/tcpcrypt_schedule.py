@@ -1,0 +1,105 @@
+"""Key schedule of tcpcrypt (RFC 8548 sections 3.1 and 3.3 to 3.5) with HKDF-SHA256 (RFC 5869), as every TEP has it.
+
+Secrets and master keys have K_LEN = 32 bytes (section 5).
+"""
+
+import hmac
+
+from tcpcryptd.crypto.frame_aead import FrameAead
+
+K_LEN = 32
+"""Bytes of PRK, ss[i] and mk[j]."""
+NONCE_LENGTH = 32
+"""N_A_LEN and N_B_LEN, bytes."""
+RESUMPTION_IDENTIFIER_LENGTH = 18
+"""Bytes of resume[i]; each half names the session in one direction."""
+SESSION_ID_LENGTH = 1 + K_LEN
+
+_CONST_NEXTK = b"\x01"
+_CONST_SESSID = b"\x02"
+_CONST_REKEY = b"\x03"
+_CONST_KEY_A = b"\x04"
+_CONST_KEY_B = b"\x05"
+_CONST_RESUME = b"\x06"
+
+_HASH = "sha256"
+_HASH_LENGTH = 32
+_MAX_BLOCKS = 255
+
+
+def extract(salt: bytes, material: bytes) -> bytes:
+    """Return Extract(salt, material), 32 bytes (Figure 1, HKDF-Extract)."""
+    return hmac.digest(salt, material, _HASH)
+
+
+def cprf(key: bytes, constant: bytes, length: int) -> bytes:
+    """Return CPRF(key, constant, length) (Figure 1, HKDF-Expand).
+
+    Raises:
+        ValueError: More than 255 * 32 bytes are asked for.
+    """
+    blocks = -(-length // _HASH_LENGTH)
+    if blocks > _MAX_BLOCKS:
+        raise ValueError(f"{length} bytes from HKDF-Expand, which gives {_MAX_BLOCKS * _HASH_LENGTH} at most")
+    block = b""
+    material = b""
+    for counter in range(1, blocks + 1):
+        block = hmac.digest(key, block + constant + bytes((counter,)), _HASH)
+        material += block
+    return material[:length]
+
+
+def prk(nonce_a: bytes, eno_transcript: bytes, init1: bytes, init2: bytes, ephemeral_secret: bytes) -> bytes:
+    """Return PRK, which is ss[0] (section 3.3).
+
+    Args:
+        nonce_a: N_A, 32 bytes, as in Init1.
+        eno_transcript: The ENO options of host A's SYN, then of host B's (RFC 8547 section 4.8).
+        init1: The message as sent, with whatever follows Pub_A.
+        init2: The message as sent, with whatever follows Pub_B.
+        ephemeral_secret: ES.
+    """
+    return extract(nonce_a, eno_transcript + init1 + init2 + ephemeral_secret)
+
+
+def next_secret(secret: bytes) -> bytes:
+    """Return ss[i+1] for ss[i]."""
+    return cprf(secret, _CONST_NEXTK, K_LEN)
+
+
+def session_id(tep_byte: int, secret: bytes, nonce: bytes) -> bytes:
+    """Return session_id[i], 33 bytes (section 3.4).
+
+    Args:
+        tep_byte: TEP identifier and v bit as host B sent them.
+        secret: ss[i].
+        nonce: sn[i], nonce_a | nonce_b, at most 16 bytes; empty after a key exchange.
+    """
+    return bytes((tep_byte,)) + cprf(secret, _CONST_SESSID + nonce, K_LEN)
+
+
+def resumption_identifier(secret: bytes) -> bytes:
+    """Return resume[i] of ss[i], 18 bytes (section 3.5).
+
+    The first 9 are sent by the host that was A when ss[0] was made, the others by the host that was B.
+    """
+    return cprf(secret, _CONST_RESUME, RESUMPTION_IDENTIFIER_LENGTH)
+
+
+def first_master_key(secret: bytes, nonce: bytes) -> bytes:
+    """Return mk[0] of ss[i] and sn[i], which is empty after a key exchange (section 3.3)."""
+    return cprf(secret, _CONST_REKEY + nonce, K_LEN)
+
+
+def next_master_key(master: bytes) -> bytes:
+    """Return mk[j] of mk[j-1] (section 3.3)."""
+    return cprf(master, _CONST_REKEY, K_LEN)
+
+
+def traffic_keys(master: bytes, aead: FrameAead) -> tuple[bytes, bytes]:
+    """Return k_ab[j] and k_ba[j] of mk[j] (section 3.3).
+
+    A and B are the roles when ss[0] was made, whatever they are in a session that resumes it (section 3.5).
+    """
+    length = aead.traffic_key_length
+    return cprf(master, _CONST_KEY_A, length), cprf(master, _CONST_KEY_B, length)
