@@ -4,12 +4,12 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-# Options for the daemon: make run ARGS="--verbose --port 80"
+# Options for the command: make run ARGS="--verbose --port 80", make bench ARGS="--rounds 3 --only stunnel"
 ARGS ?=
 SOURCES := tcpcryptd tests bench scripts examples
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test unit e2e coverage lint format types bench clean
+.PHONY: help setup run demo test unit e2e coverage lint format types bench bench-peers clean
 
 help:
 	@echo "make run      encrypt this host's TCP connections (Ctrl-C stops; ARGS=... are tcpcryptd's options)"
@@ -19,7 +19,8 @@ help:
 	@echo "make e2e      the tests that run daemons in network namespaces (root)"
 	@echo "make coverage branch coverage of the tests that need no root"
 	@echo "make lint     ruff and mypy"
-	@echo "make bench    throughput and latency, encrypted against plain (root)"
+	@echo "make bench    speed, CPU time and memory against plain TCP and other tunnels (root; ARGS=--quick, --check, --help)"
+	@echo "make bench-peers  install the other tunnels: stunnel, OpenSSH, wireguard-go"
 
 setup:
 	@scripts/setup.sh
@@ -51,7 +52,10 @@ format: setup
 	$(PYTHON) -m ruff format $(SOURCES)
 
 bench: setup
-	$(SUDO) $(abspath $(PYTHON)) -m bench
+	$(SUDO) $(abspath $(PYTHON)) -m bench $(ARGS)
+
+bench-peers:
+	$(SUDO) bench/install_peers.sh
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

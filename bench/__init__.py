@@ -1,1 +1,1 @@
-"""Benchmarks: encrypted against plain TCP in one run, between network namespaces. They need root."""
+"""Benchmarks between network namespaces, in one run: encrypted against plain TCP and other tunnels. They need root."""

@@ -1,91 +1,110 @@
-"""`python -m bench`: measures, prints a table and writes bench/results/TIME.json."""
+"""`python -m bench`: measures, prints a table, writes bench/results/TIME.json and compares with the last one there.
 
-import argparse
+Exit codes: 0; 1 a variant failed; 2 wrong arguments; 3 not root; 4 with --check, figures are worse than the last time.
+"""
+
 import os
+import resource
+import secrets
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-from bench.measure import short_connections, throughput
-from bench.report import Comparison, document, table
-from tests.e2e.harness import Network, dialogue, echo_server, pair, same_session
+from bench.arguments import RESULTS, Plan, parse_arguments
+from bench.document import Document, document
+from bench.laboratory import Laboratory
+from bench.regressions import MINIMUM_ROUNDS, in_both, last_document, missing, other_parameters, regressions
+from bench.report import notes, table
+from tests.e2e.harness import namespace
 
 BUSY = 0.5
-RESULTS = Path(__file__).parent / "results"
+FAILED = 1
+NOT_ROOT = 3
+REGRESSION = 4
+
+DESCRIPTORS = 16384
+"""Open files: idle connections take up to four in one process."""
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench", description="Encrypted against plain TCP, MTU 1500, as a ratio.")
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each kind, in turn (default: 5)")
-    parser.add_argument("--seconds", type=int, default=5, help="length of a throughput measurement (default: 5)")
-    parser.add_argument("--connections", type=int, default=500, help="short connections per round (default: 500)")
-    parser.add_argument("--output", type=Path, help="where to write the JSON document")
-    return parser.parse_args()
+def prepare() -> None:
+    """Room for many connections, here and in the processes that are started; an orderly end; namespaces named bnch*."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    allowed = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    # Namespaces are removed on the way out.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    namespace.RUN_PREFIX = f"bnch{secrets.token_hex(3)}"
 
 
-@dataclass(frozen=True)
-class Variant:
-    """How the daemons are started; no options at all stands for no daemon."""
-
-    name: str
-    options: tuple[str, ...] | None
-
-
-PLAIN = Variant("plain", None)
-DEFAULT = Variant("our suites", ())
-ORIGINAL = Variant("the original's", ("--suites", "RSA-2048", "--suites", "AES128-CTR-SEQIV/HMAC-SHA1"))
-FRESH = Variant("ours, fresh", ("--no-cache",))
-ORIGINAL_FRESH = Variant("original's, fresh", (*(ORIGINAL.options or ()), "--no-cache"))
-BULK = (PLAIN, DEFAULT, ORIGINAL)
-SHORT = (PLAIN, DEFAULT, FRESH, ORIGINAL, ORIGINAL_FRESH)
-"""With a cache all short connections but the first are resumed."""
-
-
-def check_encrypted(network: Network) -> None:
-    """Raises unless both daemons list the same session: an encrypted figure must not be a plain one."""
-    with dialogue(network, echo_server) as client:
-        same_session(network, client)
+def run(plan: Plan) -> Document:
+    """Starts everything, measures, and ends everything."""
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(prefix="tcpcryptd-bench-") as name, ExitStack() as stack:
+        # The daemon's user has to reach its run directory.
+        Path(name).chmod(0o755)
+        laboratory = Laboratory(Path(name), stack)
+        for variant in plan.variants:
+            laboratory.start(variant)
+        laboratory.measure(plan.measurements, plan.parameters)
+    return document(
+        laboratory.comparisons,
+        asdict(plan.parameters),
+        load,
+        skipped=laboratory.skipped,
+        failed=laboratory.failed,
+    )
 
 
-def compare(networks: dict[Variant, Network], arguments: argparse.Namespace) -> list[Comparison]:
-    bulk = Comparison("bulk, one stream", "Mbit/s", higher_is_better=True)
-    short = Comparison("short connection", "ms", higher_is_better=False)
-    # In turn, so that a change in the machine's load meets all variants.
-    for _ in range(arguments.rounds):
-        for variant in BULK:
-            bulk.add(variant.name, throughput(networks[variant], arguments.seconds))
-        for variant in SHORT:
-            short.add(variant.name, short_connections(networks[variant], arguments.connections))
-    return [bulk, short]
+def compare_with_last(now: Document, *, whole: bool) -> bool:
+    """Prints what is worse than in the last run, and after a whole run what is missing; True for anything worse."""
+    last = last_document(RESULTS, now)
+    if last is None:
+        print(f"\nNo earlier run on a machine like this in {RESULTS} to compare with.")
+        return False
+    file, before = last
+    print(f"\nCompared with {file.name} (commit {before.versions.get('commit')}):")
+    different = other_parameters(now, before)
+    if different:
+        print(f"not compared: other {', '.join(different)}.")
+        return False
+    if now.parameters["rounds"] < MINIMUM_ROUNDS:
+        print(f"not compared: fewer than {MINIMUM_ROUNDS} rounds.")
+        return False
+    gone = missing(now.comparisons(), before.comparisons())
+    if gone and whole:
+        print(f"not measured this time: {'; '.join(gone)}.")
+    found = regressions(now.comparisons(), before.comparisons())
+    for regression in found:
+        print(f"WORSE {regression}")
+    compared = len(in_both(now.comparisons(), before.comparisons()))
+    print(f"Medians compared: {compared}, worse beyond the spread: {len(found)}.")
+    return bool(found)
 
 
 def main() -> int:
-    arguments = parse_arguments()
+    plan = parse_arguments()
     if os.geteuid() != 0:
         print("bench: network namespaces need root: use `make bench`", file=sys.stderr)
-        return 3
-    load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory(prefix="tcpcryptd-bench-") as name, ExitStack() as stack:
-        Path(name).chmod(0o755)
-        networks = {}
-        for number, variant in enumerate(dict.fromkeys(BULK + SHORT)):
-            networks[variant] = network = stack.enter_context(pair(Path(name) / str(number)))
-            if variant.options is not None:
-                for host in network.hosts():
-                    host.start_daemon(*variant.options)
-                check_encrypted(network)
-        comparisons = compare(networks, arguments)
-        for variant, network in networks.items():
-            if variant.options is not None:
-                check_encrypted(network)
-    print(table(comparisons))
+        return NOT_ROOT
+    prepare()
+    now = run(plan)
+    print(table(now.comparisons()))
+    for note in notes(now.skipped, now.failed):
+        print(f"\n{note}")
+    load = now.machine["load_average_before"]
     if load > BUSY:
         print(f"\nThe machine was busy before the run (load average {load:.1f}): do not rely on these figures.")
-    written = document(comparisons, vars(arguments), load).write(arguments.output or RESULTS)
-    print(f"\n{written}")
-    return 0
+    if plan.output is not None:
+        print(f"\nWritten: {now.write(plan.output)}")
+    else:
+        print("\nNot written: only whole runs are, or with --output.")
+    worse = compare_with_last(now, whole=plan.whole)
+    if now.failed:
+        return FAILED
+    return REGRESSION if plan.check and worse else 0
 
 
 if __name__ == "__main__":

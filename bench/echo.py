@@ -1,14 +1,21 @@
-"""Both ends of the short connections: `python -m bench.echo server|ADDRESS PORT COUNT BYTES`.
+"""Both ends of the echo measurements.
 
-The client prints the seconds that all connections took together.
+`echo.py server PORT CONNECTIONS BYTES` is one, `echo.py short|pingpong ADDRESS PORT COUNT BYTES` the other.
+
+`short` opens COUNT connections one after the other with one echo on each; `pingpong` opens one connection with COUNT
+echoes. Each prints the seconds that all of them took together.
 """
 
 import socket
 import sys
 import time
 
+TIMEOUT_SECONDS = 30
+WARM_UP = 20
+
 
 def receive(connection: socket.socket, size: int) -> bytes:
+    """`size` bytes; raises EOFError when the stream ends before."""
     data = b""
     while len(data) < size:
         piece = connection.recv(size - len(data))
@@ -18,32 +25,56 @@ def receive(connection: socket.socket, size: int) -> bytes:
     return data
 
 
-def serve(port: int, count: int, size: int) -> None:
-    with socket.create_server(("", port), backlog=64) as listener:
-        for _ in range(count):
-            connection, _ = listener.accept()
-            with connection:
-                connection.sendall(receive(connection, size))
-                connection.recv(1)
+def send_at_once(connection: socket.socket) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def ask(address: str, port: int, count: int, size: int) -> float:
-    message = bytes(range(256))[:size].ljust(size, b".")
+def serve(listener: socket.socket, connections: int, size: int) -> None:
+    """Sends back messages of `size` bytes until the end of the stream, one connection after the other."""
+    for _ in range(connections):
+        connection, _ = listener.accept()
+        with connection:
+            send_at_once(connection)
+            while first := connection.recv(size):
+                connection.sendall(first + receive(connection, size - len(first)))
+
+
+def echo(connection: socket.socket, message: bytes) -> None:
+    connection.sendall(message)
+    if receive(connection, len(message)) != message:
+        raise ValueError("the echo differs")
+
+
+def short(address: str, port: int, count: int, message: bytes) -> float:
+    """Seconds for `count` connections: connect, send, receive, close."""
     start = time.perf_counter()
     for _ in range(count):
-        with socket.create_connection((address, port), timeout=30) as connection:
-            connection.sendall(message)
-            if receive(connection, size) != message:
-                raise ValueError("the echo differs")
+        with socket.create_connection((address, port), timeout=TIMEOUT_SECONDS) as connection:
+            echo(connection, message)
     return time.perf_counter() - start
 
 
+def pingpong(address: str, port: int, count: int, message: bytes) -> float:
+    """Seconds for `count` round trips on a connection that is already in use."""
+    with socket.create_connection((address, port), timeout=TIMEOUT_SECONDS) as connection:
+        send_at_once(connection)
+        for _ in range(WARM_UP):
+            echo(connection, message)
+        start = time.perf_counter()
+        for _ in range(count):
+            echo(connection, message)
+        return time.perf_counter() - start
+
+
 def main() -> None:
-    who, port, count, size = sys.argv[1], *map(int, sys.argv[2:5])
-    if who == "server":
-        serve(port, count, size)
+    if sys.argv[1] == "server":
+        port, connections, size = map(int, sys.argv[2:5])
+        with socket.create_server(("", port), backlog=64) as listener:
+            serve(listener, connections, size)
     else:
-        print(ask(who, port, count, size))
+        port, count, size = map(int, sys.argv[3:6])
+        message = bytes(range(256))[:size].ljust(size, b".")
+        print({"short": short, "pingpong": pingpong}[sys.argv[1]](sys.argv[2], port, count, message))
 
 
 if __name__ == "__main__":
