@@ -6,10 +6,12 @@ from pathlib import Path
 
 from tcpcryptd.cli.config import ConfigError, Settings
 from tcpcryptd.cli.log import log_event
+from tcpcryptd.cli.options import ANSWERS, OFFERS
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Event
-from tcpcryptd.crypt import CryptConfig, CryptFactory
+from tcpcryptd.crypt import CryptConfig, CryptFactory, algorithm_names
+from tcpcryptd.eno import EnoConfig, EnoFactory
 from tcpcryptd.netio.control_handlers import ControlHandlers
 from tcpcryptd.netio.control_server import Companion, ControlServer
 from tcpcryptd.netio.daemon import DaemonConfig, run_daemon
@@ -48,17 +50,18 @@ def daemon_config(settings: Settings) -> DaemonConfig:
 
 
 def _engine_config(settings: Settings) -> EngineConfig:
-    config = EngineConfig(required=settings.require)
+    config = EngineConfig(offers=OFFERS[settings.protocol], answers=ANSWERS[settings.answer], required=settings.require)
     return config if settings.cache else replace(config, max_sessions=0)
 
 
 def run(settings: Settings) -> int:
     """Runs the daemon until it is stopped; the exit code. Raises ConfigError."""
     config = daemon_config(settings)
-    crypt = CryptConfig().restricted(settings.suites)
+    crypt = CryptConfig().restricted([name for name in settings.suites if name in algorithm_names()])
+    eno = EnoConfig().restricted(settings.suites)
     # The first key pair is there before the first connection; the others are made in a thread.
     crypt.rsa_keys.replace(crypt.rsa_keys.generate())
-    engine = Engine(_engine_config(settings), [CryptFactory(crypt)], path_mtu=path_mtu)
+    engine = Engine(_engine_config(settings), [CryptFactory(crypt), EnoFactory(eno)], path_mtu=path_mtu)
 
     listeners: list[Callable[[Event], None]] = [log_event]
 

@@ -30,6 +30,8 @@ class Settings:
     all_ports: bool = False
     interface: tuple[str, ...] = ()
     address: tuple[Network, ...] = ()
+    protocol: str = "crypt"
+    answer: str = "both"
     require: tuple[Network, ...] = ()
     suites: tuple[str, ...] = ()
     cache: bool = True

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Final
 
-from tcpcryptd.crypt import algorithm_names
+from tcpcryptd import crypt, eno
 from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
-from tcpcryptd.netio.rules import DEFAULT_QUEUE, QueueNumbers
+from tcpcryptd.netio.rules import DEFAULT_QUEUE, LAST_FIRST_QUEUE, QueueNumbers
 from tcpcryptd.netio.runtime_directory import DEFAULT_RUNTIME_DIRECTORY
 from tcpcryptd.netio.selection import SELF_ENCRYPTED_PORTS, Selection
 
@@ -70,9 +70,23 @@ def _interface(value: object) -> str:
     return Selection(interfaces=(_text(value),)).interfaces[0]
 
 
+def _offer(value: object) -> str:
+    name = _text(value)
+    if name not in OFFERS:
+        raise ValueError("not a protocol")
+    return name
+
+
+def _answer(value: object) -> str:
+    name = _text(value)
+    if name not in ANSWERS:
+        raise ValueError("not a protocol")
+    return name
+
+
 def _algorithm(value: object) -> str:
     name = _text(value)
-    if name not in algorithm_names():
+    if name not in ALGORITHMS:
         raise ValueError("not the name of an algorithm")
     return name
 
@@ -81,12 +95,19 @@ def _network(value: object) -> IPv4Network | IPv6Network:
     return ip_network(_text(value))
 
 
+OFFERS: Final = {"crypt": ("crypt",), "eno": ("eno",), "auto": ("eno", "crypt")}
+"""What is offered to peers for each value of --protocol, in this order until one is answered."""
+ANSWERS: Final[dict[str, tuple[str, ...] | None]] = {"crypt": ("crypt",), "eno": ("eno",), "both": None}
+ALGORITHMS: Final = (*crypt.algorithm_names(), *eno.algorithm_names())
+
 PORT: Final = Kind(_port, "a port from 1 to 65535", "PORT")
 INTERFACE: Final = Kind(_interface, "the name of a network interface", "NAME")
 NETWORK: Final = Kind(_network, "an address, or a network such as 192.0.2.0/24 or 2001:db8::/32", "NETWORK")
-QUEUE: Final = Kind(_queue, "a number from 0 to 65534", "NUMBER")
+QUEUE: Final = Kind(_queue, f"a number from 0 to {LAST_FIRST_QUEUE}", "NUMBER")
 MASK: Final = Kind(_mask, "three or more adjacent bits of 32, such as 0x70000000", "MASK")
-ALGORITHM: Final = Kind(_algorithm, f"one of {', '.join(algorithm_names())}", "NAME")
+OFFER: Final = Kind(_offer, f"one of {', '.join(OFFERS)}", "NAME")
+ANSWER: Final = Kind(_answer, f"one of {', '.join(ANSWERS)}", "NAME")
+ALGORITHM: Final = Kind(_algorithm, f"one of {', '.join(ALGORITHMS)}", "NAME")
 USER: Final = Kind(_text, "the name of a user", "USER")
 PATH: Final = Kind(_text, "a path", "PATH")
 
@@ -112,6 +133,14 @@ OPTIONS: Final = (
     Option("interface", WHAT, "only connections through this network interface", INTERFACE, repeated=True),
     Option("address", WHAT, "only connections with these hosts", NETWORK, repeated=True),
     Option(
+        "protocol",
+        PROTOCOL,
+        "what this host offers to others: crypt, the original's protocol (default); eno, TCP-ENO with tcpcrypt (RFC "
+        "8547 and 8548); auto, eno first, and crypt to a host that did not answer to it",
+        OFFER,
+    ),
+    Option("answer", PROTOCOL, "which of them this host answers to: crypt, eno or both (default)", ANSWER),
+    Option(
         "require",
         PROTOCOL,
         "connections that this host opens to these hosts fail when they cannot be encrypted; to all others they are "
@@ -122,13 +151,14 @@ OPTIONS: Final = (
     Option(
         "suites",
         PROTOCOL,
-        "use only this public-key mechanism or symmetric suite: "
-        f"{', '.join(algorithm_names())}; of a kind of which none is named, all are used",
+        "use only this public-key mechanism or symmetric suite; with crypt "
+        f"{', '.join(crypt.algorithm_names())}, with eno {', '.join(eno.algorithm_names())}; of a kind of which none "
+        "is named, all are used",
         ALGORITHM,
         repeated=True,
     ),
     Option("cache", PROTOCOL, "resume earlier sessions without public-key work (default); --no-cache: never"),
-    Option("queue", RUNNING, f"first of two netfilter queues to use (default {DEFAULT_QUEUE})", QUEUE),
+    Option("queue", RUNNING, f"first of three netfilter queues to use (default {DEFAULT_QUEUE})", QUEUE),
     Option("mark-mask", RUNNING, f"bits of the packet mark to use (default {DEFAULT_MASK:#x})", MASK),
     Option(
         "firewall",

@@ -10,8 +10,10 @@ from tcpcryptd.core import limits
 class EngineConfig:
     """Policy and bounds of one engine."""
 
-    offer: str | None = "crypt"
-    """The protocol that is offered to peers, by name; None: only answer."""
+    offers: tuple[str, ...] = ("crypt",)
+    """The protocols that are offered to peers, by name, the next one when a peer did not answer to the one before."""
+    answers: tuple[str, ...] | None = None
+    """The protocols in which peers are answered; None: all."""
     required: tuple[IPv4Network | IPv6Network, ...] = ()
     """Destinations whose connections fail when they cannot be encrypted."""
     max_connections: int = limits.MAX_CONNECTIONS
@@ -22,6 +24,9 @@ class EngineConfig:
     session_lifetime: float = limits.SESSION_LIFETIME
     """Seconds."""
     max_options: int = limits.MAX_OPTIONS
+    max_peers: int = limits.MAX_PEERS
+    peer_lifetime: float = limits.PEER_LIFETIME
+    """Seconds for which a protocol is not offered again to a host that did not answer to it."""
 
     def requires(self, address: str) -> bool:
         """Whether connections with this host must be encrypted."""

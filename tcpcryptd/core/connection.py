@@ -29,6 +29,11 @@ def endpoints(key: bytes) -> tuple[Endpoint, Endpoint]:
     )
 
 
+def peer_address(key: bytes) -> bytes:
+    """The destination's address in a flow key, 4 or 16 bytes."""
+    return key[(len(key) - 4) // 2 : -4]
+
+
 def flow_key(source: Endpoint, destination: Endpoint) -> bytes:
     """The inverse of `endpoints`; raises ValueError for what is not an IP address or mixes two versions."""
     addresses = ip_address(source.address), ip_address(destination.address)
@@ -87,8 +92,7 @@ class Connection:
     @property
     def peer_address(self) -> bytes:
         """4 or 16 bytes."""
-        half = (len(self.key) - 4) // 2
-        return self.key[half:-4]
+        return peer_address(self.key)
 
     @property
     def sessions(self) -> SessionCache:
@@ -128,6 +132,10 @@ class Connection:
             self._timer.cancel()
             self._timer = None
 
+    def declined(self, now: float) -> None:
+        """The peer has answered the offer as a host that does not speak the protocol."""
+        self._services.peers.declined(self.peer_address, self.protocol_name, now)
+
     def encrypted(self, now: float) -> None:
         """Both sides have keys: from now on nothing passes that is not sealed. Later calls change nothing."""
         self.connection_class = ConnectionClass.ENCRYPTED
@@ -136,6 +144,7 @@ class Connection:
         self._negotiated = True
         self._lifecycle.established()
         self.count("negotiated")
+        self._services.peers.speaks(self.peer_address, self.protocol_name)
         self.last_seen = now
         self.watch_idleness(now)
         self._services.emit(lambda: Negotiated(self.info()))
@@ -253,14 +262,14 @@ class Connection:
         return ConnectionInfo(
             local,
             remote,
-            self.connection_class,
+            ConnectionClass.ENCRYPTED if self.connection_class.is_encrypted else self.connection_class,
             self.protocol_name,
             about.session_id,
             about.role,
             about.suite,
             about.resumed,
             about.peer_aware,
-            None if self.connection_class is ConnectionClass.ENCRYPTED else "the handshake is not over",
+            None if self.connection_class.is_encrypted else "the handshake is not over",
             self.opening.started,
             about.bytes_sent,
             about.bytes_received,

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 
 from tcpcryptd.core.config import EngineConfig
-from tcpcryptd.core.connection import Connection, endpoints, flow_key
+from tcpcryptd.core.connection import Connection, endpoints, flow_key, peer_address
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, Event, InternalError
 from tcpcryptd.core.options import ConnectionOptions
@@ -72,9 +72,7 @@ class Engine:
             self._report(error)
             if direction == Direction.IN and self._belongs_to_a_protocol(packet):
                 return DROP
-        encrypted = diverted_as is ConnectionClass.ENCRYPTED or (
-            connection is not None and connection.connection_class is ConnectionClass.ENCRYPTED
-        )
+        encrypted = diverted_as.is_encrypted or (connection is not None and connection.connection_class.is_encrypted)
         return DROP if encrypted else ACCEPT
 
     def _belongs_to_a_protocol(self, packet: bytes) -> bool:
@@ -90,7 +88,7 @@ class Engine:
     ) -> Verdict:
         flow = segment.addresses + segment.packet[segment.offset : segment.offset + 4]
         key = flow if direction is Direction.OUT else reverse_key(flow)
-        encrypted = diverted_as is ConnectionClass.ENCRYPTED
+        encrypted = diverted_as.is_encrypted
         # A peer's SYN is not authentic: it does not end a connection that an earlier daemon encrypted.
         if segment.is_opening and not (encrypted and direction is Direction.IN):
             return self._open(key, segment, direction, now)
@@ -129,9 +127,7 @@ class Engine:
         if not active and not syn.checksum_is_right:
             # The kernel drops it; changed, it would get a checksum that is right.
             return ACCEPT
-        for protocol in self._protocols.values():
-            if active and protocol.name != self._config.offer:
-                continue
+        for protocol in self._candidates(key, active, now):
             connection = Connection(self._services, key, Opening(active, now), protocol.name)
             if not self._services.table.add(connection):
                 self._services.counters["table_full"] += 1
@@ -145,6 +141,17 @@ class Engine:
             connection.close()
         connection = Connection(self._services, key, Opening(active, now), "none")
         return connection.decide_plain("nothing is offered" if active else "the peer does not speak tcpcrypt")
+
+    def _candidates(self, key: bytes, active: bool, now: float) -> list[ProtocolFactory]:
+        """The protocols that may take a new connection."""
+        config = self._config
+        if not active:
+            names = self._protocols if config.answers is None else config.answers
+            return [self._protocols[name] for name in names]
+        name = self._services.peers.choose(peer_address(key), config.offers, now)
+        if name is None and config.offers and config.requires(endpoints(key)[1].address):
+            name = config.offers[0]
+        return [] if name is None else [self._protocols[name]]
 
     def next_timeout(self) -> float | None:
         """When `handle_timeout` is due, on the clock of `now`; None: not before the next packet."""

@@ -34,3 +34,7 @@ SESSION_LIFETIME = 3_600.0
 
 MAX_OPTIONS = 4_096
 """Local ends that applications left wishes for."""
+
+MAX_PEERS = 4_096
+PEER_LIFETIME = 600.0
+"""Hosts whose answers to an offer are remembered, and for how long."""

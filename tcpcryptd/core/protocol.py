@@ -7,6 +7,7 @@ from typing import Protocol
 
 from tcpcryptd.core.lifecycle import Phase
 from tcpcryptd.core.options import ClientMode, ConnectionOptions, Support
+from tcpcryptd.core.retransmission import Retransmission
 from tcpcryptd.core.session_cache import SessionCache
 from tcpcryptd.core.verdict import ACCEPT, DROP, Action, ConnectionClass, Direction, Verdict, modify
 from tcpcryptd.wire.segment import Segment
@@ -26,6 +27,7 @@ __all__ = [
     "Opening",
     "Phase",
     "ProtocolFactory",
+    "Retransmission",
     "Stray",
     "Support",
     "Verdict",
@@ -135,6 +137,9 @@ class Connection(Protocol):
 
     def cancel_timer(self) -> None:
         """Nothing is called any more."""
+
+    def declined(self, now: float) -> None:
+        """The peer has answered the offer as a host that does not speak the protocol."""
 
     def encrypted(self, now: float) -> None:
         """Both sides have keys: from now on nothing passes that is not sealed. Later calls change nothing."""

@@ -8,6 +8,7 @@ from tcpcryptd.core.event import Event
 from tcpcryptd.core.flow_table import FlowTable
 from tcpcryptd.core.limits import MAX_EVENTS, MAX_INJECTIONS
 from tcpcryptd.core.options import OptionRegistry
+from tcpcryptd.core.peers import PeerMemory
 from tcpcryptd.core.protocol import Injection
 from tcpcryptd.core.session_cache import SessionCache
 from tcpcryptd.core.timers import Timer, TimerQueue
@@ -35,6 +36,7 @@ class Services:
         self.table = FlowTable(config.max_connections, config.max_opening, config.max_plain_records)
         self.options = OptionRegistry(config.max_options)
         self.sessions = SessionCache(config.max_sessions, config.session_lifetime)
+        self.peers = PeerMemory(config.max_peers, config.peer_lifetime)
         self.timers = TimerQueue()
         self.injections: deque[Injection] = deque()
         self.events: deque[Callable[[], Event]] = deque()

@@ -34,6 +34,13 @@ class ConnectionClass(enum.IntEnum):
     """Do not divert."""
     ENCRYPTED = 2
     """Divert; let none pass when no daemon runs."""
+    STREAM = 5
+    """The same, and divert packets as large as the kernel handles them, before it cuts them into segments."""
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether nothing may pass without the daemon."""
+        return self in (ConnectionClass.ENCRYPTED, ConnectionClass.STREAM)
 
 
 Verdict = tuple[Action, bytes | None, ConnectionClass]

@@ -4,17 +4,18 @@ from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Support, Verdict, m
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.client_exchange import ClientExchange
 from tcpcryptd.crypt.constants import CRYPT, SESSION_PREFIX_SIZE, Opcode
-from tcpcryptd.crypt.handshake import End, Handshake
+from tcpcryptd.crypt.handshake import Handshake
 from tcpcryptd.crypt.limits import HELLO_TRIES
 from tcpcryptd.crypt.resumption import take_to_open
 from tcpcryptd.crypt.roles import active_accepts
 from tcpcryptd.crypt.server_exchange import ServerExchange
 from tcpcryptd.crypt.session import Resumable, Session
 from tcpcryptd.crypt.state import HandshakeState
-from tcpcryptd.crypt.syn import for_local_kernel, refusal, without_sack
+from tcpcryptd.crypt.syn import for_local_kernel, without_sack
 from tcpcryptd.crypt.unconfirmed import Unconfirmed
 from tcpcryptd.wire import options, sequence
 from tcpcryptd.wire.segment import ACK, RST, SYN, Segment
+from tcpcryptd.wire.syn import End, refusal
 
 _AWARE = frozenset((Opcode.HELLO_SUPPORT, Opcode.PKCONF_SUPPORT, Opcode.NEXTK2_SUPPORT))
 _MAX_AREA = options.MAX_LENGTH - len(option.encode(option.Suboption(Opcode.NEXTK1, bytes(SESSION_PREFIX_SIZE))))
@@ -90,6 +91,7 @@ class HelloSent(HandshakeState):
         self._handshake.remote = End.of(segment)
         answer = option.find(option.read(segment), *_ANSWERS)
         if answer is None:
+            self._connection.declined(now)
             return self._connection.decide_plain("the peer does not speak tcpcrypt")
         self._handshake.peer_aware = answer.opcode in _AWARE
         if self._connection.options.support is Support.MANDATORY and not self._handshake.peer_aware:

@@ -2,12 +2,12 @@
 
 from typing import Self
 
-from tcpcryptd.core.protocol import ACCEPT, DROP, ConnectionClass, Direction, Injection, Verdict, modify
+from tcpcryptd.core.protocol import ACCEPT, DROP, ConnectionClass, Direction, Injection, Retransmission, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import CRYPT, MAC, NONCE_SIZE, PUBLIC_KEY_SPEC_SIZE, Opcode
 from tcpcryptd.crypt.handshake import Handshake
+from tcpcryptd.crypt.limits import RETRANSMISSION_INTERVALS
 from tcpcryptd.crypt.messages import Init1, Init2, MessageError, split_specs
-from tcpcryptd.crypt.retransmission import Retransmission
 from tcpcryptd.crypt.roles import Role
 from tcpcryptd.crypt.session import Resumable, Session
 from tcpcryptd.crypt.state import HandshakeState
@@ -64,7 +64,7 @@ class ClientExchange(HandshakeState):
     def send(self, now: float) -> None:
         """Sends INIT1 without waiting for the kernel to send something."""
         packet = self._handshake.make(Direction.OUT, 0, option.encode(_INIT1), self._message)
-        self._sent = Retransmission(self._connection, packet, self._give_up)
+        self._sent = Retransmission(self._connection, packet, RETRANSMISSION_INTERVALS, self._give_up)
         self._sent.repeat()
         self._sent.start(now)
 

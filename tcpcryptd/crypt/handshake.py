@@ -18,56 +18,24 @@ What does not fit the state and could have been forged from off the path is drop
 state. "Plain" hands the connection back to the two kernels as they left it.
 """
 
-import struct
-from dataclasses import dataclass
-
 from tcpcryptd.core.protocol import Connection, ConnectionClass, Direction, Injection
 from tcpcryptd.crypt.config import CryptConfig
 from tcpcryptd.crypt.numbers import Numbers
 from tcpcryptd.crypto.suites import RSA_2048, PublicKeyAlgorithm, SymmetricSuite
-from tcpcryptd.wire import options
-from tcpcryptd.wire.segment import ACK, RST, Segment, make, reverse_key, timestamps
+from tcpcryptd.wire.segment import Segment
 from tcpcryptd.wire.sequence import add
+from tcpcryptd.wire.syn import End, Ends
 
-_DEFAULT_MSS = 536
-_MAX_WINDOW_SCALE = 14
 _TCP_HEADER = 20
-_MSS = struct.Struct(">H")
-
-
-@dataclass(slots=True)
-class End:
-    """One end of a connection, as its SYN described it; its latest timestamp is kept up to date."""
-
-    isn: int = 0
-    window: int = 0
-    """As in the SYN, not scaled."""
-    mss: int = _DEFAULT_MSS
-    window_scale: int | None = None
-    timestamp: int | None = None
-
-    @classmethod
-    def of(cls, syn: Segment) -> "End":
-        """Reads a SYN or SYN ACK."""
-        mss, scale = syn.option(options.MSS), syn.option(options.WINDOW_SCALE)
-        sent = timestamps(syn.options)
-        return cls(
-            syn.sequence,
-            syn.window,
-            _MSS.unpack(mss)[0] if mss is not None and len(mss) == 2 else _DEFAULT_MSS,
-            min(scale[0], _MAX_WINDOW_SCALE) if scale is not None and len(scale) == 1 else None,
-            sent[0] if sent else None,
-        )
 
 
 class Handshake:
     """The connection, its configuration and its two ends."""
 
     def __init__(self, connection: Connection, config: CryptConfig) -> None:
+        self._ends = Ends(connection.key)
         self.connection = connection
         self.config = config
-        self.local = End()
-        self.remote = End()
         self.peer_aware = False
 
     @property
@@ -116,34 +84,36 @@ class Handshake:
         """Bytes of TCP segment that the local link carries."""
         return self.local.mss + _TCP_HEADER
 
+    @property
+    def local(self) -> End:
+        """This host."""
+        return self._ends.local
+
+    @local.setter
+    def local(self, end: End) -> None:
+        self._ends.local = end
+
+    @property
+    def remote(self) -> End:
+        """The peer."""
+        return self._ends.remote
+
+    @remote.setter
+    def remote(self, end: End) -> None:
+        self._ends.remote = end
+
     def saw(self, segment: Segment, direction: Direction, now: float) -> None:
         """Keeps the timestamp that a segment carries."""
         self.connection.last_seen = now
-        end = self.local if direction is Direction.OUT else self.remote
-        sent = timestamps(segment.options)
-        if sent is not None and end.timestamp is not None:
-            end.timestamp = sent[0]
+        self._ends.saw(segment, outgoing=direction is Direction.OUT)
 
     def make(self, direction: Direction, shift: int = 0, option: bytes = b"", payload: bytes = b"") -> bytes:
         """The ACK that one end would send after the SYNs, with an option and a payload of our own.
 
         `shift` is added to the acknowledgment number.
         """
-        sender, receiver = (self.local, self.remote) if direction is Direction.OUT else (self.remote, self.local)
-        area = b""
-        if sender.timestamp is not None and receiver.timestamp is not None:
-            stamp = struct.pack(">II", sender.timestamp, receiver.timestamp)
-            area = b"\x01\x01" + options.encode(options.TIMESTAMP, stamp)
-        scale = sender.window_scale if receiver.window_scale is not None else None
-        return make(
-            self._key(direction),
-            sequence=add(sender.isn, 1),
-            acknowledgment=add(receiver.isn, 1 + shift),
-            flags=ACK,
-            window=sender.window >> (scale or 0) or 1,
-            option_area=options.pad(area + option),
-            payload=payload,
-        )
+        outgoing = direction is Direction.OUT
+        return self._ends.acknowledgment(outgoing=outgoing, shift=shift, option=option, payload=payload)
 
     def acknowledgment(self) -> bytes:
         """The local kernel's ACK of the peer's SYN, in its own numbers and without an option of ours."""
@@ -163,10 +133,5 @@ class Handshake:
 
     def resets(self, sent: int = 0) -> list[Injection]:
         """RST segments for both kernels, which have not exchanged data yet; the peer's may have seen `sent` bytes."""
-        key, ours, theirs = self.connection.key, add(self.local.isn, 1), add(self.remote.isn, 1)
-        outgoing = make(key, sequence=add(ours, sent), acknowledgment=theirs, flags=RST | ACK, window=0)
-        incoming = make(reverse_key(key), sequence=theirs, acknowledgment=ours, flags=RST | ACK, window=0)
+        outgoing, incoming = self._ends.resets(sent)
         return [(Direction.OUT, outgoing), (Direction.IN, incoming)]
-
-    def _key(self, direction: Direction) -> bytes:
-        return self.connection.key if direction is Direction.OUT else reverse_key(self.connection.key)

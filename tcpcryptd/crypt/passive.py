@@ -4,17 +4,18 @@ from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Injection, Support,
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.client_exchange import ClientExchange
 from tcpcryptd.crypt.constants import CRYPT, MAC, Opcode
-from tcpcryptd.crypt.handshake import End, Handshake
+from tcpcryptd.crypt.handshake import Handshake
 from tcpcryptd.crypt.limits import HELLO_TRIES
 from tcpcryptd.crypt.resumption import take_to_answer
 from tcpcryptd.crypt.roles import switches
 from tcpcryptd.crypt.server_exchange import ServerExchange, looks_like_init1
 from tcpcryptd.crypt.session import Resumable, Session
 from tcpcryptd.crypt.state import HandshakeState
-from tcpcryptd.crypt.syn import for_local_kernel, refusal, without_sack
+from tcpcryptd.crypt.syn import for_local_kernel, without_sack
 from tcpcryptd.crypt.unconfirmed import Unconfirmed
 from tcpcryptd.wire import sequence
 from tcpcryptd.wire.segment import ACK, FIN, RST, SYN, Segment
+from tcpcryptd.wire.syn import End, refusal
 
 OPENINGS = (Opcode.HELLO, Opcode.HELLO_SUPPORT, Opcode.NEXTK1, Opcode.NEXTK1_SUPPORT)
 """What a SYN of this protocol carries."""

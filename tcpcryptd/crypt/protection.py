@@ -19,9 +19,10 @@ from tcpcryptd.crypt.opener import Opener, Successor, find_mac
 from tcpcryptd.crypt.option import Suboption, find, read
 from tcpcryptd.crypt.sealer import Sealer
 from tcpcryptd.crypt.session import Session
-from tcpcryptd.crypt.syn import for_local_kernel, refusal
+from tcpcryptd.crypt.syn import for_local_kernel
 from tcpcryptd.wire.segment import ACK, RST, SYN, Segment, locate, make, reverse_key
 from tcpcryptd.wire.sequence import add, extend
+from tcpcryptd.wire.syn import refusal
 
 
 class Protection:

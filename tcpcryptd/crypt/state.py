@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 
-from tcpcryptd.core.protocol import ACCEPT, DROP, Description, Direction, Injection, Verdict, modify
+from tcpcryptd.core.protocol import ACCEPT, DROP, Description, Direction, Injection, Retransmission, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.handshake import Handshake
-from tcpcryptd.crypt.retransmission import Retransmission
-from tcpcryptd.crypt.syn import for_local_kernel, refusal
+from tcpcryptd.crypt.limits import RETRANSMISSION_INTERVALS
+from tcpcryptd.crypt.syn import for_local_kernel
 from tcpcryptd.wire.segment import FIN, RST, SYN, Segment
 from tcpcryptd.wire.sequence import add
+from tcpcryptd.wire.syn import refusal
 
 
 class HandshakeState:
@@ -59,7 +60,7 @@ class HandshakeState:
             return self._connection.decide_plain("the ACK has no space for the option")
         packet = segment.edited(option_area=area, payload=payload)
         if self._sent is None:
-            self._sent = Retransmission(self._connection, packet, give_up)
+            self._sent = Retransmission(self._connection, packet, RETRANSMISSION_INTERVALS, give_up)
             self._sent.start(now)
         return modify(packet)
 

@@ -1,12 +1,12 @@
 """Keys are there; the peer's first authentic segment is to show that it has them too."""
 
-from tcpcryptd.core.protocol import DROP, ConnectionClass, Description, Injection, Verdict
+from tcpcryptd.core.protocol import DROP, ConnectionClass, Description, Injection, Retransmission, Verdict
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import Opcode
 from tcpcryptd.crypt.handshake import Handshake
+from tcpcryptd.crypt.limits import RETRANSMISSION_INTERVALS
 from tcpcryptd.crypt.protection import Protection
 from tcpcryptd.crypt.resumption import remember
-from tcpcryptd.crypt.retransmission import Retransmission
 from tcpcryptd.crypt.session import Resumable, Session
 from tcpcryptd.wire.segment import Segment
 
@@ -56,7 +56,7 @@ class Init2Sent(Unconfirmed):
 
     def begin(self, init2: bytes, now: float) -> None:
         """Sends INIT2 and takes over."""
-        self._sent = Retransmission(self._connection, init2, self._give_up)
+        self._sent = Retransmission(self._connection, init2, RETRANSMISSION_INTERVALS, self._give_up)
         self._sent.repeat()
         self._sent.start(now)
         self.take_over()

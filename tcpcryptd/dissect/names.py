@@ -1,7 +1,7 @@
 """Numbers on the wire and what they are called (spec sections 1 and 2; identifiers from 0xf0: docs/suites.md)."""
 
 CRYPT = 69
-"""TCP option kind of the handshake and of REKEY."""
+"""TCP option kind of the handshake and of REKEY; TCP-ENO has the same (RFC 8547 section 11)."""
 MAC = 70
 """TCP option kind of the MAC."""
 
@@ -23,6 +23,8 @@ OPCODES = {
     NEXTK1: "NEXTK1",
     NEXTK1_SUPPORT: "NEXTK1_SUPPORT",
 }
+TEPS = {0x20: "experimental", 0x21: "P-256", 0x22: "P-521", 0x23: "Curve25519", 0x24: "Curve448"}
+"""TEP identifiers of TCP-ENO (RFC 8547 section 11, RFC 8548 section 7)."""
 PUBLIC_KEY_ALGORITHMS = {0x02: "RSA", 0xF0: "X25519-HPKE"}
 CIPHERS = {0x00: "any", 0x01: "AES128-CTR-SEQIV", 0x02: "RC4", 0xF1: "AES-256-GCM-SIV"}
 MACS = {0x00: "any", 0x01: "HMAC-SHA1", 0x02: "UMAC", 0xF1: "AES-256-GCM-SIV"}

@@ -1,4 +1,4 @@
-"""The CRYPT and MAC options (spec section 1)."""
+"""The CRYPT and MAC options (spec section 1), and all of ours in a header."""
 
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -7,6 +7,7 @@ from scapy.fields import ByteField, FieldLenField, PacketListField, XStrLenField
 from scapy.packet import Packet
 
 from tcpcryptd.dissect.element import Malformed
+from tcpcryptd.dissect.eno import eno_layer, is_option
 from tcpcryptd.dissect.names import CRYPT, MAC
 from tcpcryptd.dissect.suboption import suboption_class
 from tcpcryptd.wire import options
@@ -25,7 +26,7 @@ class CryptOption(Packet):
     @classmethod
     def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
         """Malformed in the place of bytes that are not one CRYPT option."""
-        return cls if not _pkt or _is_option(_pkt, CRYPT) else Malformed
+        return cls if not _pkt or is_option(_pkt, CRYPT) else Malformed
 
     def mysummary(self) -> str:
         """The suboptions."""
@@ -45,7 +46,7 @@ class MacOption(Packet):
     @classmethod
     def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
         """Malformed in the place of bytes that are not one MAC option."""
-        return cls if not _pkt or _is_option(_pkt, MAC) else Malformed
+        return cls if not _pkt or is_option(_pkt, MAC) else Malformed
 
     def mysummary(self) -> str:
         """The whole MAC."""
@@ -55,15 +56,12 @@ class MacOption(Packet):
 _LAYERS: dict[int, type[Packet]] = {CRYPT: CryptOption, MAC: MacOption}
 
 
-def read_options(area: bytes) -> Iterator[Packet]:
-    """The CRYPT and MAC options of a header's option area as layers; raises wire.options.OptionError.
+def read_options(area: bytes, *, in_syn: bool = True) -> Iterator[Packet]:
+    """The CRYPT, ENO and MAC options of a header's option area as layers; raises wire.options.OptionError.
 
     Scapy's own parser stops at EOL, behind which the original daemon puts options (spec section 1).
     """
     for kind, value in options.parse(area):
-        if kind in _LAYERS:
-            yield _LAYERS[kind](options.encode(kind, value))
-
-
-def _is_option(data: bytes, kind: int) -> bool:
-    return len(data) >= 2 and data[0] == kind and data[1] == len(data) <= options.MAX_LENGTH
+        layer = (eno_layer(value, in_syn) if kind == CRYPT else None) or _LAYERS.get(kind)
+        if layer:
+            yield layer(options.encode(kind, value))

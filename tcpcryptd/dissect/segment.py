@@ -11,7 +11,7 @@ from tcpcryptd.dissect.message import MESSAGES
 from tcpcryptd.dissect.option import CryptOption, read_options
 from tcpcryptd.dissect.suboption import Suboption
 from tcpcryptd.wire.options import OptionError
-from tcpcryptd.wire.segment import MalformedPacket, Segment, locate
+from tcpcryptd.wire.segment import SYN, MalformedPacket, Segment, locate
 
 _PROTOCOL_TCP = 6
 _FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
@@ -26,7 +26,7 @@ class Dissection:
     segment: Segment | None = None
     """None when the packet's headers cannot be read. What the capture cut off reads as zero bytes."""
     options: tuple[Packet, ...] = ()
-    """CryptOption, MacOption or Malformed, in the order of the header, also those behind its padding."""
+    """CryptOption, EnoSynOption, EnoOption, MacOption or Malformed, in the header's order, also behind its padding."""
     message: Packet | None = None
     """Init1, Init2, or Malformed in their place; None without their suboption, or when the capture cut the payload."""
     missing: int = 0
@@ -68,7 +68,9 @@ def dissect(packet: Packet) -> Dissection | None:
     ends = f"{host.format(ip.src, segment.source_port)} > {host.format(ip.dst, segment.destination_port)}"
     dissection = Dissection(ends, segment, missing=missing)
     try:
-        dissection = replace(dissection, options=tuple(read_options(segment.option_area)))
+        dissection = replace(
+            dissection, options=tuple(read_options(segment.option_area, in_syn=bool(segment.flags & SYN)))
+        )
     except OptionError as error:
         return replace(dissection, malformed=str(error))
     opcodes = [entry.opcode for entry in dissection.suboptions if isinstance(entry, Suboption)]

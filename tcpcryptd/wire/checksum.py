@@ -12,7 +12,7 @@ _SUM = None if numpy.dtype(numpy.uint).itemsize == 8 else numpy.dtype(numpy.uint
 _add = numpy.add.reduce
 
 
-def ones_complement_sum(data: bytes | bytearray) -> int:
+def ones_complement_sum(data: bytes | bytearray | memoryview) -> int:
     """The sum of `data` as big-endian 16-bit words modulo 65535; an odd last byte is padded with zero."""
     length = len(data)
     if length <= _BIG_INTEGER_LIMIT:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.machine.endpoint import Behaviour
 from tests.machine.link import Conditions, Merge, split
-from tests.machine.world import MODERN, ORIGINAL, PORT, World
+from tests.machine.world import ENO, MODERN, ORIGINAL, PORT, World
 
 SEEDS = range(25)
 
@@ -36,7 +36,7 @@ def transfer(world: World, random: Random) -> None:
 
 
 @pytest.mark.parametrize("block", range(4))
-@pytest.mark.parametrize("suite", [ORIGINAL, MODERN], ids=["original", "modern"])
+@pytest.mark.parametrize("suite", [ORIGINAL, MODERN, ENO], ids=["original", "modern", "eno"])
 def test_encrypted(suite: object, block: int) -> None:
     encrypted = 0
     for seed in SEEDS:

@@ -6,9 +6,9 @@ from tcpcryptd.core.event import Closed, Negotiated
 from tcpcryptd.wire.segment import FIN, RST
 from tests.machine.host import Host
 from tests.machine.link import MAC, Filter, drop_nth, has_flags, has_option, repeat
-from tests.machine.world import LIMIT, MODERN, ORIGINAL, Suite, World, text
+from tests.machine.world import ENO, LIMIT, MODERN, ORIGINAL, Suite, World, text
 
-SUITES = pytest.mark.parametrize("suite", [ORIGINAL, MODERN], ids=["original", "modern"])
+SUITES = pytest.mark.parametrize("suite", [ORIGINAL, MODERN, ENO], ids=["original", "modern", "eno"])
 
 
 def assert_forgotten(world: World, after: float = 160.0) -> None:

@@ -4,11 +4,11 @@ import pytest
 
 from tests.machine.endpoint import Behaviour
 from tests.machine.link import MAC
-from tests.machine.world import LIMIT, MODERN, ORIGINAL, PORT, Suite, World, text
+from tests.machine.world import ENO, LIMIT, MODERN, ORIGINAL, PORT, Suite, World, text
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("suite", [ORIGINAL, MODERN], ids=["original", "modern"])
+@pytest.mark.parametrize("suite", [ORIGINAL, MODERN, ENO], ids=["original", "modern", "eno"])
 def test_fresh(suite: Suite, version: int) -> None:
     world = World.encrypting(suite, version=version)
     client, server = world.connect()
@@ -17,13 +17,13 @@ def test_fresh(suite: Suite, version: int) -> None:
     assert world.client.engine is not None
     info = world.client.engine.connection(*world.ends(client))
     assert info is not None
-    assert info.role == "client"
+    assert info.role == ("A" if suite is ENO else "client")
     assert info.bytes_sent == len(server.received)
     world.close(client, server)
     world.assert_encrypted()
 
 
-@pytest.mark.parametrize("suite", [ORIGINAL, MODERN], ids=["original", "modern"])
+@pytest.mark.parametrize("suite", [ORIGINAL, MODERN, ENO], ids=["original", "modern", "eno"])
 def test_the_server_speaks_first(suite: Suite) -> None:
     world = World.encrypting(suite)
     client, server = world.connect()
@@ -91,7 +91,7 @@ def test_the_session_ids_of_two_connections_differ() -> None:
 
 
 @pytest.mark.parametrize("isn", [2**32 - 1, 2**32 - 2, 2**32 - 200, 2**32 - 5000])
-@pytest.mark.parametrize("suite", [ORIGINAL, MODERN], ids=["original", "modern"])
+@pytest.mark.parametrize("suite", [ORIGINAL, MODERN, ENO], ids=["original", "modern", "eno"])
 def test_sequence_numbers_wrap(suite: Suite, isn: int) -> None:
     world = World.encrypting(suite)
     client = world.open(isn=isn)

@@ -5,9 +5,9 @@ from itertools import combinations
 import pytest
 
 from tests.machine.link import Conditions, any_packet, drop_nth, has_payload, repeat, sent_by
-from tests.machine.world import LIMIT, MODERN, ORIGINAL, Suite, World, text
+from tests.machine.world import ENO, LIMIT, MODERN, ORIGINAL, Suite, World, text
 
-SUITES = pytest.mark.parametrize("suite", [ORIGINAL, MODERN], ids=["original", "modern"])
+SUITES = pytest.mark.parametrize("suite", [ORIGINAL, MODERN, ENO], ids=["original", "modern", "eno"])
 FIRST_SPEAKER = pytest.mark.parametrize("first", ["client", "server", "both"])
 HANDSHAKE = range(1, 8)
 """SYN, SYN ACK, INIT1, INIT2, the ACK, and the first data."""

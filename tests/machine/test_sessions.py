@@ -22,9 +22,9 @@ from tests.machine.link import (
     has_payload,
     strip,
 )
-from tests.machine.world import LIMIT, MODERN, ORIGINAL, PORT, Suite, World, make_engine, text
+from tests.machine.world import ENO, LIMIT, MODERN, ORIGINAL, PORT, Suite, World, make_engine, text
 
-SUITES = pytest.mark.parametrize("suite", [ORIGINAL, MODERN], ids=["original", "modern"])
+SUITES = pytest.mark.parametrize("suite", [ORIGINAL, MODERN, ENO], ids=["original", "modern", "eno"])
 SYN = has_flags(2, 2)
 
 

@@ -32,7 +32,6 @@ from tcpcryptd.dissect import (
     SymmetricSpec,
     UnknownSuboption,
     dissect,
-    read_options,
     summary,
 )
 from tcpcryptd.dissect.__main__ import main
@@ -341,7 +340,7 @@ def test_not_tcp(other: Packet) -> None:
 
 @given(st.binary(max_size=38))
 def test_options_are_malformed_when_the_daemon_says_so(value: bytes) -> None:
-    (layer,) = read_options(bytes((69, len(value) + 2)) + value)
+    layer = CryptOption(bytes((69, len(value) + 2)) + value)
     malformed = any(isinstance(entry, Malformed) for entry in layer.suboptions)
     try:
         known = option.parse(value)

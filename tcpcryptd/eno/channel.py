@@ -1,0 +1,197 @@
+"""An encrypted connection: its two directions, and what no kernel does for it (RFC 8548 sections 3.6 to 3.9).
+
+Headers are not authenticated, by design of the protocol (RFC 8548 section 8).
+"""
+
+from tcpcryptd.core.protocol import (
+    DROP,
+    ConnectionClass,
+    Description,
+    Direction,
+    Injection,
+    Retransmission,
+    Verdict,
+    modify,
+)
+from tcpcryptd.eno.egress import Egress
+from tcpcryptd.eno.flow import Flow
+from tcpcryptd.eno.handshake import Handshake
+from tcpcryptd.eno.ingress import Ingress
+from tcpcryptd.eno.limits import EMPTY_FRAME_INTERVALS, INIT_INTERVALS, REKEY_INTERVAL
+from tcpcryptd.eno.negotiation import Negotiated
+from tcpcryptd.eno.outgoing import Piece
+from tcpcryptd.eno.resumption import remember
+from tcpcryptd.eno.session import Session, SessionSecret
+from tcpcryptd.eno.syn import for_local_kernel
+from tcpcryptd.wire.segment import ACK, PSH, RST, Segment, make, reverse_key
+from tcpcryptd.wire.syn import refusal
+
+_TCP_HEADER = 20
+
+
+class Channel:
+    """Seals and opens one connection's stream."""
+
+    def __init__(
+        self, handshake: Handshake, secret: SessionSecret, negotiated: Negotiated, sent: int, received: int
+    ) -> None:
+        self._connection = handshake.connection
+        self._session = Session.of(secret, negotiated)
+        self._following: SessionSecret | None = secret.following
+        self._peer_aware = negotiated.peer_aware
+        self._flow = Flow(handshake, self._session, sent, received)
+        self._sent_length = sent
+        self._init2: Retransmission | None = None
+        self._empty_tries = 0
+        self._syn: Segment | None = None
+        self._egress = Egress(self._flow, handshake.ends.local.mss + _TCP_HEADER, self._outbound_syn, self._probe)
+        self._ingress = Ingress(self._flow, self._inbound_syn, self._authentic, self._acknowledged)
+        self.outbound = self._egress.outbound
+        self.inbound = self._ingress.inbound
+
+    @classmethod
+    def open(
+        cls,
+        handshake: Handshake,
+        secret: SessionSecret,
+        negotiated: Negotiated,
+        now: float,
+        *,
+        sent: int = 0,
+        received: int = 0,
+    ) -> "Channel":
+        """The channel of a connection that has keys now; `sent`, `received`: bytes of Init messages."""
+        channel = cls(handshake, secret, negotiated, sent, received)
+        connection = handshake.connection
+        connection.become(channel, channel.outbound, channel.inbound)
+        connection.encrypted(now)
+        connection.connection_class = ConnectionClass.STREAM
+        connection.set_timer(now + REKEY_INTERVAL, channel._rekey_in_time)
+        return channel
+
+    def acknowledge(self) -> None:
+        """Acknowledges what has come of the peer's stream."""
+        self._flow.acknowledge()
+
+    def send_until_acknowledged(self, init2: bytes, now: float) -> None:
+        """Sends Init2, which no kernel stands behind."""
+        self._init2 = Retransmission(self._connection, init2, INIT_INTERVALS, self._give_up)
+        self._init2.repeat()
+        self._init2.start(now)
+
+    def describe(self) -> Description:
+        """For the control socket."""
+        session, flow = self._session, self._flow
+        return Description(
+            session.session_id,
+            session.role.value,
+            session.suite_name,
+            session.resumed,
+            self._peer_aware,
+            flow.out.end,
+            flow.in_.end,
+            None,
+            bytes((session.scheme.tep,)),
+            session.aead.identifier.to_bytes(2, "big"),
+            flow.out.generation & 0xFF,
+        )
+
+    def resets(self) -> list[Injection]:
+        """An RST with each sequence number that the other end may expect next, since only an exact one is obeyed."""
+        flow, out, key = self._flow, self._flow.out, self._connection.key
+        injections: list[Injection] = []
+        for wire in {out.acknowledged, out.wire_end, out.wire_end + out.finished}:
+            injections.append((Direction.OUT, flow.make(wire, flags=RST | ACK)))
+        acknowledgment = flow.local_number(max(flow.forwarded, 0))
+        for plain in {flow.acknowledged, flow.in_.end}:
+            reset = make(
+                reverse_key(key),
+                sequence=flow.remote_number(plain),
+                acknowledgment=acknowledgment,
+                flags=RST | ACK,
+                window=0,
+            )
+            injections.append((Direction.IN, reset))
+        return injections
+
+    def rekey(self) -> None:
+        """Begins a new generation of keys with a frame without data."""
+        self._flow.out.rekey()
+        self._send_empty(self._flow.out.empty_frame(), self._connection.last_seen)
+
+    def _probe(self, now: float) -> bool:
+        """The local kernel's keep-alive: only an authentic answer shows that the peer lives (RFC 8548 section 3.9)."""
+        flow = self._flow
+        if flow.out.finished or flow.in_.finished:
+            # A peer that has sent FIN sends no frame any more.
+            return False
+        if not self._ingress.probing:
+            self._ingress.probing = True
+            flow.out.rekey()
+        self._send_empty(flow.out.empty_frame() or flow.out.unacknowledged_empty(), now)
+        return True
+
+    def _send_empty(self, piece: Piece | None, now: float) -> bool:
+        if piece is None:
+            return False
+        self._connection.inject(Direction.OUT, self._flow.make(piece.wire, bytes(piece.payload), ACK | PSH))
+        if self._init2 is None:
+            self._empty_tries = 0
+            self._connection.set_timer(now + EMPTY_FRAME_INTERVALS[0], self._timeout)
+        return True
+
+    def _timeout(self, now: float) -> None:
+        """Sends frames without data again, and replaces the keys in time."""
+        piece = self._flow.out.unacknowledged_empty()
+        if piece is not None and self._empty_tries < len(EMPTY_FRAME_INTERVALS) - 1:
+            self._empty_tries += 1
+            self._connection.inject(Direction.OUT, self._flow.make(piece.wire, bytes(piece.payload), ACK | PSH))
+            self._connection.set_timer(now + EMPTY_FRAME_INTERVALS[self._empty_tries], self._timeout)
+        else:
+            self._connection.set_timer(now + REKEY_INTERVAL, self._rekey_in_time)
+
+    def _rekey_in_time(self, now: float) -> None:
+        self._connection.set_timer(now + REKEY_INTERVAL, self._rekey_in_time)
+        self._flow.out.rekey()
+        self._send_empty(self._flow.out.empty_frame(), now)
+
+    def _give_up(self, now: float) -> None:
+        self._connection.count("init2_unanswered")
+        self._connection.reset()
+
+    def _authentic(self, now: float) -> bool:
+        """A frame has come: the peer has the keys. One that begins a generation asks for one of ours (section 3.8)."""
+        if self._following is not None:
+            remember(self._connection, self._following, now)
+            self._following = None
+        flow = self._flow
+        if flow.in_.generation <= flow.out.remote_generation:
+            return False
+        return self._send_empty(flow.out.follow(flow.in_.generation), now)
+
+    def _acknowledged(self, wire: int) -> None:
+        if self._init2 is None:
+            return
+        if wire >= self._sent_length:
+            self._init2 = None
+            self._connection.set_timer(self._connection.last_seen + REKEY_INTERVAL, self._rekey_in_time)
+        elif not wire:
+            self._init2.repeat()
+
+    def _outbound_syn(self, segment: Segment, now: float) -> Verdict:
+        if segment.is_opening:
+            return self._connection.renew(segment, Direction.OUT, now)
+        if self._syn is None or not segment.answers(self._syn):
+            return DROP
+        return self._connection.reopen(self._syn, segment, now)
+
+    def _inbound_syn(self, segment: Segment, now: float) -> Verdict:
+        """Whoever sent it, this connection lives until the kernel has opened a new one (RFC 5961, section 4)."""
+        if segment.flags & ACK:
+            # The peer did not get the kernel's ACK.
+            self._flow.acknowledge()
+            return DROP
+        if segment.flags & RST or refusal(segment) is not None:
+            return DROP
+        self._syn = segment
+        return modify(for_local_kernel(segment), ConnectionClass.STREAM)

@@ -1,0 +1,31 @@
+"""What TCP-ENO and tcpcrypt can be told."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES, EcdheScheme
+from tcpcryptd.crypto.frame_aead import FRAME_AEADS, FrameAead
+from tcpcryptd.eno.constants import MAX_RESUMPTION_NONCE
+from tcpcryptd.eno.limits import DEFAULT_LIMITS, Limits
+
+
+@dataclass(frozen=True)
+class EnoConfig:
+    """What this host offers and accepts, best first; negotiation never goes below it."""
+
+    schemes: tuple[EcdheScheme, ...] = ECDHE_SCHEMES
+    aeads: tuple[FrameAead, ...] = FRAME_AEADS
+    resumption_nonce_length: int = MAX_RESUMPTION_NONCE
+    """Bytes, 0 to 8 (RFC 8548 section 3.5). Less than 8 is for hosts whose memory is never copied or restored."""
+    limits: Limits = DEFAULT_LIMITS
+
+    def restricted(self, names: Collection[str]) -> "EnoConfig":
+        """A copy with only those algorithms of each kind that are named, and all of a kind of which none is."""
+        schemes = tuple(each for each in self.schemes if each.name in names)
+        aeads = tuple(each for each in self.aeads if each.name in names)
+        return replace(self, schemes=schemes or self.schemes, aeads=aeads or self.aeads)
+
+
+def algorithm_names() -> tuple[str, ...]:
+    """The names of all key-agreement schemes, then of all AEAD algorithms, each best first."""
+    return (*(each.name for each in ECDHE_SCHEMES), *(each.name for each in FRAME_AEADS))

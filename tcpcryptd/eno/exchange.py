@@ -1,0 +1,203 @@
+"""The key exchange: Init1 from host A, Init2 from host B (RFC 8548 sections 3.3 and 4.1)."""
+
+from tcpcryptd.core.protocol import (
+    ACCEPT,
+    DROP,
+    ConnectionClass,
+    Direction,
+    Injection,
+    Retransmission,
+    Verdict,
+    modify,
+)
+from tcpcryptd.crypto import tcpcrypt_schedule as schedule
+from tcpcryptd.crypto.ecdhe import InvalidPublicKey
+from tcpcryptd.eno.channel import Channel
+from tcpcryptd.eno.constants import INIT1_MAGIC
+from tcpcryptd.eno.handshake import Handshake
+from tcpcryptd.eno.init_messages import MAX_INIT_LENGTH, Init1, Init2, InitMessageError, message_length
+from tcpcryptd.eno.limits import INIT_INTERVALS, Limits
+from tcpcryptd.eno.negotiation import Negotiated
+from tcpcryptd.eno.offer import EnoRole
+from tcpcryptd.eno.option import NON_SYN
+from tcpcryptd.eno.reassembly import Reassembly
+from tcpcryptd.eno.session import SessionSecret
+from tcpcryptd.eno.state import State
+from tcpcryptd.wire import options
+from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, Segment
+from tcpcryptd.wire.sequence import MASK, add, extend
+
+_LIMITS = Limits(reach=MAX_INIT_LENGTH, ranges=16, segments=256)
+
+
+class _Exchange(State):
+    """ENO has succeeded: nothing passes in clear any more (RFC 8547 section 4.6)."""
+
+    def __init__(self, handshake: Handshake, negotiated: Negotiated) -> None:
+        super().__init__(handshake)
+        self._negotiated = negotiated
+        self._scheme = handshake.scheme(negotiated.tep)
+        self._stream = Reassembly(0, _LIMITS)
+        """The peer's, from its first byte."""
+        self._connection.connection_class = ConnectionClass.ENCRYPTED
+
+    def _collect(self, segment: Segment) -> bytes:
+        """Adds a segment to the peer's stream; what of it is there without a hole."""
+        wire = extend((segment.sequence - self._ends.remote.isn - 1) & MASK, self._stream.next)
+        if segment.payload_length and wire >= 0:
+            self._stream.add(wire, segment.payload)
+        return bytes(self._stream.head()) if self._stream.contiguous else b""
+
+    def _unpayloaded(self, segment: Segment, window: int) -> Verdict:
+        """The segment as the local kernel may see it: an ACK of its SYN."""
+        packet = segment.edited(
+            sequence=add(self._ends.remote.isn, 1),
+            acknowledgment=add(self._ends.local.isn, 1),
+            flags=segment.flags & ~(FIN | PSH),
+            window=window,
+            payload=b"",
+        )
+        return modify(packet, self._connection.connection_class)
+
+
+class InitSent(_Exchange):
+    """Host A: sends Init1 with the kernel's ACK of the SYN ACK, and waits for Init2."""
+
+    def __init__(self, handshake: Handshake, negotiated: Negotiated) -> None:
+        super().__init__(handshake, negotiated)
+        self._key = self._scheme.generate()
+        ciphers = tuple(each.identifier for each in handshake.aeads(EnoRole.A))
+        self._init1 = Init1(ciphers, self._connection.random(schedule.NONCE_LENGTH), self._key.public)
+        self._message = self._init1.encode()
+        self._sent: Retransmission | None = None
+
+    def take_over(self) -> None:
+        """Binds the handlers."""
+        self._connection.become(self, self._outbound, self._inbound)
+
+    def resets(self) -> list[Injection]:
+        """The peer may have taken Init1 or not."""
+        taken, _ = self._ends.resets(len(self._message))
+        return [(Direction.OUT, taken), *super().resets()]
+
+    def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        segment = Segment(packet, offset)
+        verdict = self.held_back(segment, now)
+        if verdict is not None:
+            return verdict
+        area = options.pad(segment.option_area + NON_SYN)
+        if len(area) > options.MAX_LENGTH:
+            return self.abort("no_space_for_eno")
+        carried = segment.edited(option_area=area, flags=segment.flags | PSH, payload=self._message)
+        if self._sent is None:
+            self._sent = Retransmission(self._connection, carried, INIT_INTERVALS, self._give_up)
+            self._sent.start(now)
+        return modify(carried, self._connection.connection_class)
+
+    def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        segment = Segment(packet, offset)
+        if not segment.checksum_is_right:
+            return DROP
+        if segment.flags & RST:
+            return ACCEPT
+        if self._sent is None or not segment.flags & ACK:
+            return DROP
+        if segment.flags & SYN:
+            self._sent.repeat()
+            return DROP
+        if (segment.acknowledgment - self._ends.local.isn - 1) & MASK > len(self._message):
+            return DROP
+        stream = self._collect(segment)
+        try:
+            read = Init2.read(stream, self._scheme.public_length)
+            if read is None:
+                return DROP
+            return self._receive(*read, segment, now)
+        except (InitMessageError, InvalidPublicKey):
+            return self.abort("bad_init2")
+
+    def _receive(self, init2: Init2, message: bytes, segment: Segment, now: float) -> Verdict:
+        aeads = self._handshake.aeads(EnoRole.A)
+        aead = next((each for each in aeads if each.identifier == init2.cipher), None)
+        if aead is None:
+            return self.abort("bad_init2")
+        secret = schedule.prk(
+            self._init1.nonce, self._negotiated.transcript, self._message, message, self._key.exchange(init2.public)
+        )
+        self._handshake.saw(segment, Direction.IN, now)
+        self._connection.cancel_timer()
+        channel = Channel.open(
+            self._handshake,
+            SessionSecret(secret, self._scheme, aead, EnoRole.A),
+            self._negotiated,
+            now,
+            sent=len(self._message),
+            received=len(message),
+        )
+        channel.acknowledge()
+        # The window of Init2's segment opens the kernel's.
+        return self._unpayloaded(segment, segment.window)
+
+    def _give_up(self, now: float) -> None:
+        self.abort("init1_unanswered")
+
+
+class AwaitInit1(_Exchange):
+    """Host B: the kernel's window stays closed until Init1 has come and Init2 has gone out."""
+
+    def take_over(self) -> None:
+        """Binds the handlers."""
+        self._connection.become(self, self._outbound, self.inbound)
+
+    def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        segment = Segment(packet, offset)
+        verdict = self.answers_other_syn(segment, now) or self.held_back(segment, now)
+        return modify(packet, self._connection.connection_class) if verdict is None else verdict
+
+    def inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        """A segment of the peer's, the one that brought the ENO option first."""
+        segment = Segment(packet, offset)
+        if not segment.checksum_is_right:
+            return DROP
+        if segment.flags & RST:
+            return ACCEPT
+        if segment.is_opening:
+            return self.repeated_syn(segment)
+        if segment.flags & SYN or segment.acknowledgment != add(self._ends.local.isn, 1):
+            return DROP
+        self._handshake.saw(segment, Direction.IN, now)
+        try:
+            read = Init1.read(self._collect(segment), self._scheme.public_length)
+            return self._unpayloaded(segment, 0) if read is None else self._answer(*read, segment, now)
+        except (InitMessageError, InvalidPublicKey):
+            return self.abort("bad_init1")
+
+    def _answer(self, init1: Init1, message: bytes, segment: Segment, now: float) -> Verdict:
+        aeads = self._handshake.aeads(EnoRole.B)
+        cipher = init1.select([each.identifier for each in aeads])
+        aead = next((each for each in aeads if each.identifier == cipher), None)
+        if aead is None:
+            return self.abort("no_common_cipher")
+        key = self._scheme.generate()
+        shared = key.exchange(init1.public)
+        init2 = Init2(aead.identifier, self._connection.random(schedule.NONCE_LENGTH), key.public).encode()
+        secret = schedule.prk(init1.nonce, self._negotiated.transcript, message, init2, shared)
+        packet = self._ends.acknowledgment(outgoing=True, shift=len(message), flags=ACK | PSH, payload=init2)
+        channel = Channel.open(
+            self._handshake,
+            SessionSecret(secret, self._scheme, aead, EnoRole.B),
+            self._negotiated,
+            now,
+            sent=len(init2),
+            received=len(message),
+        )
+        channel.send_until_acknowledged(packet, now)
+        return self._unpayloaded(segment, segment.window)
+
+
+def looks_like_init1(payload: bytes) -> bool:
+    """Whether a payload is the beginning of an Init1."""
+    try:
+        return message_length(payload, INIT1_MAGIC) is not None
+    except InitMessageError:
+        return False

@@ -1,0 +1,110 @@
+"""What the two directions of an encrypted connection know of each other.
+
+The local kernel's numbers count plaintext, the wire's count frames. Each space has the first byte behind the SYN at
+offset 0; sequence numbers are 32-bit, offsets are not.
+"""
+
+from tcpcryptd.core.protocol import Connection, Direction
+from tcpcryptd.eno.handshake import Handshake
+from tcpcryptd.eno.incoming import Incoming
+from tcpcryptd.eno.option import NON_SYN
+from tcpcryptd.eno.outgoing import Outgoing
+from tcpcryptd.eno.packets import TIMESTAMP_AREA, TIMESTAMP_PREFIX, sack_option, stamps
+from tcpcryptd.eno.session import Session
+from tcpcryptd.wire import options
+from tcpcryptd.wire.segment import ACK, make
+from tcpcryptd.wire.sequence import MASK, add, extend
+
+
+class Flow:
+    """Offsets, the two streams, and what each kernel said last."""
+
+    def __init__(self, handshake: Handshake, session: Session, sent: int, received: int) -> None:
+        """`sent`, `received`: bytes of Init messages in each direction."""
+        ends, limits = handshake.ends, handshake.config.limits
+        self.connection: Connection = handshake.connection
+        self.out = Outgoing(session.outgoing_keys, sent, limits)
+        self.in_ = Incoming(session.incoming_keys, received, limits)
+        self.rekey_bytes = session.aead.rekey_bytes
+        self.sack = handshake.sack
+        self.heard = received > 0 or not self.connection.opening.active
+        """Whether a segment without SYN has come from the peer; before, ours carry the ENO option (RFC 8547 4.6)."""
+        self.acknowledged = 0
+        """Plain: what the local kernel has acknowledged."""
+        scale = ends.local.window_scale if ends.remote.window_scale is not None else None
+        self.window = ends.local.window >> (scale or 0) or 1
+        """As the local kernel sent it last, scaled."""
+        self.stamp = ends.local.timestamp if ends.remote.timestamp is not None else None
+        """TSval that the local kernel sent last."""
+        self.peer_stamp = ends.remote.timestamp or 0
+        self.peer_window = ends.remote.window
+        self.forwarded = 0
+        """Plain: the highest acknowledgment of the peer's that the local kernel was given."""
+        self._local = add(ends.local.isn, 1)
+        self._remote = add(ends.remote.isn, 1)
+
+    def sent(self, number: int) -> int:
+        """Plain offset of a sequence number of the local kernel's."""
+        return extend((number - self._local) & MASK, self.out.end)
+
+    def received(self, number: int) -> int:
+        """Wire offset of a sequence number of the peer's."""
+        return extend((number - self._remote) & MASK, self.in_.next_wire)
+
+    def acknowledged_by_peer(self, number: int) -> int:
+        """Wire offset of an acknowledgment number of the peer's."""
+        return extend((number - self._local) & MASK, self.out.wire_end)
+
+    def local_number(self, offset: int) -> int:
+        """Sequence number of an offset in what this host sends, in either space."""
+        return (self._local + offset) & MASK
+
+    def remote_number(self, offset: int) -> int:
+        """The same of what the peer sends."""
+        return (self._remote + offset) & MASK
+
+    def note_local(self, acknowledgment: int, window: int, area: bytes) -> int:
+        """Keeps what a segment of the local kernel's says; the acknowledgment number for the wire."""
+        plain = extend((acknowledgment - self._remote) & MASK, self.in_.end)
+        if plain > self.acknowledged:
+            self.acknowledged = plain
+            self.in_.acknowledge(plain)
+        self.window = window
+        if self.stamp is not None and len(area) == TIMESTAMP_AREA:
+            self.stamp = stamps(area)[0]
+        return self.wire_acknowledgment
+
+    @property
+    def wire_acknowledgment(self) -> int:
+        """The acknowledgment number that this host's segments have on the wire."""
+        return self.remote_number(self.in_.wire_acknowledgment(self.acknowledged))
+
+    def extra_options(self, length: int) -> bytes:
+        """What a segment with `length` bytes of options has besides: held ranges, and the ENO option at first."""
+        extra = b""
+        if self.sack and self.in_.has_gap:
+            blocks = [(self.remote_number(left), self.remote_number(right)) for left, right in self.in_.sack_blocks()]
+            extra = sack_option(blocks, options.MAX_LENGTH - length)
+        if not self.heard:
+            extra += NON_SYN + b"\x01\x01"
+        return extra
+
+    def make(self, wire: int, payload: bytes = b"", flags: int = ACK) -> bytes:
+        """A segment of this host's to the peer."""
+        area = b""
+        if self.stamp is not None:
+            area = TIMESTAMP_PREFIX + self.stamp.to_bytes(4, "big") + self.peer_stamp.to_bytes(4, "big")
+        return make(
+            self.connection.key,
+            sequence=self.local_number(wire),
+            acknowledgment=self.wire_acknowledgment,
+            flags=flags,
+            window=self.window,
+            option_area=area + self.extra_options(len(area)),
+            payload=payload,
+        )
+
+    def acknowledge(self) -> None:
+        """Acknowledges what has come, and says what is held behind a hole: the local kernel does not see the wire."""
+        packet = self.make(self.out.wire_end + self.out.finished)
+        self.connection.inject(Direction.OUT, packet)

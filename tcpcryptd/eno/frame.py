@@ -1,0 +1,95 @@
+"""Encryption frames (RFC 8548, sections 3.6, 3.7 and 4.2).
+
+A frame is: control (1 byte), clen (2 bytes, big endian), ciphertext (clen bytes). Control and clen are the associated
+data. The plaintext is: flags (1 byte), urgent (2 bytes, big endian, only with URGp), data. Reserved bits are sent as
+zero and ignored.
+"""
+
+import struct
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+Buffer = bytes | bytearray | memoryview
+
+HEADER = struct.Struct(">BH")
+"""Control and clen."""
+_URGENT = struct.Struct(">BH")
+"""Flags and urgent."""
+
+REKEY = 0x01
+"""Of control: the first frame of a key generation."""
+FINP = 0x01
+URGP = 0x02
+"""Of flags."""
+
+HEADER_LENGTH = HEADER.size
+TAG_LENGTH = 16
+"""Of each AEAD algorithm of RFC 8548, section 6."""
+LEAD = HEADER_LENGTH + 1
+"""Bytes from a frame's beginning to its data; two more with URGp."""
+OVERHEAD = LEAD + TAG_LENGTH
+URGENT_LENGTH = 2
+MIN_CIPHERTEXT = 1 + TAG_LENGTH
+MAX_CIPHERTEXT = 0xFFFF
+MAX_DATA = MAX_CIPHERTEXT - TAG_LENGTH - 1 - URGENT_LENGTH
+"""Data that fits one frame, whether urgent or not."""
+MAX_URGENT = 0xFFFF
+"""How far behind a frame's first byte the last urgent byte can be."""
+
+
+class MalformedFrame(ValueError):
+    """An authentic frame does not follow the format: the peer is broken."""
+
+
+class FrameProtection(Protocol):
+    """The AEAD under one traffic key; `offset` is where the frame begins in the TCP data stream."""
+
+    def seal(self, offset: int, header: Buffer, plaintext: Buffer) -> bytes:
+        """The ciphertext with its tag."""
+
+    def open(self, offset: int, header: Buffer, ciphertext: Buffer) -> bytes | None:
+        """The plaintext; None when the ciphertext, the header or the offset is not what was sealed."""
+
+
+KeyChain = Callable[[int], FrameProtection]
+"""The protection of generation j in one direction. Generations are asked for in order, and each from the frame on that
+has rekey = 1; it may be asked for again, but none before the current one is."""
+
+
+class OpenedFrame(NamedTuple):
+    """The plaintext of an authentic frame."""
+
+    data: memoryview
+    fin: bool
+    """FINp: no frame follows."""
+    urgent: int | None
+    """Offset of the last urgent byte from the first byte of data."""
+
+
+def seal_frame(
+    protection: FrameProtection, offset: int, data: Buffer, *, rekey: bool, fin: bool, urgent: int | None
+) -> bytes:
+    """The whole frame; data of at most MAX_DATA bytes, `urgent` of at most MAX_URGENT."""
+    plaintext = b"\x01" + data if fin else b"\0" + data
+    if urgent is not None:
+        plaintext = _URGENT.pack(plaintext[0] | URGP, urgent) + data
+    header = HEADER.pack(rekey, len(plaintext) + TAG_LENGTH)
+    return header + protection.seal(offset, header, plaintext)
+
+
+def open_frame(protection: FrameProtection, offset: int, frame: memoryview) -> OpenedFrame | None:
+    """The plaintext of a whole frame, None when it is not authentic.
+
+    Raises:
+        MalformedFrame: URGp without an urgent field.
+    """
+    plaintext = protection.open(offset, frame[:HEADER_LENGTH], frame[HEADER_LENGTH:])
+    if plaintext is None:
+        return None
+    flags = plaintext[0]
+    if not flags & URGP:
+        return OpenedFrame(memoryview(plaintext)[1:], flags & FINP != 0, None)
+    if len(plaintext) < _URGENT.size:
+        raise MalformedFrame("URGp without an urgent field")
+    urgent: int = _URGENT.unpack_from(plaintext)[1]
+    return OpenedFrame(memoryview(plaintext)[_URGENT.size :], flags & FINP != 0, urgent)

@@ -1,0 +1,64 @@
+"""What the states of one handshake share.
+
+| state | this host has | leaves for |
+|---|---|---|
+| active.SynSent | sent a SYN with an ENO option | exchange.InitSent, Channel (resumed); plain |
+| passive.SynReceived | received a SYN with an ENO option | passive.SynAckSent; plain |
+| passive.SynAckSent | answered it with the TEP of its choice | exchange.AwaitInit1, Channel (resumed); plain |
+| exchange.InitSent | an ENO option in an ACK of either side, sends Init1 as host A | Channel; reset |
+| exchange.AwaitInit1 | the same, waits for Init1 as host B | Channel; reset |
+| channel.Channel | keys | |
+
+Rules: no payload leaves before there are keys, and the local kernel is kept from sending by a window of 0. Once an ACK
+with an ENO option went each way there is no way back to plain TCP (RFC 8547 section 4.6): what goes wrong then resets
+the connection at both ends.
+"""
+
+from tcpcryptd.core.protocol import Connection, Direction
+from tcpcryptd.crypto.ecdhe import EcdheScheme
+from tcpcryptd.crypto.frame_aead import FrameAead
+from tcpcryptd.eno.config import EnoConfig
+from tcpcryptd.eno.offer import EnoRole
+from tcpcryptd.wire.segment import Segment
+from tcpcryptd.wire.syn import Ends
+
+_CIPHER_SPEC_SIZE = 2
+
+
+class Handshake:
+    """The connection, its configuration and its two ends."""
+
+    def __init__(self, connection: Connection, config: EnoConfig) -> None:
+        self.connection = connection
+        self.config = config
+        self.ends = Ends(connection.key)
+        self.sack = False
+        """Whether both SYNs permit selective acknowledgments."""
+
+    @property
+    def schemes(self) -> tuple[EcdheScheme, ...]:
+        """What is configured, or what the application chose of it, best first. A spec is the TEP identifier, 1 byte."""
+        configured = self.config.schemes
+        wanted = [spec[0] for spec in self.connection.options.public_key_specs or () if len(spec) == 1]
+        return tuple(each for tep in wanted for each in configured if each.tep == tep) if wanted else configured
+
+    def aeads(self, role: EnoRole) -> tuple[FrameAead, ...]:
+        """The same of the AEAD algorithms, which A offers and B chooses from. A spec is sym_cipher, 2 bytes."""
+        configured, options = self.config.aeads, self.connection.options
+        specs = options.client_ciphers if role is EnoRole.A else options.server_ciphers
+        wanted = [int.from_bytes(spec, "big") for spec in specs or () if len(spec) == _CIPHER_SPEC_SIZE]
+        return tuple(each for one in wanted for each in configured if each.identifier == one) if wanted else configured
+
+    @property
+    def teps(self) -> list[int]:
+        """The TEP identifiers of `schemes`."""
+        return [each.tep for each in self.schemes]
+
+    def scheme(self, tep: int) -> EcdheScheme:
+        """The scheme of a TEP that was negotiated."""
+        return next(each for each in self.schemes if each.tep == tep)
+
+    def saw(self, segment: Segment, direction: Direction, now: float) -> None:
+        """Keeps the timestamp that a segment carries."""
+        self.connection.last_seen = now
+        self.ends.saw(segment, outgoing=direction is Direction.OUT)

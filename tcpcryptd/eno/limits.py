@@ -1,0 +1,38 @@
+"""Bounds of the implementation; none of them is part of the protocol."""
+
+from typing import NamedTuple
+
+FRAME_COST = 256
+"""Bytes that a kept frame counts for besides its own: what the record of a frame without data takes."""
+
+
+class Limits(NamedTuple):
+    """Bounds of one direction of one connection; sizes are bytes."""
+
+    unacknowledged: int = 32 << 20
+    """Frames that are kept until they are acknowledged; the kernel's send buffers are smaller than that by default."""
+    reach: int = 16 << 20
+    """How far from the last verified frame a segment may end; so no more bytes than that are held out of order."""
+    ranges: int = 256
+    """Holes in what is held out of order."""
+    segments: int = 16_384
+    """Segments that are held, of whatever size."""
+    delivery: int = 65_535 - 40 - 60
+    """Plaintext handed over in one piece, so that it fits an IP packet with all TCP options."""
+    empty_frames: int = 64
+    """Frames without data that are unacknowledged, so that a peer that only rekeys cannot make us keep more."""
+
+
+DEFAULT_LIMITS = Limits()
+
+SYN_TRIES = 2
+"""SYN and SYN ACK segments that carry the option; later ones go without it (RFC 8547 section 4.6)."""
+
+INIT_INTERVALS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Seconds after which Init1 and Init2 are sent again; after the last one the connection is reset."""
+
+EMPTY_FRAME_INTERVALS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+"""The same of frames without data, which no kernel sends again."""
+
+REKEY_INTERVAL = 3600.0
+"""Seconds after which keys are replaced whatever was sent with them."""

@@ -1,0 +1,200 @@
+"""The TCP ENO option (RFC 8547 sections 4.1 to 4.4)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tcpcryptd.eno.constants import (
+    APPLICATION_AWARE,
+    ENO,
+    FIRST_TEP,
+    GLT_MASK,
+    LAST_TEP,
+    LENGTH_MASK,
+    MAX_PREFIXED_DATA,
+    PASSIVE_ROLE,
+    V_BIT,
+)
+from tcpcryptd.wire import options
+from tcpcryptd.wire.options import Option
+from tcpcryptd.wire.reader import Reader, ReadError
+
+NON_SYN = options.encode(ENO)
+"""The whole non-SYN-form option; tcpcrypt gives its contents no meaning, so it has none (section 4.1)."""
+
+_CRYPT_OPENINGS = (b"", b"\x01", b"\x02")
+_CRYPT_NEXTK1 = (0x84, 0x85)
+_CRYPT_NEXTK1_SIZE = 10
+
+
+class EnoOptionError(ValueError):
+    """A SYN-form ENO option that breaks section 4.4, or suboptions that no such option can hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suboption:
+    """An offer of a TEP."""
+
+    tep: int
+    """TEP identifier, 7 bits, 0x20 to 0x7f."""
+    data: bytes | None = None
+    """Suboption data; None for v = 0."""
+
+    @property
+    def tep_byte(self) -> int:
+        """The suboption's first byte: v and the TEP identifier."""
+        return self.tep if self.data is None else V_BIT | self.tep
+
+
+@dataclass(frozen=True, slots=True)
+class SynOption:
+    """A SYN-form ENO option."""
+
+    global_: int
+    """The first global suboption, 5 bits; 0 when there is none (section 4.2)."""
+    suboptions: tuple[Suboption, ...]
+    """In the order of the option, which is that of increasing priority when host B sent it (section 4.5)."""
+    raw: bytes
+    """The option as it stands in the TCP header, with kind and length bytes, for the transcript (section 4.8)."""
+
+    @property
+    def passive_role(self) -> bool:
+        """Bit b: the sender plays role B (section 4.3)."""
+        return bool(self.global_ & PASSIVE_ROLE)
+
+    @property
+    def application_aware(self) -> bool:
+        """Bit a (section 4.2)."""
+        return bool(self.global_ & APPLICATION_AWARE)
+
+    @property
+    def is_vacuous(self) -> bool:
+        """It offers no TEP (section 4.6)."""
+        return not self.suboptions
+
+    @property
+    def syn_tep(self) -> int | None:
+        """The TEP that says what data in the same SYN means, the last one (section 4.7)."""
+        return self.suboptions[-1].tep if self.suboptions else None
+
+    def offers(self, tep: int) -> tuple[Suboption, ...]:
+        """The suboptions with a TEP identifier, in order."""
+        return tuple(suboption for suboption in self.suboptions if suboption.tep == tep)
+
+
+def parse(value: bytes) -> SynOption:
+    """The SYN-form option with this value, that is, without kind and length bytes; raises EnoOptionError."""
+    global_: int | None = None
+    suboptions = []
+    reader = Reader(value)
+    while reader.remaining:
+        byte = reader.uint(1)
+        glt = byte & GLT_MASK
+        if glt >= FIRST_TEP:
+            suboptions.append(Suboption(glt, reader.rest() if byte & V_BIT else None))
+        elif byte & V_BIT:
+            suboptions.append(_with_length(reader, (byte & LENGTH_MASK) + 1))
+        elif global_ is None:
+            global_ = glt
+    return SynOption(global_ or 0, tuple(suboptions), options.encode(ENO, value))
+
+
+def _with_length(reader: Reader, length: int) -> Suboption:
+    try:
+        byte, data = reader.uint(1), reader.take(length)
+    except ReadError as error:
+        raise EnoOptionError(f"data of {length} bytes beyond the option's end: {error}") from error
+    if byte < V_BIT | FIRST_TEP:
+        raise EnoOptionError(f"length byte before 0x{byte:02x}")
+    return Suboption(byte & GLT_MASK, data)
+
+
+def build(global_: int, suboptions: Sequence[Suboption], *, ordered: bool) -> SynOption:
+    """The shortest option with these suboptions.
+
+    Its global suboption comes first and is left out when 0. `ordered` keeps the suboptions' order, for which those
+    with data that are not the last get a length byte; else one with data becomes the last and has none.
+
+    Raises EnoOptionError for what cannot be encoded: a global suboption over 5 bits, no TEP identifier, data of none
+    or more than 32 bytes that is not last, or more than 40 bytes in all.
+    """
+    if not 0 <= global_ < FIRST_TEP:
+        raise EnoOptionError(f"global suboption 0x{global_:02x}")
+    entries = list(suboptions) if ordered else _data_last(suboptions)
+    parts = [bytes((global_,))] if global_ else []
+    parts += [_encode(suboption, is_last=index == len(entries)) for index, suboption in enumerate(entries, 1)]
+    value = b"".join(parts)
+    if len(value) > options.MAX_LENGTH - 2:
+        raise EnoOptionError(f"{len(value)} bytes of suboptions")
+    return SynOption(global_, tuple(entries), options.encode(ENO, value))
+
+
+def _data_last(suboptions: Sequence[Suboption]) -> list[Suboption]:
+    # Data that no length byte can describe has the first claim to the last place.
+    def claim(index: int) -> int:
+        data = suboptions[index].data
+        if data is None:
+            return 0
+        return 1 if 0 < len(data) <= MAX_PREFIXED_DATA else 2
+
+    entries = list(suboptions)
+    last = max(range(len(entries)), key=claim, default=None)
+    if last is not None and claim(last):
+        entries.append(entries.pop(last))
+    return entries
+
+
+def _encode(suboption: Suboption, *, is_last: bool) -> bytes:
+    if not FIRST_TEP <= suboption.tep <= LAST_TEP:
+        raise EnoOptionError(f"TEP identifier 0x{suboption.tep:02x}")
+    data = suboption.data or b""
+    encoded = bytes((suboption.tep_byte,)) + data
+    if suboption.data is None or is_last:
+        return encoded
+    if not 0 < len(data) <= MAX_PREFIXED_DATA:
+        raise EnoOptionError(f"data of {len(data)} bytes in a suboption that is not the last")
+    return bytes((V_BIT | len(data) - 1,)) + encoded
+
+
+def is_present(option_list: Iterable[Option]) -> bool:
+    """A segment has ENO options, one or more: the acknowledgment that the non-SYN form is (section 4.1)."""
+    return any(kind == ENO for kind, _ in option_list)
+
+
+def read(option_list: Iterable[Option]) -> SynOption | None:
+    """The ENO option of a SYN's options; None without one, with several (section 4.1), and when it is ill-formed."""
+    values = [value for kind, value in option_list if kind == ENO]
+    if len(values) != 1:
+        return None
+    try:
+        return parse(values[0])
+    except EnoOptionError:
+        return None
+
+
+def is_eno(value: bytes) -> bool:
+    """Option 69 with this value in a SYN-only segment is ENO with an offer, and none of the CRYPT protocol's openings.
+
+    That protocol's SYN has an empty option, 0x01, 0x02, or 0x84 or 0x85 with nine bytes. The last two can be ENO with
+    an offer, too: `is_ambiguous`.
+    """
+    return not _opens_crypt(value) and _offers(value)
+
+
+def is_ambiguous(value: bytes) -> bool:
+    """Option 69 with this value opens the CRYPT protocol with NEXTK1, and can be read as ENO with an offer as well.
+
+    Whether the nine bytes name a cached session of that protocol has to decide. As ENO it begins with a suboption
+    with five or six bytes of data, which tcpcrypt never sends.
+    """
+    return _opens_crypt(value) and _offers(value)
+
+
+def _opens_crypt(value: bytes) -> bool:
+    return value in _CRYPT_OPENINGS or (len(value) == _CRYPT_NEXTK1_SIZE and value[0] in _CRYPT_NEXTK1)
+
+
+def _offers(value: bytes) -> bool:
+    try:
+        return not parse(value).is_vacuous
+    except EnoOptionError:
+        return False

@@ -1,0 +1,59 @@
+"""Session secrets that wait for the next connection with a peer (RFC 8548 section 3.5).
+
+All secrets that come from one key exchange serve the same kind of open at this host, active or passive, which the RFC
+suggests: so no two connections can take the same secret at once.
+"""
+
+from typing import Any
+
+from tcpcryptd.core.protocol import Connection
+from tcpcryptd.eno.handshake import Handshake
+from tcpcryptd.eno.offer import Resumption
+from tcpcryptd.eno.session import SessionSecret
+
+_ACTIVE = b"eno active "
+_PASSIVE = b"eno passive "
+
+
+def remember(connection: Connection, following: SessionSecret, now: float) -> None:
+    """Keeps the secret for the next connection of the same kind, if the application lets us."""
+    if not connection.options.cache:
+        return
+    if connection.opening.active:
+        key = _ACTIVE + connection.peer_address
+    else:
+        key = _PASSIVE + following.resumption(b"").remote_half
+    connection.sessions.put(key, following, now)
+
+
+def take_to_open(handshake: Handshake, now: float) -> SessionSecret | None:
+    """A secret to propose to the peer. It is not used again, whatever the peer answers."""
+    return _take(handshake, _ACTIVE + handshake.connection.peer_address, now)
+
+
+def take_to_answer(handshake: Handshake, tep: int, half: bytes, now: float) -> SessionSecret | None:
+    """The secret of a TEP that the peer names by its half of the identifier, 9 bytes."""
+    secret = _take(handshake, _PASSIVE + half, now)
+    return secret if secret is not None and secret.scheme.tep == tep else None
+
+
+def name(handshake: Handshake, secret: SessionSecret) -> Resumption:
+    """What names a secret in this host's SYN."""
+    return secret.resumption(handshake.connection.random(handshake.config.resumption_nonce_length))
+
+
+def _take(handshake: Handshake, key: bytes, now: float) -> SessionSecret | None:
+    connection = handshake.connection
+    if not connection.options.cache:
+        return None
+    state = connection.sessions.take(key, now, lambda state: _suits(handshake, state))
+    return state if isinstance(state, SessionSecret) else None
+
+
+def _suits(handshake: Handshake, state: Any) -> bool:
+    """Whether the session could come from a key exchange under the wishes and the configuration of today."""
+    return (
+        isinstance(state, SessionSecret)
+        and state.scheme in handshake.schemes
+        and state.aead in handshake.aeads(state.original_role)
+    )

@@ -1,0 +1,88 @@
+"""A session: the secret that both ends share, and what follows from it (RFC 8548 sections 3.3 to 3.5)."""
+
+from dataclasses import dataclass, field, replace
+
+from tcpcryptd.crypto import tcpcrypt_schedule as schedule
+from tcpcryptd.crypto.ecdhe import EcdheScheme
+from tcpcryptd.crypto.frame_aead import FrameAead, FrameProtection
+from tcpcryptd.eno.frame import KeyChain
+from tcpcryptd.eno.negotiation import Negotiated
+from tcpcryptd.eno.offer import EnoRole, Resumption
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSecret:
+    """ss[i], which no connection has used, and what it was negotiated with; used once (section 3.5)."""
+
+    secret: bytes = field(repr=False)
+    """32 bytes."""
+    scheme: EcdheScheme
+    aead: FrameAead
+    original_role: EnoRole
+    """What this host was when ss[0] was made: it decides which keys it seals with."""
+
+    @property
+    def following(self) -> "SessionSecret":
+        """ss[i+1]."""
+        return replace(self, secret=schedule.next_secret(self.secret))
+
+    def resumption(self, nonce: bytes) -> Resumption:
+        """What names this secret in a SYN, with this host's nonce."""
+        identifier = schedule.resumption_identifier(self.secret)
+        return Resumption(self.scheme.tep, self.original_role, identifier, nonce)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What two hosts agreed on for one connection."""
+
+    session_id: bytes
+    """33 bytes, the same at both ends and not secret."""
+    role: EnoRole
+    """Of this host, in this connection."""
+    scheme: EcdheScheme
+    aead: FrameAead
+    resumed: bool
+    outgoing_keys: KeyChain = field(repr=False)
+    incoming_keys: KeyChain = field(repr=False)
+
+    @classmethod
+    def of(cls, secret: SessionSecret, negotiated: Negotiated) -> "Session":
+        """The session that a secret gives a connection."""
+        nonce = negotiated.resumed.session_nonce if negotiated.resumed is not None else b""
+        master = schedule.first_master_key(secret.secret, nonce)
+        chains = (_GenerationKeys(master, secret.aead, 0), _GenerationKeys(master, secret.aead, 1))
+        outgoing, incoming = chains if secret.original_role is EnoRole.A else reversed(chains)
+        return cls(
+            schedule.session_id(negotiated.tep_byte, secret.secret, nonce),
+            negotiated.role,
+            secret.scheme,
+            secret.aead,
+            negotiated.resumed is not None,
+            outgoing,
+            incoming,
+        )
+
+    @property
+    def suite_name(self) -> str:
+        """Key-agreement scheme and AEAD algorithm, as shown to people."""
+        return f"{self.scheme.name}/{self.aead.name}"
+
+
+class _GenerationKeys:
+    """A KeyChain: derives mk[j] when generation j begins, and forgets the one before."""
+
+    __slots__ = ("_aead", "_direction", "_generation", "_master")
+
+    def __init__(self, master: bytes, aead: FrameAead, direction: int) -> None:
+        """`direction`: 0 for k_ab, 1 for k_ba."""
+        self._master = master
+        self._aead = aead
+        self._direction = direction
+        self._generation = 0
+
+    def __call__(self, generation: int) -> FrameProtection:
+        while self._generation < generation:
+            self._master = schedule.next_master_key(self._master)
+            self._generation += 1
+        return self._aead.protection(schedule.traffic_keys(self._master, self._aead)[self._direction])

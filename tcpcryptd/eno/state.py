@@ -1,0 +1,63 @@
+"""What the states of a handshake have in common."""
+
+from tcpcryptd.core.protocol import ACCEPT, DROP, Description, Direction, Injection, Verdict, modify
+from tcpcryptd.eno.handshake import Handshake
+from tcpcryptd.eno.syn import for_local_kernel
+from tcpcryptd.wire.segment import FIN, RST, SYN, Segment
+from tcpcryptd.wire.sequence import add
+from tcpcryptd.wire.syn import refusal
+
+
+class State:
+    """A state without keys: neither kernel has sent data."""
+
+    def __init__(self, handshake: Handshake) -> None:
+        self._handshake = handshake
+        self._ends = handshake.ends
+        self._connection = handshake.connection
+        self._other_syn: Segment | None = None
+
+    def describe(self) -> Description:
+        """Nothing is known yet."""
+        return Description()
+
+    def resets(self) -> list[Injection]:
+        """For what the two kernels have sent so far: their SYNs."""
+        outgoing, incoming = self._ends.resets()
+        return [(Direction.OUT, outgoing), (Direction.IN, incoming)]
+
+    def rekey(self) -> None:
+        """There are no keys."""
+
+    def held_back(self, segment: Segment, now: float) -> Verdict | None:
+        """The verdict on what the local kernel sends; None for its ACK of the SYN ACK, which can carry our option."""
+        if segment.flags & RST:
+            return ACCEPT
+        if segment.is_opening and segment.sequence != self._ends.local.isn:
+            return self._connection.renew(segment, Direction.OUT, now)
+        if segment.flags & (SYN | FIN) or segment.payload_length or segment.sequence != add(self._ends.local.isn, 1):
+            # The window is closed; what comes all the same is sent again by the kernel.
+            self._connection.count("held_back")
+            return DROP
+        self._handshake.saw(segment, Direction.OUT, now)
+        return None
+
+    def repeated_syn(self, syn: Segment) -> Verdict:
+        """The peer's SYN again, or one with another sequence number, perhaps forged: the kernel decides."""
+        if not syn.checksum_is_right or refusal(syn) is not None:
+            return DROP
+        if syn.sequence != self._ends.remote.isn:
+            self._other_syn = syn
+        return modify(for_local_kernel(syn), self._connection.connection_class)
+
+    def answers_other_syn(self, syn_ack: Segment, now: float) -> Verdict | None:
+        """The verdict on the kernel's SYN ACK for that SYN: a new connection; None: it is for the first one."""
+        if self._other_syn is None or not syn_ack.answers(self._other_syn):
+            return None
+        return self._connection.reopen(self._other_syn, syn_ack, now)
+
+    def abort(self, counter: str) -> Verdict:
+        """The peer breaks the protocol: resets the connection, which the application can tell from an end of file."""
+        self._connection.count(counter)
+        self._connection.reset()
+        return DROP

@@ -1,0 +1,23 @@
+"""What a SYN becomes on its way in and out (RFC 8547 section 4.7; design notes, sections 3 and 5)."""
+
+from tcpcryptd.eno.constants import FAST_OPEN
+from tcpcryptd.eno.frame import OVERHEAD
+from tcpcryptd.wire import options
+from tcpcryptd.wire.segment import Segment
+from tcpcryptd.wire.syn import MAX_MSS, lowered_mss
+
+
+def room_for_eno(syn: Segment) -> bytes:
+    """The options of a local SYN or SYN ACK without padding, which a resumption suboption has no room beside.
+
+    Nor is there a Fast Open option: a SYN with an ENO option must have neither data nor a cookie (RFC 8547 section
+    4.7); without them the kernel sends the data again behind the handshake.
+    """
+    return b"".join(options.encode(kind, value) for kind, value in syn.options if kind != FAST_OPEN)
+
+
+def for_local_kernel(syn: Segment, max_mss: int = MAX_MSS, window: int = 0) -> bytes:
+    """A SYN of the peer's as the local kernel may see it: no data, window 0, and room in each segment for a frame."""
+    mss = lowered_mss(syn, min(max_mss, MAX_MSS) - OVERHEAD, OVERHEAD)
+    area = syn.option_area if mss is None else options.replace(syn.option_area, {options.MSS: mss})
+    return syn.edited(window=window, option_area=area, payload=b"")

@@ -1,0 +1,108 @@
+"""What a SYN says of its sender, and when it is better left alone."""
+
+import struct
+from dataclasses import dataclass
+
+from tcpcryptd.wire import options
+from tcpcryptd.wire.segment import ACK, RST, Segment, make, reverse_key, timestamps
+from tcpcryptd.wire.sequence import add
+
+MAX_MSS = 65_491
+"""A full packet then is no longer than what a queue carries (design notes, section 3)."""
+
+_DEFAULT_MSS = 536
+_MAX_WINDOW_SCALE = 14
+_MSS = struct.Struct(">H")
+_SIGNED = frozenset((options.MD5_SIGNATURE, options.TCP_AO, options.MPTCP))
+
+
+@dataclass(slots=True)
+class End:
+    """One end of a connection, as its SYN described it; its latest timestamp is kept up to date."""
+
+    isn: int = 0
+    window: int = 0
+    """As in the SYN, not scaled."""
+    mss: int = _DEFAULT_MSS
+    window_scale: int | None = None
+    timestamp: int | None = None
+
+    @classmethod
+    def of(cls, syn: Segment) -> "End":
+        """Reads a SYN or SYN ACK."""
+        mss, scale = syn.option(options.MSS), syn.option(options.WINDOW_SCALE)
+        sent = timestamps(syn.options)
+        return cls(
+            syn.sequence,
+            syn.window,
+            _MSS.unpack(mss)[0] if mss is not None and len(mss) == 2 else _DEFAULT_MSS,
+            min(scale[0], _MAX_WINDOW_SCALE) if scale is not None and len(scale) == 1 else None,
+            sent[0] if sent else None,
+        )
+
+
+def refusal(syn: Segment) -> str | None:
+    """Why a connection with this SYN is left alone; None: it is not."""
+    if any(kind in _SIGNED for kind, _ in syn.options):
+        return "the connection uses MD5 signatures, TCP-AO or MPTCP"
+    if not syn.options and any(syn.option_area):
+        try:
+            options.parse(syn.option_area)
+        except options.OptionError:
+            return "the SYN's options are malformed"
+    return None
+
+
+def lowered_mss(syn: Segment, max_mss: int, reduction: int) -> bytes | None:
+    """The MSS option's value that leaves room for `reduction` bytes in each segment; None: there is no such option."""
+    mss = syn.option(options.MSS)
+    if mss is None or len(mss) != 2:
+        return None
+    return _MSS.pack(max(min(_MSS.unpack(mss)[0], max_mss, MAX_MSS) - reduction, 1))
+
+
+class Ends:
+    """Both ends of a connection in its handshake, before either kernel has sent data."""
+
+    def __init__(self, key: bytes) -> None:
+        """`key`: the flow key of what the local host sends."""
+        self.key = key
+        self.local = End()
+        self.remote = End()
+
+    def saw(self, segment: Segment, *, outgoing: bool) -> None:
+        """Keeps the timestamp that a segment carries."""
+        end = self.local if outgoing else self.remote
+        sent = timestamps(segment.options)
+        if sent is not None and end.timestamp is not None:
+            end.timestamp = sent[0]
+
+    def acknowledgment(
+        self, *, outgoing: bool, shift: int = 0, flags: int = ACK, option: bytes = b"", payload: bytes = b""
+    ) -> bytes:
+        """The ACK that one end would send after the SYNs, with an option and a payload of our own.
+
+        `shift` is added to the acknowledgment number.
+        """
+        sender, receiver = (self.local, self.remote) if outgoing else (self.remote, self.local)
+        area = b""
+        if sender.timestamp is not None and receiver.timestamp is not None:
+            stamp = struct.pack(">II", sender.timestamp, receiver.timestamp)
+            area = b"\x01\x01" + options.encode(options.TIMESTAMP, stamp)
+        scale = sender.window_scale if receiver.window_scale is not None else None
+        return make(
+            self.key if outgoing else reverse_key(self.key),
+            sequence=add(sender.isn, 1),
+            acknowledgment=add(receiver.isn, 1 + shift),
+            flags=flags,
+            window=sender.window >> (scale or 0) or 1,
+            option_area=options.pad(area + option),
+            payload=payload,
+        )
+
+    def resets(self, sent: int = 0) -> tuple[bytes, bytes]:
+        """RST segments for the peer's kernel, which may have seen `sent` bytes of ours, and for the local one."""
+        ours, theirs = add(self.local.isn, 1), add(self.remote.isn, 1)
+        outgoing = make(self.key, sequence=add(ours, sent), acknowledgment=theirs, flags=RST | ACK, window=0)
+        incoming = make(reverse_key(self.key), sequence=theirs, acknowledgment=ours, flags=RST | ACK, window=0)
+        return outgoing, incoming

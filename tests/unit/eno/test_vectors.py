@@ -1,0 +1,66 @@
+"""Negotiation and Init messages against our own known answers, which were made without this code."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES
+from tcpcryptd.eno import option
+from tcpcryptd.eno.init_messages import Init1, Init2
+from tcpcryptd.eno.negotiation import Negotiated, negotiate
+from tcpcryptd.eno.offer import EnoRole, Offer, Resumption
+from tcpcryptd.eno.option import SynOption
+from tests.vectors.tcpcrypt import verify
+
+CHAINS: list[dict[str, Any]] = json.loads(verify.PATH.read_text())["chains"]
+CONNECTIONS = [(chain, connection) for chain in CHAINS for connection in chain["connections"]]
+
+each_connection = pytest.mark.parametrize(
+    ("chain", "connection"), CONNECTIONS, ids=[f"{chain['name']} {entry['i']}" for chain, entry in CONNECTIONS]
+)
+
+
+def syn(connection: dict[str, Any], role: EnoRole) -> SynOption:
+    found = option.read([(69, bytes.fromhex(connection[f"option_{role.value.lower()}"])[2:])])
+    assert found is not None
+    return found
+
+
+def session(chain: dict[str, Any], connection: dict[str, Any], role: EnoRole) -> Resumption | None:
+    """What the host with this role in the connection has cached; None before its first connection."""
+    if not connection["i"]:
+        return None
+    other = EnoRole.B if role is EnoRole.A else EnoRole.A
+    original = other if connection["swapped"] else role
+    nonce = connection[f"nonce_{original.value.lower()}"]
+    return Resumption(
+        chain["tep"], original, bytes.fromhex(chain["resume"][connection["i"]]), nonce=bytes.fromhex(nonce)
+    )
+
+
+@each_connection
+def test_negotiation(chain: dict[str, Any], connection: dict[str, Any]) -> None:
+    for role, peer in ((EnoRole.A, EnoRole.B), (EnoRole.B, EnoRole.A)):
+        local = Offer(syn(connection, role), session(chain, connection, role))
+        result = negotiate(local, syn(connection, peer))
+        assert isinstance(result, Negotiated)
+        assert (result.tep, result.tep_byte, result.role) == (chain["tep"], connection["tep_byte"], role)
+        assert result.transcript.hex() == connection["eno_transcript"]
+        assert (result.resumed.session_nonce.hex() if result.resumed else "") == connection["sn"]
+        assert (result.resumed is not None) == bool(connection["i"])
+
+
+@pytest.mark.parametrize("chain", CHAINS, ids=lambda chain: chain["name"])
+def test_init_messages(chain: dict[str, Any]) -> None:
+    first = {name: bytes.fromhex(value) for name, value in chain["connections"][0].items() if isinstance(value, str)}
+    length = next(scheme.public_length for scheme in ECDHE_SCHEMES if scheme.tep == chain["tep"])
+    one, two = Init1.read(first["init1"], length), Init2.read(first["init2"], length)
+    assert one is not None
+    assert two is not None
+    (init1, _), (init2, _) = one, two
+    assert (init1.nonce, init1.public) == (first["n_a"], first["pub_a"])
+    assert (init2.nonce, init2.public) == (first["n_b"], first["pub_b"])
+    assert init2.cipher == chain["aead"]
+    assert init2.answers(init1)
+    assert (init1.encode(), init2.encode()) == (first["init1"], first["init2"])
