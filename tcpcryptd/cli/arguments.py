@@ -11,6 +11,8 @@ _DESCRIPTION = """\
 Encrypts the TCP connections of this host with every peer that runs tcpcryptd as well, without changes to applications.
 Connections with other peers are plain TCP, as ever. Runs in the foreground, as root to begin with, until it gets SIGINT
 (Ctrl-C) or SIGTERM; its encrypted connections are reset then. `tcnetstat` lists them with their session IDs.
+
+`tcpcryptd doctor` looks at what it needs on this host, and says what to do about what is missing.
 """
 _EPILOG = f"""\
 All options but --config, --cleanup, --flush-cache, --help and --version can stand in the configuration file, in TOML,
@@ -33,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser; its result has only the options that were given."""
     parser = argparse.ArgumentParser(
         prog="tcpcryptd",
-        usage="%(prog)s [options]",
+        usage="%(prog)s [options]\n       %(prog)s doctor [options]",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -42,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     groups = {name: parser.add_argument_group(name, text) for name, text in GROUPS.items()}
     for option in OPTIONS:
-        _add(groups[option.group], option)
+        add_option(groups[option.group], option)
     running = groups[RUNNING]
     running.add_argument("--config", metavar="FILE", help="read options from this TOML file")
     running.add_argument(
@@ -57,7 +59,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(group: argparse._ArgumentGroup, option: Option) -> None:
+def add_option(group: argparse._ActionsContainer, option: Option) -> None:
+    """Adds an option of `OPTIONS` to a parser, or to a group of one."""
     flag = f"--{option.name}"
     if option.kind is None:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, help=option.help)

@@ -6,6 +6,8 @@ import sys
 
 from tcpcryptd.core.event import Closed, Disabled, Event, IntegrityFailure, InternalError, Negotiated
 
+_STDERR = 2
+
 _log = logging.getLogger("tcpcryptd")
 
 
@@ -18,8 +20,17 @@ class _Formatter(logging.Formatter):
         return super().formatMessage(record)
 
 
+def reserve_standard_descriptors() -> None:
+    """Opens /dev/null in the place of stdin, stdout and stderr where they are closed, for no socket to take it."""
+    # open() gives the lowest number that is free.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(descriptor)
+
+
 def set_up_log(verbose: bool) -> None:
-    """Sends the package's log to stderr, one line for each message."""
+    """Sends the package's log to stderr, one line for each message. What cannot be written is lost."""
+    logging.raiseExceptions = False
     handler = logging.StreamHandler(sys.stderr)
     # The journal has the time of each line itself.
     text = "%(message)s" if "JOURNAL_STREAM" in os.environ else "%(asctime)s %(message)s"

@@ -5,21 +5,28 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tcpcryptd.cli import doctor
 from tcpcryptd.cli.arguments import build_parser
 from tcpcryptd.cli.assembly import daemon_config, run
 from tcpcryptd.cli.config import ConfigError, load_settings
-from tcpcryptd.cli.log import set_up_log
+from tcpcryptd.cli.log import reserve_standard_descriptors, set_up_log
 from tcpcryptd.control.client import ControlClient
 from tcpcryptd.control.errors import ControlError, RequestRefused
 from tcpcryptd.netio.daemon import cleanup
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 
+DOCTOR = "doctor"
+
 _log = logging.getLogger("tcpcryptd")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code, a member of ExitCode."""
-    given = vars(build_parser().parse_args(arguments))
+    """The command; returns its exit code, a member of ExitCode, or one of Severity for the doctor."""
+    reserve_standard_descriptors()
+    words = sys.argv[1:] if arguments is None else [*arguments]
+    if words[:1] == [DOCTOR]:
+        return doctor.main(words[1:])
+    given = vars(build_parser().parse_args(words))
     set_up_log(bool(given.get("verbose")))
     file = given.get("config")
     try:

@@ -18,6 +18,6 @@ def room_for_eno(syn: Segment) -> bytes:
 
 def for_local_kernel(syn: Segment, max_mss: int = MAX_MSS, window: int = 0) -> bytes:
     """A SYN of the peer's as the local kernel may see it: no data, window 0, and room in each segment for a frame."""
-    mss = lowered_mss(syn, min(max_mss, MAX_MSS) - OVERHEAD, OVERHEAD)
+    mss = lowered_mss(syn, min(max_mss, MAX_MSS - OVERHEAD), OVERHEAD)
     area = syn.option_area if mss is None else options.replace(syn.option_area, {options.MSS: mss})
     return syn.edited(window=window, option_area=area, payload=b"")

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Event
 from tcpcryptd.core.verdict import ConnectionClass
 from tcpcryptd.netio import firewall
+from tcpcryptd.netio.allocator import keep_freed_memory
 from tcpcryptd.netio.encrypted_sockets import end_encrypted_sockets
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.firewall import Firewall
@@ -19,8 +21,11 @@ from tcpcryptd.netio.injector import Injector
 from tcpcryptd.netio.keygen import KeyGenerator, KeyJob
 from tcpcryptd.netio.loop import EventLoop, Source
 from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.memory import protect_memory
+from tcpcryptd.netio.memory_shortage import MemoryShortage
 from tcpcryptd.netio.privileges import Account, drop_privileges, require_root
 from tcpcryptd.netio.queue import PacketQueue
+from tcpcryptd.netio.rule_watch import RuleWatch
 from tcpcryptd.netio.rules import QueueNumbers
 from tcpcryptd.netio.runtime_directory import (
     DEFAULT_RUNTIME_DIRECTORY,
@@ -91,35 +96,45 @@ class Daemon:
         self._queues: list[PacketQueue] = []
         self._injector: Injector | None = None
         self._statistics: QueueStatisticsReader | None = None
+        self._watch: RuleWatch | None = None
+        self._shortage = MemoryShortage(engine.flush_sessions)
 
     def run(self) -> None:
         """Runs until a signal; raises DaemonError. In either case everything is as it was before."""
         require_root()
+        protect_memory()
+        keep_freed_memory()
         account = Account.find(self._config.user)
         check_not_running(self._config.queues)
         prepare_runtime_directory(self._config.runtime_directory, account.user_id, account.group_id)
         with ExitStack() as stack:
             loop = self._open(stack)
-            self._divert(stack, loop)
+            rules = self._divert(stack, loop)
             drop_privileges(account)
             keys = KeyGenerator(self._jobs)
             stack.callback(keys.close)
             loop.add(keys)
             keys.start()
-            _log.info("running as %s, queues %d and %d", account.name, *(queue.number for queue in self._queues))
-            loop.run()
+            if rules is not None:
+                watch = self._watch = RuleWatch(rules, partial(self._fail_closed, loop))
+                stack.callback(watch.close)
+                loop.add(watch)
+                watch.start()
+            _log.info("running as %s, queues %d, %d and %d", account.name, *self._config.queues.all)
+            self._shortage.endure(loop.run)
             _log.info("stopping")
 
     def _open(self, stack: ExitStack) -> EventLoop:
         """Everything that must exist before the first packet is diverted."""
         config = self._config
         handler = self._engine.handle_packet
-        # Undecided first: such a packet came before those of the same connection that are diverted as encrypted.
+        # In the order that a connection goes through them: what waits in an earlier queue came before.
         for number, diverted_as in (
             (config.queues.undecided, ConnectionClass.UNDECIDED),
             (config.queues.encrypted, ConnectionClass.ENCRYPTED),
+            (config.queues.stream, ConnectionClass.STREAM),
         ):
-            queue = PacketQueue(number, diverted_as, handler, config.marks)
+            queue = PacketQueue(number, diverted_as, handler, config.marks, gso=diverted_as is ConnectionClass.STREAM)
             stack.callback(queue.close)
             self._queues.append(queue)
         self._statistics = QueueStatisticsReader()
@@ -137,8 +152,10 @@ class Daemon:
         stack.enter_context(loop.signals())
         return loop
 
-    def _divert(self, stack: ExitStack, loop: EventLoop) -> None:
+    def _divert(self, stack: ExitStack, loop: EventLoop) -> Firewall | None:
+        """The rules, unless they are the administrator's."""
         config = self._config
+        rules = None
         tracking = ConntrackSettings(config.state_file)
         if config.manage_firewall:
             rules = Firewall(config.selection, config.queues, config.marks, config.lock_file)
@@ -152,11 +169,21 @@ class Daemon:
         # After the rules: they load connection tracking where it is a module.
         tracking.relax()
         stack.callback(self._shut_down, loop)
+        return rules
 
     def _shut_down(self, loop: EventLoop) -> None:
         self._engine.shut_down(time.monotonic())
         loop.collect()
         loop.drain()
+        self._end_sockets()
+
+    def _fail_closed(self, loop: EventLoop) -> None:
+        """Ends what goes on in clear without the rules; plain connections and new ones go on."""
+        self._engine.shut_down(time.monotonic())
+        loop.collect()
+        self._end_sockets()
+
+    def _end_sockets(self) -> None:
         # A reset can miss; without the rules such a socket would go on in clear.
         try:
             end_encrypted_sockets(self._config.marks)
@@ -174,7 +201,8 @@ class Daemon:
             if in_kernel is not None:
                 dropped = in_kernel.queue_dropped + in_kernel.user_dropped
                 counters["queue_dropped"] = counters.get("queue_dropped", 0) + dropped
-        return counters | (self._injector.counters() if self._injector is not None else {})
+        parts = (part for part in (self._injector, self._watch, self._shortage) if part is not None)
+        return counters | {name: value for part in parts for name, value in part.counters().items()}
 
 
 def run_daemon(
@@ -216,7 +244,7 @@ def cleanup(config: DaemonConfig) -> None:
 def check_not_running(queues: QueueNumbers) -> None:
     """Raises DaemonError when some process is bound to one of the queues."""
     bound = read_queue_statistics()
-    for number in (queues.undecided, queues.encrypted):
+    for number in queues.all:
         if number in bound:
             raise DaemonError(
                 f"queue {number} is taken by another process (netlink port {bound[number].port_id}, in general its "

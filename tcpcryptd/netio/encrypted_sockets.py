@@ -45,6 +45,19 @@ def end_encrypted_sockets(marks: MarkScheme) -> int:
     return sum(_end(flow) for flow in _encrypted_flows(marks))
 
 
+def can_end_sockets() -> bool:
+    """Whether the kernel ends sockets at all, asked with a connection that cannot be. Raises OSError: EPERM."""
+    nowhere = _Flow(bytes(4), bytes(4), bytes(2), bytes(2))
+    try:
+        netlink.transact(_NETLINK_SOCK_DIAG, _destroy_request(nowhere, 0))
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EINVAL):
+            return False
+        if error.errno != errno.ENOENT:
+            raise
+    return True
+
+
 def _end(flow: _Flow) -> bool:
     """Whether there was such a socket: the connection may be another host's, and the socket gone."""
     # One that is bound to an interface is found by that interface alone.
@@ -60,14 +73,20 @@ def _end(flow: _Flow) -> bool:
 
 
 def _encrypted_flows(marks: MarkScheme) -> Iterator[_Flow]:
+    for connection_class in ConnectionClass:
+        if connection_class.is_encrypted:
+            yield from _flows_marked(marks.of_class(connection_class), marks)
+
+
+def _flows_marked(wanted: int, marks: MarkScheme) -> Iterator[_Flow]:
     body = bytes(_FAMILY_HEADER_SIZE)
-    body += netlink.attribute(_MARK, struct.pack(">I", marks.of_class(ConnectionClass.ENCRYPTED)))
+    body += netlink.attribute(_MARK, struct.pack(">I", wanted))
     body += netlink.attribute(_MARK_MASK, struct.pack(">I", marks.mask))
     request = netlink.message(_GET_CONNECTIONS, netlink.REQUEST | netlink.DUMP, 0, body)
     for answer in netlink.transact(_NETLINK_NETFILTER, request):
         connection = netlink.attributes(answer[_FAMILY_HEADER_SIZE:])
         mark = int.from_bytes(connection.get(_MARK, b""), "big")
-        if mark & marks.mask != marks.of_class(ConnectionClass.ENCRYPTED):
+        if mark & marks.mask != wanted:
             continue
         # The opener's socket sends the original direction, the acceptor's the reply.
         for kind in (_TUPLE_ORIGINAL, _TUPLE_REPLY):

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from tcpcryptd.netio.errors import DaemonError, ExitCode, FirewallError
-from tcpcryptd.netio.iptables import Iptables, our_chains, our_jumps, tables
+from tcpcryptd.netio.iptables import Iptables, our_chains, our_jumps, our_lines, tables
 from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
 from tcpcryptd.netio.rules import DEFAULT_QUEUE, QueueNumbers, RuleSet, transaction
 from tcpcryptd.netio.selection import SELF_ENCRYPTED_PORTS, Selection
@@ -28,6 +28,7 @@ class Firewall:
         self._queues = queues
         self._marks = marks
         self._lock_file = lock_file
+        self._installed: dict[int, list[str]] = {}
 
     def rules(self, version: int) -> RuleSet:
         """The rules for IP version 4 or 6."""
@@ -41,10 +42,35 @@ class Firewall:
         """Puts the rules in the place of any of ours that are there; raises FirewallError, and leaves none then."""
         try:
             for each in tables(self._lock_file):
-                each.restore(transaction(_installation(self.rules(each.version), each.save())))
+                self._install(each)
         except FirewallError:
             remove(self._lock_file)
             raise
+
+    def damaged(self) -> bool:
+        """Whether rules that were installed are gone, or other ones stand in our chains; raises FirewallError."""
+        return any(map(self._is_damaged, tables(self._lock_file)))
+
+    def repair(self) -> None:
+        """Installs the rules again where they are damaged, all or nothing for each IP version; raises FirewallError."""
+        for each in tables(self._lock_file):
+            if self._is_damaged(each):
+                self._install(each)
+
+    def legacy_versions(self) -> list[int]:
+        """The IP versions whose rules are in tables of iptables-legacy; raises FirewallError."""
+        return [each.version for each in tables(self._lock_file) if each.is_legacy()]
+
+    def _install(self, table: Iptables) -> None:
+        rules = self.rules(table.version)
+        table.restore(transaction(_installation(rules, table.save())))
+        installed = our_lines(table.save())
+        if len(installed) != _size(rules):
+            raise FirewallError("other rules than those that were installed are there", ExitCode.FAILURE)
+        self._installed[table.version] = installed
+
+    def _is_damaged(self, table: Iptables) -> bool:
+        return our_lines(table.save()) != self._installed.get(table.version)
 
     def remove(self) -> None:
         """Removes all rules of ours; raises FirewallError."""
@@ -53,6 +79,11 @@ class Firewall:
     def stale(self) -> bool:
         """Whether any rule or chain of ours is there; raises FirewallError."""
         return any(our_chains(saved) or our_jumps(saved) for saved in (each.save() for each in tables(self._lock_file)))
+
+
+def _size(rules: RuleSet) -> int:
+    """How many lines `our_lines` finds when all of them are there."""
+    return len(rules.chains) + len(rules.jumps) + sum(map(len, rules.chains.values()))
 
 
 def remove(lock_file: Path | None = None) -> None:
@@ -118,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     action.add_argument("--print", action="store_true", help="print what --install gives to iptables-restore")
     add_selection_options(parser)
     parser.add_argument(
-        "--queue", type=int, default=DEFAULT_QUEUE, help=f"first of two queue numbers (default {DEFAULT_QUEUE})"
+        "--queue", type=int, default=DEFAULT_QUEUE, help=f"first of three queue numbers (default {DEFAULT_QUEUE})"
     )
     parser.add_argument(
         "--mark-mask",

@@ -9,7 +9,7 @@ from tcpcryptd.netio import capabilities
 from tcpcryptd.netio.errors import ExitCode, FirewallError
 from tcpcryptd.netio.rules import CHAIN_PREFIX, TABLE
 
-_SEARCH_PATH = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin"
+SEARCH_PATH = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin"
 _TIMEOUT = 30
 _LOCK_WAIT = "10"
 """Seconds."""
@@ -22,20 +22,25 @@ class Iptables:
     `lock_file` is what iptables-legacy locks in the place of /run/xtables.lock once that is not ours to write.
     """
 
-    def __init__(self, version: int, lock_file: Path | None = None) -> None:
+    def __init__(self, version: int, lock_file: Path | None = None, variant: str | None = None) -> None:
+        """`variant`: "nft" or "legacy"; None: the one that the system has chosen."""
         self.version = version
-        self._program = "iptables" if version == 4 else "ip6tables"
-        self._environment = {"PATH": _SEARCH_PATH, "LC_ALL": "C"}
+        self.program = ("iptables" if version == 4 else "ip6tables") + (f"-{variant}" if variant else "")
+        self._environment = {"PATH": SEARCH_PATH, "LC_ALL": "C"}
         if lock_file is not None and os.geteuid() != 0:
             self._environment["XTABLES_LOCKFILE"] = str(lock_file)
 
     def save(self) -> list[str]:
         """The lines of iptables-save for the mangle table; raises FirewallError."""
-        return self._run([f"{self._program}-save", "-t", TABLE]).splitlines()
+        return self._run([f"{self.program}-save", "-t", TABLE]).splitlines()
 
     def restore(self, transaction: str) -> None:
         """Applies a transaction; raises FirewallError, and nothing has changed then."""
-        self._run([f"{self._program}-restore", "--noflush", "-w", _LOCK_WAIT], transaction)
+        self._run([f"{self.program}-restore", "--noflush", "-w", _LOCK_WAIT], transaction)
+
+    def is_legacy(self) -> bool:
+        """Whether this iptables uses the tables of its own and not nf_tables; raises FirewallError."""
+        return "nf_tables" not in self._run([self.program, "--version"])
 
     def _run(self, command: list[str], given: str = "") -> str:
         try:
@@ -81,6 +86,12 @@ def our_jumps(saved: list[str]) -> list[str]:
 def our_chains(saved: list[str]) -> list[str]:
     """The names of our chains."""
     return [line[1:].split()[0] for line in saved if line.startswith(f":{CHAIN_PREFIX}")]
+
+
+def our_lines(saved: list[str]) -> list[str]:
+    """Our chains, their rules in order, and the jumps into them, as iptables-save prints them without counters."""
+    rules = [line for line in saved if line.startswith(f"-A {CHAIN_PREFIX}")]
+    return sorted(our_chains(saved)) + sorted(our_jumps(saved)) + sorted(rules, key=lambda rule: rule.split()[1])
 
 
 def _leads_to_us(line: str) -> bool:

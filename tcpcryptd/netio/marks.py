@@ -1,8 +1,8 @@
 """The bits of the packet mark and the connection mark that belong to tcpcryptd.
 
 Both marks are 32 bits that all programs of a host share, so only the bits under a mask are read and written. As values
-of the masked field: 0 undecided, 1 plain and 2 encrypted, which the connection mark keeps; 3 and 4, on packets only,
-say that the daemon injected the packet towards the wire or towards the local kernel.
+of the masked field: 0 undecided, 1 plain, 2 encrypted and 5 stream, which the connection mark keeps; 3 and 4, on
+packets only, say that the daemon injected the packet towards the wire or towards the local kernel.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tcpcryptd.core.verdict import ConnectionClass, Direction
 
 DEFAULT_MASK = 0x70000000
 _ALL_BITS = 0xFFFFFFFF
-_LARGEST_VALUE = 4
+_LARGEST_VALUE = max(ConnectionClass)
 
 
 @dataclass(frozen=True)

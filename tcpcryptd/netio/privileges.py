@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import prctl
 
 from tcpcryptd.netio import capabilities
 from tcpcryptd.netio.errors import ExitCode, PrivilegeError
+from tcpcryptd.netio.memory import forbid_dumps
 
 PREFERRED_USER = "tcpcryptd"
 FALLBACK_USER = "nobody"
@@ -66,9 +66,8 @@ def drop_privileges(account: Account) -> None:
         _limit_capabilities()
         prctl.set_keepcaps(0)
         prctl.set_no_new_privs(1)
-        # No core dump and no debugger: keys are in memory.
-        prctl.set_dumpable(0)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # Keys are in memory, and the change of users may have made it readable.
+        forbid_dumps()
     except OSError as error:
         raise PrivilegeError(f"privileges could not be given up: {error.strerror}", ExitCode.PERMISSION) from error
     verify_unprivileged(account)

@@ -27,9 +27,12 @@ SOCKET_BUFFER = 4 << 20
 SOCKET_BUFFER_GSO = 16 << 20
 """Bytes."""
 BATCH = 64
-"""Packets handled before the event loop gets its turn again."""
+"""Packets handled at most before the event loop gets its turn again."""
+BATCH_BYTES = 1 << 20
+"""Bytes of packets after which it gets its turn, however few they are."""
 
 _RECEIVE_SIZE = 128 << 10
+_END_OF_MESSAGES = bytes(16)
 _LIBRARY_COPY_RANGE = 4016
 _HOOK_LOCAL_OUT = 3
 _SOL_NETLINK = 270
@@ -99,9 +102,9 @@ class PacketQueue:
         return self._socket.fileno()
 
     def handle_ready(self) -> None:
-        """Handles the packets that wait, BATCH at most. They share one reading of the clock."""
+        """Handles the packets that wait, up to BATCH or BATCH_BYTES. They share one reading of the clock."""
         self._now = time.monotonic()
-        self._reader.begin(BATCH)
+        self._reader.begin(BATCH, BATCH_BYTES)
         # All that the library asks of a socket is recv.
         self._queue.run_socket(cast(socket.socket, self._reader))
         self._verdicts.flush()
@@ -141,7 +144,7 @@ class PacketQueue:
 
     def _refuse_truncated(self, packet: Packet) -> None:
         self.truncated += 1
-        if self._diverted_as is ConnectionClass.ENCRYPTED:
+        if self._diverted_as.is_encrypted:
             packet.drop()
         else:
             # Only our copy is cut: what goes on is the kernel's.
@@ -155,7 +158,7 @@ class PacketQueue:
             _log.error("queue %d: %s while a packet was handled; further ones are only counted", self.number, name)
         # The library raises when there has been a verdict already.
         with contextlib.suppress(RuntimeError):
-            if self._diverted_as is ConnectionClass.ENCRYPTED:
+            if self._diverted_as.is_encrypted:
                 packet.drop()
             else:
                 packet.set_payload(b"")
@@ -166,29 +169,36 @@ class _Reader:
     """The socket as `run_socket` sees it: it would block when a batch is over."""
 
     def __init__(self, queue_socket: socket.socket) -> None:
-        self._buffer = memoryview(bytearray(_RECEIVE_SIZE))
+        self._buffer = bytearray(_RECEIVE_SIZE + len(_END_OF_MESSAGES))
         self._receive_into = queue_socket.recv_into
         self._left = 0
+        self._bytes_left = 0
         self._early: list[bytes] = []
 
     def put_back(self, messages: list[bytes]) -> None:
         """Messages to be read before the socket's."""
         self._early = messages
 
-    def begin(self, count: int) -> None:
-        """Lets `count` messages through before it would block."""
+    def begin(self, count: int, size: int) -> None:
+        """Lets `count` messages through before it would block, or those that have `size` bytes together."""
         self._left = count
+        self._bytes_left = size
 
-    def recv(self, _size: int) -> bytes:
-        """The next message; raises BlockingIOError when there is none, or the batch is over."""
-        if self._left == 0:
+    def recv(self, _size: int) -> bytes | bytearray:
+        """The next message and the end of messages; raises BlockingIOError when there is none, or the batch is over.
+
+        It is valid until the next call.
+        """
+        if self._left == 0 or self._bytes_left <= 0:
             raise BlockingIOError(errno.EAGAIN, "end of the batch")
         self._left -= 1
         if self._early:
             return self._early.pop(0)
-        # A bytes object of the full size for each packet would make the allocator map and unmap memory.
-        length = self._receive_into(self._buffer, 0, socket.MSG_DONTWAIT)
-        return bytes(self._buffer[:length])
+        length = self._receive_into(self._buffer, _RECEIVE_SIZE, socket.MSG_DONTWAIT)
+        self._bytes_left -= length
+        # libnfnetlink reads up to a message of length 0. So one buffer does for all, without a copy of each message.
+        self._buffer[length : length + len(_END_OF_MESSAGES)] = _END_OF_MESSAGES
+        return self._buffer
 
 
 def is_truncated(packet: bytes) -> bool:

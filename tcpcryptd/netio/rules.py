@@ -1,7 +1,8 @@
 """The firewall rules that divert TCP to the daemon, as text for iptables-restore.
 
-Connections are of three classes, which the connection mark keeps (see `marks`): plain ones skip the daemon, encrypted
-ones must pass it, undecided ones pass it when there is one. The daemon marks a packet with its verdict, and a later
+Connections are of four classes, which the connection mark keeps (see `marks`): plain ones skip the daemon, encrypted
+ones must pass it, stream ones too but in packets as large as the kernel has them, undecided ones pass it when there is
+one. The daemon marks a packet with its verdict, and a later
 hook saves the mark: POSTROUTING for what goes out, INPUT for what comes in. All rules are in the mangle table, in
 chains of our own, so that they come before address translation of what is sent and know the connection.
 
@@ -21,6 +22,8 @@ from tcpcryptd.netio.selection import Selection
 TABLE = "mangle"
 CHAIN_PREFIX = "TCPCRYPTD_"
 DEFAULT_QUEUE = 69
+LAST_FIRST_QUEUE = 0xFFFF - 2
+"""The highest number that three adjacent queues can start at."""
 
 _PLAIN_CHAIN = CHAIN_PREFIX + "PLAIN"
 _QUEUE_CHAIN = CHAIN_PREFIX + "QUEUE"
@@ -35,19 +38,26 @@ _MULTIPORT_LIMIT = 15
 
 @dataclass(frozen=True)
 class QueueNumbers:
-    """The queues for undecided and for encrypted connections. Raises ValueError when the numbers do not fit."""
+    """The queues for the classes that are diverted. Raises ValueError when the numbers do not fit."""
 
     undecided: int = DEFAULT_QUEUE
     encrypted: int = DEFAULT_QUEUE + 1
+    stream: int = DEFAULT_QUEUE + 2
 
     def __post_init__(self) -> None:
-        if not (0 <= self.undecided <= 0xFFFF and 0 <= self.encrypted <= 0xFFFF) or self.undecided == self.encrypted:
-            raise ValueError(f"queues {self.undecided} and {self.encrypted}: must be two numbers from 0 to 65535")
+        numbers = self.all
+        if not all(0 <= number <= 0xFFFF for number in numbers) or len(set(numbers)) != len(numbers):
+            raise ValueError(f"queues {', '.join(map(str, numbers))}: must be different numbers from 0 to 65535")
+
+    @property
+    def all(self) -> tuple[int, int, int]:
+        """The numbers of all queues."""
+        return self.undecided, self.encrypted, self.stream
 
     @classmethod
     def starting_at(cls, number: int) -> "QueueNumbers":
-        """Adjacent queues; raises ValueError unless `number` is from 0 to 65534."""
-        return cls(number, number + 1)
+        """Adjacent queues; raises ValueError unless `number` is from 0 to LAST_FIRST_QUEUE."""
+        return cls(number, number + 1, number + 2)
 
 
 @dataclass(frozen=True)
@@ -150,8 +160,11 @@ class _Builder:
             yield f"-m mark --mark {self._of_injection(Direction.OUT)} -j RETURN"
         yield f"-m mark --mark {self._of_injection(Direction.IN)} -j RETURN"
         yield f"{_NOT_OPENING} -m connmark --mark {self._of_class(ConnectionClass.PLAIN)} -j RETURN"
-        encrypted = self._of_class(ConnectionClass.ENCRYPTED)
-        yield f"-m connmark --mark {encrypted} -j NFQUEUE --queue-num {self._queues.encrypted}"
+        for connection_class, queue in (
+            (ConnectionClass.ENCRYPTED, self._queues.encrypted),
+            (ConnectionClass.STREAM, self._queues.stream),
+        ):
+            yield f"-m connmark --mark {self._of_class(connection_class)} -j NFQUEUE --queue-num {queue}"
         if direction is Direction.IN:
             # What is only forwarded here is encrypted, or not, by the hosts at its ends.
             yield "-m addrtype ! --dst-type LOCAL -j RETURN"

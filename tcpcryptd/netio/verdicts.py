@@ -7,10 +7,11 @@ travels together through the rest of the kernel: that doubles the throughput (do
 import contextlib
 import socket
 import struct
+from collections.abc import Iterator
 
 BATCH = 64
-"""Verdicts that wait at most."""
-BATCH_BYTES = 1 << 20
+"""Pieces of messages that wait at most; a verdict is one piece, or three with a large packet."""
+BATCH_BYTES = 1 << 18
 """After which a batch is sent. The kernel refuses a message that is longer than the send buffer."""
 SEND_BUFFER = 4 << 20
 
@@ -26,6 +27,8 @@ _VERDICT = struct.Struct(">II")
 _UINT32 = struct.Struct(">I")
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 _SO_SNDBUFFORCE = 32
+_LARGE = 4096
+"""Bytes from which a packet is not copied into the message: the kernel gathers the pieces."""
 
 
 class VerdictSender:
@@ -34,7 +37,7 @@ class VerdictSender:
     def __init__(self, queue_number: int, queue_socket: socket.socket) -> None:
         self.errors = 0
         queue_socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, SEND_BUFFER)
-        self._send = queue_socket.send
+        self._sendmsg = queue_socket.sendmsg
         self._waiting: list[bytes] = []
         self._bytes = 0
         self._head = _QUEUE_HEADER.pack(0, 0, queue_number) + _ATTRIBUTE.pack(12, _VERDICT_HEADER)
@@ -44,14 +47,20 @@ class VerdictSender:
         """A verdict, with the whole new packet and the new mark where they are given."""
         parts = [self._head, _VERDICT.pack(verdict, packet_id)]
         length = 32
+        large: tuple[bytes, ...] = ()
         if mark is not None:
             parts += self._mark_attribute, _UINT32.pack(mark)
             length += 8
         if payload is not None:
             size = len(payload)
-            parts += _ATTRIBUTE.pack(size + 4, _PAYLOAD), payload, _PADDING[size & 3]
+            if size < _LARGE:
+                parts += _ATTRIBUTE.pack(size + 4, _PAYLOAD), payload, _PADDING[size & 3]
+            else:
+                parts.append(_ATTRIBUTE.pack(size + 4, _PAYLOAD))
+                large = payload, _PADDING[size & 3]
             length += size + 4 + (-size & 3)
         self._waiting.append(_NETLINK_HEADER.pack(length, _MESSAGE_VERDICT, _REQUEST, 0, 0) + b"".join(parts))
+        self._waiting += large
         self._bytes += length
         if len(self._waiting) >= BATCH or self._bytes >= BATCH_BYTES:
             self.flush()
@@ -62,10 +71,18 @@ class VerdictSender:
         if not waiting:
             return
         with contextlib.suppress(OSError):
-            self._send(b"".join(waiting))
+            self._sendmsg(waiting)
             return
-        for message in waiting:
+        for message in _messages(b"".join(waiting)):
             try:
-                self._send(message)
+                self._sendmsg([message])
             except OSError:
                 self.errors += 1
+
+
+def _messages(batch: bytes) -> Iterator[bytes]:
+    start = 0
+    while start < len(batch):
+        length, *_ = _NETLINK_HEADER.unpack_from(batch, start)
+        yield batch[start : start + length]
+        start += length

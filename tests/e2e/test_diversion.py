@@ -17,6 +17,7 @@ from tests.e2e.harness import (
     Network,
     assert_encrypted,
     dialogue,
+    divert_as,
     echo_server,
     exchange,
     read_exactly,
@@ -58,15 +59,6 @@ def injector(host: Host) -> Iterator[Injector]:
         made.close()
 
 
-def divert_as_encrypted(host: Host) -> None:
-    """Installs the rules; all connections are encrypted ones from now on."""
-    host.run(["scripts/launch_iptables.sh", "--install", "--all-ports"])
-    mark = MARKS.match(MARKS.of_class(ConnectionClass.ENCRYPTED))
-    for tool in ("iptables", "ip6tables"):
-        for chain in ("OUTPUT", "PREROUTING"):
-            host.run([tool, "-t", "mangle", "-I", chain, "-p", "tcp", "-j", "CONNMARK", "--set-xmark", mark])
-
-
 def diverted_inwards(host: Host, family: int) -> int:
     """How many packets that came in were diverted as encrypted."""
     tool = "iptables-save" if family == socket.AF_INET else "ip6tables-save"
@@ -92,7 +84,7 @@ def test_injected_towards_the_local_kernel_arrives_undiverted(strict: Network, f
     with listener, strict.client.connect(host.address(family), listener.getsockname()[1]) as client:
         server, _ = listener.accept()
         with server, injector(host) as raw:
-            divert_as_encrypted(host)
+            divert_as(host, ConnectionClass.ENCRYPTED)
             raw.inject(Direction.IN, next_segment(client))
             server.settimeout(10)
             assert server.recv(100) == INJECTED
@@ -113,7 +105,7 @@ def test_injected_towards_the_wire_is_diverted_where_it_comes_in(host: Host, fam
     with listener, host.connect(host.address(family), listener.getsockname()[1]) as client:
         server, _ = listener.accept()
         with server, injector(host) as raw:
-            divert_as_encrypted(host)
+            divert_as(host, ConnectionClass.ENCRYPTED)
             segment = next_segment(client)
             raw.inject(Direction.OUT, segment)
             wait_until(lambda: diverted_inwards(host, family) == 1, "loopback diverts it")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ETHERNET_HEADER = 14
 DISCARD_PORT = 9
+TAIL_BYTES = 8 << 20
+"""What a transfer at full speed can put behind the mark of the end before it is looked for."""
 KIND_CRYPT = 69
 KIND_MAC = 70
 
@@ -95,7 +97,7 @@ class Capture:
     def _tail(self) -> bytes:
         with self._file.open("rb") as file:
             file.seek(0, 2)
-            file.seek(max(0, file.tell() - 65536))
+            file.seek(max(0, file.tell() - TAIL_BYTES))
             return file.read()
 
     def segments(self) -> Iterator[Segment]:

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,16 +24,17 @@ def entry_point(command: str) -> list[str]:
 class Daemon:
     """One run of tcpcryptd: started, ready when it answers on its control socket, stopped or killed."""
 
-    def __init__(self, host: "Host", options: tuple[str, ...], log: Path) -> None:
+    def __init__(self, host: "Host", options: tuple[str, ...], log: Path, wrapper: Sequence[str] = ()) -> None:
+        """`wrapper`: a command that ends by executing its arguments."""
         self._host = host
         self._log = log
         self._log_start = log.stat().st_size if log.exists() else 0
-        self._process = host.namespace.spawn([*entry_point("tcpcryptd"), *options], log=log)
+        self.process = host.namespace.spawn([*wrapper, *entry_point("tcpcryptd"), *options], log=log)
 
     @property
     def pid(self) -> int:
         """The daemon's process ID."""
-        return self._process.pid
+        return self.process.pid
 
     def log(self) -> str:
         """What this run has written to stderr."""
@@ -40,7 +42,7 @@ class Daemon:
 
     def running(self) -> bool:
         """False once the process has ended."""
-        return self._process.poll() is None
+        return self.process.poll() is None
 
     def wait_ready(self) -> None:
         """Returns when the daemon answers; raises HarnessError with its log when it ends or takes too long."""
@@ -49,12 +51,12 @@ class Daemon:
         except HarnessError as late:
             raise HarnessError(f"{late}\n{self.log()}") from late
         if not self.running():
-            raise HarnessError(f"the daemon ended with exit code {self._process.returncode}:\n{self.log()}")
+            raise HarnessError(f"the daemon ended with exit code {self.process.returncode}:\n{self.log()}")
 
     def wait(self, seconds: float = STOP_SECONDS) -> int:
         """The exit code, once the daemon has ended by itself."""
         wait_until(lambda: not self.running(), f"the daemon ends\n{self.log()}", seconds)
-        return int(self._process.returncode)
+        return int(self.process.returncode)
 
     def stop(self, by: signal.Signals = signal.SIGTERM) -> int:
         """Orderly stop; the exit code."""

@@ -59,6 +59,18 @@ class Host:
         self.daemons.append(daemon)
         return daemon
 
+    def launch_wrapped_daemon(self, wrapper: Sequence[str], *options: str) -> Daemon:
+        """Starts tcpcryptd by a command that ends by executing its arguments, and returns at once."""
+        daemon = Daemon(self, options, self.log_file, wrapper)
+        self.daemons.append(daemon)
+        return daemon
+
+    def start_wrapped_daemon(self, wrapper: Sequence[str], *options: str) -> Daemon:
+        """Starts tcpcryptd by such a command; returns when it is ready."""
+        daemon = self.launch_wrapped_daemon(wrapper, *options)
+        daemon.wait_ready()
+        return daemon
+
     def start_daemon(self, *options: str) -> Daemon:
         """Starts tcpcryptd and returns when it is ready."""
         daemon = self.launch_daemon(*options)

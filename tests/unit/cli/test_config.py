@@ -105,7 +105,7 @@ def test_the_control_socket_is_in_the_runtime_directory() -> None:
         ("interface = 'a/b'", "interface: 'a/b': expected the name of a network interface"),
         ("address = '192.0.2.1/24'", "address: '192.0.2.1/24': expected an address, or a network"),
         ("require = 7", "require: 7: expected an address, or a network"),
-        ("queue = 65535", "queue: 65535: expected a number from 0 to 65534"),
+        ("queue = 65534", "queue: 65534: expected a number from 0 to 65533"),
         ("queue = [1, 2]", r"queue: \[1, 2\]: expected a number"),
         ("mark-mask = 0x10000000", "mark-mask: 268435456: expected three or more adjacent bits"),
         ("mark-mask = 0", "mark-mask: 0: expected three or more adjacent bits"),

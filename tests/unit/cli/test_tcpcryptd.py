@@ -133,7 +133,7 @@ def test_the_shell_is_told_what_the_settings_say() -> None:
     assert config.selection.ports == (80,)
     assert config.selection.exclude_ports == (25,)
     assert config.selection.interfaces == ("eth0",)
-    assert (config.queues.undecided, config.queues.encrypted) == (7, 8)
+    assert config.queues.all == (7, 8, 9)
     assert config.marks.mask == 0x700
     assert not config.manage_firewall
     assert config.user == "x"

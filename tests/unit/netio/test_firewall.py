@@ -161,7 +161,7 @@ def test_command_installs_and_removes(both: list[MemoryTable], capsys: pytest.Ca
 
 
 def test_missing_iptables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(iptables, "_SEARCH_PATH", str(tmp_path))
+    monkeypatch.setattr(iptables, "SEARCH_PATH", str(tmp_path))
     with pytest.raises(FirewallError, match="install the package iptables") as raised:
         Iptables(4).save()
     assert raised.value.exit_code == ExitCode.UNSUPPORTED
@@ -171,7 +171,7 @@ def test_complaint_is_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     program = tmp_path / "iptables-save"
     program.write_text("#!/bin/sh\necho no such table >&2\nexit 3\n")
     program.chmod(0o755)
-    monkeypatch.setattr(iptables, "_SEARCH_PATH", str(tmp_path))
+    monkeypatch.setattr(iptables, "SEARCH_PATH", str(tmp_path))
     monkeypatch.setattr("tcpcryptd.netio.capabilities.has_network_capabilities", lambda: True)
     monkeypatch.setattr("os.geteuid", lambda: 0)
     with pytest.raises(FirewallError, match="no such table"):

@@ -191,10 +191,26 @@ def test_cut_packets_do_not_reach_the_engine(undecided: Rig, encrypted: Rig, key
     assert [rig.queue.counters()["truncated"] for rig in (undecided, encrypted)] == [1, 1]
 
 
+def test_large_packets_of_a_stream_are_as_closed_as_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Rig(monkeypatch, ConnectionClass.STREAM)
+    whole = packet_of(bytes(65_000))
+    assert stream.handle(FakePacket(whole)).verdict == "accept"
+    assert stream.handle(FakePacket(whole[:65_000])).verdict == "drop"
+    stream.error = ValueError()
+    assert stream.handle(FakePacket(whole)).verdict == "drop"
+
+
 def test_is_truncated() -> None:
     for key in (KEY, KEY6):
         assert not is_truncated(packet_of(bytes(5000), key))
         assert is_truncated(packet_of(bytes(5000), key)[:-1])
+
+
+def read(reader: _Reader, size: int) -> bytes:
+    """A message of that size, after which libnfnetlink finds a header that says 0 bytes."""
+    data = reader.recv(4096)
+    assert data[size : size + 16] == bytes(16)
+    return bytes(data[:size])
 
 
 def test_reader_ends_a_batch() -> None:
@@ -205,13 +221,27 @@ def test_reader_ends_a_batch() -> None:
         for message in messages:
             kernel.send(message)
         reader.put_back([b"early"])
-        reader.begin(3)
-        assert [reader.recv(4096) for _ in range(3)] == [b"early", *messages[:2]]
+        reader.begin(3, 1 << 20)
+        assert reader.recv(4096) == b"early"
+        assert [read(reader, size) for size in (100, 200)] == messages[:2]
         with pytest.raises(BlockingIOError) as raised:
             reader.recv(4096)
         assert raised.value.errno == errno.EAGAIN
-        reader.begin(100)
-        assert [reader.recv(4096) for _ in range(3)] == messages[2:]
+        reader.begin(100, 1 << 20)
+        assert [read(reader, size) for size in (300, 400, 500)] == messages[2:]
         with pytest.raises(BlockingIOError) as raised:
             reader.recv(4096)
         assert raised.value.errno == errno.EAGAIN
+
+
+def test_reader_ends_a_batch_of_large_messages() -> None:
+    ours, kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, kernel:
+        reader = _Reader(ours)
+        for number in range(5):
+            kernel.send(bytes([number]) * 20_000)
+        for batch in ((0, 1, 2), (3, 4)):
+            reader.begin(100, 50_000)
+            assert [read(reader, 20_000)[0] for _ in batch] == list(batch)
+            with pytest.raises(BlockingIOError):
+                reader.recv(4096)

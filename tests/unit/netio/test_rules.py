@@ -8,15 +8,17 @@ import pytest
 
 from tcpcryptd.core.verdict import ConnectionClass, Direction
 from tcpcryptd.netio.marks import MarkScheme
-from tcpcryptd.netio.rules import CHAIN_PREFIX, QueueNumbers, RuleSet, transaction
+from tcpcryptd.netio.rules import CHAIN_PREFIX, LAST_FIRST_QUEUE, QueueNumbers, RuleSet, transaction
 from tcpcryptd.netio.selection import Selection
 
 MARKS = MarkScheme()
-QUEUES = QueueNumbers(10, 11)
+QUEUES = QueueNumbers(10, 11, 12)
 PLAIN = MARKS.of_class(ConnectionClass.PLAIN)
 ENCRYPTED = MARKS.of_class(ConnectionClass.ENCRYPTED)
+STREAM = MARKS.of_class(ConnectionClass.STREAM)
 TO_QUEUE = "NFQUEUE --queue-num 10 --queue-bypass"
 TO_ENCRYPTED_QUEUE = "NFQUEUE --queue-num 11"
+TO_STREAM_QUEUE = "NFQUEUE --queue-num 12"
 
 
 def build(selection: Selection | None = None, version: int = 4) -> RuleSet:
@@ -97,8 +99,10 @@ BOTH = pytest.mark.parametrize("chain", ["TCPCRYPTD_OUT", "TCPCRYPTD_IN"])
         (0, TO_QUEUE),
         (PLAIN, None),
         (ENCRYPTED, TO_ENCRYPTED_QUEUE),
+        (STREAM, TO_STREAM_QUEUE),
         (0x8FFFFFFF, TO_QUEUE),
         (ENCRYPTED | 5, TO_ENCRYPTED_QUEUE),
+        (STREAM | 5, TO_STREAM_QUEUE),
     ],
 )
 def test_classes(chain: str, connmark: int, end: str | None) -> None:
@@ -107,7 +111,12 @@ def test_classes(chain: str, connmark: int, end: str | None) -> None:
 
 @BOTH
 @pytest.mark.parametrize(
-    ("connmark", "end", "kept"), [(PLAIN | 5, TO_QUEUE, 5), (ENCRYPTED | 5, TO_ENCRYPTED_QUEUE, ENCRYPTED | 5)]
+    ("connmark", "end", "kept"),
+    [
+        (PLAIN | 5, TO_QUEUE, 5),
+        (ENCRYPTED | 5, TO_ENCRYPTED_QUEUE, ENCRYPTED | 5),
+        (STREAM | 5, TO_STREAM_QUEUE, STREAM | 5),
+    ],
 )
 def test_a_syn_does_not_skip_the_daemon(chain: str, connmark: int, end: str, kept: int) -> None:
     walk = Walk(build(), {"--syn": ""}, connmark=connmark)
@@ -133,13 +142,13 @@ def test_port_of_a_connection_that_was_tracked_the_wrong_way_round(chain: str) -
 
 
 @BOTH
-@pytest.mark.parametrize("connmark", [0, PLAIN, ENCRYPTED])
+@pytest.mark.parametrize("connmark", [0, PLAIN, ENCRYPTED, STREAM])
 def test_what_is_injected_inwards_is_never_diverted(chain: str, connmark: int) -> None:
     mark = MARKS.of_injection(Direction.IN)
     assert Walk(build(), {}, mark=mark, connmark=connmark).through(chain) is None
 
 
-@pytest.mark.parametrize("connmark", [0, PLAIN, ENCRYPTED])
+@pytest.mark.parametrize("connmark", [0, PLAIN, ENCRYPTED, STREAM])
 def test_what_is_injected_outwards_passes_and_comes_in_by_loopback_unmarked(connmark: int) -> None:
     walk = Walk(build(), {}, mark=MARKS.of_injection(Direction.OUT) | 5, connmark=connmark)
     assert walk.through("TCPCRYPTD_OUT") is None
@@ -156,7 +165,7 @@ def test_what_is_injected_inwards_keeps_its_mark_until_input() -> None:
 
 
 @pytest.mark.parametrize("chain", ["TCPCRYPTD_SAVE_OUT", "TCPCRYPTD_SAVE_IN"])
-@pytest.mark.parametrize("mark", [PLAIN, ENCRYPTED])
+@pytest.mark.parametrize("mark", [PLAIN, ENCRYPTED, STREAM])
 def test_the_verdict_is_saved_and_nobody_elses_bits_change(chain: str, mark: int) -> None:
     walk = Walk(build(), {}, mark=mark | 0x5, connmark=0x0A00)
     assert walk.through(chain) is None
@@ -171,6 +180,7 @@ def test_excluded_port_becomes_plain_unless_encrypted_already(chain: str) -> Non
     assert walk.connmark == PLAIN | 0x7
     assert Walk(rules, {"--ctorigdstport": "80"}).through(chain) == TO_QUEUE
     assert Walk(rules, {"--ctorigdstport": "443"}, connmark=ENCRYPTED).through(chain) == TO_ENCRYPTED_QUEUE
+    assert Walk(rules, {"--ctorigdstport": "443"}, connmark=STREAM).through(chain) == TO_STREAM_QUEUE
 
 
 @pytest.mark.parametrize(
@@ -245,13 +255,14 @@ def test_only_own_chains_and_known_hooks(version: int) -> None:
     assert text.endswith("\nCOMMIT\n")
 
 
-@pytest.mark.parametrize("numbers", [(1, 1), (-1, 2), (65535, 65536)])
-def test_bad_queue_numbers(numbers: tuple[int, int]) -> None:
+@pytest.mark.parametrize("numbers", [(1, 1, 2), (1, 2, 1), (2, 1, 1), (-1, 2, 3), (65534, 65535, 65536)])
+def test_bad_queue_numbers(numbers: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="queues"):
         QueueNumbers(*numbers)
 
 
 def test_queue_numbers_are_adjacent() -> None:
-    assert QueueNumbers.starting_at(7) == QueueNumbers(7, 8)
+    assert QueueNumbers.starting_at(7) == QueueNumbers(7, 8, 9)
+    assert QueueNumbers.starting_at(LAST_FIRST_QUEUE).all == (65533, 65534, 65535)
     with pytest.raises(ValueError, match="queues"):
-        QueueNumbers.starting_at(65535)
+        QueueNumbers.starting_at(LAST_FIRST_QUEUE + 1)

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from collections.abc import Iterable
 from typing import cast
 
 import pytest
@@ -21,7 +22,8 @@ class FakeSocket:
     def setsockopt(self, *arguments: int) -> None:
         pass
 
-    def send(self, message: bytes) -> int:
+    def sendmsg(self, pieces: Iterable[bytes]) -> int:
+        message = b"".join(pieces)
         if len(message) > self.limit:
             raise OSError(90, "Message too long")
         self.sent.append(message)
@@ -89,9 +91,27 @@ def test_a_batch_that_is_refused_is_sent_one_by_one() -> None:
     verdicts.add(1, NF_ACCEPT, bytes(100))
     verdicts.add(2, NF_ACCEPT, bytes(1000))
     verdicts.add(3, NF_DROP)
+    verdicts.add(4, NF_ACCEPT, bytes(60_001), 5)
+    verdicts.add(5, NF_ACCEPT)
     verdicts.flush()
-    assert [decoded(message)[0][1] for message in fake.sent] == [1, 3]
-    assert verdicts.errors == 1
+    assert [decoded(message)[0][1] for message in fake.sent] == [1, 3, 5]
+    assert verdicts.errors == 2
+
+
+def test_large_packets_go_to_the_kernel_as_they_are() -> None:
+    class Gathering(FakeSocket):
+        def sendmsg(self, pieces: Iterable[bytes]) -> int:
+            self.pieces = list(pieces)
+            return super().sendmsg(self.pieces)
+
+    fake = Gathering()
+    verdicts = VerdictSender(QUEUE, cast(socket.socket, fake))
+    packets = [bytes(60_003), b"small", b"x" * 4097]
+    for number, packet in enumerate(packets):
+        verdicts.add(number, NF_ACCEPT, packet, 1)
+    verdicts.flush()
+    assert [each for each in fake.pieces if any(each is packet for packet in packets)] == [packets[0], packets[2]]
+    assert [attributes[PAYLOAD] for _, _, attributes in decoded(fake.sent[0])] == packets
 
 
 def test_nothing_is_sent_when_nothing_waits() -> None:

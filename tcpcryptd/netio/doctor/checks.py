@@ -1,0 +1,38 @@
+"""All checks in order, each of which may fail without ending the others."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tcpcryptd.control.errors import ControlError
+from tcpcryptd.netio.daemon import DaemonConfig
+from tcpcryptd.netio.doctor import kernel, running
+from tcpcryptd.netio.doctor.finding import Finding
+from tcpcryptd.netio.doctor.rules import check_rules
+from tcpcryptd.netio.errors import DaemonError
+
+
+def examine(config: DaemonConfig, control_socket: Path, library_port: int | None) -> Iterator[Finding]:
+    """Looks at this host as far as it can be done without changing anything; raises nothing of the kernel's."""
+    try:
+        runs = running.read_counters(control_socket) is not None
+    except ControlError:
+        runs = True
+    checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+        ("capabilities", kernel.check_capabilities),
+        ("user", lambda: running.check_user(config.user)),
+        ("NFQUEUE", kernel.check_queue),
+        ("iptables", lambda: check_rules(config, runs)),
+        ("conntrack", lambda: kernel.check_tracking(runs)),
+        ("SOCK_DESTROY", kernel.check_sockets),
+        ("ECN", kernel.check_congestion_notification),
+        ("queues", lambda: running.check_queues(config, runs)),
+        ("daemon", lambda: running.check_daemon(control_socket)),
+    ]
+    if library_port is not None:
+        checks.append(("libtcpcrypt port", lambda: running.check_port(library_port, runs)))
+    for subject, check in checks:
+        try:
+            yield from check()
+        except (OSError, DaemonError, subprocess.TimeoutExpired) as error:
+            yield Finding.problem(subject, f"cannot be checked: {error}", "run it as root")

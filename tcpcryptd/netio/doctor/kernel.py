@@ -1,0 +1,143 @@
+"""What the kernel and the process are able to do."""
+
+import errno
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from tcpcryptd.netio import capabilities
+from tcpcryptd.netio.doctor.finding import Finding
+from tcpcryptd.netio.encrypted_sockets import can_end_sockets
+from tcpcryptd.netio.memory import can_lock_memory
+from tcpcryptd.netio.queue import SOCKET_BUFFER
+from tcpcryptd.netio.stats import QUEUES_FILE
+from tcpcryptd.netio.sysctl import SETTINGS_DIRECTORY
+
+_NEEDED = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_SETPCAP": 8}
+_NETWORK_SETTINGS = Path("/proc/sys/net")
+_SO_RCVBUFFORCE = 33
+_KERNEL_DOUBLES = 2
+"""The kernel reports twice what it was asked for: it counts its own bookkeeping."""
+_FULL = 0.9
+
+
+def check_capabilities() -> Iterator[Finding]:
+    """Whether the daemon could be started from here."""
+    have = capabilities.effective()
+    missing = [name for name, number in _NEEDED.items() if not have >> number & 1]
+    if missing:
+        yield Finding.problem(
+            "capabilities", f"missing: {', '.join(missing)}", "run it as root, outside of a container"
+        )
+    else:
+        yield Finding.ok("capabilities", "all that the start needs")
+    if can_lock_memory():
+        yield Finding.ok("locked memory", "allowed")
+    else:
+        yield Finding.warning(
+            "locked memory",
+            "neither RLIMIT_MEMLOCK nor CAP_SYS_RESOURCE allows it: keys can reach swap",
+            "ulimit -H -l unlimited, or LimitMEMLOCK=infinity with systemd; or use encrypted swap, or none",
+        )
+
+
+def check_queue() -> Iterator[Finding]:
+    """NFQUEUE, and how much its socket can hold."""
+    try:
+        # What loads the module, where it is one.
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12):
+            present = QUEUES_FILE.exists()
+    except OSError:
+        present = False
+    if not present:
+        yield Finding.problem(
+            "NFQUEUE",
+            f"{QUEUES_FILE} is not there",
+            "modprobe nfnetlink_queue, or a kernel with CONFIG_NETFILTER_NETLINK_QUEUE",
+        )
+        return
+    yield Finding.ok("NFQUEUE", "the kernel has it")
+    given = _buffer_given(SOCKET_BUFFER)
+    if given < SOCKET_BUFFER:
+        yield Finding.warning(
+            "buffers",
+            f"a queue's socket gets {given} bytes of the {SOCKET_BUFFER} that it asks for: bursts are dropped",
+            f"sysctl -w net.core.rmem_max={SOCKET_BUFFER} net.core.wmem_max={SOCKET_BUFFER}",
+        )
+    else:
+        yield Finding.ok("buffers", f"a queue's socket gets {SOCKET_BUFFER} bytes")
+
+
+def _buffer_given(wanted: int) -> int:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as probe:
+        for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):
+            try:
+                probe.setsockopt(socket.SOL_SOCKET, option, wanted)
+            except PermissionError:
+                continue
+            break
+        return probe.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _KERNEL_DOUBLES
+
+
+def check_tracking(running: bool) -> Iterator[Finding]:
+    """Connection tracking, its setting while a daemon runs, and its room."""
+    liberal = _read(SETTINGS_DIRECTORY / "nf_conntrack_tcp_be_liberal")
+    if liberal is None:
+        # Where it is a module, the first rule that needs it loads it: the check of the rules says whether there is one.
+        yield Finding.warning("conntrack", "connection tracking is not loaded yet", "modprobe nf_conntrack")
+        return
+    if running and liberal == 0:
+        yield Finding.problem(
+            "conntrack",
+            "nf_conntrack_tcp_be_liberal is 0 while tcpcryptd runs: somebody set it back, and stateful firewalls on "
+            "this host drop encrypted segments",
+            "sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1",
+        )
+    else:
+        yield Finding.ok("conntrack", f"nf_conntrack_tcp_be_liberal is {liberal}")
+    count, most = _read(SETTINGS_DIRECTORY / "nf_conntrack_count"), _read(SETTINGS_DIRECTORY / "nf_conntrack_max")
+    if count is not None and most and count > most * _FULL:
+        yield Finding.warning(
+            "conntrack table",
+            f"{count} of {most} entries are taken: connections without one cannot be encrypted",
+            f"sysctl -w net.netfilter.nf_conntrack_max={2 * most}",
+        )
+
+
+def check_sockets() -> Iterator[Finding]:
+    """Whether the kernel ends sockets, which keeps them from going on in clear."""
+    try:
+        able = can_end_sockets()
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise
+        yield Finding.warning("SOCK_DESTROY", "cannot be tried without CAP_NET_ADMIN", "run it as root")
+        return
+    if able:
+        yield Finding.ok("SOCK_DESTROY", "the kernel can end sockets")
+    else:
+        yield Finding.warning(
+            "SOCK_DESTROY",
+            "the kernel cannot end sockets: after a crash, --cleanup cannot remove the rules safely",
+            "a kernel with CONFIG_INET_DIAG_DESTROY",
+        )
+
+
+def check_congestion_notification() -> Iterator[Finding]:
+    """ECN: a SYN that asks for it."""
+    value = _read(_NETWORK_SETTINGS / "ipv4/tcp_ecn")
+    if value in (None, 0, 2):
+        yield Finding.ok("ECN", f"tcp_ecn is {value}: this host's SYNs do not ask for it")
+        return
+    yield Finding.warning(
+        "ECN",
+        f"tcp_ecn is {value}: this host's SYNs ask for it, and the original daemon takes such connections as plain",
+        "sysctl -w net.ipv4.tcp_ecn=2, if you want encryption with hosts that run the original",
+    )
+
+
+def _read(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None

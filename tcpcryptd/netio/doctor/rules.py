@@ -1,0 +1,102 @@
+"""iptables: what there is of it, whether the kernel takes the rules, and what is left of earlier ones."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from tcpcryptd.netio.daemon import DaemonConfig
+from tcpcryptd.netio.doctor.finding import Finding
+from tcpcryptd.netio.errors import FirewallError
+from tcpcryptd.netio.firewall import Firewall
+from tcpcryptd.netio.iptables import SEARCH_PATH, Iptables, our_chains, our_jumps, tables
+from tcpcryptd.netio.rules import TABLE
+
+_LEGACY_TABLES = {4: Path("/proc/net/ip_tables_names"), 6: Path("/proc/net/ip6_tables_names")}
+_TIMEOUT = 30.0
+"""Seconds."""
+
+
+def check_rules(config: DaemonConfig, running: bool) -> Iterator[Finding]:
+    """All of it, for each IP version."""
+    firewall = Firewall(config.selection, config.queues, config.marks)
+    for table in tables():
+        subject = "iptables" if table.version == 4 else "ip6tables"
+        try:
+            yield _variant(subject, table)
+            yield _trial(subject, firewall.text(table.version))
+            yield _own_rules(subject, table, running, config)
+        except FirewallError as error:
+            yield Finding.problem(subject, error.message, "install the package iptables")
+
+
+def _variant(subject: str, table: Iptables) -> Finding:
+    legacy = table.is_legacy()
+    other = Iptables(table.version, variant="nft" if legacy else "legacy")
+    if (legacy or _has_legacy_table(table.version)) and _has_rules(other):
+        return Finding.problem(
+            subject,
+            f"rules of tcpcryptd are in the tables of {other.program}, where --cleanup does not look",
+            f"remove them with {other.program}: they were left before the variant was changed",
+        )
+    return Finding.ok(subject, "uses tables of its own (legacy)" if legacy else "uses nf_tables")
+
+
+def _has_legacy_table(version: int) -> bool:
+    """Asked first, because looking into a table of iptables-legacy would make it."""
+    try:
+        names = _LEGACY_TABLES[version].read_text(encoding="ascii").split()
+    except OSError:
+        return False
+    return TABLE in names
+
+
+def _has_rules(table: Iptables) -> bool:
+    try:
+        return bool(our_chains(table.save()))
+    except FirewallError:
+        return False
+
+
+def _trial(subject: str, rules: str) -> Finding:
+    """Installs the rules in a network namespace that ends with the command."""
+    program = shutil.which(f"{subject}-restore", path=SEARCH_PATH)
+    unshare = shutil.which("unshare", path=SEARCH_PATH)
+    if program is None or unshare is None:
+        return Finding.warning(f"{subject} rules", "cannot be tried: unshare is missing", "install util-linux")
+    done = subprocess.run(  # noqa: S603 - paths from a fixed search path
+        [unshare, "--net", program, "--noflush"],
+        input=rules,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_TIMEOUT,
+        check=False,
+    )
+    if done.returncode == 0:
+        return Finding.ok(f"{subject} rules", "the kernel takes all of them")
+    return Finding.problem(
+        f"{subject} rules",
+        f"the kernel does not take them: {' '.join(done.stderr.split())}",
+        "a kernel with the targets NFQUEUE, CONNMARK and MARK and the matches connmark, mark, conntrack, addrtype and "
+        "multiport; on small systems they are in packages of their own",
+    )
+
+
+def _own_rules(subject: str, table: Iptables, running: bool, config: DaemonConfig) -> Finding:
+    saved = table.save()
+    present, jumps = bool(our_chains(saved)), len(our_jumps(saved))
+    subject = f"{subject} state"
+    if running and config.manage_firewall and not (present and jumps):
+        return Finding.problem(
+            subject,
+            "tcpcryptd runs and its rules are not there",
+            "look at its log; scripts/launch_iptables.sh installs them for a daemon with --no-firewall",
+        )
+    if present and not running:
+        return Finding.warning(
+            subject,
+            "rules of a tcpcryptd that was killed: connections that it encrypted stand still",
+            "start tcpcryptd, or run: tcpcryptd --cleanup",
+        )
+    return Finding.ok(subject, "the rules of the running daemon" if present else "no rules of tcpcryptd")

@@ -1,0 +1,100 @@
+"""Whether a daemon runs, how it fares, and who else has what it needs."""
+
+import errno
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from tcpcryptd.control.client import ControlClient
+from tcpcryptd.control.errors import ControlError, DaemonNotRunning
+from tcpcryptd.netio.daemon import DaemonConfig
+from tcpcryptd.netio.doctor.finding import Finding
+from tcpcryptd.netio.errors import PrivilegeError
+from tcpcryptd.netio.privileges import Account
+from tcpcryptd.netio.stats import read_queue_statistics
+
+_SUSPICIOUS = {
+    "queue_dropped": "packets were dropped because a queue was full: the daemon is too slow for this host",
+    "queue_exceptions": "packets raised an exception: please report it with the log",
+    "internal_errors": "bugs were met: please report them with the log",
+    "rules_repaired": "times somebody removed the daemon's rules: find out who, and have it leave TCPCRYPTD_* alone",
+    "rules_not_repaired": "times the daemon's rules could not be put back: see its log",
+}
+
+
+def read_counters(path: Path) -> dict[str, int] | None:
+    """The running daemon's counters; None when none runs. Raises ControlError when one does not answer."""
+    try:
+        with ControlClient(path) as client:
+            return client.counters()
+    except DaemonNotRunning:
+        return None
+
+
+def check_daemon(path: Path) -> Iterator[Finding]:
+    """The running daemon, by its control socket."""
+    try:
+        counters = read_counters(path)
+    except ControlError as error:
+        yield Finding.problem("daemon", f"does not answer: {error}", "look at its log, and start it anew")
+        return
+    if counters is None:
+        yield Finding.ok("daemon", "not running")
+        return
+    yield Finding.ok("daemon", f"running, {counters.get('encrypted', 0)} connections encrypted")
+    for name, meaning in _SUSPICIOUS.items():
+        if counters.get(name):
+            yield Finding.warning("daemon", f"{name} is {counters[name]}", f"{counters[name]} {meaning}")
+
+
+def check_queues(config: DaemonConfig, running: bool) -> Iterator[Finding]:
+    """Whether the queues are free, or the running daemon's."""
+    numbers = config.queues.all
+    try:
+        bound = read_queue_statistics()
+    except OSError as error:
+        yield Finding.warning("queues", f"cannot be read: {error.strerror}", "run it as root")
+        return
+    taken = [bound[number] for number in numbers if number in bound]
+    if taken and not running:
+        owners = ", ".join(f"queue {each.number} by netlink port {each.port_id}" for each in taken)
+        yield Finding.problem(
+            "queues",
+            f"taken: {owners} (in general the process ID), and no tcpcryptd answers",
+            "stop that program, or choose other queues with --queue; if it is tcpcryptd, name its --runtime-directory",
+        )
+    elif running and len(taken) < len(numbers):
+        yield Finding.problem("queues", "the running daemon has other queues", "name them with --queue")
+    else:
+        state = "the daemon's" if running else "free"
+        yield Finding.ok("queues", f"{numbers[0]}, {numbers[1]} and {numbers[2]} are {state}")
+
+
+def check_port(port: int, running: bool) -> Iterator[Finding]:
+    """The UDP port for programs that use libtcpcrypt."""
+    subject = "libtcpcrypt port"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            if not (running and error.errno == errno.EADDRINUSE):
+                yield Finding.problem(subject, f"{port}: {error.strerror}", "stop who has it, or choose another one")
+                return
+    yield Finding.ok(subject, str(port))
+
+
+def check_user(name: str | None) -> Iterator[Finding]:
+    """Whom the daemon runs as."""
+    try:
+        account = Account.find(name)
+    except PrivilegeError as error:
+        yield Finding.problem("user", error.message, "useradd --system --no-create-home tcpcryptd")
+        return
+    if name is None and account.name == "nobody":
+        yield Finding.warning(
+            "user",
+            "tcpcryptd will run as nobody, whom other programs may share",
+            "useradd --system --no-create-home --shell /usr/sbin/nologin tcpcryptd",
+        )
+    else:
+        yield Finding.ok("user", account.name)

@@ -1,0 +1,107 @@
+"""Notices from the kernel that somebody took rules of the mangle table away.
+
+iptables-nft: the multicast group of nf_tables (linux/netfilter/nf_tables.h). iptables-legacy sends none; there the
+number and the size of the table's entries are read, which is cheap (linux/netfilter_ipv4/ip_tables.h).
+"""
+
+import ctypes
+import socket
+import struct
+
+from tcpcryptd.netio import netlink
+from tcpcryptd.netio.rules import TABLE
+
+_NETLINK_NETFILTER = 12
+_SOL_NETLINK = 270
+_NETLINK_ADD_MEMBERSHIP = 1
+_GROUP_NFTABLES = 7
+_SUBSYSTEM_NFTABLES = 10
+_DELETE_TABLE, _DELETE_CHAIN, _DELETE_RULE = 2, 5, 8
+_DELETIONS = frozenset(_SUBSYSTEM_NFTABLES << 8 | each for each in (_DELETE_TABLE, _DELETE_CHAIN, _DELETE_RULE))
+_FAMILY_HEADER_SIZE = 4
+_FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6})
+_TABLE_NAME = 1
+"""The same number for tables, chains and rules."""
+_RECEIVE_BUFFER = 1 << 20
+_RECEIVE_SIZE = 64 << 10
+_MAX_MESSAGES = 256
+
+_GET_INFO = 64
+"""IPT_SO_GET_INFO and IP6T_SO_GET_INFO."""
+_INFO = struct.Struct("=32sI5I5III")
+"""struct ipt_getinfo: name, valid hooks, entry points, underflows, number of entries, size."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class DeletionEvents:
+    """The multicast group. Raises OSError where the kernel has no nf_tables; needs CAP_NET_ADMIN."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+        try:
+            self._socket.setblocking(False)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+            self._socket.bind((0, 0))
+            self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _GROUP_NFTABLES)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def fileno(self) -> int:
+        """The netlink socket's descriptor."""
+        return self._socket.fileno()
+
+    def read(self) -> bool:
+        """Whether anything of the mangle tables was deleted, or may have been: messages were lost (ENOBUFS)."""
+        deleted = False
+        for _ in range(_MAX_MESSAGES):
+            try:
+                data = self._socket.recv(_RECEIVE_SIZE)
+            except BlockingIOError:
+                break
+            except OSError:
+                return True
+            deleted = deleted or is_deletion(data)
+        return deleted
+
+    def close(self) -> None:
+        """Closes the socket."""
+        self._socket.close()
+
+
+def is_deletion(data: bytes) -> bool:
+    """Whether one of the messages says that something of a mangle table is gone."""
+    return any(
+        kind in _DELETIONS
+        and body[:1]
+        and body[0] in _FAMILIES
+        and netlink.attributes(body[_FAMILY_HEADER_SIZE:]).get(_TABLE_NAME, b"").rstrip(b"\0") == TABLE.encode()
+        for kind, _, body in netlink.messages(data)
+    )
+
+
+class LegacyTable:
+    """What the kernel says of a table of iptables-legacy, IP version 4 or 6. Needs CAP_NET_ADMIN; raises OSError.
+
+    Asking makes the kernel create the table: only for hosts that use it.
+    """
+
+    def __init__(self, version: int) -> None:
+        self._level = socket.IPPROTO_IP if version == 4 else socket.IPPROTO_IPV6
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        self._socket = socket.socket(family, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_RAW)
+
+    def size(self) -> tuple[int, int]:
+        """The number of entries, and their bytes."""
+        buffer = ctypes.create_string_buffer(TABLE.encode(), _INFO.size)
+        length = ctypes.c_uint32(_INFO.size)
+        arguments = self._socket.fileno(), int(self._level), _GET_INFO, buffer, ctypes.byref(length)
+        if _libc.getsockopt(*arguments) != 0:
+            raise OSError(ctypes.get_errno(), "the table cannot be read")
+        *_, entries, size = _INFO.unpack(buffer.raw)
+        return entries, size
+
+    def close(self) -> None:
+        """Closes the socket."""
+        self._socket.close()

@@ -1,0 +1,217 @@
+"""What docs/faults.md says of each fault."""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from scapy.layers.inet import IP, TCP
+
+from tcpcryptd.control.client import ControlClient
+from tests.e2e.harness import (
+    MARKER,
+    Host,
+    Network,
+    assert_encrypted,
+    dialogue,
+    echo_server,
+    exchange,
+    read_exactly,
+    same_session,
+    serve,
+    wait_until,
+)
+from tests.e2e.harness.daemon import Daemon
+from tests.e2e.harness.host import CONTROL_SECONDS
+from tests.e2e.test_lifecycle import Transfer, stalled, transfer
+
+__all__ = ["transfer"]
+
+QUEUE_LENGTH = 4096
+NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+MANY = 5000
+"""Connections, far more than there is room for."""
+
+
+def counters(host: Host) -> dict[str, int]:
+    path = host.namespace.run_directory / "tcpcryptd/control.sock"
+    with ControlClient(path, CONTROL_SECONDS) as client:
+        return client.counters()
+
+
+def assert_works(network: Network) -> None:
+    capture = network.client.capture()
+    with dialogue(network, echo_server) as client:
+        assert exchange(client, MARKER * 1000) == MARKER * 1000
+        same_session(network, client)
+    capture.stop()
+    assert_encrypted(capture)
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_a_stopped_daemon_delays(encrypted: Network, transfer: Transfer, side: str) -> None:
+    host = encrypted.client if side == "client" else encrypted.server
+    capture = encrypted.client.capture()
+    os.kill(host.daemons[0].pid, signal.SIGSTOP)
+    wait_until(lambda: stalled(encrypted.client), "the kernel has retransmitted")
+    with encrypted.server.listen(0) as listener:
+        late: list[socket.socket] = []
+        port = listener.getsockname()[1]
+        opener = threading.Thread(target=lambda: late.append(encrypted.client.connect(encrypted.server.ipv4, port)))
+        opener.start()
+        os.kill(host.daemons[0].pid, signal.SIGCONT)
+        transfer.wait_moving()
+        accepted, _ = listener.accept()
+        opener.join()
+        with accepted, late[0] as client:
+            client.sendall(MARKER)
+            assert read_exactly(accepted, len(MARKER)) == MARKER
+            same_session(encrypted, client)
+    transfer.stop()
+    capture.stop()
+    assert not capture.contains(MARKER)
+    assert transfer.arrived_unchanged()
+
+
+def flood(network: Network) -> None:
+    """More segments of no connection than the server's queue and its socket hold, from the client's raw socket."""
+    packet = bytes(
+        IP(src=network.client.ipv4, dst=network.server.ipv4) / TCP(sport=9, dport=9, flags="A") / bytes(1400)
+    )
+    with network.client.namespace.entered():
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    with raw:
+        for _ in range(2 * QUEUE_LENGTH):
+            raw.sendto(packet, (network.server.ipv4, 0))
+
+
+def test_an_overflowing_queue_drops_and_counts(network: Network) -> None:
+    host = network.server
+    daemon = host.start_daemon()
+    os.kill(daemon.pid, signal.SIGSTOP)
+    flood(network)
+    os.kill(daemon.pid, signal.SIGCONT)
+    wait_until(lambda: counters(host)["queue_dropped"] > 0, "drops are counted")
+    network.client.start_daemon()
+    assert_works(network)
+    assert "Traceback" not in daemon.log()
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_interface_down_and_up(encrypted: Network, transfer: Transfer, side: str) -> None:
+    host, other = encrypted.hosts() if side == "client" else reversed(encrypted.hosts())
+    # On a host whose interface goes down, tcpdump ends.
+    capture = other.capture()
+    host.run(["ip", "link", "set", "eth0", "down"])
+    wait_until(lambda: stalled(encrypted.client), "the kernel has retransmitted")
+    host.run(["ip", "link", "set", "eth0", "up"])
+    wait_until(lambda: "LOWER_UP" in encrypted.client.run(["ip", "link", "show", "eth0"]).stdout, "the link is up")
+    transfer.wait_moving()
+    transfer.stop()
+    capture.stop()
+    assert not capture.contains(MARKER)
+    assert transfer.arrived_unchanged()
+    with dialogue(encrypted, echo_server) as client:
+        assert exchange(client, MARKER * 1000) == MARKER * 1000
+        same_session(encrypted, client)
+
+
+STDERR = {"full": 'exec "$@" 2>/dev/full', "closed": 'exec "$@" 2>&-', "all closed": 'exec "$@" <&- >&- 2>&-'}
+
+
+@pytest.mark.parametrize("stderr", STDERR)
+def test_a_log_that_cannot_be_written(network: Network, stderr: str) -> None:
+    before = network.client.rules()
+    daemon = network.client.start_wrapped_daemon(["sh", "-c", STDERR[stderr], "sh"], "--verbose")
+    network.server.start_daemon()
+    assert_works(network)
+    assert daemon.running()
+    assert daemon.stop() == 0
+    assert network.client.rules() == before
+
+
+FULL = 'mkdir -p "$0" && mount -t tmpfs -o size=8k,mode=755 none "$0" && head -c 9000 /dev/zero >"$0/x"; exec "$@"'
+READ_ONLY = 'mkdir -p "$0" && mount -t tmpfs -o ro none "$0" && exec "$@"'
+
+
+@pytest.mark.parametrize("trouble", [FULL, READ_ONLY], ids=["full", "read only"])
+def test_a_run_directory_that_cannot_be_written(host: Host, trouble: str) -> None:
+    before = host.rules()
+    place = "/run/trouble"
+    daemon = host.launch_wrapped_daemon(["sh", "-c", trouble, place], "--runtime-directory", f"{place}/tcpcryptd")
+    assert daemon.wait() == 1
+    assert place in daemon.log() or "connection tracking cannot be set" in daemon.log()
+    assert "error: " in daemon.log()
+    assert host.rules() == before
+
+
+def connected(client: socket.socket, path: str) -> bool:
+    try:
+        client.connect(path)
+    except BlockingIOError:
+        # Too many wait to be accepted.
+        return False
+    return True
+
+
+@pytest.fixture
+def pests(encrypted: Network) -> Iterator[list[socket.socket]]:
+    """Control clients that send requests and read no answers, or send what is none, or nothing."""
+    path = str(encrypted.client.namespace.run_directory / "tcpcryptd/control.sock")
+    request = b'{"version": 1, "id": 1, "command": "sessions", "arguments": {"all": true}}\n'
+    clients = []
+    for number in range(200):
+        client = socket.socket(socket.AF_UNIX)
+        clients.append(client)
+        client.setblocking(False)
+        wait_until(partial(connected, client, path), "there is room for one more")
+        what = (request * 2000, b"x" * 100_000, b'{"version"', b"")[number % 4]
+        if what:
+            try:
+                client.send(what)
+            except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+                continue
+    yield clients
+    for client in clients:
+        client.close()
+
+
+def test_control_clients_that_hang_or_flood(encrypted: Network, pests: list[socket.socket]) -> None:
+    assert len(pests) == 200
+    assert_works(encrypted)
+    assert counters(encrypted.client)["encrypted"] >= 0
+    descriptors = os.listdir(f"/proc/{encrypted.client.daemons[0].pid}/fd")
+    assert len(descriptors) < 150
+
+
+def limit_memory(host: Host, daemon: Daemon, size: str) -> None:
+    # By the daemon's own user: root would need CAP_SYS_RESOURCE.
+    host.run([*NOBODY, "prlimit", f"--pid={daemon.pid}", f"--as={size}:"])
+
+
+def test_out_of_memory(network: Network) -> None:
+    host = network.client
+    daemon = host.start_daemon("--user", "nobody")
+    network.server.start_daemon()
+    assert_works(network)
+    limit_memory(host, daemon, str(int(daemon.status()["VmSize"].split()[0]) * 1024))
+    capture = host.capture()
+    with contextlib.ExitStack() as stack:
+        port = stack.enter_context(serve(network.server.listen(0), echo_server))
+        with contextlib.suppress(TimeoutError):
+            for _ in range(MANY):
+                client = stack.enter_context(host.connect(network.server.ipv4, port, 1.0))
+                client.sendall(MARKER)
+        wait_until(lambda: "out of memory" in daemon.log(), "memory runs out")
+        assert daemon.running()
+    limit_memory(host, daemon, "unlimited")
+    assert counters(host)["memory_shortages"] > 0
+    assert daemon.log().count("out of memory") == 1
+    assert_works(network)
+    capture.stop()
+    assert not capture.contains(MARKER)
+    assert daemon.stop() == 0
