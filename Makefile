@@ -6,7 +6,7 @@ PYTHON := $(VENV)/bin/python
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Options for the command: make run ARGS="--verbose --port 80", make bench ARGS="--rounds 3 --only stunnel"
 ARGS ?=
-SOURCES := tcpcryptd tests bench scripts examples
+SOURCES := tcpcryptd tests bench scripts examples fuzz
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo test unit e2e coverage lint format types bench bench-peers clean

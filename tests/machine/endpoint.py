@@ -234,7 +234,7 @@ class Socket:
         self._remote_isn, self._expected = syn.sequence, 1
         self._window_at, self._window = (0, 0), syn.window
         mss = syn.option(options.MSS)
-        self._mss = min(struct.unpack(">H", mss)[0] if mss else 536, self.behaviour.mss)
+        self._mss = min(struct.unpack(">H", mss)[0] if mss is not None and len(mss) == 2 else 536, self.behaviour.mss)
         self.sack = self.behaviour.sack and syn.option(options.SACK_PERMITTED) is not None
         stamp = timestamps(syn.options)
         self._timestamps = self._timestamps and stamp is not None

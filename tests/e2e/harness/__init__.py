@@ -2,6 +2,7 @@
 
 from tests.e2e.harness.capture import Capture, Segment
 from tests.e2e.harness.daemon import Daemon
+from tests.e2e.harness.diversion import divert_as
 from tests.e2e.harness.host import Host, Session
 from tests.e2e.harness.network import Network, pair, routed, single
 from tests.e2e.harness.process import HarnessError, wait_until
@@ -20,6 +21,7 @@ __all__ = [
     "assert_encrypted",
     "assert_plain",
     "dialogue",
+    "divert_as",
     "echo_server",
     "exchange",
     "pair",

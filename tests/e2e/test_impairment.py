@@ -1,0 +1,155 @@
+"""A bad path: what plain TCP survives an encrypted connection survives, or the application sees an error in time.
+
+Every case first runs plain TCP through the same path, as the yardstick, then starts the daemons.
+"""
+
+import contextlib
+import hashlib
+import socket
+import threading
+
+import pytest
+
+from tcpcryptd.wire.options import OptionError
+from tests.e2e.harness import MARKER, Capture, Network, dialogue, echo_server, read_exactly
+from tests.e2e.harness.middlebox import impair
+from tests.e2e.test_firewalls import guard
+
+PORT = 7000
+SIZE = 256 * 1024
+USER_TIMEOUT = 5_000
+"""Milliseconds without an acknowledgment after which a connection fails (TCP_USER_TIMEOUT)."""
+SECONDS = 25.0
+
+DATA = b"".join(MARKER + b"%06d" % number for number in range(SIZE // (len(MARKER) + 6)))
+
+
+def echoed(network: Network) -> str:
+    """Sends the data there and back: "complete", "wrong" for other bytes, or the name of the error."""
+
+    def answer(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
+        echo_server(connection)
+
+    try:
+        with dialogue(network, answer, port=PORT) as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
+            client.settimeout(SECONDS)
+            got = talk(client)
+    except TimeoutError as error:
+        # The kernel's own has a number; that of settimeout has none and is a hang.
+        return "error" if error.errno else "hang"
+    except (ConnectionError, EOFError):
+        return "error"
+    return "complete" if hashlib.sha256(got).digest() == hashlib.sha256(DATA).digest() else "wrong"
+
+
+def talk(client: socket.socket) -> bytes:
+    """Sends the data and reads as much; raises what reading raises."""
+
+    def send() -> None:
+        # The reader sees the same error.
+        with contextlib.suppress(OSError):
+            client.sendall(DATA)
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    try:
+        return read_exactly(client, len(DATA))
+    finally:
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
+        sender.join(SECONDS)
+
+
+def ends(network: Network, plain: str, *outcomes: str) -> Capture:
+    """Plain TCP ends as said, and with daemons a transfer in one of the other ways. The capture of the second."""
+    assert echoed(network) == plain
+    for host in (network.client, network.server):
+        host.start_daemon()
+    capture = network.client.capture()
+    assert echoed(network) in outcomes
+    capture.stop()
+    return capture
+
+
+def assert_sealed(capture: Capture) -> None:
+    assert not capture.contains(MARKER)
+    assert {69, 70} <= kinds(capture)
+
+
+def kinds(capture: Capture) -> set[int]:
+    """Of the segments whose options were not damaged."""
+    found: set[int] = set()
+    for segment in capture.segments():
+        with contextlib.suppress(OptionError):
+            found |= segment.kinds()
+    return found
+
+
+@pytest.mark.parametrize(
+    "impairment",
+    [
+        "loss",
+        "duplication",
+        "reordering",
+        "delay",
+        "corruption",
+        "splitting",
+        "merging",
+        "clamping",
+        "everything",
+    ],
+)
+def test_what_plain_tcp_survives(path: Network, impairment: str) -> None:
+    assert path.router
+    impair(path.router, impairment)
+    assert_sealed(ends(path, "complete", "complete"))
+
+
+def test_bytes_that_plain_tcp_gets_wrong(path: Network) -> None:
+    assert path.router
+    impair(path.router, "forgery")
+    assert_sealed(ends(path, "wrong", "complete"))
+
+
+@pytest.mark.parametrize("impairment", ["stripping_syn", "stripping_all"])
+def test_the_option_does_not_pass(path: Network, impairment: str) -> None:
+    assert path.router
+    impair(path.router, impairment)
+    capture = ends(path, "complete", "complete")
+    assert capture.contains(MARKER)
+    assert 70 not in kinds(capture)
+
+
+@pytest.mark.parametrize("impairment", ["splitting_all", "stripping_macs", "renumbering"])
+def test_paths_that_the_protocol_cannot_cross(path: Network, impairment: str) -> None:
+    """The MAC covers length and sequence number: the application gets an error, not wrong bytes, in bounded time."""
+    assert path.router
+    impair(path.router, impairment)
+    assert not ends(path, "complete", "error").contains(MARKER)
+
+
+@pytest.mark.parametrize("where", ["client", "server"])
+def test_a_stateful_firewall_and_a_bad_path(path: Network, where: str) -> None:
+    assert path.router
+    guard(path.client if where == "client" else path.server, "INPUT")
+    impair(path.router, "everything", seed=2)
+    assert_sealed(ends(path, "complete", "complete"))
+
+
+def test_address_translation_and_loss(path: Network) -> None:
+    assert path.router
+    path.router.run(["iptables", "-t", "nat", "-A", "POSTROUTING", "-o", "eth1", "-j", "MASQUERADE"])
+    impair(path.router, "loss")
+    assert_sealed(ends(path, "complete", "complete"))
+
+
+def test_a_black_hole_for_large_packets(path: Network) -> None:
+    """Nobody says that the path is narrower; both kernels probe for it, as they have to for plain TCP."""
+    assert path.router
+    path.router.run(["ip", "link", "set", "eth1", "mtu", "1300"])
+    path.router.run(["iptables", "-A", "OUTPUT", "-p", "icmp", "-j", "DROP"])
+    for host in (path.client, path.server):
+        host.namespace.sysctl("net.ipv4.tcp_mtu_probing", 2)
+    assert_sealed(ends(path, "complete", "complete"))
