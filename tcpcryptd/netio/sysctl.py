@@ -16,6 +16,12 @@ SETTINGS_DIRECTORY = Path("/proc/sys/net/netfilter")
 
 SETTINGS = {
     "nf_conntrack_tcp_be_liberal": 1,
+    # Seconds: as long as the engine keeps an open connection (core.limits.IDLE). With numbers that shift, the tracker
+    # always waits for an acknowledgment, and would forget the connection and its mark after five minutes.
+    "nf_conntrack_tcp_timeout_unacknowledged": 432_000,
+    "nf_conntrack_tcp_timeout_max_retrans": 432_000,
+    # An RST that no kernel obeys looks like the end to the tracker; what it sees next brings the connection back.
+    "nf_conntrack_tcp_timeout_close": 120,
     # Seconds: as long as the engine keeps a half-closed connection (core.limits.IDLE).
     "nf_conntrack_tcp_timeout_fin_wait": 7_500,
     "nf_conntrack_tcp_timeout_close_wait": 7_500,

@@ -44,6 +44,8 @@ def test_what_is_longer_already_is_left(tmp_path: Path, directory: Path) -> None
 
 def test_tracking_remembers_as_long_as_the_engine() -> None:
     assert SETTINGS[CLOSE_WAIT] >= IDLE[Phase.HALF_CLOSED]
+    assert SETTINGS["nf_conntrack_tcp_timeout_unacknowledged"] >= IDLE[Phase.OPEN]
+    assert SETTINGS["nf_conntrack_tcp_timeout_max_retrans"] >= IDLE[Phase.OPEN]
     assert SETTINGS["nf_conntrack_tcp_timeout_last_ack"] >= IDLE[Phase.CLOSED]
 
 
