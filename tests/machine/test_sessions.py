@@ -11,9 +11,10 @@ from tcpcryptd.core.options import ClientMode, ConnectionOptions
 from tcpcryptd.crypto.suites import AES128_CTR_SEQIV_HMAC_SHA1, AES_256_GCM_SIV, RSA_2048, X25519_HPKE
 from tcpcryptd.eno.constants import INIT1_MAGIC, INIT2_MAGIC
 from tests.machine.endpoint import Socket
-from tests.machine.link import (, Crossing
+from tests.machine.link import (
     CRYPT,
     Conditions,
+    Crossing,
     all_of,
     any_packet,
     drop,
