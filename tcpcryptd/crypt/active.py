@@ -30,6 +30,8 @@ class HelloSent(HandshakeState):
         super().__init__(handshake)
         self._tries = 0
         self._resumable: Resumable | None = None
+        self._session: Session | None = None
+        """Of the session that was offered, made when the SYN has gone out."""
         self._hello = option.HELLO
 
     def offer(self, syn: Segment, now: float) -> Verdict:
@@ -54,8 +56,13 @@ class HelloSent(HandshakeState):
             self._resumable = take_to_open(self._handshake, now)
         if self._resumable is None:
             return option.Suboption(Opcode.HELLO_SUPPORT if aware else Opcode.HELLO)
+        self._connection.set_timer(now, self._make_keys)
         opcode = Opcode.NEXTK1_SUPPORT if aware else Opcode.NEXTK1
         return option.Suboption(opcode, self._resumable.session_id[:SESSION_PREFIX_SIZE])
+
+    def _make_keys(self, _now: float) -> None:
+        if self._resumable is not None:
+            self._session = Session.of(self._resumable, resumed=True)
 
     def _area(self, syn: Segment) -> bytes | None:
         return option.append(without_sack(syn.option_area), self._hello)
@@ -117,7 +124,9 @@ class HelloSent(HandshakeState):
         return modify(for_local_kernel(syn_ack, self._handshake.local.mss))
 
     def _resume(self, syn_ack: Segment, resumable: Resumable, now: float) -> Verdict:
-        unconfirmed = Unconfirmed(self._handshake, Session.of(resumable, resumed=True), resumable.following)
+        self._connection.cancel_timer()
+        session = self._session or Session.of(resumable, resumed=True)
+        unconfirmed = Unconfirmed(self._handshake, session, resumable.following)
         unconfirmed.take_over()
         self._connection.encrypted(now)
         # For a peer that does not get the kernel's ACK and sends its SYN ACK again.

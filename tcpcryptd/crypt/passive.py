@@ -200,9 +200,24 @@ class Nextk2Sent(SynAckSent):
     def __init__(self, handshake: Handshake, resumable: Resumable) -> None:
         aware = handshake.connection.options.support
         super().__init__(handshake, option.Suboption(Opcode.NEXTK2_SUPPORT if aware else Opcode.NEXTK2))
-        self._unconfirmed = Unconfirmed(handshake, Session.of(resumable, resumed=True), resumable.following)
+        self._resumable = resumable
+        self._unconfirmed: Unconfirmed | None = None
+
+    def take_over(self) -> None:
+        """Binds the handlers. The keys are made when the SYN ACK has gone out."""
+        super().take_over()
+        self._connection.set_timer(self._connection.last_seen, self._make_keys)
+
+    def _make_keys(self, _now: float) -> None:
+        self._keys_made()
+
+    def _keys_made(self) -> Unconfirmed:
+        if self._unconfirmed is None:
+            session = Session.of(self._resumable, resumed=True)
+            self._unconfirmed = Unconfirmed(self._handshake, session, self._resumable.following)
+        return self._unconfirmed
 
     def _answered(self, segment: Segment, now: float) -> Verdict | None:
         if segment.option(MAC) is None:
             return None
-        return self._unconfirmed.inbound(segment.packet, segment.offset, now)
+        return self._keys_made().inbound(segment.packet, segment.offset, now)

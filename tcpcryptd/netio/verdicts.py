@@ -4,7 +4,6 @@ The library sends each verdict by itself. Together they cost one system call, an
 travels together through the rest of the kernel: that doubles the throughput (docs/performance.md).
 """
 
-import contextlib
 import socket
 import struct
 from collections.abc import Iterator
@@ -70,9 +69,12 @@ class VerdictSender:
         waiting, self._waiting, self._bytes = self._waiting, [], 0
         if not waiting:
             return
-        with contextlib.suppress(OSError):
+        try:
             self._sendmsg(waiting)
-            return
+        except OSError:
+            self._send_one_by_one(waiting)
+
+    def _send_one_by_one(self, waiting: list[bytes]) -> None:
         for message in _messages(b"".join(waiting)):
             try:
                 self._sendmsg([message])
