@@ -8,7 +8,7 @@ venv=.venv
 # Compiling NetfilterQueue and python-prctl; running the daemon; running the tests, the demo and the benchmark.
 packages="build-essential libnetfilter-queue-dev libcap-dev python3-dev python3-venv ca-certificates
 iptables iproute2
-tcpdump iperf3 netcat-openbsd curl conntrack procps"
+tcpdump iperf3 netcat-openbsd curl conntrack procps ethtool nftables"
 
 die() {
     echo "setup: $*" >&2
