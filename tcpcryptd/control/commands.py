@@ -38,7 +38,7 @@ def _write_address(value: object) -> object:
 
 def _read_option(value: object) -> SocketOption:
     if not isinstance(value, str) or value not in SocketOption.__members__:
-        raise ValueError("expected the name of an option, TCP_CRYPT_...")
+        raise ValueError("expected the name of an option, such as TCP_CRYPT_SESSID")
     return SocketOption[value]
 
 

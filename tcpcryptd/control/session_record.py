@@ -20,11 +20,11 @@ class SessionRecord:
     state: str
     """encrypted, plain, or undecided (the handshake is not over)."""
     protocol: str | None
-    """The wire protocol: crypt."""
+    """The wire protocol: crypt or eno."""
     session_id: bytes | None
     """None unless the connection is encrypted."""
     role: str | None
-    """client or server of the key exchange, which need not be the one of the connection."""
+    """client or server of the key exchange, which need not be the one of the connection; with eno A or B."""
     suite: str | None
     resumed: bool
     peer_aware: bool

@@ -5,6 +5,9 @@ import enum
 PUBLIC_KEY_SPEC_SIZE = 3
 SYMMETRIC_SPEC_SIZE = 4
 """Bytes (spec section 2)."""
+TEP_SIZE = 1
+CIPHER_SIZE = 2
+"""Bytes of the same in TCP-ENO: a TEP identifier (RFC 8548 section 7, Table 4), and sym_cipher (Table 5)."""
 MAX_SPECS = 16
 """In one list that an application sets."""
 
@@ -34,11 +37,13 @@ class SocketOption(enum.IntEnum):
     TCP_CRYPT_NETSTAT = 102
     TCP_CRYPT_REKEY = 103
     """Not in the original documents: new keys at once."""
+    TCP_ENO_PASSIVE_ROLE = 104
+    """Bit b of TCP-ENO's global suboption (RFC 8547 section 4.2)."""
 
 
 SPEC_SIZES = {
-    SocketOption.TCP_CRYPT_PKCONF: PUBLIC_KEY_SPEC_SIZE,
-    SocketOption.TCP_CRYPT_CCONF: SYMMETRIC_SPEC_SIZE,
-    SocketOption.TCP_CRYPT_SCONF: SYMMETRIC_SPEC_SIZE,
+    SocketOption.TCP_CRYPT_PKCONF: (PUBLIC_KEY_SPEC_SIZE, TEP_SIZE),
+    SocketOption.TCP_CRYPT_CCONF: (SYMMETRIC_SPEC_SIZE, CIPHER_SIZE),
+    SocketOption.TCP_CRYPT_SCONF: (SYMMETRIC_SPEC_SIZE, CIPHER_SIZE),
 }
-"""The options whose value is a list of specs, and the size of one in bytes."""
+"""The options whose value is a list of specs, and the sizes of one in bytes: in the CRYPT protocol and in TCP-ENO."""

@@ -26,7 +26,9 @@ class EngineConfig:
     max_options: int = limits.MAX_OPTIONS
     max_peers: int = limits.MAX_PEERS
     peer_lifetime: float = limits.PEER_LIFETIME
-    """Seconds for which a protocol is not offered again to a host that did not answer to it."""
+    """Seconds for which, of several protocols, one is not offered again to a host that did not answer to it."""
+    peer_trust: float = limits.PEER_TRUST
+    """Seconds for which a host is offered a protocol that it has answered to, although it seems to decline it."""
 
     def requires(self, address: str) -> bool:
         """Whether connections with this host must be encrypted."""

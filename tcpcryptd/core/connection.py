@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Callable
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Closed, ConnectionInfo, Disabled, IntegrityFailure, Negotiated
@@ -12,7 +12,7 @@ from tcpcryptd.core.limits import IDLE
 from tcpcryptd.core.protocol import Description, Handler, Opening, WireProtocol
 from tcpcryptd.core.session_cache import SessionCache
 from tcpcryptd.core.timers import Timer
-from tcpcryptd.core.verdict import ACCEPT_PLAIN, DROP, ConnectionClass, Direction, Verdict
+from tcpcryptd.core.verdict import ACCEPT_PLAIN, DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.segment import RST, Segment
 
 if TYPE_CHECKING:
@@ -42,12 +42,18 @@ def flow_key(source: Endpoint, destination: Endpoint) -> bytes:
     return b"".join(address.packed for address in addresses) + struct.pack(">HH", source.port, destination.port)
 
 
+def _gone(_packet: bytes, _offset: int, _now: float) -> Verdict:
+    return DROP
+
+
 class Connection:
     """An entry of the flow table. `outbound` and `inbound` are rebound by the protocol when its state changes."""
 
     __slots__ = (
+        "_description",
         "_expiry",
         "_integrity_reported",
+        "_kept",
         "_lifecycle",
         "_negotiated",
         "_protocol",
@@ -83,6 +89,10 @@ class Connection:
         self._expiry: Timer | None = None
         self._integrity_reported = False
         self._negotiated = False
+        self._kept: tuple[bytes, int] | None = None
+        """The session that this connection has left in the cache."""
+        self._description: Description | None = None
+        """What an ended protocol was."""
 
     @property
     def phase(self) -> Phase:
@@ -98,6 +108,19 @@ class Connection:
     def sessions(self) -> SessionCache:
         """Sessions that may be resumed."""
         return self._services.sessions
+
+    def keep_session(self, key: bytes, session: Any, now: float) -> None:
+        """Keeps a session for the next connection, if the application lets us."""
+        if self.options.cache:
+            number = self.sessions.put(key, session, now)
+            self._kept = (key, number) if number is not None else None
+
+    def flush_session(self) -> None:
+        """Forgets what this connection has left for others, and lets it leave nothing more (RFC 8548 section 3.5)."""
+        self.options = self.options.changed(cache=False)
+        if self._kept is not None:
+            self.sessions.discard(*self._kept)
+            self._kept = None
 
     def random(self, size: int) -> bytes:
         """`size` bytes that nobody can guess."""
@@ -120,6 +143,10 @@ class Connection:
     def inject(self, direction: Direction, packet: bytes) -> None:
         """Sends a packet of the daemon's own."""
         self._services.inject(direction, packet)
+
+    def afterwards(self, action: Callable[[], None]) -> None:
+        """Calls `action` when the packets at hand have their verdicts, so that what it injects is not out of date."""
+        self._services.afterwards.append(action)
 
     def set_timer(self, when: float, callback: Callable[[float], None]) -> None:
         """Calls `callback(now)` at `when`, in the place of what was set before."""
@@ -144,7 +171,10 @@ class Connection:
         self._negotiated = True
         self._lifecycle.established()
         self.count("negotiated")
-        self._services.peers.speaks(self.peer_address, self.protocol_name)
+        if self.opening.active:
+            self._services.peers.answered(self.peer_address, self.protocol_name, now)
+        else:
+            self._services.peers.offered(self.peer_address, self.protocol_name)
         self.last_seen = now
         self.watch_idleness(now)
         self._services.emit(lambda: Negotiated(self.info()))
@@ -197,6 +227,17 @@ class Connection:
         self.close()
         return self._services.first_packet(segment, direction, now, self.connection_class)
 
+    def cross(self, peers: Segment, ours: Segment, now: float) -> Verdict:
+        """The local kernel had sent its SYN before it was given the peer's: the verdict on the local one."""
+        verdict = self.renew(ours, Direction.OUT, now)
+        entry = self._services.table.outbound.get(self.key)
+        if entry is None:
+            return verdict
+        action, _, connection_class = entry.inbound(peers.packet, peers.offset, now)
+        if action is Action.DROP:
+            return DROP
+        return ACCEPT_PLAIN if connection_class is ConnectionClass.PLAIN else verdict
+
     def reopen(self, syn: Segment, answer: Segment, now: float) -> Verdict:
         """The local kernel has answered a peer's SYN: only that shows that this connection is over.
 
@@ -235,8 +276,8 @@ class Connection:
         return True
 
     def abandon(self) -> None:
-        """Drops the entry of an unfinished handshake, whose kernels then go on in clear if they may."""
-        if self.must_encrypt and self.phase is Phase.OPENING:
+        """Drops the entry of an unfinished handshake, whose kernels then go on in clear if they may, or an idle one."""
+        if (self.must_encrypt or self.connection_class.is_encrypted) and self.phase is Phase.OPENING:
             self.reset()
         else:
             self.close()
@@ -257,19 +298,21 @@ class Connection:
 
     def info(self) -> ConnectionInfo:
         """A snapshot for the control socket and the log."""
-        about = self._protocol.describe() if self._protocol is not None else Description()
+        about = self._protocol.describe() if self._protocol is not None else self._description or Description()
         local, remote = endpoints(self.key)
+        # The firewall's class can be there before the keys.
+        encrypted = self.connection_class.is_encrypted and self.phase is not Phase.OPENING
         return ConnectionInfo(
             local,
             remote,
-            ConnectionClass.ENCRYPTED if self.connection_class.is_encrypted else self.connection_class,
+            ConnectionClass.ENCRYPTED if encrypted else ConnectionClass.UNDECIDED,
             self.protocol_name,
             about.session_id,
             about.role,
             about.suite,
             about.resumed,
             about.peer_aware,
-            None if self.connection_class.is_encrypted else "the handshake is not over",
+            None if encrypted else "the handshake is not over",
             self.opening.started,
             about.bytes_sent,
             about.bytes_received,
@@ -286,3 +329,9 @@ class Connection:
             self._expiry.cancel()
             self._expiry = None
         self._services.table.remove(self)
+        if self._protocol is not None:
+            # The protocol refers to this, too: the two would keep each other, and the keys.
+            self._description = self._protocol.describe()
+            self._protocol.forget()
+            self._protocol = None
+            self.outbound = self.inbound = _gone

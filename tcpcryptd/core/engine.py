@@ -12,7 +12,7 @@ from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.core.orphan import Orphan
 from tcpcryptd.core.protocol import Injection, Opening, ProtocolFactory, Stray
 from tcpcryptd.core.services import Services
-from tcpcryptd.core.verdict import ACCEPT, ACCEPT_PLAIN, DROP, ConnectionClass, Direction, Verdict
+from tcpcryptd.core.verdict import ACCEPT, ACCEPT_PLAIN, DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.options import OptionError
 from tcpcryptd.wire.segment import ACK, RST, SYN, Fragment, MalformedPacket, Segment, locate, make, reverse_key
 
@@ -127,6 +127,18 @@ class Engine:
         if not active and not syn.checksum_is_right:
             # The kernel drops it; changed, it would get a checksum that is right.
             return ACCEPT
+        if not active and syn.payload_length and any(each.discards_data(syn) for each in self._protocols.values()):
+            bare = syn.edited(payload=b"")
+            action, changed, connection_class = self._open(key, Segment(bare, syn.offset), direction, now)
+            return (
+                (Action.MODIFY, bare, connection_class)
+                if action is Action.ACCEPT
+                else (
+                    action,
+                    changed,
+                    connection_class,
+                )
+            )
         for protocol in self._candidates(key, active, now):
             connection = Connection(self._services, key, Opening(active, now), protocol.name)
             if not self._services.table.add(connection):
@@ -163,9 +175,19 @@ class Engine:
 
     def packets_to_inject(self) -> list[Injection]:
         """Packets of the daemon's own that wait to be sent; they are handed over once."""
+        afterwards, self._services.afterwards = self._services.afterwards, []
+        for action in afterwards:
+            try:
+                action()
+            except Exception as error:
+                self._report(error)
         waiting = list(self._services.injections)
         self._services.injections.clear()
         return waiting
+
+    def waiting_events(self) -> int:
+        """How many events were not collected yet."""
+        return len(self._services.events)
 
     def next_event(self) -> Event | None:
         """The oldest event that was not collected yet."""
@@ -217,6 +239,13 @@ class Engine:
         connection = self._find(local, remote)
         if connection is not None:
             connection.reset()
+        return connection is not None
+
+    def flush_session(self, local: Endpoint, remote: Endpoint) -> bool:
+        """Forgets what a connection left to be resumed; False when it is not known. Raises ValueError as `options`."""
+        connection = self._find(local, remote)
+        if connection is not None:
+            connection.flush_session()
         return connection is not None
 
     def flush_sessions(self) -> int:

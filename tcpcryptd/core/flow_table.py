@@ -53,7 +53,7 @@ class FlowTable:
             key, oldest = next(iter(self._opening.items()))
             if not oldest.must_encrypt:
                 oldest.count("opening_evicted")
-                oldest.close()
+                oldest.abandon()
                 return True
             self._opening.move_to_end(key)
         return False

@@ -37,4 +37,5 @@ MAX_OPTIONS = 4_096
 
 MAX_PEERS = 4_096
 PEER_LIFETIME = 600.0
-"""Hosts whose answers to an offer are remembered, and for how long."""
+PEER_TRUST = 86_400.0
+"""Hosts whose answers to an offer are remembered, and for how long: that they declined, and that they did not."""

@@ -43,10 +43,12 @@ class ConnectionOptions:
     cache: bool = True
     """Sessions may be resumed, and kept for that."""
     public_key_specs: tuple[bytes, ...] | None = None
-    """Public-key mechanisms to use, in the protocol's identifiers, best first; None: as configured."""
+    """Public-key mechanisms to use, best first; None: as configured. A protocol heeds identifiers of its own length."""
     client_ciphers: tuple[bytes, ...] | None = None
     """Symmetric suites to use as the client of the exchange; the same."""
     server_ciphers: tuple[bytes, ...] | None = None
+    passive_role: bool = False
+    """Of two hosts that open a connection at once, this one plays TCP-ENO's role B (RFC 8547 section 4.2, bit b)."""
 
     def changed(self, **changes: Any) -> "ConnectionOptions":
         """A copy with other values; raises TypeError for a name that is not an option."""

@@ -38,6 +38,9 @@ class Orphan:
         """Nothing more can be done than was done for each segment."""
         return []
 
+    def forget(self) -> None:
+        """Nothing has keys."""
+
     def rekey(self) -> None:
         """There are no keys."""
 

@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from tcpcryptd.core.lifecycle import Phase
 from tcpcryptd.core.options import ClientMode, ConnectionOptions, Support
@@ -86,6 +86,9 @@ class WireProtocol(Protocol):
     def resets(self) -> list[Injection]:
         """RST segments that end the connection at both ends, in the numbers that each of them expects."""
 
+    def forget(self) -> None:
+        """The connection is over: breaks cycles of references, so that keys go now and not with some collection."""
+
     def rekey(self) -> None:
         """Replaces the keys; only asked of an open connection. May put it off or do nothing."""
 
@@ -117,6 +120,9 @@ class Connection(Protocol):
     def must_encrypt(self) -> bool:
         """The administrator wants this connection to fail rather than to be plain."""
 
+    def keep_session(self, key: bytes, session: Any, now: float) -> None:
+        """Keeps a session under `key` in `sessions`, if the application lets us."""
+
     def random(self, size: int) -> bytes:
         """`size` bytes that nobody can guess."""
 
@@ -131,6 +137,9 @@ class Connection(Protocol):
 
     def inject(self, direction: Direction, packet: bytes) -> None:
         """Sends a packet of the daemon's own."""
+
+    def afterwards(self, action: Callable[[], None]) -> None:
+        """Calls `action` when the packets at hand have their verdicts, so that what it injects is not out of date."""
 
     def set_timer(self, when: float, callback: Callable[[float], None]) -> None:
         """Calls `callback(now)` at `when`, in the place of what was set before."""
@@ -152,6 +161,9 @@ class Connection(Protocol):
 
     def renew(self, segment: Segment, direction: Direction, now: float) -> Verdict:
         """The local kernel's SYN of a new connection with the same addresses and ports: this one is over."""
+
+    def cross(self, peers: Segment, ours: Segment, now: float) -> Verdict:
+        """The local kernel had sent its SYN before it was given the peer's: the verdict on the local one."""
 
     def reopen(self, syn: Segment, answer: Segment, now: float) -> Verdict:
         """The local kernel has answered a peer's SYN: only that shows that this connection is over.
@@ -176,6 +188,9 @@ class ProtocolFactory(Protocol):
 
     def answer(self, connection: Connection, syn: Segment, now: float) -> Verdict | None:
         """A peer opens a connection: the verdict on its SYN, or None when it is not in this protocol's dialect."""
+
+    def discards_data(self, syn: Segment) -> bool:
+        """Data in this SYN of a peer's must get to no application, whatever becomes of the connection."""
 
     def recognizes(self, segment: Segment) -> Stray | None:
         """What to do with a segment of an unknown connection that can only belong to this protocol; None: it is not."""

@@ -36,9 +36,11 @@ class Services:
         self.table = FlowTable(config.max_connections, config.max_opening, config.max_plain_records)
         self.options = OptionRegistry(config.max_options)
         self.sessions = SessionCache(config.max_sessions, config.session_lifetime)
-        self.peers = PeerMemory(config.max_peers, config.peer_lifetime)
+        self.peers = PeerMemory(config.max_peers, config.peer_lifetime, config.peer_trust)
         self.timers = TimerQueue()
         self.injections: deque[Injection] = deque()
+        self.afterwards: list[Callable[[], None]] = []
+        """What is to be done before the injections are collected, when the packets at hand have their verdicts."""
         self.events: deque[Callable[[], Event]] = deque()
 
     def schedule(self, when: float, callback: Callable[[float], None]) -> Timer:

@@ -22,10 +22,10 @@ class SessionCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def put(self, key: bytes, session: Any, now: float) -> None:
-        """Keeps a session; the oldest make room. With a limit of 0 none is kept."""
+    def put(self, key: bytes, session: Any, now: float) -> int | None:
+        """Keeps a session; the oldest make room. Its number for `discard`; None: with a limit of 0 none is kept."""
         if self._limit == 0:
-            return
+            return None
         self._expire(now)
         slots = self._slots.setdefault(key, [])
         if len(slots) >= MAX_PER_KEY:
@@ -35,6 +35,7 @@ class SessionCache:
         self._serial += 1
         self._slots.setdefault(key, []).append(self._serial)
         self._entries[key, self._serial] = now, session
+        return self._serial
 
     def take(self, key: bytes, now: float, accept: Callable[[Any], bool] = lambda _: True) -> Any | None:
         """The newest session under a key that is accepted, and not in the cache any more; None when there is none."""
@@ -43,6 +44,11 @@ class SessionCache:
             if accept(self._entries[key, serial][1]):
                 return self._drop(key, serial)
         return None
+
+    def discard(self, key: bytes, number: int) -> None:
+        """Forgets one session, if it is still there."""
+        if (key, number) in self._entries:
+            self._drop(key, number)
 
     def flush(self) -> int:
         """Forgets all sessions; how many there were."""

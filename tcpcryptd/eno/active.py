@@ -2,16 +2,17 @@
 
 from tcpcryptd.core.protocol import ACCEPT, Direction, Support, Verdict, modify
 from tcpcryptd.eno import option
-from tcpcryptd.eno.channel import Channel
-from tcpcryptd.eno.exchange import InitSent
+from tcpcryptd.eno.constants import ENO
+from tcpcryptd.eno.enabled import enable
 from tcpcryptd.eno.handshake import Handshake
 from tcpcryptd.eno.limits import SYN_TRIES
-from tcpcryptd.eno.negotiation import Negotiated, NotNegotiated, Reason, negotiate
+from tcpcryptd.eno.negotiation import NotNegotiated, Reason, negotiate
 from tcpcryptd.eno.offer import Offer, propose
 from tcpcryptd.eno.resumption import name, take_to_open
 from tcpcryptd.eno.session import SessionSecret
+from tcpcryptd.eno.simultaneous import SynCrossed
 from tcpcryptd.eno.state import State
-from tcpcryptd.eno.syn import for_local_kernel, room_for_eno
+from tcpcryptd.eno.syn import for_local_kernel, room_for_eno, with_eno
 from tcpcryptd.wire import options, sequence
 from tcpcryptd.wire.segment import RST, SYN, Segment
 from tcpcryptd.wire.syn import End, refusal
@@ -25,12 +26,14 @@ class SynSent(State):
         self._tries = 0
         self._secret: SessionSecret | None = None
         self._offer: Offer
+        self._disabled = False
+        """A SYN has gone out without the option: whatever is answered, the connection stays plain (section 4.6)."""
 
     def offer(self, syn: Segment, now: float) -> Verdict:
         """The verdict on the first SYN."""
         self._ends.local = End.of(syn)
         self._connection.become(self, self._outbound, self._inbound)
-        reason = refusal(syn)
+        reason = refusal(syn) or self._handshake.lacks
         if reason is not None:
             return self._connection.decide_plain(reason)
         offer = self._propose(options.MAX_LENGTH - len(room_for_eno(syn)), now)
@@ -47,6 +50,7 @@ class SynSent(State):
             resumption=name(self._handshake, self._secret) if self._secret is not None else None,
             aware=wishes.support is not Support.UNAWARE,
             require_aware=wishes.support is Support.MANDATORY,
+            passive_role=wishes.passive_role,
             space=space,
         )
         if offer is None or offer.resumption is None:
@@ -55,11 +59,12 @@ class SynSent(State):
 
     def _send(self, syn: Segment) -> Verdict:
         self._tries += 1
-        if self._tries > SYN_TRIES and not self._connection.must_encrypt:
-            # Perhaps a middlebox drops SYNs with unknown options (section 4.6).
-            return ACCEPT
-        area = options.pad(room_for_eno(syn) + self._offer.option.raw)
-        return modify(syn.edited(option_area=area, payload=b""))
+        packet = with_eno(syn, self._offer.option.raw)
+        if packet is not None and (self._tries <= SYN_TRIES or self._connection.must_encrypt):
+            return modify(packet)
+        # Perhaps a middlebox drops SYNs with unknown options.
+        self._disabled = True
+        return ACCEPT
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
@@ -74,27 +79,29 @@ class SynSent(State):
 
     def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
-        if not segment.checksum_is_right:
+        if not segment.checksum_is_right or not segment.flags & SYN or segment.flags & RST:
             return ACCEPT
-        if segment.is_opening:
-            return self._connection.decide_plain("both hosts opened the connection at once")
-        if not segment.flags & SYN or segment.flags & RST:
+        opening = segment.is_opening
+        if not opening and segment.acknowledgment != sequence.add(self._ends.local.isn, 1):
             return ACCEPT
-        if segment.acknowledgment != sequence.add(self._ends.local.isn, 1):
-            return ACCEPT
-        self._ends.remote = End.of(segment)
-        negotiated = negotiate(self._offer, option.read(segment.options))
-        if isinstance(negotiated, NotNegotiated):
-            if negotiated.reason is Reason.NO_OPTION:
+        if self._disabled:
+            if segment.option(ENO) is None:
                 self._connection.declined(now)
-            return self._connection.decide_plain(negotiated.reason)
+            return self.leave_plain(segment, "no SYN with an ENO option was answered in time")
+        received = option.read(segment.options)
+        negotiated = negotiate(self._offer, received)
+        if received is None and not opening:
+            self._connection.declined(now)
+        if isinstance(negotiated, NotNegotiated) or received is None:
+            refused = negotiated.reason if isinstance(negotiated, NotNegotiated) else Reason.NO_OPTION
+            return self.leave_plain(segment, refused)
+        reason = refusal(segment)
+        if reason is not None:
+            return self.leave_plain(segment, reason)
+        self._ends.remote = End.of(segment)
         self._handshake.sack = segment.option(options.SACK_PERMITTED) is not None
-        return self._go_on(segment, negotiated, now)
-
-    def _go_on(self, syn_ack: Segment, negotiated: Negotiated, now: float) -> Verdict:
-        if negotiated.resumed is None or self._secret is None:
-            InitSent(self._handshake, negotiated).take_over()
-            return modify(for_local_kernel(syn_ack, self._ends.local.mss), self._connection.connection_class)
-        Channel.open(self._handshake, self._secret, negotiated, now)
-        opened = for_local_kernel(syn_ack, self._ends.local.mss, window=syn_ack.window)
-        return modify(opened, self._connection.connection_class)
+        secret = self._secret if negotiated.resumed is not None else None
+        if opening:
+            SynCrossed(self._handshake, self._offer.option, received, negotiated, secret).take_over()
+            return modify(for_local_kernel(segment, self._ends.local.mss))
+        return enable(self._handshake, negotiated, secret, segment, now)

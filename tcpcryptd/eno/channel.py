@@ -17,6 +17,7 @@ from tcpcryptd.eno.egress import Egress
 from tcpcryptd.eno.flow import Flow
 from tcpcryptd.eno.handshake import Handshake
 from tcpcryptd.eno.ingress import Ingress
+from tcpcryptd.eno.key_log import ConnectionKeyLog
 from tcpcryptd.eno.limits import EMPTY_FRAME_INTERVALS, INIT_INTERVALS, REKEY_INTERVAL
 from tcpcryptd.eno.negotiation import Negotiated
 from tcpcryptd.eno.outgoing import Piece
@@ -36,7 +37,9 @@ class Channel:
         self, handshake: Handshake, secret: SessionSecret, negotiated: Negotiated, sent: int, received: int
     ) -> None:
         self._connection = handshake.connection
-        self._session = Session.of(secret, negotiated)
+        key_log = handshake.config.key_log
+        log_keys = ConnectionKeyLog(key_log, handshake, secret, negotiated).add if key_log is not None else None
+        self._session = Session.of(secret, negotiated, log_keys)
         self._following: SessionSecret | None = secret.following
         self._peer_aware = negotiated.peer_aware
         self._flow = Flow(handshake, self._session, sent, received)
@@ -113,6 +116,10 @@ class Channel:
             )
             injections.append((Direction.IN, reset))
         return injections
+
+    def forget(self) -> None:
+        """The two directions refer to this object, and have the keys."""
+        del self.outbound, self.inbound, self._egress, self._ingress
 
     def rekey(self) -> None:
         """Begins a new generation of keys with a frame without data."""

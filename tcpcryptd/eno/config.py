@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES, EcdheScheme
 from tcpcryptd.crypto.frame_aead import FRAME_AEADS, FrameAead
+from tcpcryptd.crypto.key_log import KeyLog
 from tcpcryptd.eno.constants import MAX_RESUMPTION_NONCE
 from tcpcryptd.eno.limits import DEFAULT_LIMITS, Limits
 
@@ -18,6 +19,8 @@ class EnoConfig:
     resumption_nonce_length: int = MAX_RESUMPTION_NONCE
     """Bytes, 0 to 8 (RFC 8548 section 3.5). Less than 8 is for hosts whose memory is never copied or restored."""
     limits: Limits = DEFAULT_LIMITS
+    key_log: KeyLog | None = None
+    """Takes the keys of every connection, when the administrator wants that (docs/keylog.md)."""
 
     def restricted(self, names: Collection[str]) -> "EnoConfig":
         """A copy with only those algorithms of each kind that are named, and all of a kind of which none is."""

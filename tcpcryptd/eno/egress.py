@@ -56,6 +56,8 @@ class Egress:
         plain = flow.sent(number)
         payload = memoryview(packet)[start:]
         if plain < out.end:
+            # It may end inside a frame, of which the peer's kernel would see nothing and say nothing.
+            flags |= PSH if payload else 0
             if len(packet) > _LARGE:
                 self._follow_path_mtu(offset)
             if not payload and flow.peer_window and self._probe(now):
@@ -75,12 +77,12 @@ class Egress:
         if piece.fin:
             self._connection.saw_closing(FIN, Direction.OUT, now)
         fields = Fields(flow.local_number(piece.wire), acknowledgment, flags & ~(FIN | URG), window)
-        return self._sent(packet[:offset], fields, area, piece, len(payload))
+        return self._sent(packet[:offset], fields, area, piece, len(packet) - offset)
 
     def _sent(self, ip_header: bytes, fields: Fields, area: bytes, piece: Piece, original: int) -> Verdict:
-        """The verdict on a packet that had `original` bytes of payload."""
+        """The verdict on a packet that had a segment of `original` bytes."""
         room = self._max_segment - 20 - len(area)
-        is_large = original > room
+        is_large = original > self._max_segment
         """The kernel cuts the packet after us, and computes the checksums then."""
         length = len(piece.payload)
         if length <= room if not is_large else room < length <= MAX_PACKET - len(ip_header) - 20 - len(area):

@@ -16,13 +16,14 @@ from tcpcryptd.eno.channel import Channel
 from tcpcryptd.eno.constants import INIT1_MAGIC
 from tcpcryptd.eno.handshake import Handshake
 from tcpcryptd.eno.init_messages import MAX_INIT_LENGTH, Init1, Init2, InitMessageError, message_length
-from tcpcryptd.eno.limits import INIT_INTERVALS, Limits
+from tcpcryptd.eno.limits import INIT1_PATIENCE, INIT_INTERVALS, Limits
 from tcpcryptd.eno.negotiation import Negotiated
 from tcpcryptd.eno.offer import EnoRole
 from tcpcryptd.eno.option import NON_SYN
 from tcpcryptd.eno.reassembly import Reassembly
 from tcpcryptd.eno.session import SessionSecret
 from tcpcryptd.eno.state import State
+from tcpcryptd.eno.syn import for_local_kernel
 from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, Segment
 from tcpcryptd.wire.sequence import MASK, add, extend
@@ -48,7 +49,7 @@ class _Exchange(State):
             self._stream.add(wire, segment.payload)
         return bytes(self._stream.head()) if self._stream.contiguous else b""
 
-    def _unpayloaded(self, segment: Segment, window: int) -> Verdict:
+    def unpayloaded(self, segment: Segment, window: int) -> Verdict:
         """The segment as the local kernel may see it: an ACK of its SYN."""
         packet = segment.edited(
             sequence=add(self._ends.remote.isn, 1),
@@ -75,6 +76,10 @@ class InitSent(_Exchange):
         """Binds the handlers."""
         self._connection.become(self, self._outbound, self._inbound)
 
+    def forget(self) -> None:
+        """What repeats Init1 refers to this object, which has the private key."""
+        self._sent = None
+
     def resets(self) -> list[Injection]:
         """The peer may have taken Init1 or not."""
         taken, _ = self._ends.resets(len(self._message))
@@ -85,14 +90,22 @@ class InitSent(_Exchange):
         verdict = self.held_back(segment, now)
         if verdict is not None:
             return verdict
-        area = options.pad(segment.option_area + NON_SYN)
-        if len(area) > options.MAX_LENGTH:
+        carried = with_option(segment, self._message)
+        if carried is None:
             return self.abort("no_space_for_eno")
-        carried = segment.edited(option_area=area, flags=segment.flags | PSH, payload=self._message)
-        if self._sent is None:
-            self._sent = Retransmission(self._connection, carried, INIT_INTERVALS, self._give_up)
-            self._sent.start(now)
+        self._send(carried, now)
         return modify(carried, self._connection.connection_class)
+
+    def begin(self, now: float) -> None:
+        """Sends Init1 at once, for a kernel that need not acknowledge the SYN ACK of a simultaneous open."""
+        packet = self._ends.acknowledgment(outgoing=True, flags=ACK | PSH, option=NON_SYN, payload=self._message)
+        self._connection.inject(Direction.OUT, packet)
+        self._send(packet, now)
+
+    def _send(self, packet: bytes, now: float) -> None:
+        if self._sent is None:
+            self._sent = Retransmission(self._connection, packet, INIT_INTERVALS, self._give_up)
+            self._sent.start(now)
 
     def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
@@ -126,6 +139,7 @@ class InitSent(_Exchange):
         )
         self._handshake.saw(segment, Direction.IN, now)
         self._connection.cancel_timer()
+        self.forget()
         channel = Channel.open(
             self._handshake,
             SessionSecret(secret, self._scheme, aead, EnoRole.A),
@@ -136,7 +150,7 @@ class InitSent(_Exchange):
         )
         channel.acknowledge()
         # The window of Init2's segment opens the kernel's.
-        return self._unpayloaded(segment, segment.window)
+        return self.unpayloaded(segment, segment.window)
 
     def _give_up(self, now: float) -> None:
         self.abort("init1_unanswered")
@@ -145,14 +159,25 @@ class InitSent(_Exchange):
 class AwaitInit1(_Exchange):
     """Host B: the kernel's window stays closed until Init1 has come and Init2 has gone out."""
 
-    def take_over(self) -> None:
+    def __init__(self, handshake: Handshake, negotiated: Negotiated, *, heard: bool) -> None:
+        """`heard`: a segment without SYN has come from the peer; before, ours carry the option (RFC 8547 4.6)."""
+        super().__init__(handshake, negotiated)
+        self._heard = heard
+
+    def take_over(self, now: float) -> None:
         """Binds the handlers."""
         self._connection.become(self, self._outbound, self.inbound)
+        self._connection.set_timer(now + INIT1_PATIENCE, self._give_up)
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
         verdict = self.answers_other_syn(segment, now) or self.held_back(segment, now)
-        return modify(packet, self._connection.connection_class) if verdict is None else verdict
+        if verdict is not None:
+            return verdict
+        carried = packet if self._heard else with_option(segment)
+        if carried is None:
+            return self.abort("no_space_for_eno")
+        return modify(carried, self._connection.connection_class)
 
     def inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         """A segment of the peer's, the one that brought the ENO option first."""
@@ -163,12 +188,18 @@ class AwaitInit1(_Exchange):
             return ACCEPT
         if segment.is_opening:
             return self.repeated_syn(segment)
-        if segment.flags & SYN or segment.acknowledgment != add(self._ends.local.isn, 1):
+        if segment.acknowledgment != add(self._ends.local.isn, 1):
             return DROP
+        if segment.flags & SYN:
+            if self._heard or segment.sequence != self._ends.remote.isn:
+                return DROP
+            # The peer of a simultaneous open lacks our SYN ACK: the kernel's answer tells it the same.
+            return modify(for_local_kernel(segment), self._connection.connection_class)
+        self._heard = True
         self._handshake.saw(segment, Direction.IN, now)
         try:
             read = Init1.read(self._collect(segment), self._scheme.public_length)
-            return self._unpayloaded(segment, 0) if read is None else self._answer(*read, segment, now)
+            return self.unpayloaded(segment, 0) if read is None else self._answer(*read, segment, now)
         except (InitMessageError, InvalidPublicKey):
             return self.abort("bad_init1")
 
@@ -192,7 +223,18 @@ class AwaitInit1(_Exchange):
             received=len(message),
         )
         channel.send_until_acknowledged(packet, now)
-        return self._unpayloaded(segment, segment.window)
+        return self.unpayloaded(segment, segment.window)
+
+    def _give_up(self, now: float) -> None:
+        self.abort("init1_missing")
+
+
+def with_option(segment: Segment, message: bytes = b"") -> bytes | None:
+    """A local ACK with an ENO option, and with a message as its payload; None: there is no space."""
+    area = options.pad(segment.option_area + NON_SYN)
+    if len(area) > options.MAX_LENGTH:
+        return None
+    return segment.edited(option_area=area, flags=segment.flags | (PSH if message else 0), payload=message)
 
 
 def looks_like_init1(payload: bytes) -> bool:

@@ -8,6 +8,7 @@ from tcpcryptd.eno.constants import ENO
 from tcpcryptd.eno.exchange import looks_like_init1
 from tcpcryptd.eno.handshake import Handshake
 from tcpcryptd.eno.passive import SynReceived
+from tcpcryptd.eno.syn_data import discards_data
 from tcpcryptd.wire.segment import Segment
 
 
@@ -24,12 +25,19 @@ class EnoFactory:
         return SynSent(Handshake(connection, self._config)).offer(syn, now)
 
     def answer(self, connection: Connection, syn: Segment, now: float) -> Verdict | None:
-        """A peer opens a connection; None when its SYN says nothing of TCP-ENO."""
+        """A peer opens a connection; None when its SYN says nothing of TCP-ENO.
+
+        What can be read as the CRYPT protocol's, too, is that protocol's, which is asked before where it is spoken.
+        """
         value = syn.option(ENO)
         offered = option.read(syn.options)
-        if value is None or offered is None or not option.is_eno(value):
+        if value is None or offered is None or not (option.is_eno(value) or option.is_ambiguous(value)):
             return None
         return SynReceived(Handshake(connection, self._config), offered).answer(syn, now)
+
+    def discards_data(self, syn: Segment) -> bool:
+        """Data in a SYN with an ENO option (RFC 8547 section 4.7)."""
+        return discards_data(syn.options)
 
     def recognizes(self, segment: Segment) -> Stray | None:
         """Init1 shows that the peer has enabled encryption; later segments look like any others."""

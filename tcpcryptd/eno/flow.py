@@ -40,6 +40,8 @@ class Flow:
         self.peer_window = ends.remote.window
         self.forwarded = 0
         """Plain: the highest acknowledgment of the peer's that the local kernel was given."""
+        self._owed = False
+        """Whether an acknowledgment waits for the packets at hand: the local kernel's own must not overtake it."""
         self._local = add(ends.local.isn, 1)
         self._remote = add(ends.remote.isn, 1)
 
@@ -69,6 +71,8 @@ class Flow:
         if plain > self.acknowledged:
             self.acknowledged = plain
             self.in_.acknowledge(plain)
+        if self.in_.has_gap:
+            self.in_.commit(self.acknowledged)
         self.window = window
         if self.stamp is not None and len(area) == TIMESTAMP_AREA:
             self.stamp = stamps(area)[0]
@@ -83,8 +87,9 @@ class Flow:
         """What a segment with `length` bytes of options has besides: held ranges, and the ENO option at first."""
         extra = b""
         if self.sack and self.in_.has_gap:
-            blocks = [(self.remote_number(left), self.remote_number(right)) for left, right in self.in_.sack_blocks()]
-            extra = sack_option(blocks, options.MAX_LENGTH - length)
+            blocks = self.in_.sack_blocks(self.in_.wire_acknowledgment(self.acknowledged))
+            numbers = [(self.remote_number(left), self.remote_number(right)) for left, right in blocks]
+            extra = sack_option(numbers, options.MAX_LENGTH - length)
         if not self.heard:
             extra += NON_SYN + b"\x01\x01"
         return extra
@@ -106,5 +111,14 @@ class Flow:
 
     def acknowledge(self) -> None:
         """Acknowledges what has come, and says what is held behind a hole: the local kernel does not see the wire."""
+        if self.sack and self._owed:
+            # One that says everything does for all; without selective acknowledgments the peer counts them.
+            return
+        self._owed = True
+        self.connection.afterwards(self._acknowledge)
+
+    def _acknowledge(self) -> None:
+        self._owed = False
+        self.in_.commit(self.acknowledged)
         packet = self.make(self.out.wire_end + self.out.finished)
         self.connection.inject(Direction.OUT, packet)

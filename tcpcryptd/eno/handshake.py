@@ -2,9 +2,10 @@
 
 | state | this host has | leaves for |
 |---|---|---|
-| active.SynSent | sent a SYN with an ENO option | exchange.InitSent, Channel (resumed); plain |
+| active.SynSent | sent a SYN with an ENO option | the last four, Channel (resumed); plain |
 | passive.SynReceived | received a SYN with an ENO option | passive.SynAckSent; plain |
 | passive.SynAckSent | answered it with the TEP of its choice | exchange.AwaitInit1, Channel (resumed); plain |
+| simultaneous.SynCrossed | sent a SYN with an ENO option and received one | the last three, Channel (resumed); plain |
 | exchange.InitSent | an ENO option in an ACK of either side, sends Init1 as host A | Channel; reset |
 | exchange.AwaitInit1 | the same, waits for Init1 as host B | Channel; reset |
 | channel.Channel | keys | |
@@ -53,6 +54,14 @@ class Handshake:
     def teps(self) -> list[int]:
         """The TEP identifiers of `schemes`."""
         return [each.tep for each in self.schemes]
+
+    @property
+    def lacks(self) -> str | None:
+        """Why nothing can be negotiated with what the application wants; None: something can."""
+        is_a = self.connection.opening.active and not self.connection.options.passive_role
+        if self.schemes and self.aeads(EnoRole.A if is_a else EnoRole.B):
+            return None
+        return "the application wants no algorithm that this host has"
 
     def scheme(self, tep: int) -> EcdheScheme:
         """The scheme of a TEP that was negotiated."""

@@ -13,7 +13,6 @@ from tcpcryptd.eno.frame import (
     HEADER_LENGTH,
     MIN_CIPHERTEXT,
     REKEY,
-    TAG_LENGTH,
     Buffer,
     FrameProtection,
     KeyChain,
@@ -35,10 +34,11 @@ class Outcome(Enum):
     REPEATED = "nothing new; the kernel has not acknowledged this plaintext yet"
     EMPTY = "frames without data alone: no kernel acknowledges them"
     HELD = "in order; the frame is not complete"
-    OUT_OF_ORDER = "held behind a hole: to be acknowledged at once, with sack_blocks()"
+    OUT_OF_ORDER = "held behind a hole or in one, or held already: to be acknowledged at once, with sack_blocks()"
     OUTDATED = "nothing that the kernel has not acknowledged: to be acknowledged again"
     REFUSED = "not kept, at a bound"
     FAILED = "a frame is not authentic: all that was held is discarded, the peer can send it again"
+    DAMAGED = "the same, but a part of it is acknowledged, so that nobody sends it again"
     TRUNCATED = "FIN came where no frame with FINp has ended (RFC 8548, section 3.7)"
     INVALID = "an authentic frame breaks the protocol"
 
@@ -65,6 +65,7 @@ class Incoming:
     """Puts segments together, opens frames and keeps their plaintext until the local kernel has acknowledged it."""
 
     __slots__ = (
+        "_committed",
         "_cut_short",
         "_end_with_fin",
         "_held",
@@ -96,6 +97,7 @@ class Incoming:
         self._wire_fin: int | None = None
         """Where the TCP header says that the stream ends; nothing authenticates that."""
         self._cut_short = False
+        self._committed = wire_start
         self.finished = False
         """Whether the end of the stream was delivered."""
         self.generation = 0
@@ -152,15 +154,17 @@ class Incoming:
             return self._received(_Opened([], 0, None), [], Outcome.OUT_OF_ORDER)
         if self._ledger.cost >= self._limits.unacknowledged:
             return Received(Outcome.REFUSED, again)
+        had_gap = held.has_gap
         kept = held.add(wire, payload)
         if kept is Kept.REFUSED:
             return Received(Outcome.REFUSED, again)
         if kept is Kept.CONFLICT:
             self.conflicts += 1
             self._needed = HEADER_LENGTH
-        return self._open_held(again)
+        at_once = had_gap or held.has_gap or kept is Kept.KNOWN
+        return self._open_held(again, Outcome.OUT_OF_ORDER if at_once else Outcome.HELD)
 
-    def _open_held(self, again: list[Delivery]) -> Received:
+    def _open_held(self, again: list[Delivery], otherwise: Outcome = Outcome.HELD) -> Received:
         held = self._held
         opened = _Opened([], 0, None)
         if held.contiguous >= self._needed:
@@ -168,7 +172,7 @@ class Incoming:
             opened = self._open(head)
             if opened.trouble is None:
                 self._needed = _needed(held.head())
-        return self._received(opened, again, Outcome.OUT_OF_ORDER if held.has_gap else Outcome.HELD)
+        return self._received(opened, again, otherwise)
 
     def _open(self, buffer: Buffer) -> _Opened:
         """Opens the whole frames at the beginning of the contiguous bytes and consumes them."""
@@ -193,7 +197,9 @@ class Incoming:
             self._held.consume(at)
             self._cut_short = False
         if trouble is not None:
-            self.failures += trouble is Outcome.FAILED
+            if trouble is Outcome.FAILED:
+                self.failures += 1
+                trouble = Outcome.DAMAGED if self._held.pinned > self._held.next else trouble
             self._discard()
         return _Opened(frames, at, trouble)
 
@@ -219,7 +225,7 @@ class Incoming:
         self._end_with_fin = opened.fin
         data = opened.data
         length = len(data)
-        self._ledger.append(length, len(frame) - length - TAG_LENGTH, len(frame), data if length else b"")
+        self._ledger.append(length, len(frame), data if length else b"")
         frames.append(opened)
         return None
 
@@ -259,7 +265,7 @@ class Incoming:
             if fin == held.next:
                 return self._finish(deliveries)
         elif fin == reach:
-            if fin == held.next or self._cut_short:
+            if fin == held.next or self._cut_short or held.pinned > held.next:
                 return Received(Outcome.TRUNCATED, deliveries)
             # The length of a frame that has not been verified may be wrong; the peer can send it again, once.
             self._cut_short = True
@@ -281,7 +287,8 @@ class Incoming:
     def _again(self, wire: int, wire_end: int) -> list[Delivery]:
         """What the kernel has not acknowledged of the plaintext of wire bytes before `next_wire`."""
         ledger = self._ledger
-        start, end = ledger.to_plain(wire), ledger.to_plain(wire_end)
+        # From the frame's beginning on: the peer may have been told that this came (`commit`), and not send it again.
+        start, end = ledger.start_of(wire), ledger.to_plain(wire_end)
         if wire_end <= ledger.wire or ledger.start == ledger.end:
             return []
         # Where only the header or the tag came again, the byte that travels with it stands for the frame.
@@ -291,10 +298,26 @@ class Incoming:
             Delivery(at, ledger.plaintext(at, min(at + limit, end)), False, None) for at in range(start, end, limit)
         ]
 
+    def commit(self, plain: int) -> None:
+        """What has come of an unfinished frame is acknowledged from now on, when the local kernel has all before it.
+
+        The peer goes on then where something is missing. A frame that is not authentic cannot be sent again any more
+        (RFC 8548, section 3.6).
+
+        Args:
+            plain: What the local kernel has acknowledged.
+        """
+        if plain >= self.end and not self._end_with_fin:
+            self._held.pin()
+            self._committed = self._held.pinned
+
     def wire_acknowledgment(self, plain: int) -> int:
-        """What an acknowledgment of the local kernel's acknowledges on the wire; also for an edge of a SACK block."""
+        """What an acknowledgment of the local kernel's acknowledges on the wire."""
         ledger = self._ledger
-        return ledger.to_wire(plain) + (self.finished and plain > ledger.end)
+        if plain == ledger.end:
+            return self._held.pinned
+        # The frame can be complete, and the kernel not have acknowledged it: nothing is taken back.
+        return max(ledger.to_wire(plain) + (self.finished and plain > ledger.end), self._committed)
 
     def acknowledge(self, plain: int) -> None:
         """Drops the plaintext that the local kernel has acknowledged."""
@@ -304,17 +327,30 @@ class Incoming:
     def plain_position(self, wire: int) -> int:
         """Where a segment without payload and FIN stands for the local kernel.
 
-        What stands before `next_wire` stands before `end`, so that a keep-alive gets its answer. What is behind has no
+        What has been acknowledged stands before `end`, so that a keep-alive gets its answer. What is behind has no
         other place than `end` yet.
         """
         ledger = self._ledger
+        if wire < max(ledger.wire, self._committed):
+            # The local kernel need not have the frame that this was acknowledged of.
+            return ledger.start - 1
         if wire < self.next_wire:
-            return min(ledger.to_plain(wire), ledger.end - 1) if wire >= ledger.wire else ledger.start - 1
+            return min(ledger.to_plain(wire), ledger.end - 1)
         return ledger.end + (self.finished and wire > self.next_wire)
 
-    def sack_blocks(self) -> list[tuple[int, int]]:
-        """What is held behind a hole, in wire offsets, the range of the latest segment first; at most four blocks."""
-        return self._held.sack_blocks()
+    def sack_blocks(self, acknowledged: int) -> list[tuple[int, int]]:
+        """What has come and is not acknowledged, in wire offsets, the range of the latest segment first.
+
+        With a hole that includes what is before it: the local kernel has that, or it belongs to an unfinished frame.
+        The peer would take it for lost. It is given from the second byte on, since a block that begins at the
+        acknowledgment says nothing.
+        """
+        held = self._held
+        blocks = held.sack_blocks()
+        reach = held.next + held.contiguous
+        if held.has_gap and acknowledged + 1 < reach:
+            blocks.insert(1, (acknowledged + 1, reach))
+        return blocks
 
 
 def _needed(head: Buffer) -> int:

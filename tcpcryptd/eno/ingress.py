@@ -18,7 +18,7 @@ from tcpcryptd.eno.packets import (
 from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, TCP_HEADER, URG, MalformedPacket, Segment, reverse_key
 
-_FATAL = (Outcome.TRUNCATED, Outcome.INVALID)
+_FATAL = (Outcome.DAMAGED, Outcome.TRUNCATED, Outcome.INVALID)
 _ANSWERED = (Outcome.OUT_OF_ORDER, Outcome.OUTDATED, Outcome.EMPTY)
 """What the local kernel does not see and does not acknowledge."""
 
@@ -101,7 +101,8 @@ class Ingress:
             answered = self._authentic(now)
         elif outcome is Outcome.REFUSED:
             self._connection.count("refused_segments")
-        if outcome in _ANSWERED and not answered:
+        # PSH: the peer sends nothing more for now, and what has come of the frame would never be acknowledged.
+        if (outcome in _ANSWERED or (outcome is Outcome.HELD and fields.flags & PSH)) and not answered:
             flow.acknowledge()
         if not deliveries:
             # The local kernel would take an acknowledgment that says nothing new for a sign of loss.

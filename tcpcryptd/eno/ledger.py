@@ -2,6 +2,10 @@
 
 *Plain* offsets count the application's bytes from 0. *Wire* offsets count the bytes of the TCP data stream from 0, the
 first one after the SYN. Both number spaces have no end here; FIN is in neither.
+
+What matters of a place is when a kernel sends it again, not which bytes stand there. So a frame's plain byte n has its
+wire byte n, and what the frame is longer travels with the last one: the segments that a kernel cuts from plaintext
+begin where those begin that it cuts from the frame, and a lost one is one lost one to it.
 """
 
 from bisect import bisect_right
@@ -24,9 +28,7 @@ class Record(NamedTuple):
     wire: int
     """Where the frames without data begin, else the frame."""
     frame: int
-    """Wire: where the frame with data begins."""
-    data: int
-    """Wire: the first byte of data. `frame` and `data` are `wire_end` when there is no data."""
+    """Wire: where the frame with data begins, and its first byte of data stands; `wire_end` when there is no data."""
     wire_end: int
     """Wire: behind the tag."""
     kept: Buffer
@@ -71,21 +73,21 @@ class Ledger:
         records = self._records
         return records[-1] if records and records[-1].start == records[-1].end else None
 
-    def append(self, length: int, lead: int, wire_length: int, kept: Buffer) -> None:
-        """Adds the next frame: bytes of data, bytes before the data, bytes in all, and what to keep of it."""
+    def append(self, length: int, wire_length: int, kept: Buffer) -> None:
+        """Adds the next frame: bytes of data, bytes in all, and what to keep of it."""
         start, wire = self.end, self.wire_end
         end, wire_end = start + length, wire + wire_length
-        frame, data, empty = (wire, wire + lead, 0) if length else (wire_end, wire_end, 1)
+        frame, empty = (wire, 0) if length else (wire_end, 1)
         records = self._records
         before = records[-1] if records else None
         if before is None or before.start != before.end:
             self._starts.append(start)
             self._wires.append(wire)
-            records.append(Record(start, end, wire, frame, data, wire_end, kept, empty))
+            records.append(Record(start, end, wire, frame, wire_end, kept, empty))
         else:
             kept = b"".join((before.kept, kept)) if before.kept else kept
             empty += before.empty_frames
-            records[-1] = Record(start, end, before.wire, frame, data, wire_end, kept, empty)
+            records[-1] = Record(start, end, before.wire, frame, wire_end, kept, empty)
         self.end, self.wire_end = end, wire_end
 
     def drop_wire(self, wire: int) -> None:
@@ -121,7 +123,7 @@ class Ledger:
         record = self._at_plain(plain)
         if record is None:
             return self.wire_end
-        return record.data + plain - record.start if plain > record.start else record.frame
+        return record.frame + max(plain - record.start, 0)
 
     def to_plain(self, wire: int) -> int:
         """What an acknowledgment of everything before a wire byte acknowledges in plaintext.
@@ -132,9 +134,14 @@ class Ledger:
         record = self._at_wire(wire)
         if record is None:
             return self.end
-        if wire <= record.data:
+        if wire <= record.frame:
             return record.start
-        return min(record.start + wire - record.data, record.end - 1)
+        return min(record.start + wire - record.frame, record.end - 1)
+
+    def start_of(self, wire: int) -> int:
+        """The plain start of the record that a wire byte stands in, of the first one when it is older."""
+        record = self._at_wire(wire)
+        return self.end if record is None else record.start
 
     def held_from(self, wire: int) -> int:
         """The first plain byte that need not be sent again when the wire bytes from `wire` on have arrived.
@@ -146,7 +153,7 @@ class Ledger:
             return self.end
         if wire <= record.wire:
             return record.start
-        return min(max(record.start + wire - record.data, record.start + 1), record.end)
+        return min(max(record.start + wire - record.frame, record.start + 1), record.end)
 
     def begin(self, plain: int) -> int:
         """The first wire byte that travels with a plain byte."""
@@ -154,14 +161,14 @@ class Ledger:
         if record is None:
             last = self.trailing
             return last.wire if last is not None else self.wire_end
-        return record.data + plain - record.start if plain > record.start else record.wire
+        return record.frame + plain - record.start if plain > record.start else record.wire
 
     def finish(self, plain: int) -> int:
         """Behind the last wire byte that travels with the plain byte before `plain`, which is kept."""
         record = self._at_plain(plain - 1)
         if record is None:
             return self.wire_end
-        return record.data + plain - record.start if plain < record.end else record.wire_end
+        return record.frame + plain - record.start if plain < record.end else record.wire_end
 
     def sealed(self, wire: int, wire_end: int) -> Buffer:
         """The wire bytes from `wire` up to `wire_end`, of a ledger that keeps the sealed bytes."""

@@ -26,10 +26,13 @@ class Limits(NamedTuple):
 DEFAULT_LIMITS = Limits()
 
 SYN_TRIES = 2
-"""SYN and SYN ACK segments that carry the option; later ones go without it (RFC 8547 section 4.6)."""
+"""SYN segments that carry the option; later ones go without it, and the connection is plain (RFC 8547 section 4.6)."""
 
 INIT_INTERVALS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds after which Init1 and Init2 are sent again; after the last one the connection is reset."""
+
+INIT1_PATIENCE = 60.0
+"""Seconds that host B waits for Init1, longer than host A sends it, before it resets the connection."""
 
 EMPTY_FRAME_INTERVALS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """The same of frames without data, which no kernel sends again."""

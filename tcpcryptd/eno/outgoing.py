@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from tcpcryptd.eno.frame import (
-    LEAD,
     MAX_DATA,
     MAX_URGENT,
     OVERHEAD,
@@ -145,7 +144,7 @@ class Outgoing:
             if not 0 <= urgent <= MAX_URGENT:
                 urgent = None
         frame = seal_frame(self._protection, wire, data, rekey=rekey, fin=fin, urgent=urgent)
-        ledger.append(len(data), LEAD if urgent is None else LEAD + URGENT_LENGTH, len(frame), frame)
+        ledger.append(len(data), len(frame), frame)
         self.finished = fin
         return frame
 

@@ -1,40 +1,52 @@
 """The passive opener until a TEP is negotiated or the connection is left plain (RFC 8547 section 4.6)."""
 
 from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Injection, Support, Verdict, modify
+from tcpcryptd.eno import option
 from tcpcryptd.eno.channel import Channel
 from tcpcryptd.eno.constants import ENO
 from tcpcryptd.eno.exchange import AwaitInit1, looks_like_init1
 from tcpcryptd.eno.handshake import Handshake
-from tcpcryptd.eno.limits import SYN_TRIES
 from tcpcryptd.eno.negotiation import Negotiated, NotNegotiated, choose, negotiate
 from tcpcryptd.eno.offer import Offer, Resumption
 from tcpcryptd.eno.option import SynOption
 from tcpcryptd.eno.resumption import name, take_to_answer
 from tcpcryptd.eno.session import SessionSecret
 from tcpcryptd.eno.state import State
-from tcpcryptd.eno.syn import for_local_kernel, room_for_eno
+from tcpcryptd.eno.syn import for_local_kernel, room_for_eno, with_eno
 from tcpcryptd.wire import options, sequence
 from tcpcryptd.wire.segment import ACK, RST, SYN, Segment
 from tcpcryptd.wire.syn import End, refusal
 
 
-class SynReceived(State):
+class _Passive(State):
+    """Before the peer's first ACK."""
+
+    def _repeated(self, syn: Segment) -> Verdict:
+        """The peer's SYN again. It leaves the option out when it has disabled ENO, as it may (section 4.6)."""
+        if syn.sequence == self._ends.remote.isn and syn.checksum_is_right and option.read(syn.options) is None:
+            return self.leave_plain(syn, "the peer's repeated SYN has no ENO option")
+        return self.repeated_syn(syn)
+
+
+class SynReceived(_Passive):
     """A peer's SYN offers TEPs; the kernel has not answered yet."""
 
     def __init__(self, handshake: Handshake, offered: SynOption) -> None:
         super().__init__(handshake)
         self._offered = offered
         self._secret: SessionSecret | None = None
+        self._syn: Segment | None = None
+        """The peer's, until the kernel refuses it."""
 
     def answer(self, syn: Segment, now: float) -> Verdict:
         """The verdict on the SYN. Data in it never gets to the kernel (section 4.7)."""
         self._ends.remote = End.of(syn)
         self._handshake.sack = syn.option(options.SACK_PERMITTED) is not None
-        reason = refusal(syn)
+        reason = refusal(syn) or self._handshake.lacks
         if reason is not None:
-            verdict = self._connection.decide_plain(reason)
-            return modify(syn.edited(payload=b""), verdict[2]) if verdict is not DROP else DROP
+            return self.leave_plain(syn, reason)
         self._connection.become(self, self._outbound, self._inbound)
+        self._syn = syn
         return modify(for_local_kernel(syn))
 
     def resets(self) -> list[Injection]:
@@ -44,14 +56,17 @@ class SynReceived(State):
     def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
         if segment.is_opening:
-            return self.repeated_syn(segment)
+            return self._repeated(segment)
         return ACCEPT if segment.flags & (SYN | RST) else DROP
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
         if segment.is_opening:
+            if self._syn is not None:
+                return self._connection.cross(self._syn, segment, now)
             return self._connection.renew(segment, Direction.OUT, now)
         if segment.flags & RST:
+            self._syn = None
             return ACCEPT
         if not segment.flags & SYN:
             # The kernel has a connection already, and the SYN was forged or late.
@@ -89,7 +104,7 @@ class SynReceived(State):
         )
 
 
-class SynAckSent(State):
+class SynAckSent(_Passive):
     """The SYN ACK carries the TEP; the peer's first ACK shows whether it got it."""
 
     def __init__(
@@ -99,7 +114,6 @@ class SynAckSent(State):
         self._answer = answer
         self._negotiated = negotiated
         self._secret = secret
-        self._tries = 0
 
     def take_over(self) -> None:
         """Binds the handlers."""
@@ -116,17 +130,17 @@ class SynAckSent(State):
         if segment.flags & (SYN | ACK) != SYN | ACK or segment.sequence != self._ends.local.isn:
             return DROP if segment.payload_length else ACCEPT
         self._handshake.saw(segment, Direction.OUT, now)
-        self._tries += 1
-        if self._tries > SYN_TRIES:
-            return ACCEPT
-        return modify(segment.edited(option_area=options.pad(room_for_eno(segment) + self._answer.raw)))
+        answer = with_eno(segment, self._answer.raw)
+        if answer is None:
+            return self._connection.decide_plain("the SYN ACK has no space for the option")
+        return modify(answer)
 
     def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
         if segment.flags & RST or not segment.checksum_is_right:
             return ACCEPT
         if segment.is_opening:
-            return self.repeated_syn(segment)
+            return self._repeated(segment)
         if segment.flags & SYN or not segment.flags & ACK:
             return DROP
         if segment.acknowledgment != sequence.add(self._ends.local.isn, 1):
@@ -141,6 +155,6 @@ class SynAckSent(State):
         if self._negotiated.resumed is not None and self._secret is not None:
             channel = Channel.open(self._handshake, self._secret, self._negotiated, now)
             return channel.inbound(packet, offset, now)
-        state = AwaitInit1(self._handshake, self._negotiated)
-        state.take_over()
+        state = AwaitInit1(self._handshake, self._negotiated, heard=True)
+        state.take_over(now)
         return state.inbound(packet, offset, now)

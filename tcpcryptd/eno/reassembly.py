@@ -17,6 +17,7 @@ class Kept(Enum):
 
     YES = "kept"
     REFUSED = "beyond a bound"
+    KNOWN = "held already"
     CONFLICT = "kept, and what was held before is discarded, since it has other bytes at the same offset"
 
 
@@ -36,11 +37,13 @@ class _Range:
 class Reassembly:
     """Holds segments until the bytes before them have come. Payloads are kept as they are and must not change."""
 
-    __slots__ = ("_limits", "_ranges", "_segments", "_stamp", "next")
+    __slots__ = ("_limits", "_ranges", "_segments", "_stamp", "next", "pinned")
 
     def __init__(self, start: int, limits: Limits) -> None:
         self.next = start
         """Wire: the first byte that has not been consumed."""
+        self.pinned = start
+        """Wire: behind what has been acknowledged; `next` unless that is more. Nobody can send what is before again."""
         self._limits = limits
         self._ranges: list[_Range] = []
         """In order, apart from each other; the first one begins at `next` or later."""
@@ -71,6 +74,7 @@ class Reassembly:
     def consume(self, count: int) -> None:
         """Goes on to behind `count` bytes, all of which are held if any are."""
         self.next += count
+        self.pinned = max(self.pinned, self.next)
         if self._ranges:
             head = self._ranges[0]
             if head.end == self.next:
@@ -80,10 +84,18 @@ class Reassembly:
                 head.chunks = [bytes(memoryview(self._joined(head))[count:])]
                 head.start = self.next
 
+    def pin(self) -> None:
+        """The contiguous bytes are acknowledged: they are not discarded any more."""
+        self.pinned = self.next + self.contiguous
+
     def discard(self) -> None:
-        """Forgets everything that is held, also what was selectively acknowledged (RFC 2018, section 8)."""
+        """Forgets what is held and not pinned, also what was selectively acknowledged (RFC 2018, section 8)."""
+        pinned = bytes(memoryview(self.head())[: self.pinned - self.next])
         self._ranges.clear()
         self._segments = 0
+        if pinned:
+            self._ranges.append(_Range(self.next, self.pinned, [pinned], 0))
+            self._segments = 1
 
     def head(self) -> Buffer:
         """The contiguous bytes from `next` on, in one piece."""
@@ -109,10 +121,12 @@ class Reassembly:
         return head.end - self.next
 
     def add(self, wire: int, payload: Buffer) -> Kept:
-        """Holds a segment that ends behind `next`; what lies before `next` is left out."""
-        if wire < self.next:
-            payload, wire = bytes(memoryview(payload)[self.next - wire :]), self.next
+        """Holds a segment that ends behind `next`; what lies before `next`, or is pinned, is left out."""
         end = wire + len(payload)
+        if end <= self.pinned:
+            return Kept.KNOWN
+        if wire < self.pinned:
+            payload, wire = bytes(memoryview(payload)[self.pinned - wire :]), self.pinned
         ranges = self._ranges
         self._stamp += 1
         if ranges and wire == ranges[-1].end and self._has_room(wire, end):
@@ -149,9 +163,11 @@ class Reassembly:
         if any(_differs(held, wire, view) for held in touched):
             # One of the two is not the peer's, and only the tag can tell which: what comes again gets its chance.
             self.discard()
-            ranges.append(_Range(wire, end, [payload], self._stamp))
-            self._segments = 1
+            self._insert(wire, end, payload)
             return Kept.CONFLICT
+        if touched[0].start <= wire and end <= touched[0].end:
+            touched[0].stamp = self._stamp
+            return Kept.KNOWN
         self._segments -= sum(len(held.chunks) for held in touched)
         merged = touched[0] if touched[0].start <= wire else _Range(wire, wire, [], 0)
         for held in touched:
@@ -169,16 +185,9 @@ class Reassembly:
         return Kept.YES
 
     def sack_blocks(self) -> list[tuple[int, int]]:
-        """What is held behind a hole, the range of the latest segment first (RFC 2018, section 4); at most four.
-
-        With a hole the contiguous bytes belong to it, too: without them the peer would send all of an unfinished frame
-        again. They are given from their second byte on, since a block that begins at the acknowledgment says nothing.
-        """
-        if not self.has_gap:
-            return []
+        """What is held behind a hole, the range of the latest segment first (RFC 2018, section 4); at most four."""
         latest: Iterable[_Range] = nlargest(MAX_SACK_BLOCKS, self._ranges, key=_stamp)
-        blocks = ((held.start + (held.start == self.next), held.end) for held in latest)
-        return [block for block in blocks if block[0] < block[1]]
+        return [(held.start, held.end) for held in latest if held.start != self.next]
 
 
 def _end(held: _Range) -> int:

@@ -17,13 +17,11 @@ _PASSIVE = b"eno passive "
 
 def remember(connection: Connection, following: SessionSecret, now: float) -> None:
     """Keeps the secret for the next connection of the same kind, if the application lets us."""
-    if not connection.options.cache:
-        return
     if connection.opening.active:
         key = _ACTIVE + connection.peer_address
     else:
         key = _PASSIVE + following.resumption(b"").remote_half
-    connection.sessions.put(key, following, now)
+    connection.keep_session(key, following, now)
 
 
 def take_to_open(handshake: Handshake, now: float) -> SessionSecret | None:

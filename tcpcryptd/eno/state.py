@@ -3,6 +3,7 @@
 from tcpcryptd.core.protocol import ACCEPT, DROP, Description, Direction, Injection, Verdict, modify
 from tcpcryptd.eno.handshake import Handshake
 from tcpcryptd.eno.syn import for_local_kernel
+from tcpcryptd.eno.syn_data import without_data
 from tcpcryptd.wire.segment import FIN, RST, SYN, Segment
 from tcpcryptd.wire.sequence import add
 from tcpcryptd.wire.syn import refusal
@@ -26,6 +27,9 @@ class State:
         outgoing, incoming = self._ends.resets()
         return [(Direction.OUT, outgoing), (Direction.IN, incoming)]
 
+    def forget(self) -> None:
+        """Nothing refers back; a message that waits to be repeated goes with the timer."""
+
     def rekey(self) -> None:
         """There are no keys."""
 
@@ -41,6 +45,12 @@ class State:
             return DROP
         self._handshake.saw(segment, Direction.OUT, now)
         return None
+
+    def leave_plain(self, syn: Segment, reason: str) -> Verdict:
+        """The verdict on a SYN or SYN ACK of the peer's after which the connection goes on in clear."""
+        bare = without_data(syn)
+        verdict = self._connection.decide_plain(reason)
+        return verdict if verdict is DROP or bare is None else modify(bare, verdict[2])
 
     def repeated_syn(self, syn: Segment) -> Verdict:
         """The peer's SYN again, or one with another sequence number, perhaps forged: the kernel decides."""

@@ -1,7 +1,8 @@
 """What a SYN becomes on its way in and out (RFC 8547 section 4.7; design notes, sections 3 and 5)."""
 
-from tcpcryptd.eno.constants import FAST_OPEN
+from tcpcryptd.eno.constants import ENO
 from tcpcryptd.eno.frame import OVERHEAD
+from tcpcryptd.eno.syn_data import is_fast_open
 from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import Segment
 from tcpcryptd.wire.syn import MAX_MSS, lowered_mss
@@ -13,7 +14,13 @@ def room_for_eno(syn: Segment) -> bytes:
     Nor is there a Fast Open option: a SYN with an ENO option must have neither data nor a cookie (RFC 8547 section
     4.7); without them the kernel sends the data again behind the handshake.
     """
-    return b"".join(options.encode(kind, value) for kind, value in syn.options if kind != FAST_OPEN)
+    return b"".join(options.encode(*each) for each in syn.options if each[0] != ENO and not is_fast_open(each))
+
+
+def with_eno(syn: Segment, eno: bytes) -> bytes | None:
+    """A local SYN or SYN ACK with this ENO option, and without data; None: there is no space for it."""
+    area = options.pad(room_for_eno(syn) + eno)
+    return syn.edited(option_area=area, payload=b"") if len(area) <= options.MAX_LENGTH else None
 
 
 def for_local_kernel(syn: Segment, max_mss: int = MAX_MSS, window: int = 0) -> bytes:

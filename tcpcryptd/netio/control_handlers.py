@@ -134,7 +134,7 @@ class ControlHandlers:
     def _set_option(self, arguments: Mapping[str, Argument], caller: Caller) -> Pages:
         option, value = _option(arguments), arguments["value"]
         target = self._target(arguments, caller)
-        if option is SocketOption.TCP_CRYPT_CACHE_FLUSH and not caller.is_root:
+        if option is SocketOption.TCP_CRYPT_CACHE_FLUSH and target.remote is None and not caller.is_root:
             raise Refused("EPERM", "the sessions of all users are forgotten: only root may ask for that")
         if isinstance(value, Address):
             raise Refused("EINVAL", "expected a number or a list of specs")

@@ -55,6 +55,9 @@ class OptionEngine(Protocol):
     def reset(self, local: Endpoint, remote: Endpoint) -> bool:
         """Ends a connection."""
 
+    def flush_session(self, local: Endpoint, remote: Endpoint) -> bool:
+        """Forgets what one connection has left to be resumed."""
+
     def flush_sessions(self) -> int:
         """Forgets all sessions."""
 
@@ -86,7 +89,8 @@ class SocketOptions:
         if option is _O.TCP_CRYPT_PUBKEY:
             info = self._encrypted(target)
             if info.public_key is None:
-                raise Refused("ENODATA", "the session was resumed: there was no key exchange")
+                resumed = "the session was resumed: there was no key exchange"
+                raise Refused("ENODATA", resumed if info.resumed else "the keys of this key exchange are not kept")
             return {"mine": info.role == "client", "key": info.public_key.hex()}
         return _wish(self._wishes(target), option)
 
@@ -94,12 +98,22 @@ class SocketOptions:
         """Changes an option; raises Refused."""
         if option is _O.TCP_CRYPT_CACHE_FLUSH:
             _flag(value, must_be_set=True)
-            self._engine.flush_sessions()
+            self._flush(target)
         elif option in (_O.TCP_CRYPT_RESET, _O.TCP_CRYPT_REKEY):
             _flag(value, must_be_set=True)
             self._act(target, option)
         else:
             self._change(target, option, value)
+
+    def _flush(self, target: SocketIdentity) -> None:
+        """Of a connection what it has left (RFC 8548 section 3.5), else all of this host's."""
+        if target.remote is None and not target.connecting:
+            self._engine.flush_sessions()
+            return
+        local, remote = self._ends(target)
+        self._encrypted(target, or_undecided=True)
+        if not self._engine.flush_session(local, remote):
+            raise Refused("ENOENT", "tcpcryptd does not know this connection")
 
     def _act(self, target: SocketIdentity, option: SocketOption) -> None:
         local, remote = self._ends(target)
@@ -167,6 +181,7 @@ def _wish(wishes: ConnectionOptions, option: SocketOption) -> object:
         _O.TCP_CRYPT_ENABLE: wishes.enabled,
         _O.TCP_CRYPT_SECURST: wishes.secure_reset,
         _O.TCP_CRYPT_NOCACHE: not wishes.cache,
+        _O.TCP_ENO_PASSIVE_ROLE: wishes.passive_role,
     }
     return int(values[option])
 
@@ -185,6 +200,8 @@ def _changes(option: SocketOption, value: OptionValue) -> dict[str, object]:
         return {"secure_reset": _flag(value)}
     if option is _O.TCP_CRYPT_NOCACHE:
         return {"cache": not _flag(value)}
+    if option is _O.TCP_ENO_PASSIVE_ROLE:
+        return {"passive_role": _flag(value)}
     if option is _O.TCP_CRYPT_SUPPORT:
         if value not in tuple(Support):
             raise Refused("EINVAL", f"{option.name} is 0, 1 or 2")
@@ -199,7 +216,7 @@ def _flag(value: OptionValue, *, must_be_set: bool = False) -> bool:
 
 
 def _specs(option: SocketOption, value: OptionValue) -> tuple[bytes, ...] | None:
-    size = SPEC_SIZES[option]
-    if not isinstance(value, tuple) or any(len(spec) != size for spec in value):
-        raise Refused("EINVAL", f"{option.name} is a list of specs of {size} bytes")
+    sizes = SPEC_SIZES[option]
+    if not isinstance(value, tuple) or any(len(spec) not in sizes for spec in value):
+        raise Refused("EINVAL", f"{option.name} is a list of specs of {sizes[0]} or {sizes[1]} bytes")
     return value or None

@@ -38,7 +38,7 @@ class Info:
     """The other end has the same, unless somebody sits in the middle. None unless encrypted."""
     suite: str | None
     role: str | None
-    """client or server of the key exchange, which need not be the one of the connection."""
+    """client or server of the key exchange, which need not be the one of the connection; with TCP-ENO A or B."""
     resumed: bool
     """Keys came from an earlier session."""
     peer_aware: bool

@@ -28,12 +28,12 @@ class PublicKey(NamedTuple):
 
 
 class Configuration(NamedTuple):
-    """TCP_CRYPT_CONF: what the connection uses (spec section 2, docs/suites.md)."""
+    """TCP_CRYPT_CONF: what the connection uses (spec section 2, docs/suites.md; RFC 8548 section 7)."""
 
     public_key_spec: bytes | None
-    """3 bytes; None when the session was resumed."""
+    """3 bytes, None when the session was resumed; with TCP-ENO the TEP identifier, 1 byte."""
     symmetric_spec: bytes
-    """4 bytes."""
+    """4 bytes; with TCP-ENO sym_cipher, 2 bytes."""
 
 
 class Netstat(NamedTuple):
@@ -94,18 +94,18 @@ def _option(option: SocketOption | int) -> SocketOption:
 
 
 def _written(option: SocketOption, value: int | Sequence[bytes]) -> OptionValue:
-    size = SPEC_SIZES.get(option)
-    if size is None:
+    sizes = SPEC_SIZES.get(option)
+    if sizes is None:
         if isinstance(value, int) and 0 <= value <= _MAX_NUMBER:
             return int(value)
         raise OSError(errno.EINVAL, f"{option.name}: expected a whole number")
-    if isinstance(value, list | tuple) and len(value) <= MAX_SPECS and all(_is_spec(spec, size) for spec in value):
+    if isinstance(value, list | tuple) and len(value) <= MAX_SPECS and all(_is_spec(spec, sizes) for spec in value):
         return tuple(value)
-    raise OSError(errno.EINVAL, f"{option.name}: expected up to {MAX_SPECS} specs of {size} bytes")
+    raise OSError(errno.EINVAL, f"{option.name}: expected up to {MAX_SPECS} specs of {sizes[0]} or {sizes[1]} bytes")
 
 
-def _is_spec(spec: object, size: int) -> bool:
-    return isinstance(spec, bytes) and len(spec) == size
+def _is_spec(spec: object, sizes: tuple[int, int]) -> bool:
+    return isinstance(spec, bytes) and len(spec) in sizes
 
 
 def _read(option: SocketOption, value: object) -> Any:

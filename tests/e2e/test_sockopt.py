@@ -347,8 +347,9 @@ sock = socket.create_connection((sys.argv[1], int(sys.argv[2])))
 sockopt.setsockopt(sock, sockopt.TCP_CRYPT_SECURST, 1)
 print(sockopt.require(sock).session_id.hex(), len(sockopt.getsockopt(sock, sockopt.TCP_CRYPT_NETSTAT)))
 print(*sock.getsockname(), flush=True)
+sockopt.setsockopt(sock, sockopt.TCP_CRYPT_CACHE_FLUSH, 1)
 try:
-    sockopt.setsockopt(sock, sockopt.TCP_CRYPT_CACHE_FLUSH, 1)
+    sockopt.setsockopt(socket.socket(), sockopt.TCP_CRYPT_CACHE_FLUSH, 1)
 except OSError as error:
     print(error.errno, flush=True)
 sock.recv(1)

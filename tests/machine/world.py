@@ -43,7 +43,7 @@ class Suite:
     public_key: tuple[PublicKeyAlgorithm, ...] = (X25519_HPKE, RSA_2048)
     symmetric: tuple[SymmetricSuite, ...] = (AES_256_GCM_SIV, AES128_CTR_SEQIV_HMAC_SHA1)
     protocol: str = "crypt"
-    """What is offered; either is answered."""
+    """What is offered, auto for both; either is answered."""
     eno: EnoConfig = field(default_factory=EnoConfig)
 
 
@@ -51,13 +51,15 @@ ORIGINAL = Suite((RSA_2048,), (AES128_CTR_SEQIV_HMAC_SHA1,))
 MODERN = Suite((X25519_HPKE,), (AES_256_GCM_SIV,))
 ALL = Suite()
 ENO = Suite(protocol="eno")
+AUTO = Suite(protocol="auto")
+OFFERS = {"auto": ("eno", "crypt")}
 
 
 def make_engine(seed: object = 0, suite: Suite = ALL, config: EngineConfig | None = None) -> Engine:
     ring = KeyRing(RsaOaep())
     ring.replace(rsa_key())
     crypt = CryptConfig(ring, public_key_algorithms=suite.public_key, symmetric_suites=suite.symmetric)
-    config = replace(config or EngineConfig(), offers=(suite.protocol,))
+    config = replace(config or EngineConfig(), offers=OFFERS.get(suite.protocol, (suite.protocol,)))
     return Engine(config, [CryptFactory(crypt), EnoFactory(suite.eno)], random=Random(repr(seed)).randbytes)
 
 

@@ -63,6 +63,10 @@ class FakeEngine:
         self.actions.append(("reset", local, remote))
         return True
 
+    def flush_session(self, local: Endpoint, remote: Endpoint) -> bool:
+        self.actions.append(("flush", local, remote))
+        return True
+
     def flush_sessions(self) -> int:
         self.actions.append(("flush",))
         return 3

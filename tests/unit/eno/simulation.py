@@ -85,6 +85,8 @@ class Simulation:
         self.corrupt = corrupt
         self.drops = drops
         """Whether deliveries can fail to reach the kernel, or reach it in part."""
+        self.commits = not corrupt
+        """Whether parts of frames are acknowledged, which nobody sends again then."""
         self.corrupted = 0
         self.outcomes: set[Outcome] = set()
         self.urgent_seen: set[int] = set()
@@ -226,13 +228,15 @@ class Simulation:
     def acknowledge(self) -> None:
         """The receiving kernel acknowledges what it has."""
         incoming, plain = self.incoming, self.receiver.next
+        if self.commits and self.random.random() < 0.3:
+            incoming.commit(plain)
         wire = incoming.wire_acknowledgment(plain)
         incoming.acknowledge(plain)
         assert wire == incoming.wire_acknowledgment(plain)
         assert wire >= self.highest_wire_acknowledgment
         self.highest_wire_acknowledgment = wire
-        blocks = incoming.sack_blocks()
-        assert len(blocks) <= 4
+        blocks = incoming.sack_blocks(wire)
+        assert len(blocks) <= 5
         assert all(left < right for left, right in blocks)
         if self.random.random() < 0.8:
             self.acknowledgments.append((wire, blocks))
@@ -245,7 +249,7 @@ class Simulation:
             self.outgoing.acknowledge(wire)
             plain = self.outgoing.plain_acknowledgment(wire)
             assert before == plain
-            assert plain <= self.receiver.next
+            assert plain <= (self.sender.sent + self.sender.fin_sent if self.commits else self.receiver.next)
             self.sender.acknowledged = max(self.sender.acknowledged, plain)
             for start, end in self.outgoing.plain_sack(blocks):
                 assert 0 <= start < end <= self.sender.sent
@@ -285,7 +289,7 @@ class Simulation:
             while self.network:
                 self.receive(self.network.pop(0), lossless=True)
             self.acknowledgments.append(
-                (self.incoming.wire_acknowledgment(self.receiver.next), self.incoming.sack_blocks())
+                (self.incoming.wire_acknowledgment(self.receiver.next), self.incoming.sack_blocks(0))
             )
             while self.acknowledgments:
                 self.acknowledgment_arrives()

@@ -56,14 +56,54 @@ def test_what_is_behind_a_hole_is_held_and_reported() -> None:
     incoming, peer = make()
     wire = peer.frame(b"abcd") + peer.frame(b"efgh")
     assert read(incoming.receive(START + 30, wire[30:])) == (Outcome.OUT_OF_ORDER, [])
-    assert (incoming.has_gap, incoming.sack_blocks()) == (True, [(130, 148)])
+    assert (incoming.has_gap, incoming.sack_blocks(START)) == (True, [(130, 148)])
     third = peer.frame(b"ij")
     assert read(incoming.receive(START + 48, third)) == (Outcome.OUT_OF_ORDER, [])
-    assert incoming.sack_blocks() == [(130, 170)]
+    assert incoming.sack_blocks(START) == [(130, 170)]
     assert read(incoming.receive(START, wire[:10])) == (Outcome.OUT_OF_ORDER, [])
-    assert incoming.sack_blocks() == [(101, 110), (130, 170)]
+    assert incoming.sack_blocks(START) == [(130, 170), (101, 110)]
     assert read(incoming.receive(START + 10, wire[10:30])) == (Outcome.DELIVERED, [(0, b"abcdefghij", False)])
-    assert (incoming.has_gap, incoming.sack_blocks()) == (False, [])
+    assert (incoming.has_gap, incoming.sack_blocks(START)) == (False, [])
+
+
+def test_what_was_acknowledged_of_a_frame_is_kept_and_its_forgery_is_fatal() -> None:
+    incoming, peer = make()
+    wire = peer.frame(b"ab") + peer.frame(b"cd")
+    incoming.receive(START, wire[:22])
+    incoming.receive(START + 22, wire[22:30])
+    incoming.commit(1)
+    assert incoming.wire_acknowledgment(2) == START + 22
+    incoming.commit(2)
+    assert incoming.wire_acknowledgment(2) == START + 30
+    assert read(incoming.receive(START + 22, b"?" * 10)) == (Outcome.HELD, [])
+    assert incoming.wire_acknowledgment(2) == START + 30
+    assert read(incoming.receive(START + 30, wire[30:])) == (Outcome.DELIVERED, [(2, b"cd", False)])
+    assert incoming.wire_acknowledgment(2) == START + 30
+    third = peer.frame(b"ef")
+    incoming.receive(START + 44, third[:10])
+    incoming.commit(4)
+    assert incoming.receive(START + 54, bytes(12)).outcome is Outcome.DAMAGED
+
+
+def test_a_part_of_a_frame_that_comes_again_is_answered() -> None:
+    incoming, peer = make()
+    frame = peer.frame(b"abcd")
+    assert incoming.receive(START, frame[:10]).outcome is Outcome.HELD
+    assert incoming.receive(START, frame[:10]).outcome is Outcome.OUT_OF_ORDER
+    incoming.commit(0)
+    assert incoming.receive(START, frame[:10]).outcome is Outcome.OUT_OF_ORDER
+    assert incoming.receive(START + 20, frame[20:22]).outcome is Outcome.OUT_OF_ORDER
+    assert incoming.receive(START + 10, frame[10:20]).outcome is Outcome.OUT_OF_ORDER
+
+
+def test_what_the_peer_may_have_forgotten_is_delivered_again() -> None:
+    """The local kernel did not take the frame, and the peer knows that its beginning has come."""
+    incoming, peer = make()
+    frame = peer.frame(b"abcd")
+    incoming.receive(START, frame[:10])
+    incoming.commit(0)
+    assert incoming.receive(START + 10, frame[10:]).outcome is Outcome.DELIVERED
+    assert read(incoming.receive(START + 10, frame[10:])) == (Outcome.REPEATED, [(0, b"abcd", False)])
 
 
 def test_large_plaintext_is_cut_for_packets() -> None:
@@ -123,9 +163,9 @@ def test_what_the_kernel_has_not_acknowledged_is_delivered_again() -> None:
     wire = peer.frame(b"abcd") + peer.frame(b"efgh")
     incoming.receive(START, wire)
     assert read(incoming.receive(START, wire)) == (Outcome.REPEATED, [(0, b"abcdefgh", False)])
-    assert read(incoming.receive(START, wire[:6])) == (Outcome.REPEATED, [(0, b"ab", False)])
-    assert read(incoming.receive(START, wire[:2])) == (Outcome.REPEATED, [(0, b"a", False)])
-    assert read(incoming.receive(START + 20, wire[20:24])) == (Outcome.REPEATED, [(3, b"d", False)])
+    assert read(incoming.receive(START, wire[:2])) == (Outcome.REPEATED, [(0, b"ab", False)])
+    assert read(incoming.receive(START, wire[:1])) == (Outcome.REPEATED, [(0, b"a", False)])
+    assert read(incoming.receive(START + 20, wire[20:24])) == (Outcome.REPEATED, [(0, b"abcd", False)])
     incoming.acknowledge(4)
     assert read(incoming.receive(START, wire[:24])) == (Outcome.OUTDATED, [])
     assert read(incoming.receive(START, wire)) == (Outcome.REPEATED, [(4, b"efgh", False)])
@@ -139,8 +179,8 @@ def test_positions_and_acknowledgments() -> None:
     incoming, peer = make()
     assert (incoming.wire_acknowledgment(0), incoming.plain_position(START - 1)) == (START, -1)
     incoming.receive(START, peer.frame(b"abcd") + peer.frame(b"") + peer.frame(b"ef"))
-    assert [incoming.wire_acknowledgment(plain) for plain in range(8)] == [100, 105, 106, 107, 144, 149, 166, 166]
-    assert [incoming.plain_position(wire) for wire in (166, 165, 148, 124, 106, 99, 170)] == [6, 5, 4, 4, 2, -1, 6]
+    assert [incoming.wire_acknowledgment(plain) for plain in range(8)] == [100, 101, 102, 103, 144, 145, 166, 166]
+    assert [incoming.plain_position(wire) for wire in (166, 165, 148, 124, 106, 99, 170)] == [6, 5, 5, 4, 3, -1, 6]
     incoming.acknowledge(6)
     assert [incoming.plain_position(wire) for wire in (166, 165)] == [6, 5]
     incoming.receive(peer.wire, peer.frame(b""))
@@ -183,7 +223,7 @@ def test_fin_ends_the_stream_when_both_are_there(apart: bool) -> None:
     else:
         assert read(incoming.receive(START, frame, fin=True)) == (Outcome.DELIVERED, [(0, b"ab", True)])
     assert incoming.finished
-    assert [incoming.wire_acknowledgment(plain) for plain in (1, 2, 3)] == [105, 122, 123]
+    assert [incoming.wire_acknowledgment(plain) for plain in (1, 2, 3)] == [101, 122, 123]
     assert (incoming.plain_position(123), incoming.plain_position(122)) == (3, 2)
     assert read(incoming.receive(START, frame, fin=True)) == (Outcome.REPEATED, [(0, b"ab", True)])
     incoming.acknowledge(3)
@@ -269,7 +309,7 @@ def test_beyond_the_bounds_nothing_is_held() -> None:
     assert incoming.receive(START + 45, bytes(5)).outcome is Outcome.OUT_OF_ORDER
     assert incoming.receive(START + 35, bytes(5)).outcome is Outcome.OUT_OF_ORDER
     assert incoming.receive(START + 25, bytes(5)).outcome is Outcome.REFUSED
-    assert incoming.sack_blocks() == [(135, 140), (145, 150)]
+    assert incoming.sack_blocks(START) == [(135, 140), (145, 150)]
     incoming, _ = make(Limits(reach=50, segments=2))
     outcomes = [incoming.receive(START + at, bytes(5)).outcome for at in (10, 15, 20)]
     assert outcomes == [Outcome.OUT_OF_ORDER, Outcome.OUT_OF_ORDER, Outcome.REFUSED]

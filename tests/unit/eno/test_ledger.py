@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 
 from tcpcryptd.eno.ledger import Ledger
 
-TAG = 16
 WIRE_START = 50
-FRAMES = st.lists(st.tuples(st.integers(0, 5), st.sampled_from([4, 6])), max_size=12)
-"""Length of the data and of what is before it."""
+FRAMES = st.lists(st.tuples(st.integers(0, 5), st.sampled_from([20, 22])), max_size=12)
+"""Length of the data, and by how much the frame is longer."""
 
 
 class Model(NamedTuple):
@@ -35,15 +34,15 @@ def build(frames: list[tuple[int, int]], keep_plaintext: bool = False) -> Model:
     model = Model(ledger, b"", [], [], {}, set(), set())
     sealed = b""
     waiting: set[int] = set()
-    for number, (length, lead) in enumerate(frames):
+    for number, (length, overhead) in enumerate(frames):
         wire = WIRE_START + len(sealed)
-        total = length + lead + TAG
-        own = range(wire + lead, wire + lead + length)
+        total = length + overhead
+        own = range(wire, wire + length)
         if length:
             model.frame[len(model.own)] = wire
             model.travels.extend({offset} for offset in own)
-            model.travels[-length] |= waiting | set(range(wire, wire + lead))
-            model.travels[-1] |= set(range(wire + lead + length, wire + total))
+            model.travels[-length] |= waiting
+            model.travels[-1] |= set(range(wire + length, wire + total))
             model.own.extend(own)
             model.frame_ends.add((len(model.own), wire + total))
             waiting = set()
@@ -51,7 +50,7 @@ def build(frames: list[tuple[int, int]], keep_plaintext: bool = False) -> Model:
             waiting |= set(range(wire, wire + total))
         frame = bytes([number]) * total
         sealed += frame
-        ledger.append(length, lead, total, b"p" * length if keep_plaintext else frame)
+        ledger.append(length, total, b"p" * length if keep_plaintext else frame)
     model.trailing.update(waiting)
     return model._replace(sealed=sealed)
 
@@ -152,6 +151,6 @@ def test_frames_without_data_cost_what_they_take() -> None:
     ledger = Ledger(0, 0)
     costs = []
     for length in (0, 0, 3, 0, 4):
-        ledger.append(length, 4, length + 20, b"")
+        ledger.append(length, length + 20, b"")
         costs.append(ledger.cost)
     assert costs == sorted(set(costs))

@@ -39,6 +39,10 @@ def error_of(action: Callable[[], object]) -> int | None:
         (sockopt.TCP_CRYPT_PKCONF, (b"abc",), ConnectionOptions(public_key_specs=(b"abc",))),
         (sockopt.TCP_CRYPT_CCONF, (b"abcd", b"efgh"), ConnectionOptions(client_ciphers=(b"abcd", b"efgh"))),
         (sockopt.TCP_CRYPT_SCONF, (b"abcd",), ConnectionOptions(server_ciphers=(b"abcd",))),
+        (sockopt.TCP_CRYPT_PKCONF, (b"\x23", b"abc"), ConnectionOptions(public_key_specs=(b"\x23", b"abc"))),
+        (sockopt.TCP_CRYPT_CCONF, (b"\0\x01",), ConnectionOptions(client_ciphers=(b"\0\x01",))),
+        (sockopt.TCP_CRYPT_SCONF, (b"\0\x10", b"abcd"), ConnectionOptions(server_ciphers=(b"\0\x10", b"abcd"))),
+        (sockopt.TCP_ENO_PASSIVE_ROLE, 1, ConnectionOptions(passive_role=True)),
         *(
             (option, 1, ConnectionOptions(client_mode=mode, resumption_decides_role=decides))
             for option, (mode, decides) in MODES.items()
@@ -84,7 +88,10 @@ def test_a_list_can_be_taken_back(daemon: Daemon) -> None:
         (sockopt.TCP_CRYPT_PKCONF, 1),
         (sockopt.TCP_CRYPT_PKCONF, b"abc"),
         (sockopt.TCP_CRYPT_PKCONF, [b"abcd"]),
+        (sockopt.TCP_CRYPT_PKCONF, [b"ab"]),
         (sockopt.TCP_CRYPT_CCONF, [b"abc"]),
+        (sockopt.TCP_CRYPT_CCONF, [b"a"]),
+        (sockopt.TCP_ENO_PASSIVE_ROLE, 2),
         (sockopt.TCP_CRYPT_SCONF, [b"abcd"] * 17),
     ],
 )
@@ -112,10 +119,22 @@ def test_of_a_connection(daemon: Daemon, connected: socket.socket) -> None:
     sockopt.setsockopt(connected, sockopt.TCP_CRYPT_SECURST, 1)
     sockopt.setsockopt(connected, sockopt.TCP_CRYPT_RESET, 1)
     sockopt.setsockopt(connected, sockopt.TCP_CRYPT_REKEY, 1)
+    sockopt.setsockopt(connected, sockopt.TCP_CRYPT_CACHE_FLUSH, 1)
     ends = Endpoint(*connected.getsockname()), Endpoint(*connected.getpeername())
     assert daemon.engine.wishes == {ends: ConnectionOptions(secure_reset=True)}
-    assert daemon.engine.actions == [("reset", *ends), ("rekey", *ends)]
-    assert error_of(lambda: sockopt.setsockopt(connected, sockopt.TCP_CRYPT_ENABLE, 0)) == errno.EISCONN
+    assert daemon.engine.actions == [("reset", *ends), ("rekey", *ends), ("flush", *ends)]
+    for option in (sockopt.TCP_CRYPT_ENABLE, sockopt.TCP_ENO_PASSIVE_ROLE):
+        assert error_of(lambda option=option: sockopt.setsockopt(connected, option, 0)) == errno.EISCONN  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("resumed", "why"), [(True, "resumed"), (False, "not kept")])
+def test_of_a_connection_with_tcp_eno(daemon: Daemon, connected: socket.socket, resumed: bool, why: str) -> None:
+    daemon.learn(connected, role="B", resumed=resumed, public_key_spec=b"\x23", symmetric_spec=b"\0\x01")
+    assert sockopt.info(connected).role == "B"
+    assert sockopt.getsockopt(connected, sockopt.TCP_CRYPT_CONF) == (b"\x23", b"\0\x01")
+    with pytest.raises(OSError, match=why) as raised:
+        sockopt.getsockopt(connected, sockopt.TCP_CRYPT_PUBKEY)
+    assert raised.value.errno == errno.ENODATA
 
 
 CONNECTED_ONLY = [sockopt.TCP_CRYPT_SESSID, sockopt.TCP_CRYPT_PUBKEY, sockopt.TCP_CRYPT_CONF]
@@ -131,6 +150,8 @@ def test_of_a_connection_that_is_not_encrypted(
     for option in CONNECTED_ONLY:
         assert error_of(lambda option=option: sockopt.getsockopt(connected, option)) == number  # type: ignore[misc]
     assert error_of(lambda: sockopt.setsockopt(connected, sockopt.TCP_CRYPT_RESET, 1)) == number
+    if state is ConnectionClass.PLAIN:
+        assert error_of(lambda: sockopt.setsockopt(connected, sockopt.TCP_CRYPT_CACHE_FLUSH, 1)) == number
 
 
 def test_of_an_unknown_connection(daemon: Daemon, connected: socket.socket) -> None:
@@ -163,6 +184,13 @@ def test_only_root_forgets_all_sessions(daemon: Daemon) -> None:
     assert refused.value.errno == "EPERM"
     ask(daemon, Caller(0, 1.0, passed), "set_option", **flush)
     assert daemon.engine.actions == [("flush",)]
+
+
+def test_who_has_a_connection_forgets_its_session(daemon: Daemon) -> None:
+    daemon.engine.known = [ConnectionInfo(LOCAL, REMOTE, ConnectionClass.ENCRYPTED, session_id=SESSION)]
+    passed = SocketIdentity(LOCAL, REMOTE, 1)
+    ask(daemon, Caller(1000, 1.0, passed), "set_option", option=SocketOption.TCP_CRYPT_CACHE_FLUSH, value=1)
+    assert daemon.engine.actions == [("flush", LOCAL, REMOTE)]
 
 
 def test_while_connecting(daemon: Daemon) -> None:

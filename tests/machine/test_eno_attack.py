@@ -1,0 +1,408 @@
+"""Attackers and accidents: nothing is delivered that was not sent, nothing leaves in clear, errors look like errors."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+
+from tcpcryptd.core.config import EngineConfig
+from tcpcryptd.core.endpoint import Endpoint
+from tcpcryptd.core.engine import Engine
+from tcpcryptd.core.event import Negotiated
+from tcpcryptd.core.options import ConnectionOptions, Support
+from tcpcryptd.core.verdict import Action, ConnectionClass, Direction
+from tcpcryptd.eno import EnoConfig, option
+from tcpcryptd.eno.constants import ENO as ENO_KIND
+from tcpcryptd.eno.option import Suboption
+from tcpcryptd.wire import options
+from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, make
+from tcpcryptd.wire.sequence import add
+from tests.machine.endpoint import Socket
+from tests.machine.host import Host
+from tests.machine.link import drop, has_flags, sent_by
+from tests.machine.test_attack import Attacker
+from tests.machine.test_eno_exchange import carries
+from tests.machine.test_limits import flood_syn
+from tests.machine.world import ENO, LIMIT, MARKER, PORT, World, make_engine, text
+
+EACH_SIDE = pytest.mark.parametrize("side", ["client", "server"])
+FORGED = b"\0\0\x20" + b"forged data" * 3
+"""What can be read as a whole frame; a frame that is not whole yet is waited for."""
+OFFER = option.build(0, (Suboption(0x23),), ordered=True).raw
+
+
+def engine_of(host: Host) -> Engine:
+    assert host.engine is not None
+    return host.engine
+
+
+FORGERIES: dict[str, Callable[[Attacker, str], None]] = {
+    "data": lambda attacker, side: attacker.forge(side, ACK | PSH, payload=FORGED * 10),
+    "a frame": lambda attacker, side: attacker.forge(side, ACK | PSH, payload=b"\0\0\x11\0" + bytes(17)),
+    "SYN": lambda attacker, side: attacker.forge(side, SYN),
+    "SYN far away": lambda attacker, side: attacker.forge(side, SYN, ahead=1 << 30),
+    "SYN with an offer": lambda attacker, side: attacker.forge(side, SYN, options=OFFER),
+    "SYN ACK": lambda attacker, side: attacker.forge(side, SYN | ACK),
+    "RST ahead": lambda attacker, side: attacker.forge(side, RST, ahead=100),
+    "RST far away": lambda attacker, side: attacker.forge(side, RST, ahead=1 << 30),
+    "an ENO option": lambda attacker, side: attacker.forge(side, ACK, options=options.encode(ENO_KIND)),
+    "all flags": lambda attacker, side: attacker.forge(side, 0xFF, payload=b"forged"),
+    "no flags": lambda attacker, side: attacker.forge(side, 0, payload=b"forged"),
+}
+
+
+@EACH_SIDE
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_forged_segments(forgery: str, side: str) -> None:
+    world = World.encrypting(ENO)
+    client, server = world.connect()
+    world.exchange(client, server)
+    FORGERIES[forgery](Attacker(world, client), side)
+    world.exchange(client, server)
+    world.close(client, server)
+    world.assert_nothing_in_clear()
+
+
+@EACH_SIDE
+def test_a_forged_fin_is_no_end_of_file(side: str) -> None:
+    """FIN without FINp: the connection ends with an error at both ends (RFC 8548 section 3.7)."""
+    world = World.encrypting(ENO)
+    client, server = world.connect()
+    world.exchange(client, server)
+    receiver = server if side == "client" else client
+    Attacker(world, client).forge(side, ACK | FIN)
+    world.clock.run_for(5)
+    assert not receiver.peer_finished
+    assert (client.error, server.error) == ("reset", "reset")
+    world.assert_nothing_in_clear()
+
+
+@EACH_SIDE
+@pytest.mark.parametrize("secure", [False, True], ids=["RST obeyed", "SECURST"])
+def test_an_exact_rst(side: str, secure: bool) -> None:
+    world = World.encrypting(ENO)
+    client, server = world.connect()
+    world.exchange(client, server)
+    host, victim = (world.server, server) if side == "client" else (world.client, client)
+    ends = world.ends(client) if side == "server" else world.ends(client)[::-1]
+    assert engine_of(host).set_options(ConnectionOptions(secure_reset=secure), *ends)
+    Attacker(world, client).forge(side, RST)
+    assert victim.error == (None if secure else "reset")
+    if secure:
+        world.exchange(client, server)
+    world.assert_nothing_in_clear()
+
+
+@pytest.mark.parametrize("stage", range(1, 5))
+@EACH_SIDE
+def test_plaintext_in_the_handshake_is_not_delivered(side: str, stage: int) -> None:
+    """Once the SYNs have the option, what comes in clear is no data of either application's."""
+    world = World.encrypting(ENO)
+    client = world.open()
+    client.write(text(1000))
+    assert world.clock.run_until(lambda: len(world.link.log) >= stage + 1, LIMIT)
+    attacker = Attacker(world, client)
+    if any(each.sender == side for each in world.link.log):
+        attacker.forge(side, ACK | PSH, payload=FORGED)
+    world.clock.run_for(200)
+    for each in world.server.stack.accepted:
+        assert b"forged" not in each.received
+    assert b"forged" not in client.received
+    assert client.error == "reset" or client.all_acknowledged
+
+
+@pytest.mark.parametrize("pause", [0.0, 2.0, 70.0])
+def test_addresses_and_ports_are_used_again(pause: float) -> None:
+    world = World.encrypting(ENO)
+    ids = set()
+    for _ in range(4):
+        client, server = world.connect()
+        world.exchange(client, server, 2000)
+        world.close(client, server)
+        world.assert_encrypted()
+        ids.add(world.session_ids()[0])
+        world.client.stack.forget(client)
+        world.clock.run_for(pause)
+    assert len(ids) == 4
+
+
+@EACH_SIDE
+def test_one_side_has_forgotten_the_connection(side: str) -> None:
+    world = World.encrypting(ENO)
+    client, server = world.connect()
+    world.exchange(client, server, 2000)
+    for host in {world.client, world.client if side == "client" else world.server}:
+        for socket in list(host.stack.sockets.values()):
+            host.stack.forget(socket)
+    client, server = world.connect()
+    world.exchange(client, server, 2000)
+    world.assert_encrypted()
+
+
+def in_mid_transfer() -> tuple[World, Socket, Socket]:
+    world = World.encrypting(ENO)
+    client, server = world.connect()
+    world.exchange(client, server)
+    client.write(text(200_000))
+    server.write(text(200_000))
+    assert world.clock.run_until(lambda: len(server.received) > 80_000, LIMIT)
+    return world, client, server
+
+
+@EACH_SIDE
+def test_a_killed_daemon_leaks_nothing(side: str) -> None:
+    world, *_ = in_mid_transfer()
+    (world.client if side == "client" else world.server).kill_engine()
+    killed = len(world.link.log)
+    world.clock.run_for(60)
+    assert [each for each in world.link.log[killed:] if each.sender == side] == []
+    world.assert_nothing_in_clear()
+
+
+@EACH_SIDE
+@pytest.mark.parametrize("idle", [False, True], ids=["busy", "idle"])
+def test_a_new_daemon_resets_what_the_old_one_encrypted(side: str, idle: bool) -> None:
+    world, client, server = in_mid_transfer()
+    if idle:
+        assert world.clock.run_until(lambda: client.all_acknowledged and server.all_acknowledged, LIMIT)
+    host = world.client if side == "client" else world.server
+    host.kill_engine()
+    world.clock.run_for(5)
+    host.start_engine(make_engine("new", ENO))
+    if idle:
+        client.write(text(100))
+    assert world.clock.run_until(lambda: (client.error, server.error) == ("reset", "reset"), 60), world.trace()
+    fresh = world.connect(port=40_001)
+    world.exchange(*fresh)
+    world.assert_nothing_in_clear()
+
+
+@EACH_SIDE
+def test_an_orderly_stop_resets_both_ends(side: str) -> None:
+    world, client, server = in_mid_transfer()
+    (world.client if side == "client" else world.server).shut_down_engine()
+    assert world.clock.run_until(lambda: (client.error, server.error) == ("reset", "reset"), 5), world.trace()
+    world.assert_nothing_in_clear()
+
+
+@EACH_SIDE
+@pytest.mark.parametrize("stage", range(1, 8))
+def test_a_stop_during_the_handshake_leaves_nothing_hanging(side: str, stage: int) -> None:
+    world = World.encrypting(ENO)
+    client = world.open()
+    client.write(text(3000))
+    assert world.clock.run_until(lambda: len(world.link.log) >= stage, LIMIT)
+    (world.client if side == "client" else world.server).shut_down_engine()
+
+    def over() -> bool:
+        servers = world.server.stack.accepted
+        return client.error is not None or any(bytes(server.received) == text(3000) for server in servers)
+
+    assert world.clock.run_until(over, LIMIT), world.trace()
+    world.assert_healthy()
+
+
+@EACH_SIDE
+def test_a_handshake_that_has_to_make_room_is_reset(side: str) -> None:
+    """Encryption is enabled, and the keys are not there: neither kernel may go on in clear."""
+    config = EngineConfig(max_opening=2)
+    arguments = {side: make_engine("small", ENO, config)}
+    other = "server" if side == "client" else "client"
+    world = World(**arguments, **{other: make_engine("other", ENO)})  # type: ignore[arg-type]
+    message = "Init1" if side == "server" else "Init2"
+    world.link.filters.append(drop(carries(message)))
+    client = world.open()
+    client.write(text(500))
+    assert world.clock.run_until(lambda: any(carries("Init1")(each) for each in world.link.log), LIMIT)
+    if side == "server":
+        world.link.filters.clear()
+        world.link.filters.append(lambda crossing: [crossing.segment.edited(payload=crossing.segment.payload[:20])])
+        world.clock.run_for(1)
+    victim = engine_of(world.client if side == "client" else world.server)
+    for number in range(5):
+        victim.handle_packet(flood_syn(number, OFFER), Direction.IN, world.clock.now)
+    world.clock.run_for(100)
+    assert client.error is not None
+    assert all(not each.received for each in world.server.stack.accepted)
+    world.assert_nothing_in_clear()
+
+
+def test_a_syn_flood_is_bounded() -> None:
+    engine = make_engine("small", ENO, EngineConfig(max_connections=100, max_opening=50, max_plain_records=30))
+    for number in range(2000):
+        action, *_ = engine.handle_packet(flood_syn(number, OFFER), Direction.IN, number / 1000)
+        assert action is not Action.DROP
+        assert len(list(engine.connections())) <= 80
+    while engine.next_event() is not None:
+        pass
+    assert engine.packets_to_inject() == []
+    engine.handle_timeout(1000.0)
+    assert engine.counters()["connections"] == 0
+    assert engine.next_timeout() is None
+
+
+def test_a_full_table_leaves_new_connections_plain() -> None:
+    engine = make_engine("client", ENO, EngineConfig(max_connections=3))
+    world = World(client=engine, server=make_engine("server", ENO))
+    for number in range(6):
+        client, server = world.connect(port=40_000 + number)
+        world.exchange(client, server, 3000)
+    classes = [entry.mark for entry in world.client.tracked.values()]
+    assert classes == [ConnectionClass.STREAM] * 3 + [ConnectionClass.PLAIN] * 3
+    world.assert_healthy()
+
+
+def test_init1_that_lost_its_option_is_not_delivered() -> None:
+    world = World.encrypting(ENO)
+    client = world.open()
+    client.write(text(300))
+
+    def stripped(crossing: object) -> list[bytes]:
+        segment = crossing.segment  # type: ignore[attr-defined]
+        if segment.flags & SYN or segment.option(ENO_KIND) is None:
+            return [segment.packet]
+        return [segment.edited(option_area=options.replace(segment.option_area, {ENO_KIND: None}))]
+
+    world.link.filters.append(stripped)
+    world.clock.run_for(100)
+    assert client.error == "reset"
+    assert world.server.stack.accepted == []
+
+
+@pytest.mark.parametrize("aware", ["client", "server", "both", "neither"])
+@pytest.mark.parametrize("mandatory", [False, True], ids=["aware", "mandatory"])
+def test_application_awareness(aware: str, mandatory: bool) -> None:
+    """Bit a, and the mode that needs it of the peer (RFC 8547 section 4.2)."""
+    world = World.encrypting(ENO)
+    support = Support.MANDATORY if mandatory else Support.AWARE
+    hosts = {"client": (world.client, 40_000), "server": (world.server, PORT)}
+    for name, (host, port) in hosts.items():
+        if aware in (name, "both"):
+            engine_of(host).set_options(ConnectionOptions(support=support), Endpoint(host.address, port))
+    client, server = world.connect()
+    world.exchange(client, server)
+    if mandatory and aware in hosts:
+        world.close(client, server)
+        world.assert_plain()
+        return
+    known = [
+        engine_of(host).connection(*ends)
+        for host, ends in ((world.client, world.ends(client)), (world.server, world.ends(client)[::-1]))
+    ]
+    expected = [aware in (name, "both") for name in ("server", "client")]
+    assert [info.peer_aware for info in known if info is not None] == expected
+    world.assert_encrypted()
+
+
+@pytest.mark.parametrize(
+    ("wishes", "side"),
+    [
+        (ConnectionOptions(public_key_specs=(b"\x7f",)), "client"),
+        (ConnectionOptions(public_key_specs=(b"\x7f",)), "server"),
+        (ConnectionOptions(client_ciphers=(b"\x12\x34",)), "client"),
+        (ConnectionOptions(server_ciphers=(b"\x12\x34",)), "server"),
+    ],
+)
+def test_wishes_that_nothing_fulfils(wishes: ConnectionOptions, side: str) -> None:
+    """They end in plain TCP, before encryption is enabled."""
+    world = World.encrypting(ENO)
+    host, port = (world.client, 40_000) if side == "client" else (world.server, PORT)
+    engine_of(host).set_options(wishes, Endpoint(host.address, port))
+    client, server = world.connect()
+    world.exchange(client, server)
+    world.close(client, server)
+    world.assert_plain()
+
+
+def test_wishes_are_in_the_identifiers_of_the_protocol() -> None:
+    """A list can have those of both; those of the other protocol do not count."""
+    world = World.encrypting(ENO)
+    wishes = ConnectionOptions(
+        public_key_specs=(b"\x02\x04\x04", b"\x21"), client_ciphers=(b"\0\x10", b"\0\xf1\0\xf1"), passive_role=False
+    )
+    engine_of(world.client).set_options(wishes, Endpoint(world.client.address, 40_000))
+    client, server = world.connect()
+    world.exchange(client, server)
+    info = engine_of(world.client).connection(*world.ends(client))
+    assert info is not None
+    assert info.suite == "ECDHE-P256/ChaCha20-Poly1305"
+
+
+def test_a_replayed_connection_gets_no_keys() -> None:
+    """All that the client has sent, sent again: no session, and nothing of it is delivered."""
+    world = World.encrypting(ENO)
+    client, server = world.connect(port=40_001)
+    world.exchange(client, server)
+    world.close(client, server)
+    world.clock.run_for(300)
+    world.link.log.clear()
+    client, server = world.connect(port=40_002)
+    world.exchange(client, server)
+    world.close(client, server)
+    world.clock.run_for(300)
+    recorded = [crossing.packet for crossing in world.link.log if crossing.sender == "client"]
+    world.link.filters.append(drop(lambda crossing: True))
+    accepted, seen = len(world.server.stack.accepted), len(world.server.events)
+    for packet in recorded:
+        world.link.deliver("client", packet)
+        world.clock.run_for(0.02)
+    world.clock.run_for(100)
+    assert all(not each.received for each in world.server.stack.accepted[accepted:])
+    assert not any(isinstance(event, Negotiated) for event in world.server.events[seen:])
+
+
+def test_nothing_is_in_clear_on_a_connection_that_fails() -> None:
+    """Each byte of the stream is tried: the receiver gets a beginning of what was sent, or an error."""
+    for position in range(0, 120, 7):
+        world = World.encrypting(replace(ENO, eno=EnoConfig()))
+
+        def damaged(crossing: object, position: int = position) -> list[bytes]:
+            segment = crossing.segment  # type: ignore[attr-defined]
+            payload = segment.payload
+            if len(payload) <= position or crossing.sender != "client":  # type: ignore[attr-defined]
+                return [segment.packet]
+            changed = payload[:position] + bytes((payload[position] ^ 1,)) + payload[position + 1 :]
+            return [segment.edited(payload=changed)]
+
+        world.link.filters.append(damaged)
+        client = world.open()
+        client.write(text(400))
+        world.clock.run_for(60)
+        for each in world.server.stack.accepted:
+            assert not each.received
+            assert not each.peer_finished
+        assert MARKER not in b"".join(each.packet for each in world.link.log)
+
+
+def test_an_ack_from_somebody_else_is_no_first_ack() -> None:
+    """Off the path nobody knows the number: the handshake goes on."""
+    world = World.encrypting(ENO)
+    client = world.open()
+    client.write(text(500))
+    assert world.clock.run_until(lambda: len(world.link.log) == 2, LIMIT)
+    syn_ack = world.link.log[1].segment
+    for ahead in (2, 1000, 1 << 31):
+        forged = make(
+            client.key,
+            sequence=syn_ack.acknowledgment,
+            acknowledgment=add(syn_ack.sequence, ahead),
+            flags=ACK,
+            window=1000,
+        )
+        world.link.deliver("client", forged)
+    assert world.clock.run_until(lambda: client.all_acknowledged, LIMIT)
+    world.assert_encrypted()
+
+
+def test_a_required_connection_is_never_plain() -> None:
+    config = EngineConfig(required=(ip_network("10.0.0.0/8"),))
+    for filters in ([drop(has_flags(SYN | ACK, SYN))], [drop(sent_by("server"))]):
+        world = World(client=make_engine("c", ENO, config), server=make_engine("s", ENO), filters=filters)
+        client = world.open()
+        client.write(text(1600))
+        world.clock.run_for(400)
+        syns = [each.segment for each in world.link.log if each.segment.is_opening]
+        assert all(segment.option(ENO_KIND) is not None for segment in syns)
+        assert client.error is not None
+        world.assert_nothing_in_clear()

@@ -1,0 +1,121 @@
+"""TCP-ENO first, then the CRYPT protocol, then nothing, each peer by what it answered."""
+
+import pytest
+
+from tcpcryptd.core.config import EngineConfig
+from tcpcryptd.core.event import Negotiated
+from tcpcryptd.crypto.suites import RSA_2048
+from tcpcryptd.eno import option
+from tcpcryptd.eno.constants import ENO as ENO_KIND
+from tcpcryptd.wire import options
+from tcpcryptd.wire.segment import ACK, SYN
+from tests.machine.link import Crossing, has_flags, strip
+from tests.machine.world import ALL, AUTO, ENO, World, make_engine
+
+SYN_ALONE = has_flags(SYN | ACK, SYN)
+ONLY_CRYPT = EngineConfig(answers=("crypt",))
+ONLY_ENO = EngineConfig(answers=("eno",))
+
+
+def talk(world: World, port: int) -> str | None:
+    """The protocol of one more connection; None: it is plain."""
+    seen = len(world.client.events)
+    client, server = world.connect(port=port)
+    world.exchange(client, server, 2000)
+    world.close(client, server)
+    found = [event.info.protocol for event in world.client.events[seen:] if isinstance(event, Negotiated)]
+    return found[0] if found else None
+
+
+def offered(world: World) -> bytes | None:
+    """The option of the client's latest first SYN."""
+    return [each.segment.option(ENO_KIND) for each in world.link.log if SYN_ALONE(each)][-1]
+
+
+def test_a_host_that_speaks_both() -> None:
+    world = World(client=make_engine("c", AUTO), server=make_engine("s"))
+    assert [talk(world, 40_000 + number) for number in range(3)] == ["eno"] * 3
+
+
+def test_a_host_that_speaks_crypt() -> None:
+    world = World(client=make_engine("c", AUTO), server=make_engine("s", ALL, ONLY_CRYPT))
+    assert [talk(world, 40_000 + number) for number in range(3)] == [None, "crypt", "crypt"]
+    world.clock.run_for(600)
+    assert [talk(world, 40_010 + number) for number in range(2)] == [None, "crypt"]
+
+
+def test_a_host_that_speaks_neither() -> None:
+    world = World(client=make_engine("c", AUTO))
+    assert [talk(world, 40_000 + number) for number in range(3)] == [None] * 3
+    assert offered(world) is None
+    assert world.reasons(world.client)[2] == "nothing is offered"
+    world.clock.run_for(600)
+    assert talk(world, 40_010) is None
+    assert option.is_eno(offered(world) or b"")
+
+
+def test_a_forged_answer_has_no_effect_on_the_next_connection() -> None:
+    world = World(client=make_engine("c", AUTO), server=make_engine("s"))
+    assert talk(world, 40_000) == "eno"
+    forger = strip(ENO_KIND, has_flags(SYN, SYN))
+    world.link.filters.append(forger)
+    assert talk(world, 40_001) is None
+    world.link.filters.remove(forger)
+    assert talk(world, 40_002) == "eno"
+
+
+@pytest.mark.parametrize("suite", [ENO, ALL], ids=["eno", "crypt"])
+def test_the_only_protocol_is_offered_each_time(suite: object) -> None:
+    world = World(client=make_engine("c", suite))  # type: ignore[arg-type]
+    for number in range(3):
+        assert talk(world, 40_000 + number) is None
+        assert offered(world) is not None
+
+
+@pytest.mark.parametrize("value", [b"\x01\x23", b"\x02\x23\x24", b"\x03\x23", b"\x23"], ids=bytes.hex)
+def test_an_offer_of_eno_is_never_taken_for_hello(value: bytes) -> None:
+    """A global suboption can be HELLO's byte."""
+
+    def with_value(crossing: Crossing) -> list[bytes]:
+        segment = crossing.segment
+        if not SYN_ALONE(crossing):
+            return [crossing.packet]
+        rest = b"".join(options.encode(*each) for each in segment.options if each[0] != ENO_KIND)
+        return [segment.edited(option_area=options.pad(rest + options.encode(ENO_KIND, value)))]
+
+    world = World(client=make_engine("c", ENO), server=make_engine("s"), filters=[with_value])
+    world.open()
+    world.clock.run_for(0.5)
+    answer = next(each.segment for each in world.link.log if each.sender == "server")
+    # To the same role there is no answer.
+    assert answer.option(ENO_KIND) == (None if value in (b"\x01\x23", b"\x03\x23") else b"\x01\x23")
+
+
+AMBIGUOUS = b"\x84\xa4" + bytes(5) + b"\x23\x24\x21"
+"""NEXTK1 of the CRYPT protocol, or five bytes of data of X448 and three TEPs (design notes, section 1)."""
+
+
+@pytest.mark.parametrize(("answers", "protocol"), [(None, "crypt"), (("crypt",), "crypt"), (("eno",), "eno")])
+def test_what_can_be_read_both_ways(answers: tuple[str, ...] | None, protocol: str) -> None:
+    """It is CRYPT's, where that is spoken: an unknown session leads to PKCONF."""
+    assert option.is_ambiguous(AMBIGUOUS)
+
+    def with_value(crossing: Crossing) -> list[bytes]:
+        segment = crossing.segment
+        if not SYN_ALONE(crossing):
+            return [crossing.packet]
+        rest = b"".join(options.encode(*each) for each in segment.options if each[0] != ENO_KIND)
+        return [segment.edited(option_area=options.pad(rest + options.encode(ENO_KIND, AMBIGUOUS)))]
+
+    world = World(client=make_engine("c", ENO), server=make_engine("s", ALL, EngineConfig(answers=answers)))
+    world.link.filters.append(with_value)
+    world.open()
+    world.clock.run_for(0.015)
+    assert world.server.engine is not None
+    (known,) = world.server.engine.connections()
+    assert known.protocol == protocol
+    world.clock.run_for(0.01)
+    answer = next(each.segment for each in world.link.log if each.sender == "server").option(ENO_KIND)
+    assert answer is not None
+    assert (RSA_2048.spec in answer) == (protocol == "crypt")
+    assert (answer == b"\x01\x23") == (protocol == "eno")

@@ -1,0 +1,277 @@
+"""Sessions that go on without a key exchange (RFC 8548 section 3.5)."""
+
+from dataclasses import replace
+
+import pytest
+
+from tcpcryptd.core.endpoint import Endpoint
+from tcpcryptd.core.engine import Engine
+from tcpcryptd.core.event import ConnectionInfo, Negotiated
+from tcpcryptd.core.options import ConnectionOptions
+from tcpcryptd.crypto import tcpcrypt_schedule as schedule
+from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES, EcdheScheme
+from tcpcryptd.crypto.frame_aead import FRAME_AEADS, FrameAead
+from tcpcryptd.eno import EnoConfig
+from tcpcryptd.eno.constants import ENO as ENO_KIND
+from tcpcryptd.wire import options
+from tcpcryptd.wire.segment import ACK, SYN
+from tests.machine.endpoint import Socket
+from tests.machine.host import Host
+from tests.machine.link import Conditions, Crossing, Filter, any_packet, drop_nth, has_flags, has_option, strip
+from tests.machine.test_eno_exchange import carries
+from tests.machine.world import ENO, LIMIT, PORT, World, make_engine, text
+
+SYN_ALONE = has_flags(SYN | ACK, SYN)
+SYN_ACK = has_flags(SYN | ACK, SYN | ACK)
+NO_SYN = has_flags(SYN, 0)
+
+
+def engine_of(host: Host) -> Engine:
+    assert host.engine is not None
+    return host.engine
+
+
+def latest(world: World) -> list[ConnectionInfo]:
+    """What both hosts negotiated last."""
+    found = [[e.info for e in host.events if isinstance(e, Negotiated)] for host in (world.client, world.server)]
+    return [each[-1] for each in found]
+
+
+def talk(world: World, port: int, *, reverse: bool = False) -> list[ConnectionInfo]:
+    """One more connection, opened by the server with `reverse`; what was negotiated."""
+    opener, other = (world.server, world.client) if reverse else (world.client, world.server)
+    other.stack.listen(PORT)
+    before = len(other.stack.accepted)
+    first = opener.stack.open(other.address, PORT, local_port=port)
+    assert world.clock.run_until(lambda: len(other.stack.accepted) > before, LIMIT), world.trace()
+    second: Socket = other.stack.accepted[before]
+    world.exchange(first, second, 2000)
+    world.close(first, second)
+    world.assert_encrypted()
+    return latest(world)
+
+
+def exchanges(world: World, since: int = 0) -> int:
+    """Key exchanges that were on the wire."""
+    return sum(carries("Init1")(each) for each in world.link.log[since:])
+
+
+@pytest.mark.parametrize("aead", FRAME_AEADS, ids=lambda each: each.name)
+@pytest.mark.parametrize("scheme", ECDHE_SCHEMES, ids=lambda each: each.name)
+def test_each_algorithm(scheme: EcdheScheme, aead: FrameAead) -> None:
+    world = World.encrypting(replace(ENO, eno=EnoConfig((scheme,), (aead,))))
+    ids = set()
+    for number in range(3):
+        client, server = talk(world, 40_000 + number)
+        assert client.resumed == server.resumed == (number > 0)
+        assert client.suite == server.suite == f"{scheme.name}/{aead.name}"
+        assert client.session_id is not None
+        assert client.session_id == server.session_id
+        # The TEP's byte, with v as host B sent it (RFC 8547 section 5.1).
+        assert client.session_id[0] == scheme.tep | (0x80 if number else 0)
+        ids.add(client.session_id)
+    assert len(ids) == 3
+    assert exchanges(world) == 1
+
+
+@pytest.mark.parametrize("length", range(9))
+def test_nonces_of_each_length(length: int) -> None:
+    world = World.encrypting(replace(ENO, eno=EnoConfig(resumption_nonce_length=length)))
+    talk(world, 40_000)
+    began = len(world.link.log)
+    assert all(info.resumed for info in talk(world, 40_001))
+    offers = [each.segment.option(ENO_KIND) or b"" for each in world.link.log[began:] if SYN_ALONE(each)]
+    # The resumption is last: a byte, half of an identifier, the nonce.
+    assert offers[0][-10 - length] & 0x80
+
+
+@pytest.mark.parametrize("lengths", [(0, 8), (8, 0), (3, 5)])
+def test_nonces_of_different_lengths(lengths: tuple[int, int]) -> None:
+    suites = [replace(ENO, eno=EnoConfig(resumption_nonce_length=length)) for length in lengths]
+    world = World(client=make_engine("c", suites[0]), server=make_engine("s", suites[1]))
+    talk(world, 40_000)
+    assert all(info.resumed for info in talk(world, 40_001))
+
+
+@pytest.fixture
+def used(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Notes each session secret from which a host makes keys."""
+    seen: list[bytes] = []
+    derive = schedule.first_master_key
+
+    def note(secret: bytes, nonce: bytes) -> bytes:
+        seen.append(secret)
+        return derive(secret, nonce)
+
+    monkeypatch.setattr(schedule, "first_master_key", note)
+    return seen
+
+
+def test_each_secret_serves_once(used: list[bytes]) -> None:
+    for seed in range(10):
+        conditions = Conditions(loss=0.1, duplication=0.1, reordering=0.2)
+        world = World.encrypting(ENO, seed=seed, conditions=conditions)
+        for number in range(4):
+            talk(world, 40_000 + number)
+    counts = {secret: used.count(secret) for secret in used}
+    # Once at either host.
+    assert set(counts.values()) == {2}
+
+
+@pytest.mark.parametrize("lost", range(1, 7))
+def test_a_packet_is_lost(lost: int) -> None:
+    world = World.encrypting(ENO)
+    talk(world, 40_000)
+    began = len(world.link.log)
+    world.link.filters.append(drop_nth(any_packet, lost))
+    assert all(info.resumed for info in talk(world, 40_001))
+    assert exchanges(world, began) == 0
+
+
+@pytest.mark.parametrize("forgetful", ["client", "server"])
+def test_one_host_has_lost_the_session(forgetful: str) -> None:
+    """The same handshake falls back to a key exchange, and leaves a session again."""
+    world = World.encrypting(ENO)
+    talk(world, 40_000)
+    engine_of(world.client if forgetful == "client" else world.server).flush_sessions()
+    began = len(world.link.log)
+    assert not any(info.resumed for info in talk(world, 40_001))
+    assert exchanges(world, began) == 1
+    assert sum(SYN_ALONE(each) for each in world.link.log[began:]) == 1
+    assert all(info.resumed for info in talk(world, 40_002))
+
+
+def test_who_accepted_opens() -> None:
+    """The secrets of one exchange serve one kind of open at a host: the other begins with an exchange of its own."""
+    world = World.encrypting(ENO)
+    assert [info.role for info in talk(world, 40_000)] == ["A", "B"]
+    client, server = talk(world, 41_000, reverse=True)
+    assert (client.role, server.role) == ("B", "A")
+    assert not client.resumed
+    assert all(info.resumed for info in talk(world, 41_001, reverse=True))
+    assert all(info.resumed for info in talk(world, 40_001))
+
+
+def test_an_offer_that_was_not_answered_is_not_made_again(used: list[bytes]) -> None:
+    """The active opener uses the lowest secret that it has not proposed yet, successfully or not."""
+    world = World.encrypting(ENO)
+    talk(world, 40_000)
+    lost = strip(ENO_KIND, SYN_ALONE)
+    world.link.filters.append(lost)
+    client, server = world.connect(port=40_001)
+    world.exchange(client, server)
+    world.link.filters.remove(lost)
+    proposed = [each for each in world.link.log if SYN_ALONE(each)]
+    # What was plain was plain.
+    world.link.log.clear()
+    assert not any(info.resumed for info in talk(world, 40_002))
+    proposed += [each for each in world.link.log if SYN_ALONE(each)]
+    values = [each.segment.option(ENO_KIND) or b"" for each in proposed]
+    # Only the second connection has proposed to go on.
+    assert [len(value) > 10 for value in values] == [False, True, False]
+    assert len(set(used)) == 2
+
+
+def changed_half(predicate: object) -> Filter:
+    def apply(crossing: Crossing) -> list[bytes]:
+        segment = crossing.segment
+        value = segment.option(ENO_KIND)
+        if not predicate(crossing) or value is None or len(value) < 10:  # type: ignore[operator]
+            return [crossing.packet]
+        at = len(value) - 12
+        new = value[:at] + bytes((value[at] ^ 1,)) + value[at + 1 :]
+        return [segment.edited(option_area=options.replace(segment.option_area, {ENO_KIND: new}))]
+
+    return apply
+
+
+def test_another_half_from_the_peer_disables() -> None:
+    world = World.encrypting(ENO)
+    talk(world, 40_000)
+    world.link.filters.append(changed_half(SYN_ACK))
+    seen, began = len(world.client.events), len(world.link.log)
+    client, server = world.connect(port=40_001)
+    client.write(text(1000))
+    world.clock.run_for(10)
+    assert bytes(server.received) == text(1000)
+    assert not any(isinstance(event, Negotiated) for event in world.client.events[seen:])
+    # No more options, and nothing encrypted.
+    assert not any(NO_SYN(each) and has_option(ENO_KIND)(each) for each in world.link.log[began:])
+
+
+def test_another_half_to_the_peer_is_a_key_exchange() -> None:
+    world = World.encrypting(ENO)
+    talk(world, 40_000)
+    world.link.filters.append(changed_half(SYN_ALONE))
+    client = world.open(port=40_001)
+    client.write(text(1000))
+    # The SYN was altered: the transcripts differ, and no working connection comes of it (RFC 8547 section 4.8).
+    world.clock.run_for(400)
+    assert all(text(1000).startswith(bytes(each.received)) for each in world.server.stack.accepted[1:])
+    assert not client.all_acknowledged
+    world.assert_nothing_in_clear()
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_an_application_that_wants_no_cache(side: str) -> None:
+    world = World.encrypting(ENO)
+    talk(world, 40_000)
+    host, port = (world.client, 40_001) if side == "client" else (world.server, PORT)
+    engine_of(host).set_options(ConnectionOptions(cache=False), Endpoint(host.address, port))
+    assert not any(info.resumed for info in talk(world, 40_001))
+    engine_of(host).set_options(ConnectionOptions(), Endpoint(host.address, port))
+    resumed = [info.resumed for info in talk(world, 40_002)]
+    # The first connection's session is still there when nobody has proposed it.
+    assert resumed == [side == "client"] * 2
+
+
+@pytest.mark.parametrize("suite_name", ["eno", "crypt"])
+@pytest.mark.parametrize("when", ["before a session is kept", "after"])
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_what_an_open_connection_left_is_flushed(side: str, when: str, suite_name: str) -> None:
+    """Others' sessions stay."""
+    world = World.encrypting(replace(ENO, protocol=suite_name))
+    client, other = world.open(port=40_000), world.open(port=40_010)
+    assert world.clock.run_until(lambda: len(world.server.stack.accepted) == 2, LIMIT)
+    server, others = world.server.stack.accepted
+    world.exchange(other, others)
+    engine, ends = engine_of(world.client), world.ends(client)
+    if side == "server":
+        engine, ends = engine_of(world.server), (ends[1], ends[0])
+    if when == "after":
+        world.exchange(client, server)
+        assert engine.counters()["sessions"] == 2
+    assert engine.flush_session(*ends)
+    world.exchange(client, server)
+    assert engine.counters()["sessions"] == 1
+    world.close(client, server)
+    assert not engine.flush_session(Endpoint("10.9.9.9", 1), Endpoint("10.9.9.8", 2))
+
+
+def test_sessions_of_another_algorithm_are_left() -> None:
+    """An application's list of AEAD algorithms counts for resumption, too."""
+    world = World.encrypting(ENO)
+    talk(world, 40_000)
+    wanted = (FRAME_AEADS[2].identifier.to_bytes(2, "big"),)
+    local = Endpoint(world.client.address, 40_001)
+    engine_of(world.client).set_options(ConnectionOptions(client_ciphers=wanted), local)
+    client, _ = talk(world, 40_001)
+    assert not client.resumed
+    assert client.suite is not None
+    assert client.suite.endswith(FRAME_AEADS[2].name)
+
+
+def test_both_ends_on_one_host() -> None:
+    world = World.encrypting(ENO)
+    host = world.client
+    host.stack.listen(PORT)
+    world.link.attach("client", lambda packet: None)
+    world.link.attach("server", host.receive)
+    for number in range(3):
+        socket = host.stack.open(host.address, PORT, local_port=40_000 + number)
+        assert world.clock.run_until(lambda number=number: len(host.stack.accepted) > number, LIMIT)  # type: ignore[misc]
+        world.exchange(socket, host.stack.accepted[number])
+        world.close(socket, host.stack.accepted[number])
+    events = [event.info for event in host.events if isinstance(event, Negotiated)]
+    assert [info.resumed for info in events] == [False, False, True, True, True, True]
+    assert len({info.session_id for info in events}) == 3

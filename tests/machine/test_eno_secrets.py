@@ -1,0 +1,76 @@
+"""Keys go with their connection, and do not wait for a garbage collection (RFC 8547 section 5)."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tcpcryptd.eno.channel import Channel
+from tcpcryptd.eno.exchange import AwaitInit1, InitSent
+from tcpcryptd.eno.session import SessionSecret
+from tests.machine.world import ENO, LIMIT, World
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, *kinds: type) -> list[weakref.ref[Any]]:
+    """References to all objects of these kinds that are made."""
+    made: list[weakref.ref[Any]] = []
+    for kind in kinds:
+        initialise = kind.__init__  # type: ignore[misc]
+
+        def note(self: object, *arguments: Any, initialise: Any = initialise, **named: Any) -> None:
+            made.append(weakref.ref(self))
+            initialise(self, *arguments, **named)
+
+        monkeypatch.setattr(kind, "__init__", note)
+    return made
+
+
+@pytest.mark.usefixtures("no_collection")
+def test_private_keys_go_with_the_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = watched(monkeypatch, InitSent, AwaitInit1)
+    world = World.encrypting(ENO)
+    client, server = world.connect()
+    world.exchange(client, server)
+    assert len(made) == 2
+    assert [each() for each in made] == [None, None]
+
+
+@pytest.mark.usefixtures("no_collection")
+@pytest.mark.parametrize("end", ["closed", "reset", "stopped"])
+def test_keys_go_with_the_connection(monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    made = watched(monkeypatch, Channel)
+    world = World.encrypting(ENO)
+    client, server = world.connect()
+    world.exchange(client, server)
+    assert len(made) == 2
+    assert all(each() is not None for each in made)
+    if end == "closed":
+        world.close(client, server)
+    elif end == "reset":
+        client.abort()
+    else:
+        world.client.shut_down_engine()
+    world.clock.run_for(LIMIT * 2)
+    assert [each() for each in made] == [None, None]
+
+
+def test_nothing_secret_is_shown() -> None:
+    world = World.encrypting(ENO)
+    client, server = world.connect()
+    world.exchange(client, server)
+    assert world.client.engine is not None
+    secrets = [each for each in gc.get_objects() if isinstance(each, SessionSecret)]
+    assert secrets
+    shown = "".join(map(repr, (*secrets, *world.client.engine.connections(), *world.client.events)))
+    assert "secret" not in shown
+    assert not any(each.secret.hex() in shown or repr(each.secret) in shown for each in secrets)
