@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
+from tcpcryptd.crypto.key_log import KeyLog
 from tcpcryptd.crypto.keyring import KeyRing
 from tcpcryptd.crypto.suites import (
     PUBLIC_KEY_ALGORITHMS,
@@ -23,6 +24,8 @@ class CryptConfig:
     symmetric_suites: tuple[SymmetricSuite, ...] = SYMMETRIC_SUITES
     symmetric_offer: bytes | None = None
     """The list of specs in INIT1, 4 bytes each; None: made from `symmetric_suites`."""
+    key_log: KeyLog | None = None
+    """Takes the keys of every connection, when the administrator wants that (docs/keylog.md)."""
 
     def restricted(self, names: Collection[str]) -> "CryptConfig":
         """A copy with only those algorithms of each kind that are named, and all of a kind of which none is.

@@ -25,7 +25,13 @@ class CryptFactory:
     def answer(self, connection: Connection, syn: Segment, now: float) -> Verdict | None:
         """A peer opens a connection; None when its SYN says nothing of this protocol (spec section 2)."""
         hello = option.find(option.read(syn), *OPENINGS)
-        return None if hello is None else HelloReceived(Handshake(connection, self._config), hello).answer(syn, now)
+        if hello is None or not option.opens(syn.option(CRYPT)):
+            return None
+        return HelloReceived(Handshake(connection, self._config), hello).answer(syn, now)
+
+    def discards_data(self, syn: Segment) -> bool:
+        """This protocol's SYNs have none; the sender's kernel sends it again."""
+        return option.find(option.read(syn), *OPENINGS) is not None
 
     def recognizes(self, segment: Segment) -> Stray | None:
         """Only this protocol's segments carry CRYPT or MAC without SYN."""

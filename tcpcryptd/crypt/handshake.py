@@ -20,6 +20,7 @@ state. "Plain" hands the connection back to the two kernels as they left it.
 
 from tcpcryptd.core.protocol import Connection, ConnectionClass, Direction, Injection
 from tcpcryptd.crypt.config import CryptConfig
+from tcpcryptd.crypt.constants import PUBLIC_KEY_SPEC_SIZE, SYMMETRIC_SPEC_SIZE
 from tcpcryptd.crypt.numbers import Numbers
 from tcpcryptd.crypto.suites import RSA_2048, PublicKeyAlgorithm, SymmetricSuite
 from tcpcryptd.wire.segment import Segment
@@ -41,8 +42,9 @@ class Handshake:
     @property
     def public_key_algorithms(self) -> tuple[PublicKeyAlgorithm, ...]:
         """What is configured, or what the application chose of it, best first."""
-        wanted, configured = self.connection.options.public_key_specs, self.config.public_key_algorithms
-        if wanted is None:
+        wanted = _own(self.connection.options.public_key_specs, PUBLIC_KEY_SPEC_SIZE)
+        configured = self.config.public_key_algorithms
+        if not wanted:
             return configured
         return tuple(entry for spec in wanted for entry in configured if entry.accepts(spec))
 
@@ -75,7 +77,8 @@ class Handshake:
 
     def _chosen(self, wanted: tuple[bytes, ...] | None) -> tuple[SymmetricSuite, ...]:
         configured = self.config.symmetric_suites
-        if wanted is None:
+        wanted = _own(wanted, SYMMETRIC_SPEC_SIZE)
+        if not wanted:
             return configured
         return tuple(suite for spec in wanted for suite in configured if suite.spec == spec)
 
@@ -135,3 +138,8 @@ class Handshake:
         """RST segments for both kernels, which have not exchanged data yet; the peer's may have seen `sent` bytes."""
         outgoing, incoming = self._ends.resets(sent)
         return [(Direction.OUT, outgoing), (Direction.IN, incoming)]
+
+
+def _own(wanted: tuple[bytes, ...] | None, size: int) -> tuple[bytes, ...]:
+    """The specs of this protocol's length: an application's list can have those of TCP-ENO beside them."""
+    return tuple(spec for spec in wanted or () if len(spec) == size)

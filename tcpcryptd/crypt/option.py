@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass
 
-from tcpcryptd.crypt.constants import CRYPT, FIRST_OF_FIXED_LENGTH, FIRST_WITH_LENGTH, FIXED_LENGTHS, Opcode
+from tcpcryptd.crypt.constants import (
+    CRYPT,
+    FIRST_OF_FIXED_LENGTH,
+    FIRST_WITH_LENGTH,
+    FIXED_LENGTHS,
+    SESSION_PREFIX_SIZE,
+    Opcode,
+)
 from tcpcryptd.wire import options
 from tcpcryptd.wire.reader import Reader, ReadError
 from tcpcryptd.wire.segment import Segment
@@ -74,6 +81,13 @@ def read(segment: Segment) -> list[Suboption]:
         return parse(value)
     except CryptOptionError:
         return []
+
+
+def opens(value: bytes | None) -> bool:
+    """An option of a SYN has one suboption and no more: TCP-ENO's, of the same kind, can begin with HELLO's byte."""
+    if not value or value[0] in (Opcode.HELLO, Opcode.HELLO_SUPPORT):
+        return value is not None and len(value) <= 1
+    return len(value) == 1 + SESSION_PREFIX_SIZE
 
 
 def find(suboptions: list[Suboption], *opcodes: Opcode) -> Suboption | None:

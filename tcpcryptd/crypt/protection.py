@@ -18,7 +18,7 @@ from tcpcryptd.crypt.numbers import Numbers
 from tcpcryptd.crypt.opener import Opener, Successor, find_mac
 from tcpcryptd.crypt.option import Suboption, find, read
 from tcpcryptd.crypt.sealer import Sealer
-from tcpcryptd.crypt.session import Session
+from tcpcryptd.crypt.session import Keys, Session
 from tcpcryptd.crypt.syn import for_local_kernel
 from tcpcryptd.wire.segment import ACK, RST, SYN, Segment, locate, make, reverse_key
 from tcpcryptd.wire.sequence import add, extend
@@ -48,6 +48,8 @@ class Protection:
         self.inbound = self._opener.inbound
         self.answer: Callable[[], bytes] | None = None
         """Makes the packet that a repeated handshake message of the peer's is answered with."""
+        self.log_keys: Callable[[Keys], None] | None = None
+        """Takes each new generation of keys."""
 
     @property
     def heard(self) -> bool:
@@ -102,6 +104,9 @@ class Protection:
             injections.append((Direction.IN, reset))
         return injections
 
+    def forget(self) -> None:
+        """The two directions refer to each other: the keys go with the next collection."""
+
     def rekey(self) -> None:
         """Begins a new generation of keys, unless the last change of keys is not over (spec section 9).
 
@@ -111,10 +116,15 @@ class Protection:
         sealer, opener = self._sealer, self._opener
         if sealer.announcing or sealer.generation != opener.generation or opener.acknowledged < sealer.started:
             return
-        self._keys = self._keys.next()
+        self._use(self._keys.next())
         self._sealer.begin_generation(self._keys)
         self.answer = None
         self._connection.count("rekeyed")
+
+    def _use(self, keys: Keys) -> None:
+        if self.log_keys is not None and keys is not self._keys:
+            self.log_keys(keys)
+        self._keys = keys
 
     def _rekey_in_time(self, now: float) -> None:
         self.rekey()
@@ -137,7 +147,7 @@ class Protection:
         successor = Successor(keys.incoming.open, started)
         verdict = self._opener.opened(segment.packet, segment.offset, tag, covered, now, successor)
         if verdict is not DROP:
-            self._keys = keys
+            self._use(keys)
             self.answer = None
             self._opener.begin_generation(keys, started)
             if self._sealer.generation != generation:

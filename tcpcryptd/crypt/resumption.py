@@ -14,13 +14,11 @@ _PASSIVE = b"crypt passive "
 
 def remember(connection: Connection, following: Resumable, now: float) -> None:
     """Keeps what the next connection in the same direction can go on from, if the application lets us."""
-    if not connection.options.cache:
-        return
     if connection.opening.active:
         key = _ACTIVE + connection.peer_address
     else:
         key = _PASSIVE + following.session_id[:SESSION_PREFIX_SIZE]
-    connection.sessions.put(key, following, now)
+    connection.keep_session(key, following, now)
 
 
 def take_to_open(handshake: Handshake, now: float) -> Resumable | None:

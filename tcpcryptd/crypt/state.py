@@ -29,6 +29,9 @@ class HandshakeState:
         """For what the two kernels have sent so far: their SYNs."""
         return self._handshake.resets()
 
+    def forget(self) -> None:
+        """There are no keys."""
+
     def rekey(self) -> None:
         """There are no keys."""
 

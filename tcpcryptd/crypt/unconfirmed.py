@@ -4,6 +4,7 @@ from tcpcryptd.core.protocol import DROP, ConnectionClass, Description, Injectio
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import Opcode
 from tcpcryptd.crypt.handshake import Handshake
+from tcpcryptd.crypt.key_log import ConnectionKeyLog
 from tcpcryptd.crypt.limits import RETRANSMISSION_INTERVALS
 from tcpcryptd.crypt.protection import Protection
 from tcpcryptd.crypt.resumption import remember
@@ -24,6 +25,11 @@ class Unconfirmed:
         self.protection = Protection(
             self._connection, session, numbers, handshake.max_segment, peer_aware=handshake.peer_aware
         )
+        if handshake.config.key_log is not None:
+            self.protection.log_keys = ConnectionKeyLog(
+                handshake.config.key_log, session, handshake.local.isn, handshake.remote.isn, self._connection.opening
+            ).add
+            self.protection.log_keys(session.keys)
 
     def take_over(self) -> None:
         """Binds the handlers; nothing passes any more that is not sealed."""
@@ -37,6 +43,9 @@ class Unconfirmed:
     def resets(self) -> list[Injection]:
         """As for an open connection."""
         return self.protection.resets()
+
+    def forget(self) -> None:
+        """The keys are those of the protection."""
 
     def rekey(self) -> None:
         """Not before the peer is known to have the first keys."""

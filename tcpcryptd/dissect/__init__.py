@@ -1,17 +1,21 @@
-"""Scapy layers of the CRYPT-option protocol and of TCP-ENO's option, for tests and debugging.
+"""Scapy layers of the CRYPT-option protocol, and of TCP-ENO with tcpcrypt, for tests and debugging.
 
 `python -m tcpcryptd.dissect` reads captures.
 The layers build and dissect. Bytes that lack the form which the protocol gives them become `Malformed`.
 """
 
+from tcpcryptd.dissect.capture import Captured, CaptureError, read_capture
 from tcpcryptd.dissect.element import Malformed, PublicKeySpec, SymmetricSpec
 from tcpcryptd.dissect.eno import EnoGlobal, EnoOption, EnoSynOption, EnoTep, EnoTepWithData, EnoTepWithLength
 from tcpcryptd.dissect.message import Init1, Init2
 from tcpcryptd.dissect.option import CryptOption, MacOption, read_options
 from tcpcryptd.dissect.segment import Dissection, dissect, summary
 from tcpcryptd.dissect.suboption import NextKey, PublicKeyConfiguration, Rekey, Suboption, UnknownSuboption
+from tcpcryptd.dissect.tcpcrypt import Frame, FramePlaintext, TcpcryptInit1, TcpcryptInit2
 
 __all__ = [
+    "CaptureError",
+    "Captured",
     "CryptOption",
     "Dissection",
     "EnoGlobal",
@@ -20,6 +24,8 @@ __all__ = [
     "EnoTep",
     "EnoTepWithData",
     "EnoTepWithLength",
+    "Frame",
+    "FramePlaintext",
     "Init1",
     "Init2",
     "MacOption",
@@ -30,8 +36,11 @@ __all__ = [
     "Rekey",
     "Suboption",
     "SymmetricSpec",
+    "TcpcryptInit1",
+    "TcpcryptInit2",
     "UnknownSuboption",
     "dissect",
+    "read_capture",
     "read_options",
     "summary",
 ]

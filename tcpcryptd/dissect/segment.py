@@ -10,11 +10,12 @@ from tcpcryptd.dissect.element import Malformed
 from tcpcryptd.dissect.message import MESSAGES
 from tcpcryptd.dissect.option import CryptOption, read_options
 from tcpcryptd.dissect.suboption import Suboption
+from tcpcryptd.dissect.tcpcrypt import INIT1_MAGIC, TcpcryptInit1, TcpcryptInit2, init_length
 from tcpcryptd.wire.options import OptionError
 from tcpcryptd.wire.segment import SYN, MalformedPacket, Segment, locate
 
 _PROTOCOL_TCP = 6
-_FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
+FLAG_NAMES = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,10 @@ class Dissection:
     options: tuple[Packet, ...] = ()
     """CryptOption, EnoSynOption, EnoOption, MacOption or Malformed, in the header's order, also behind its padding."""
     message: Packet | None = None
-    """Init1, Init2, or Malformed in their place; None without their suboption, or when the capture cut the payload."""
+    """Init1, Init2, or Malformed in their place; None without their suboption, or when the capture cut the payload.
+
+    TcpcryptInit1 or TcpcryptInit2 when the payload begins with all of one: TCP-ENO has nothing in the header for them.
+    """
     missing: int = 0
     """Bytes of payload that the capture cut off."""
     malformed: str | None = None
@@ -42,7 +46,7 @@ class Dissection:
     def __str__(self) -> str:
         words = [self.ends]
         if self.segment:
-            words += [name for bit, name in enumerate(_FLAGS) if self.segment.flags >> bit & 1]
+            words += [name for bit, name in enumerate(FLAG_NAMES) if self.segment.flags >> bit & 1]
             words.append(f"seq {self.segment.sequence} len {self.segment.payload_length}")
         if self.missing:
             words.append(f"({self.missing} not captured)")
@@ -75,8 +79,10 @@ def dissect(packet: Packet) -> Dissection | None:
         return replace(dissection, malformed=str(error))
     opcodes = [entry.opcode for entry in dissection.suboptions if isinstance(entry, Suboption)]
     layer = next((MESSAGES[opcode] for opcode in opcodes if opcode in MESSAGES), None)
-    if layer is None or missing:
+    if missing:
         return dissection
+    if layer is None:
+        return replace(dissection, message=_init(segment.payload))
     # Scapy takes no bytes for a layer to be built.
     return replace(dissection, message=layer(segment.payload) if segment.payload else Malformed())
 
@@ -85,6 +91,14 @@ def summary(packet: Packet) -> str:
     """One line for any packet."""
     dissection = dissect(packet)
     return "not TCP" if dissection is None else str(dissection)
+
+
+def _init(payload: bytes) -> Packet | None:
+    length = init_length(payload)
+    if length is None or not 0 < length <= len(payload):
+        return None
+    found: Packet = (TcpcryptInit1 if payload.startswith(INIT1_MAGIC) else TcpcryptInit2)(payload[:length])
+    return None if type(found) is Malformed else found
 
 
 def _ip_layer(packet: Packet) -> Packet | None:

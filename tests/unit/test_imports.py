@@ -18,10 +18,11 @@ ALLOWED = {
     "crypt": {"core.protocol", "crypto", "wire"},
     "eno": {"core.protocol", "crypto", "wire"},
     "netio": {"core", "control", "wire"},
-    "cli": {"netio", "core", "crypt", "eno", "control"},
+    "cli": {"netio", "core", "crypt", "eno", "control", "crypto.key_log", "dissect", "pcap"},
     "sockopt": {"control"},
     "authenticate": {"crypto.identity", "sockopt"},
     "dissect": {"wire"},
+    "pcap": {"crypto", "dissect", "wire"},
     "__init__": set[str](),
 }
 

@@ -1,0 +1,112 @@
+"""tcpcrypt-pcap: shows the connections of a capture, and what of them can be read."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tcpcryptd import __version__
+from tcpcryptd.crypto.key_log import KeyLogError
+from tcpcryptd.dissect import CaptureError, read_capture
+from tcpcryptd.pcap import ConnectionTable, Finder, KeyBook, Kind, Match
+from tcpcryptd.pcap.report import describe, describe_chunk, describe_match
+
+EXIT_OK = 0
+EXIT_FAILURE = 1
+EXIT_NOT_FOUND = 3
+
+_READABLE = (Kind.PLAIN, Kind.UNKNOWN, Kind.DECIPHERED)
+_EPILOG = f"""\
+Both protocols are read: crypt, and TCP-ENO with tcpcrypt. > is what the connection's opener sent, < what it got.
+Payload is "handshake", "ciphertext", "plain", or "unknown" when the capture has not the connection's beginning; what
+was sent again counts again. "deciphered" is what a key log has opened and found authentic; without one nothing is
+checked, and "ciphertext" says what the protocol has there.
+
+Exit codes:
+  {EXIT_OK}  done; with --find: the text was found
+  {EXIT_FAILURE}  a file cannot be read, or is not what it should be
+  2  wrong argument
+  {EXIT_NOT_FOUND}  with --find: the text was not found
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except CaptureError as error:
+        return _fail(str(error))
+    except KeyLogError as error:
+        return _fail(f"{options.keylog}: {error}")
+    except BrokenPipeError:
+        # Whoever read it, such as head, has seen enough; the interpreter must not flush again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        return _fail(f"{options.keylog}: {error.strerror}")
+    return EXIT_OK
+
+
+def _fail(message: str) -> int:
+    print(f"tcpcrypt-pcap: {message}", file=sys.stderr)
+    return EXIT_FAILURE
+
+
+def _run(options: argparse.Namespace) -> int:
+    table = ConnectionTable(KeyBook.read(options.keylog) if options.keylog is not None else None)
+    finder = Finder(options.find) if options.find is not None else None
+    matches = list(_read(options, table, finder))
+    for connection in table.connections:
+        print(*describe(connection), sep="\n")
+    for match in matches:
+        print(describe_match(match))
+    if finder is None or matches:
+        return EXIT_OK
+    print("not found")
+    return EXIT_NOT_FOUND
+
+
+def _read(options: argparse.Namespace, table: ConnectionTable, finder: Finder | None) -> Iterator[Match]:
+    try:
+        for captured in read_capture(options.file):
+            for chunk in table.add(captured):
+                if options.text and chunk.kind in _READABLE:
+                    print(describe_chunk(chunk), flush=True)
+                if finder is not None:
+                    yield from finder.feed(chunk)
+    except KeyboardInterrupt:
+        # How a live capture on standard input ends: what has come is listed.
+        pass
+
+
+def _text(argument: str) -> bytes:
+    if not argument:
+        raise ValueError
+    return os.fsencode(argument)
+
+
+# What argparse calls it when it is wrong.
+_text.__name__ = "text"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tcpcrypt-pcap",
+        description="Lists the TCP connections of a pcap or pcapng file with their tcpcrypt handshakes, and says what "
+        "of their payload is ciphertext.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", metavar="FILE", help="capture as tcpdump -w writes it; - for standard input")
+    parser.add_argument(
+        "--find", type=_text, metavar="TEXT", help="say where this text stands, on the wire and in what was deciphered"
+    )
+    parser.add_argument("--keylog", type=Path, metavar="FILE", help="decipher with what tcpcryptd --keylog has written")
+    parser.add_argument("--text", action="store_true", help="print what is plain or deciphered, packet by packet")
+    parser.add_argument("--version", action="version", version=f"tcpcrypt-pcap {__version__}")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""The Init messages and the encryption frames of tcpcrypt in a TCP stream (RFC 8548 section 4).
+
+Which stream has them, and where in it a frame begins, is for the caller to know: `tcpcryptd.pcap` follows whole
+connections.
+"""
+
+from typing import Any, ClassVar
+
+from scapy.fields import (
+    BitField,
+    ConditionalField,
+    FieldLenField,
+    FieldListField,
+    LenField,
+    ShortField,
+    XIntField,
+    XShortEnumField,
+    XStrField,
+    XStrFixedLenField,
+    XStrLenField,
+)
+from scapy.packet import Packet
+
+from tcpcryptd.dissect.element import Element, Malformed
+from tcpcryptd.dissect.names import AEADS, shortened
+
+INIT1_MAGIC = bytes.fromhex("15101a0e")
+INIT2_MAGIC = bytes.fromhex("097105e0")
+INIT_PREFIX_SIZE = 8
+"""Magic and message_len."""
+FRAME_HEADER_SIZE = 3
+"""Control and clen."""
+TAG_SIZE = 16
+MIN_CLEN = TAG_SIZE + 1
+
+_NONCE_SIZE = 32
+_INIT1_FIXED = INIT_PREFIX_SIZE + 1 + _NONCE_SIZE
+_INIT2_FIXED = INIT_PREFIX_SIZE + 2 + _NONCE_SIZE
+_CIPHER_SIZE = 2
+
+
+def init_length(stream: bytes) -> int | None:
+    """The length in bytes of the Init message that a stream begins with; None: it begins with none."""
+    if stream[:4] not in (INIT1_MAGIC, INIT2_MAGIC) or len(stream) < INIT_PREFIX_SIZE:
+        return None
+    return int.from_bytes(stream[4:INIT_PREFIX_SIZE], "big")
+
+
+def _is_message(data: bytes, magic: bytes, fixed: int) -> bool:
+    return data[:4] == magic and init_length(data) == len(data) > fixed
+
+
+_CIPHER: Any = XShortEnumField("cipher", 0x0001, AEADS)
+
+
+class TcpcryptInit1(Packet):
+    """Init1: what host A offers (RFC 8548 sections 3.3 and 4.1)."""
+
+    name = "Init1"
+    fields_desc: ClassVar[list[Any]] = [
+        XIntField("magic", int.from_bytes(INIT1_MAGIC, "big")),
+        LenField("length", None, fmt="I"),
+        FieldLenField("cipher_count", None, fmt="B", count_of="ciphers"),
+        FieldListField(
+            "ciphers",
+            [],
+            _CIPHER,
+            count_from=lambda packet: packet.cipher_count,
+        ),
+        XStrFixedLenField("nonce", bytes(_NONCE_SIZE), _NONCE_SIZE),
+        XStrField("public_key", b""),
+    ]
+
+    def post_build(self, pkt: bytes, pay: bytes) -> bytes:
+        """Sets the length, that of the whole message (scapy's name)."""
+        if self.length is None:
+            pkt = pkt[:4] + len(pkt).to_bytes(4, "big") + pkt[INIT_PREFIX_SIZE:]
+        return pkt + pay
+
+    @classmethod
+    def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
+        """Malformed in the place of bytes that are not exactly one Init1."""
+        if not _pkt:
+            return cls
+        whole = _is_message(_pkt, INIT1_MAGIC, _INIT1_FIXED) and _pkt[INIT_PREFIX_SIZE] > 0
+        return cls if whole and len(_pkt) > _INIT1_FIXED + _pkt[INIT_PREFIX_SIZE] * _CIPHER_SIZE else Malformed
+
+    def mysummary(self) -> str:
+        """Nonce, public key with what else follows, and AEAD algorithms."""
+        ciphers = " ".join(AEADS.get(cipher, f"0x{cipher:04x}") for cipher in self.ciphers)
+        key = f"public key of {len(self.public_key)} bytes {shortened(self.public_key)}"
+        return f"Init1 nonce {self.nonce.hex()} {key} ciphers {ciphers}"
+
+
+class TcpcryptInit2(Packet):
+    """Init2: what host B chooses (RFC 8548 sections 3.3 and 4.1)."""
+
+    name = "Init2"
+    fields_desc: ClassVar[list[Any]] = [
+        XIntField("magic", int.from_bytes(INIT2_MAGIC, "big")),
+        LenField("length", None, fmt="I"),
+        _CIPHER,
+        XStrFixedLenField("nonce", bytes(_NONCE_SIZE), _NONCE_SIZE),
+        XStrField("public_key", b""),
+    ]
+
+    def post_build(self, pkt: bytes, pay: bytes) -> bytes:
+        """Sets the length, that of the whole message (scapy's name)."""
+        if self.length is None:
+            pkt = pkt[:4] + len(pkt).to_bytes(4, "big") + pkt[INIT_PREFIX_SIZE:]
+        return pkt + pay
+
+    @classmethod
+    def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
+        """Malformed in the place of bytes that are not exactly one Init2."""
+        return cls if not _pkt or _is_message(_pkt, INIT2_MAGIC, _INIT2_FIXED) else Malformed
+
+    def mysummary(self) -> str:
+        """Nonce, public key with what else follows, and the AEAD algorithm."""
+        key = f"public key of {len(self.public_key)} bytes {shortened(self.public_key)}"
+        return f"Init2 nonce {self.nonce.hex()} {key} cipher {AEADS.get(self.cipher, f'0x{self.cipher:04x}')}"
+
+
+class Frame(Element):
+    """An encryption frame (RFC 8548 section 4.2); the bytes after it are the next one's."""
+
+    name = "tcpcrypt frame"
+    fields_desc: ClassVar[list[Any]] = [
+        BitField("reserved", 0, 7),
+        BitField("rekey", 0, 1),
+        FieldLenField("clen", None, fmt="H", length_of="ciphertext"),
+        XStrLenField("ciphertext", bytes(MIN_CLEN), length_from=lambda packet: packet.clen),
+    ]
+
+    @classmethod
+    def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
+        """Malformed in the place of bytes that do not begin with a whole frame."""
+        if not _pkt:
+            return cls
+        clen = int.from_bytes(_pkt[1:FRAME_HEADER_SIZE], "big")
+        return cls if MIN_CLEN <= clen <= len(_pkt) - FRAME_HEADER_SIZE else Malformed
+
+    def mysummary(self) -> str:
+        """Whether it begins new keys, and its length."""
+        return f"frame {'rekey ' if self.rekey else ''}clen {self.clen}"
+
+
+class FramePlaintext(Packet):
+    """What a frame's ciphertext deciphers to (RFC 8548 section 4.2.2)."""
+
+    name = "tcpcrypt frame plaintext"
+    fields_desc: ClassVar[list[Any]] = [
+        BitField("reserved", 0, 6),
+        BitField("urgp", 0, 1),
+        BitField("finp", 0, 1),
+        ConditionalField(ShortField("urgent", 0), lambda packet: packet.urgp),
+        XStrField("data", b""),
+    ]
+
+    @classmethod
+    def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
+        """Malformed in the place of URGp without an urgent field."""
+        return Malformed if _pkt and _pkt[0] & 2 and len(_pkt) < 3 else cls
+
+    def mysummary(self) -> str:
+        """Flags and the data's length."""
+        urgent = f"URG {self.urgent} " if self.urgp else ""
+        return f"{urgent}{'FIN ' if self.finp else ''}data of {len(self.data)} bytes"
