@@ -9,7 +9,7 @@ ARGS ?=
 SOURCES := tcpcryptd tests bench scripts examples fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test unit e2e coverage lint format types bench bench-peers clean
+.PHONY: help setup run demo test unit e2e coverage lint format types bench bench-peers dist deb man test-packages clean
 
 help:
 	@echo "make run      encrypt this host's TCP connections (Ctrl-C stops; ARGS=... are tcpcryptd's options)"
@@ -20,6 +20,9 @@ help:
 	@echo "make coverage branch coverage of the tests that need no root"
 	@echo "make lint     ruff and mypy"
 	@echo "make bench    speed, CPU time and memory against plain TCP and other tunnels (root; ARGS=--quick, --check, --help)"
+	@echo "make dist     wheel and source archive, in dist/"
+	@echo "make deb      Debian package, in dist/"
+	@echo "make test-packages  installs the Debian package under a systemd of its own and tries it (root; a minute)"
 	@echo "make bench-peers  install the other tunnels: stunnel, OpenSSH, wireguard-go"
 
 setup:
@@ -57,5 +60,19 @@ bench: setup
 bench-peers:
 	$(SUDO) bench/install_peers.sh
 
+man: setup
+	$(PYTHON) -m scripts.manual build/manual
+
+dist: setup
+	rm -rf build/lib
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(PYTHON) -c "from setuptools import build_meta; build_meta.build_sdist('dist')"
+
+deb: setup
+	packaging/debian/build.sh
+
+test-packages: deb
+	$(SUDO) env TCPCRYPTD_TEST_PACKAGES=1 $(abspath $(PYTHON)) -m pytest -q -p no:cacheprovider tests/packages
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -1,21 +1,25 @@
 """The daemon's parts, put together as the settings say."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from tcpcryptd.cli.config import ConfigError, Settings
+from tcpcryptd.cli.destinations import Destinations, LiveEngineConfig
 from tcpcryptd.cli.log import log_event
 from tcpcryptd.cli.options import ANSWERS, OFFERS
+from tcpcryptd.cli.protocols import Protocols
+from tcpcryptd.cli.reload import LoadSettings, Reloader
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Event
-from tcpcryptd.crypt import CryptConfig, CryptFactory, algorithm_names
-from tcpcryptd.eno import EnoConfig, EnoFactory
+from tcpcryptd.crypt import CryptConfig
+from tcpcryptd.crypto.key_log import HEADER, KeyLog
+from tcpcryptd.eno import EnoConfig
 from tcpcryptd.netio.control_handlers import ControlHandlers
 from tcpcryptd.netio.control_server import Companion, ControlServer
 from tcpcryptd.netio.daemon import DaemonConfig, run_daemon
-from tcpcryptd.netio.keygen import KeyJob
+from tcpcryptd.netio.key_log_file import KeyLogFile
 from tcpcryptd.netio.library_options import LibraryOptions
 from tcpcryptd.netio.library_server import LibraryServer
 from tcpcryptd.netio.marks import MarkScheme
@@ -49,26 +53,41 @@ def daemon_config(settings: Settings) -> DaemonConfig:
     )
 
 
-def _engine_config(settings: Settings) -> EngineConfig:
-    config = EngineConfig(offers=OFFERS[settings.protocol], answers=ANSWERS[settings.answer], required=settings.require)
+def _engine_config(settings: Settings, destinations: Destinations) -> EngineConfig:
+    config = LiveEngineConfig(
+        offers=OFFERS[settings.protocol], answers=ANSWERS[settings.answer], destinations=destinations
+    )
     return config if settings.cache else replace(config, max_sessions=0)
 
 
-def run(settings: Settings) -> int:
-    """Runs the daemon until it is stopped; the exit code. Raises ConfigError."""
+def run(settings: Settings, load: LoadSettings) -> int:
+    """Runs the daemon until it is stopped; the exit code. `load` gives new settings on SIGHUP. Raises ConfigError."""
     config = daemon_config(settings)
-    crypt = CryptConfig().restricted([name for name in settings.suites if name in algorithm_names()])
-    eno = EnoConfig().restricted(settings.suites)
-    # The first key pair is there before the first connection; the others are made in a thread.
-    crypt.rsa_keys.replace(crypt.rsa_keys.generate())
-    engine = Engine(_engine_config(settings), [CryptFactory(crypt), EnoFactory(eno)], path_mtu=path_mtu)
+    key_log = KeyLogFile(Path(settings.keylog), HEADER) if settings.keylog is not None else None
+    take_keys = _writer(key_log) if key_log is not None else None
+    eno = EnoConfig(resumption_nonce_length=settings.resumption_nonce, key_log=take_keys)
+    protocols = Protocols(CryptConfig(key_log=take_keys), eno, settings.suites)
+    destinations = Destinations(settings.require)
+    jobs = protocols.key_jobs()
+    engine = Engine(_engine_config(settings, destinations), protocols.factories, path_mtu=path_mtu)
 
+    def choose_suites(names: Sequence[str]) -> None:
+        protocols.choose_suites(names)
+        # No session may bring back a suite that is not wanted any more.
+        engine.flush_sessions()
+
+    reloader = Reloader(settings, load, destinations, choose_suites)
     listeners: list[Callable[[Event], None]] = [log_event]
 
     def open_control(counters: Callable[[], dict[str, int]]) -> ControlServer:
+        def read_counters() -> dict[str, int]:
+            return counters() | (key_log.counters() if key_log is not None else {})
+
+        if key_log is not None:
+            key_log.open()
         keeper, owners = OptionKeeper(engine), SocketOwners()
         options = SocketOptions(engine, keeper.keep)
-        handlers = ControlHandlers(engine, owners, options, counters)
+        handlers = ControlHandlers(engine, owners, options, read_counters)
         companions: list[Companion] = [keeper]
         if settings.libtcpcrypt_port is not None:
             library_options = LibraryOptions(engine, owners, options)
@@ -81,5 +100,12 @@ def run(settings: Settings) -> int:
         for listener in listeners:
             listener(event)
 
-    jobs = [KeyJob("RSA", crypt.rsa_keys.generate, crypt.rsa_keys.replace)]
-    return run_daemon(engine, config, open_control, on_event, jobs)
+    try:
+        return run_daemon(engine, config, open_control, on_event, jobs, reloader.reload)
+    finally:
+        if key_log is not None:
+            key_log.close()
+
+
+def _writer(file: KeyLogFile) -> KeyLog:
+    return lambda entry: file.write(entry.line())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tcpcryptd.cli.options import OPTIONS, Option
+from tcpcryptd.eno.constants import MAX_RESUMPTION_NONCE
 from tcpcryptd.netio.marks import DEFAULT_MASK
 from tcpcryptd.netio.rules import DEFAULT_QUEUE
 from tcpcryptd.netio.runtime_directory import DEFAULT_RUNTIME_DIRECTORY
@@ -34,6 +35,7 @@ class Settings:
     answer: str = "both"
     require: tuple[Network, ...] = ()
     suites: tuple[str, ...] = ()
+    resumption_nonce: int = MAX_RESUMPTION_NONCE
     cache: bool = True
     queue: int = DEFAULT_QUEUE
     mark_mask: int = DEFAULT_MASK
@@ -42,6 +44,7 @@ class Settings:
     runtime_directory: str = str(DEFAULT_RUNTIME_DIRECTORY)
     control_socket: str | None = None
     libtcpcrypt_port: int | None = None
+    keylog: str | None = None
     verbose: bool = False
 
     @property

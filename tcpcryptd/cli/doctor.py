@@ -26,7 +26,7 @@ Exit codes:
 
 def main(arguments: Sequence[str]) -> int:
     """The subcommand; returns its exit code, a Severity."""
-    given = vars(_parser().parse_args(arguments))
+    given = vars(build_parser().parse_args(arguments))
     file = given.get("config")
     try:
         settings = load_settings(Path(file) if file is not None else None, given)
@@ -69,7 +69,8 @@ def _end(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of its arguments."""
     parser = argparse.ArgumentParser(
         prog="tcpcryptd doctor",
         description="Looks at what tcpcryptd needs on this host, one line for each check, with advice where needed.",

@@ -6,6 +6,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Final
 
 from tcpcryptd import crypt, eno
+from tcpcryptd.eno.constants import MAX_RESUMPTION_NONCE
 from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
 from tcpcryptd.netio.rules import DEFAULT_QUEUE, LAST_FIRST_QUEUE, QueueNumbers
 from tcpcryptd.netio.runtime_directory import DEFAULT_RUNTIME_DIRECTORY
@@ -23,13 +24,17 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option; `kind` None is a switch. `repeated` options have a tuple of values."""
+    """One option; `kind` None is a switch. `repeated` options have a tuple of values.
+
+    `reloadable` ones can be changed in the configuration file of a daemon that runs (SIGHUP).
+    """
 
     name: str
     group: str
     help: str
     kind: Kind | None = None
     repeated: bool = False
+    reloadable: bool = False
 
     @property
     def key(self) -> str:
@@ -91,6 +96,13 @@ def _algorithm(value: object) -> str:
     return name
 
 
+def _nonce_length(value: object) -> int:
+    length = _integer(value)
+    if not 0 <= length <= MAX_RESUMPTION_NONCE:
+        raise ValueError("out of range")
+    return length
+
+
 def _network(value: object) -> IPv4Network | IPv6Network:
     return ip_network(_text(value))
 
@@ -107,6 +119,7 @@ QUEUE: Final = Kind(_queue, f"a number from 0 to {LAST_FIRST_QUEUE}", "NUMBER")
 MASK: Final = Kind(_mask, "three or more adjacent bits of 32, such as 0x70000000", "MASK")
 OFFER: Final = Kind(_offer, f"one of {', '.join(OFFERS)}", "NAME")
 ANSWER: Final = Kind(_answer, f"one of {', '.join(ANSWERS)}", "NAME")
+NONCE_LENGTH: Final = Kind(_nonce_length, "a number from 0 to 8", "BYTES")
 ALGORITHM: Final = Kind(_algorithm, f"one of {', '.join(ALGORITHMS)}", "NAME")
 USER: Final = Kind(_text, "the name of a user", "USER")
 PATH: Final = Kind(_text, "a path", "PATH")
@@ -147,6 +160,7 @@ OPTIONS: Final = (
         "plain TCP then",
         NETWORK,
         repeated=True,
+        reloadable=True,
     ),
     Option(
         "suites",
@@ -156,6 +170,14 @@ OPTIONS: Final = (
         "is named, all are used",
         ALGORITHM,
         repeated=True,
+        reloadable=True,
+    ),
+    Option(
+        "resumption-nonce",
+        PROTOCOL,
+        "length of the random number with which eno resumes a session (default 8); less only on a host whose memory is "
+        "never copied or restored, such as a virtual machine's",
+        NONCE_LENGTH,
     ),
     Option("cache", PROTOCOL, "resume earlier sessions without public-key work (default); --no-cache: never"),
     Option("queue", RUNNING, f"first of three netfilter queues to use (default {DEFAULT_QUEUE})", QUEUE),
@@ -182,5 +204,12 @@ OPTIONS: Final = (
         "process can send there (docs/control-protocol.md)",
         PORT,
     ),
-    Option("verbose", DIAGNOSIS, "also log connections that stay plain TCP, and why"),
+    Option(
+        "keylog",
+        DIAGNOSIS,
+        "write the keys of all connections to this file, for tcpcrypt-pcap (docs/keylog.md): who reads the file can "
+        "read the connections",
+        PATH,
+    ),
+    Option("verbose", DIAGNOSIS, "also log connections that stay plain TCP, and why", reloadable=True),
 )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tcpcryptd import __version__
+from tcpcryptd.cli.metrics import as_prometheus
 from tcpcryptd.cli.session_table import LONG_COLUMNS, SESSION_COLUMNS, STATE_COLUMNS, as_json, as_table
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.client import DEFAULT_SOCKET, SOCKET_VARIABLE, ControlClient
@@ -37,11 +38,14 @@ Exit codes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     try:
         if options.rekey is not None:
             with ControlClient(options.socket) as client:
                 client.rekey(*options.rekey)
+        elif options.metrics:
+            with ControlClient(options.socket) as client:
+                print(as_prometheus(client.counters()), end="", flush=True)
         else:
             _show(options)
     except DaemonNotRunning as error:
@@ -65,6 +69,9 @@ def _show(options: argparse.Namespace) -> None:
         # A connection of its own each time: the daemon may have been started anew.
         with ControlClient(options.socket) as client:
             records = client.sessions(include_plain=options.all)
+            key_log_is_on = bool(client.counters().get("keylog_on"))
+        if key_log_is_on:
+            print("tcnetstat: warning: tcpcryptd writes the keys of all connections to a file", file=sys.stderr)
         if options.watch is not None and not options.json and sys.stdout.isatty():
             print(_CLEAR_SCREEN, end="")
         print(_text(options, records), flush=True)
@@ -101,7 +108,8 @@ _seconds.__name__ = "number of seconds"
 _end.__name__ = "end (192.0.2.1:80, [2001:db8::1]:80)"
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of its arguments."""
     parser = argparse.ArgumentParser(
         prog="tcnetstat",
         description="Shows the TCP connections of this host that tcpcryptd encrypts, with their session IDs. "
@@ -126,6 +134,11 @@ def _parser() -> argparse.ArgumentParser:
         nargs=2,
         metavar=("LOCAL", "FOREIGN"),
         help="replace the keys of this connection now, instead of showing any; ends are written as they are shown",
+    )
+    parser.add_argument(
+        "--metrics",
+        action="store_true",
+        help="print the daemon's counters as text for Prometheus, instead of connections (docs/metrics.md)",
     )
     parser.add_argument(
         "--socket",

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from tcpcryptd.cli import doctor
@@ -29,8 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = vars(build_parser().parse_args(words))
     set_up_log(bool(given.get("verbose")))
     file = given.get("config")
+    load = partial(load_settings, Path(file) if file is not None else None, given)
     try:
-        settings = load_settings(Path(file) if file is not None else None, given)
+        settings = load()
         set_up_log(settings.verbose)
         if given.get("cleanup"):
             cleanup(daemon_config(settings))
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with ControlClient(settings.control_socket_path) as client:
                 _log.info("%d sessions forgotten", client.flush_cache())
             return ExitCode.OK
-        return run(settings)
+        return run(settings, load)
     except ConfigError as error:
         _log.error("%s", error)
         return ExitCode.USAGE

@@ -35,6 +35,7 @@ from tcpcryptd.netio.runtime_directory import (
     remove_runtime_files,
 )
 from tcpcryptd.netio.selection import Selection
+from tcpcryptd.netio.service_manager import ServiceManager
 from tcpcryptd.netio.stats import QueueStatisticsReader, read_queue_statistics
 from tcpcryptd.netio.sysctl import ConntrackSettings
 
@@ -78,7 +79,7 @@ ControlServerFactory = Callable[[Callable[[], dict[str, int]]], ControlServer]
 
 
 class Daemon:
-    """One run. `open_control` may raise DaemonError; None: no control socket."""
+    """One run. `open_control` may raise DaemonError; None: no control socket. `reload` answers SIGHUP."""
 
     def __init__(
         self,
@@ -87,12 +88,17 @@ class Daemon:
         open_control: ControlServerFactory | None,
         on_event: Callable[[Event], None],
         jobs: Sequence[KeyJob] = (),
+        reload: Callable[[], None] | None = None,
     ) -> None:
         self._engine = engine
         self._config = config
         self._open_control = open_control
         self._on_event = on_event
         self._jobs = jobs
+        self._reload = reload
+        self._manager = ServiceManager()
+        self._status = ""
+        self._started = time.monotonic()
         self._queues: list[PacketQueue] = []
         self._injector: Injector | None = None
         self._statistics: QueueStatisticsReader | None = None
@@ -101,6 +107,12 @@ class Daemon:
 
     def run(self) -> None:
         """Runs until a signal; raises DaemonError. In either case everything is as it was before."""
+        try:
+            self._run()
+        finally:
+            self._manager.close()
+
+    def _run(self) -> None:
         require_root()
         protect_memory()
         keep_freed_memory()
@@ -120,8 +132,15 @@ class Daemon:
                 stack.callback(watch.close)
                 loop.add(watch)
                 watch.start()
-            _log.info("running as %s, queues %d, %d and %d", account.name, *self._config.queues.all)
+            self._status = "running as {}, queues {}, {} and {}".format(account.name, *self._config.queues.all)
+            _log.info("%s", self._status)
+            if self._manager.watchdog_interval is not None:
+                loop.beat(self._manager.watchdog_interval, self._manager.alive)
+            # The control socket appears in the loop's first turn: who is told that we are ready finds it.
+            self._shortage.endure(loop.drain)
+            self._manager.ready(self._status)
             self._shortage.endure(loop.run)
+            self._manager.stopping()
             _log.info("stopping")
 
     def _open(self, stack: ExitStack) -> EventLoop:
@@ -149,8 +168,14 @@ class Daemon:
             control = self._open_control(self.counters)
             stack.callback(control.close)
             loop.add(control)
-        stack.enter_context(loop.signals())
+        stack.enter_context(loop.signals(self._handle_hangup if self._reload is not None else None))
         return loop
+
+    def _handle_hangup(self) -> None:
+        if self._reload is not None:
+            self._manager.reloading()
+            self._reload()
+            self._manager.ready(self._status)
 
     def _divert(self, stack: ExitStack, loop: EventLoop) -> Firewall | None:
         """The rules, unless they are the administrator's."""
@@ -191,11 +216,12 @@ class Daemon:
             _log.warning("connections whose reset was lost may go on in clear (%s)", error.strerror)
 
     def counters(self) -> dict[str, int]:
-        """The engine's counters, and the shell's: of the queues together, and what the kernel dropped."""
-        counters = dict(self._engine.counters())
+        """The engine's counters, and the shell's: of the queues, together and by class, and what the kernel dropped."""
+        counters = dict(self._engine.counters()) | {"uptime_seconds": int(time.monotonic() - self._started)}
         statistics = self._statistics.read() if self._statistics is not None else {}
         for queue in self._queues:
             for name, value in queue.counters().items():
+                counters[f"{queue.diverted_as.name.lower()}_{name}"] = value
                 counters[f"queue_{name}"] = counters.get(f"queue_{name}", 0) + value
             in_kernel = statistics.get(queue.number)
             if in_kernel is not None:
@@ -211,10 +237,11 @@ def run_daemon(
     open_control: ControlServerFactory | None,
     on_event: Callable[[Event], None],
     jobs: Sequence[KeyJob] = (),
+    reload: Callable[[], None] | None = None,
 ) -> int:
     """Runs a daemon until SIGINT or SIGTERM; returns the exit code. An error is logged with what to do about it."""
     try:
-        Daemon(engine, config, open_control, on_event, jobs).run()
+        Daemon(engine, config, open_control, on_event, jobs, reload).run()
     except DaemonError as error:
         _log.error("%s", error.message)
         return error.exit_code

@@ -1,6 +1,7 @@
 """The event loop: one thread that waits for packets, clients, signals and the engine's timeouts."""
 
 import contextlib
+import math
 import select
 import signal
 import socket
@@ -13,6 +14,8 @@ from tcpcryptd.core.event import Event
 from tcpcryptd.core.verdict import Direction
 
 MAX_EVENTS_PER_TURN = 256
+MAX_WAITING_EVENTS = 64
+"""They do not wait for an idle moment beyond this."""
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LONGEST_WAIT = 3600.0
 _DRAIN_TURNS = 64
@@ -40,6 +43,9 @@ class LoopEngine(Protocol):
     def packets_to_inject(self) -> list[tuple[Direction, bytes]]:
         """Hands them over."""
 
+    def waiting_events(self) -> int:
+        """How many there are for `next_event`."""
+
     def next_event(self) -> Event | None:
         """Hands one over."""
 
@@ -59,6 +65,11 @@ class EventLoop:
         self._sources: dict[int, Source] = {}
         self._epoll = select.epoll()
         self._stopping = False
+        self._on_hangup: Callable[[], None] | None = None
+        self._hung_up = False
+        self._beat: Callable[[], None] = lambda: None
+        self._beat_interval = math.inf
+        self._beat_due = math.inf
 
     def add(self, source: Source) -> None:
         """Serves a source from now on."""
@@ -74,10 +85,18 @@ class EventLoop:
         """Ends `run` after the turn at hand."""
         self._stopping = True
 
+    def beat(self, interval: float, action: Callable[[], None]) -> None:
+        """Calls `action` between two turns, every `interval` seconds, as long as the loop goes round."""
+        self._beat, self._beat_interval = action, interval
+        self._beat_due = time.monotonic()
+
     def run(self) -> None:
         """Serves until `stop`, or a signal that `signals` watches for."""
         while not self._stopping:
             self.turn(self._time_left())
+            if self._hung_up and self._on_hangup is not None:
+                self._hung_up = False
+                self._on_hangup()
 
     def drain(self) -> None:
         """Serves what waits already, in a bounded number of turns."""
@@ -86,36 +105,59 @@ class EventLoop:
                 break
 
     def turn(self, wait: float) -> bool:
-        """Waits up to `wait` seconds for work and does it; whether there was any."""
-        ready = {number for number, _ in self._epoll.poll(wait)}
+        """Waits up to `wait` seconds for work and does it; whether there was any.
+
+        Events are passed on when no packet waits, one at a time: what follows on a handshake need not wait for the log.
+        """
+        events = self._engine.waiting_events()
+        ready = {number for number, _ in self._epoll.poll(0.0 if events else wait)}
         for source in [source for number, source in self._sources.items() if number in ready]:
             source.handle_ready()
         now = time.monotonic()
         due = self._engine.next_timeout()
         if due is not None and due <= now:
             self._engine.handle_timeout(now)
-        self.collect()
-        return bool(ready)
+        self._send_injections()
+        if events > MAX_WAITING_EVENTS:
+            self._pass_on_events(MAX_EVENTS_PER_TURN)
+        elif events and not ready:
+            self._pass_on_events(1)
+        if now >= self._beat_due:
+            self._beat_due = now + self._beat_interval
+            self._beat()
+        return bool(ready or events)
 
     def collect(self) -> None:
         """Sends what the engine wants injected and passes its events on."""
+        self._send_injections()
+        self._pass_on_events(MAX_EVENTS_PER_TURN)
+
+    def _send_injections(self) -> None:
         for direction, packet in self._engine.packets_to_inject():
             self._inject(direction, packet)
-        for _ in range(MAX_EVENTS_PER_TURN):
+
+    def _pass_on_events(self, limit: int) -> None:
+        for _ in range(limit):
             event = self._engine.next_event()
             if event is None:
                 break
             self._on_event(event)
 
     @contextlib.contextmanager
-    def signals(self) -> Iterator[None]:
-        """Meanwhile SIGINT and SIGTERM end `run`, now or when it is called, and SIGHUP is ignored. Main thread only."""
+    def signals(self, on_hangup: Callable[[], None] | None = None) -> Iterator[None]:
+        """Meanwhile SIGINT and SIGTERM end `run`, now or when it is called. Main thread only.
+
+        `run` calls `on_hangup` between two turns after SIGHUP, which is ignored when there is none.
+        """
+        self._on_hangup = on_hangup
         receiver, sender = socket.socketpair()
         receiver.setblocking(False)
         sender.setblocking(False)
         wake_up = _WakeUp(receiver)
         old_handlers = {number: signal.signal(number, self._handle_signal) for number in _STOP_SIGNALS}
-        old_handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        old_handlers[signal.SIGHUP] = signal.signal(
+            signal.SIGHUP, signal.SIG_IGN if on_hangup is None else self._handle_hangup
+        )
         old_descriptor = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
         self.add(wake_up)
         try:
@@ -134,13 +176,17 @@ class EventLoop:
         self._epoll.close()
 
     def _time_left(self) -> float:
+        if self._hung_up:
+            return 0.0
         due = self._engine.next_timeout()
-        if due is None:
-            return _LONGEST_WAIT
-        return min(max(0.0, due - time.monotonic()), _LONGEST_WAIT)
+        soonest = self._beat_due if due is None else min(due, self._beat_due)
+        return min(max(0.0, soonest - time.monotonic()), _LONGEST_WAIT)
 
     def _handle_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
+
+    def _handle_hangup(self, _number: int, _frame: FrameType | None) -> None:
+        self._hung_up = True
 
 
 class _WakeUp:

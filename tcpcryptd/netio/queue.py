@@ -58,10 +58,15 @@ class PacketQueue:
         gso: bool = False,
     ) -> None:
         self.number = number
+        self.diverted_as = diverted_as
         self.packets = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        """Of IP packets as they came from the kernel."""
+        self.seconds = 0.0
+        """Spent on packets: reading, handling and verdicts."""
         self.truncated = 0
         self.exceptions = 0
-        self._diverted_as = diverted_as
         self._handler = handler
         self._foreign = marks.foreign
         self._mark_of = {each: marks.of_class(each) for each in ConnectionClass}
@@ -108,11 +113,18 @@ class PacketQueue:
         # All that the library asks of a socket is recv.
         self._queue.run_socket(cast(socket.socket, self._reader))
         self._verdicts.flush()
+        self.seconds += time.monotonic() - self._now
 
     def counters(self) -> dict[str, int]:
-        """Packets seen, those that came cut, exceptions while one was handled, and verdicts the kernel refused."""
+        """Packets and bytes seen, and the time they took.
+
+        Also packets that came cut, exceptions while one was handled, and verdicts the kernel refused.
+        """
         return {
             "packets": self.packets,
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "nanoseconds": round(self.seconds * 1e9),
             "truncated": self.truncated,
             "exceptions": self.exceptions,
             "verdict_errors": self._verdicts.errors,
@@ -127,14 +139,20 @@ class PacketQueue:
         try:
             payload = packet.get_payload()
             self.packets += 1
-            if len(payload) >= _LIBRARY_COPY_RANGE and is_truncated(payload):
+            size = len(payload)
+            if size >= _LIBRARY_COPY_RANGE and is_truncated(payload):
                 self._refuse_truncated(packet)
                 return
-            direction = Direction.OUT if packet.hook == _HOOK_LOCAL_OUT else Direction.IN
-            action, replacement, connection_class = self._handler(payload, direction, self._now, self._diverted_as)
+            if packet.hook == _HOOK_LOCAL_OUT:
+                direction = Direction.OUT
+                self.bytes_out += size
+            else:
+                direction = Direction.IN
+                self.bytes_in += size
+            action, replacement, connection_class = self._handler(payload, direction, self._now, self.diverted_as)
             if action is Action.DROP:
                 self._verdicts.add(packet.id, NF_DROP)
-            elif connection_class is self._diverted_as:
+            elif connection_class is self.diverted_as:
                 self._verdicts.add(packet.id, NF_ACCEPT, replacement)
             else:
                 mark = packet.mark & self._foreign | self._mark_of[connection_class]
@@ -144,7 +162,7 @@ class PacketQueue:
 
     def _refuse_truncated(self, packet: Packet) -> None:
         self.truncated += 1
-        if self._diverted_as.is_encrypted:
+        if self.diverted_as.is_encrypted:
             packet.drop()
         else:
             # Only our copy is cut: what goes on is the kernel's.
@@ -158,7 +176,7 @@ class PacketQueue:
             _log.error("queue %d: %s while a packet was handled; further ones are only counted", self.number, name)
         # The library raises when there has been a verdict already.
         with contextlib.suppress(RuntimeError):
-            if self._diverted_as.is_encrypted:
+            if self.diverted_as.is_encrypted:
                 packet.drop()
             else:
                 packet.set_payload(b"")

@@ -31,6 +31,8 @@ SETTINGS = {
 """The least value that each must have."""
 
 _MAX_STATE_SIZE = 4096
+_STATE_MODE = 0o644
+"""Root writes the file, and the unprivileged user that the daemon has become by then reads it."""
 
 
 class ConntrackSettings:
@@ -74,7 +76,7 @@ class ConntrackSettings:
         try:
             with self._state_file.open("rb") as file:
                 state = json.loads(file.read(_MAX_STATE_SIZE))
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):
             return {}
         if not isinstance(state, dict):
             return {}
@@ -84,7 +86,9 @@ class ConntrackSettings:
 def _write_atomically(path: Path, text: str) -> None:
     draft = path.with_suffix(".new")
     draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _STATE_MODE)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        # Whatever the umask is.
+        os.fchmod(descriptor, _STATE_MODE)
         file.write(text)
     draft.replace(path)

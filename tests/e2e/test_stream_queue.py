@@ -102,8 +102,8 @@ def test_stream_connections_alone_come_in_large_packets(
             assert transfer(client, server, queue) == DATA.upper()
             assert (engine.largest > MTU) == (connection_class is ConnectionClass.STREAM)
             counters = queue.counters()
-            assert counters.pop("packets") > 0
-            assert counters == {"truncated": 0, "exceptions": 0, "verdict_errors": 0}
+            assert counters["packets"] > 0
+            assert not any(counters[name] for name in ("truncated", "exceptions", "verdict_errors"))
 
 
 @FAMILIES

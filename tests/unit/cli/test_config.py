@@ -18,6 +18,7 @@ interface = "eth0"
 address = ["192.0.2.0/24", "2001:db8::1"]
 require = ["198.51.100.7"]
 suites = ["X25519-HPKE", "AES-256-GCM-SIV"]
+resumption-nonce = 4
 cache = false
 queue = 100
 mark-mask = "0x7000"
@@ -26,6 +27,7 @@ user = "daemon"
 runtime-directory = "/run/other"
 control-socket = "/run/other/sock"
 libtcpcrypt-port = 666
+keylog = "/root/keys"
 verbose = true
 """
 EXPECTED = Settings(
@@ -36,6 +38,7 @@ EXPECTED = Settings(
     address=(ip_network("192.0.2.0/24"), ip_network("2001:db8::1")),
     require=(ip_network("198.51.100.7"),),
     suites=("X25519-HPKE", "AES-256-GCM-SIV"),
+    resumption_nonce=4,
     cache=False,
     queue=100,
     mark_mask=0x7000,
@@ -44,14 +47,15 @@ EXPECTED = Settings(
     runtime_directory="/run/other",
     control_socket="/run/other/sock",
     libtcpcrypt_port=666,
+    keylog="/root/keys",
     verbose=True,
 )
 COMMAND_LINE = (
     "--port 80 --port 8080 --exclude-port 25 --all-ports --interface eth0 --address 192.0.2.0/24 "
     "--address 2001:db8::1 --require 198.51.100.7 "
-    "--suites X25519-HPKE --suites AES-256-GCM-SIV --no-cache --libtcpcrypt-port 666 "
+    "--suites X25519-HPKE --suites AES-256-GCM-SIV --resumption-nonce 4 --no-cache --libtcpcrypt-port 666 "
     "--queue 100 --mark-mask 0x7000 --no-firewall --user daemon "
-    "--runtime-directory /run/other --control-socket /run/other/sock --verbose"
+    "--runtime-directory /run/other --control-socket /run/other/sock --keylog /root/keys --verbose"
 )
 
 

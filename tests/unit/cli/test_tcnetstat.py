@@ -21,6 +21,7 @@ class FakeClient:
 
     records: tuple[SessionRecord, ...] = ()
     rekeyed: ClassVar[list[tuple[Address, Address]]] = []
+    values: ClassVar[dict[str, int]] = {}
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -33,6 +34,9 @@ class FakeClient:
 
     def sessions(self, *, include_plain: bool = False) -> list[SessionRecord]:
         return [each for each in self.records if include_plain or each.state == "encrypted"]
+
+    def counters(self) -> dict[str, int]:
+        return self.values
 
     def rekey(self, local: Address, remote: Address) -> None:
         self.rekeyed.append((local, remote))
@@ -180,3 +184,15 @@ def test_another_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     monkeypatch.setattr(tcnetstat, "ControlClient", refuse)
     assert tcnetstat.main([]) == 1
     assert "permission denied" in capsys.readouterr().err
+
+
+def test_a_key_log_is_not_kept_quiet(
+    client: type[FakeClient], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tcnetstat.main([]) == tcnetstat.EXIT_OK
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(client, "values", {"keylog_on": 1})
+    assert tcnetstat.main(["--json"]) == tcnetstat.EXIT_OK
+    shown = capsys.readouterr()
+    assert "warning: tcpcryptd writes the keys of all connections to a file" in shown.err
+    assert json.loads(shown.out)

@@ -7,6 +7,7 @@ import pytest
 from tcpcryptd import __version__
 from tcpcryptd.cli import assembly, tcpcryptd
 from tcpcryptd.cli.config import ConfigError, Settings
+from tcpcryptd.cli.reload import LoadSettings
 from tcpcryptd.control.codec import Request
 from tcpcryptd.netio.control_handlers import Caller, Pages
 from tcpcryptd.netio.daemon import DaemonConfig
@@ -41,7 +42,7 @@ def test_help_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_settings_reach_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Settings] = []
 
-    def run(settings: Settings) -> int:
+    def run(settings: Settings, load: LoadSettings) -> int:
         given.append(settings)
         return ExitCode.OK
 
@@ -99,7 +100,7 @@ def test_a_suite_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
 def test_errors_are_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, exit_code: int
 ) -> None:
-    def run(settings: Settings) -> int:
+    def run(settings: Settings, load: LoadSettings) -> int:
         raise error
 
     monkeypatch.setattr(tcpcryptd, "run", run)
@@ -109,7 +110,7 @@ def test_errors_are_one_line(
 
 
 def test_an_interrupt_while_starting(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def run(settings: Settings) -> int:
+    def run(settings: Settings, load: LoadSettings) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(tcpcryptd, "run", run)

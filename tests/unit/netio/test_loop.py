@@ -1,3 +1,4 @@
+import itertools
 import os
 import signal
 import socket
@@ -10,7 +11,7 @@ import pytest
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Closed, Event
 from tcpcryptd.core.verdict import Direction
-from tcpcryptd.netio.loop import EventLoop
+from tcpcryptd.netio.loop import MAX_WAITING_EVENTS, EventLoop
 
 EVENT = Closed(Endpoint("192.0.2.1", 1), Endpoint("192.0.2.2", 2))
 
@@ -32,6 +33,9 @@ class FakeEngine:
     def packets_to_inject(self) -> list[tuple[Direction, bytes]]:
         taken, self.injections = self.injections, []
         return taken
+
+    def waiting_events(self) -> int:
+        return len(self.events)
 
     def next_event(self) -> Event | None:
         return self.events.pop(0) if self.events else None
@@ -81,8 +85,22 @@ def test_what_the_engine_has_is_collected_after_a_source_was_served(rig: Rig) ->
     source.writer.send(b"x")
     assert rig.loop.turn(10.0)
     assert rig.injected == [(Direction.OUT, b"packet")]
+    assert rig.events == []
+    rig.loop.drain()
     assert rig.events == [EVENT, EVENT]
     assert not rig.loop.turn(0.0)
+    source.close()
+
+
+def test_events_wait_for_packets_but_not_for_ever(rig: Rig) -> None:
+    source = Pipe(lambda: rig.engine.events.append(EVENT))
+    rig.loop.add(source)
+    source.writer.send(bytes(MAX_WAITING_EVENTS + 2))
+    for _ in range(MAX_WAITING_EVENTS + 1):
+        assert rig.loop.turn(10.0)
+    assert rig.events == []
+    assert rig.loop.turn(10.0)
+    assert len(rig.events) == MAX_WAITING_EVENTS + 2
     source.close()
 
 
@@ -160,3 +178,33 @@ def test_drain_serves_all_that_waits_and_ends(rig: Rig) -> None:
     rig.loop.drain()
     source.close()
     endless.close()
+
+
+def test_a_beat_as_long_as_the_loop_goes_round(rig: Rig) -> None:
+    beats: list[float] = []
+
+    def beat() -> None:
+        beats.append(time.monotonic())
+        if len(beats) == 4:
+            rig.loop.stop()
+
+    rig.loop.beat(0.02, beat)
+    rig.loop.run()
+    assert all(later - earlier >= 0.02 for earlier, later in itertools.pairwise(beats))
+    assert beats[-1] - beats[0] < 5.0
+
+
+def test_hangup_calls_back_between_turns(rig: Rig) -> None:
+    calls: list[int] = []
+
+    def on_hangup() -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            rig.loop.stop()
+        else:
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    with rig.loop.signals(on_hangup):
+        os.kill(os.getpid(), signal.SIGHUP)
+        rig.loop.run()
+    assert calls == [1, 1]

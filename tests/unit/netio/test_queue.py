@@ -245,3 +245,14 @@ def test_reader_ends_a_batch_of_large_messages() -> None:
             assert [read(reader, 20_000)[0] for _ in batch] == list(batch)
             with pytest.raises(BlockingIOError):
                 reader.recv(4096)
+
+
+def test_bytes_are_counted_by_direction(undecided: Rig) -> None:
+    sizes = []
+    for hook, payload in ((3, b"x" * 100), (0, b"y" * 10), (0, b"")):
+        packet = packet_of(payload)
+        sizes.append(len(packet))
+        undecided.handle(FakePacket(packet, hook))
+    counters = undecided.queue.counters()
+    assert (counters["bytes_out"], counters["bytes_in"]) == (sizes[0], sizes[1] + sizes[2])
+    assert counters["packets"] == 3

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,19 @@ def test_no_connection_tracking(tmp_path: Path) -> None:
     with pytest.raises(DaemonError, match="modprobe nf_conntrack") as raised:
         ConntrackSettings(tmp_path / "state.json", tmp_path / "missing").relax()
     assert raised.value.exit_code == ExitCode.UNSUPPORTED
+
+
+def test_the_store_can_be_read_by_the_daemon_s_user_under_any_umask(tmp_path: Path, directory: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        ConntrackSettings(tmp_path / "state.json", directory).relax()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "state.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_store_that_cannot_be_read_is_kept(tmp_path: Path, directory: Path) -> None:
+    (tmp_path / "state.json").mkdir()
+    with pytest.raises(DaemonError, match="cannot be restored"):
+        ConntrackSettings(tmp_path / "state.json", directory).restore()
+    assert (tmp_path / "state.json").exists()

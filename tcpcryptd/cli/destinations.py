@@ -1,0 +1,33 @@
+"""The destinations that must be encrypted, which can be others while the daemon runs."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tcpcryptd.cli.config import Network
+from tcpcryptd.core.config import EngineConfig
+
+
+class Destinations:
+    """A set of networks."""
+
+    def __init__(self, networks: Iterable[Network] = ()) -> None:
+        self.replace(networks)
+
+    def replace(self, networks: Iterable[Network]) -> None:
+        """From now on it is these."""
+        self._policy = EngineConfig(required=tuple(networks))
+
+    def include(self, address: str) -> bool:
+        """Whether the host is in one of them."""
+        return self._policy.requires(address)
+
+
+@dataclass(frozen=True)
+class LiveEngineConfig(EngineConfig):
+    """An engine's configuration that asks `destinations`, each time, in the place of `required`."""
+
+    destinations: Destinations = field(default_factory=Destinations)
+
+    def requires(self, address: str) -> bool:
+        """Whether connections with this host must be encrypted now."""
+        return self.destinations.include(address)

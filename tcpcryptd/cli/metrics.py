@@ -1,0 +1,147 @@
+"""The daemon's counters as Prometheus reads them (text exposition format 0.0.4)."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+_NANOSECONDS = 1e-9
+_PREFIX = "tcpcryptd_"
+_CLASSES = ("undecided", "encrypted", "stream")
+
+Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric; `samples` has the labels of each value and the counter it is read from (`Daemon.counters`)."""
+
+    name: str
+    help: str
+    samples: Mapping[Labels, str]
+    is_gauge: bool = False
+    factor: float | None = None
+    """From the counter's unit to the metric's; None: the counter as it is."""
+
+
+def _single(name: str, text: str, counter: str, is_gauge: bool = False) -> Metric:
+    return Metric(name, text, {(): counter}, is_gauge)
+
+
+def _by(label: str, counters: Mapping[str, str]) -> Mapping[Labels, str]:
+    return {((label, value),): counter for value, counter in counters.items()}
+
+
+METRICS: Final = (
+    _single("uptime_seconds", "Time since the daemon was started.", "uptime_seconds", is_gauge=True),
+    _single("connections", "Connections in the flow table, in a handshake or encrypted.", "connections", True),
+    _single("encrypted_connections", "Connections that are encrypted now.", "encrypted", is_gauge=True),
+    _single("resumable_sessions", "Sessions that could be resumed.", "sessions", is_gauge=True),
+    Metric(
+        "handshakes_total",
+        "Handshakes by their outcome; refused: a required connection could not be encrypted.",
+        _by(
+            "outcome",
+            {"encrypted": "negotiated", "plain": "plain", "refused": "refused", "evicted": "opening_evicted"},
+        ),
+    ),
+    Metric(
+        "protocol_errors_total",
+        "What peers said, or did not say, that ended or delayed a handshake or a connection.",
+        _by(
+            "reason",
+            {
+                name: name
+                for name in (
+                    *("bad_init1", "bad_init2", "init1_unanswered", "init2_unanswered"),
+                    *("no_common_cipher", "no_space_for_eno", "damaged", "invalid", "truncated"),
+                )
+            },
+        ),
+    ),
+    Metric(
+        "segments_total",
+        "Packets from the kernel, of up to 64 KiB where the class is stream.",
+        _by("class", {each: f"{each}_packets" for each in _CLASSES}),
+    ),
+    Metric(
+        "segment_seconds_total",
+        "Time spent on these packets; divided by segments_total, the time for each.",
+        _by("class", {each: f"{each}_nanoseconds" for each in _CLASSES}),
+        factor=_NANOSECONDS,
+    ),
+    Metric(
+        "bytes_total",
+        "Bytes of these packets with their headers, as they came from the kernel.",
+        {
+            (("class", each), ("direction", direction)): f"{each}_bytes_{direction}"
+            for each in _CLASSES
+            for direction in ("in", "out")
+        },
+    ),
+    Metric(
+        "dropped_segments_total",
+        "Segments that the daemon dropped.",
+        _by(
+            "reason",
+            {
+                "not_authentic": "integrity_failures",
+                "orphaned": "orphaned_segments",
+                "refused": "refused_segments",
+            }
+            | {
+                name: name
+                for name in (
+                    *("bad_acknowledgment", "bad_checksum", "fragments", "held_back"),
+                    *("keys_forgotten", "keys_spent", "stray", "too_long"),
+                )
+            },
+        ),
+    ),
+    _single("queue_dropped_total", "Packets that the kernel dropped since a queue was full.", "queue_dropped"),
+    Metric(
+        "queue_errors_total",
+        "Packets that came cut, raised an exception, or whose verdict the kernel refused.",
+        _by(
+            "reason",
+            {"truncated": "queue_truncated", "exception": "queue_exceptions", "verdict": "queue_verdict_errors"},
+        ),
+    ),
+    _single("injected_packets_total", "Packets that the daemon made itself.", "injected"),
+    _single("injection_errors_total", "Packets of the daemon's own that could not be sent.", "injection_errors"),
+    _single("rekeyings_total", "How often the keys of a connection were replaced.", "rekeyed"),
+    _single("rules_repaired_total", "How often somebody changed the firewall rules.", "rules_repaired"),
+    _single("rules_not_repaired_total", "Failures to put the firewall rules back.", "rules_not_repaired"),
+    _single("memory_shortages_total", "How often memory ran out.", "memory_shortages"),
+    _single("internal_errors_total", "Bugs met; please report them with the log.", "internal_errors"),
+)
+
+_SUMS = tuple(f"queue_{name}" for name in ("packets", "bytes_in", "bytes_out", "nanoseconds"))
+"""Are there by class."""
+_NAMED = frozenset(counter for metric in METRICS for counter in metric.samples.values()) | frozenset(_SUMS)
+
+
+def as_prometheus(counters: Mapping[str, int]) -> str:
+    """The whole page. A counter that is not there is 0; one that no metric names becomes a label of events_total."""
+    others = {name: name for name in sorted(counters.keys() - _NAMED)}
+    events = Metric("events_total", "What is counted besides, by the counter's own name.", _by("event", others))
+    metrics = (*METRICS, events) if others else METRICS
+    return "".join(line for metric in metrics for line in _lines(metric, counters))
+
+
+def _lines(metric: Metric, counters: Mapping[str, int]) -> Iterator[str]:
+    name = f"{_PREFIX}{metric.name}"
+    yield f"# HELP {name} {metric.help}\n"
+    yield f"# TYPE {name} {'gauge' if metric.is_gauge else 'counter'}\n"
+    for labels, counter in metric.samples.items():
+        count = counters.get(counter, 0)
+        value = str(count) if metric.factor is None else f"{count * metric.factor:.9f}"
+        yield f"{name}{_written(labels)} {value}\n"
+
+
+def _written(labels: Labels) -> str:
+    pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels)
+    return f"{{{pairs}}}" if pairs else ""
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,105 @@
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+
+from tcpcryptd.cli.config import ConfigError, Settings
+from tcpcryptd.cli.destinations import Destinations, LiveEngineConfig
+from tcpcryptd.cli.options import OPTIONS
+from tcpcryptd.cli.protocols import Protocols
+from tcpcryptd.cli.reload import Reloader
+from tcpcryptd.crypt import CryptConfig
+from tcpcryptd.eno import EnoConfig
+
+INSIDE, OUTSIDE = "192.0.2.7", "198.51.100.7"
+NETWORK = ip_network("192.0.2.0/24")
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    log = logging.getLogger("tcpcryptd")
+    before = log.handlers[:], log.level, log.propagate
+    yield
+    log.handlers[:], log.level, log.propagate = before
+
+
+class Rig:
+    """A reloader that finds the settings of the test."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.found: Settings | ConfigError = settings
+        self.destinations = Destinations(settings.require)
+        self.suites: list[tuple[str, ...]] = []
+        self.reloader = Reloader(
+            settings, self._load, self.destinations, lambda names: self.suites.append(tuple(names))
+        )
+
+    def _load(self) -> Settings:
+        if isinstance(self.found, ConfigError):
+            raise self.found
+        return self.found
+
+    def reload(self, found: Settings | ConfigError) -> None:
+        self.found = found
+        self.reloader.reload()
+
+
+def test_what_can_be_reloaded() -> None:
+    assert {option.name for option in OPTIONS if option.reloadable} == {"require", "suites", "verbose"}
+
+
+def test_required_destinations() -> None:
+    rig = Rig(Settings())
+    config = replace(LiveEngineConfig(destinations=rig.destinations), max_sessions=0)
+    assert not config.requires(INSIDE)
+    rig.reload(Settings(require=(NETWORK,)))
+    assert config.requires(INSIDE)
+    assert not config.requires(OUTSIDE)
+    rig.reload(Settings())
+    assert not config.requires(INSIDE)
+
+
+def test_suites_change_only_when_they_differ() -> None:
+    rig = Rig(Settings(suites=("RSA-2048",)))
+    rig.reload(Settings(suites=("RSA-2048",), verbose=True))
+    assert rig.suites == []
+    rig.reload(Settings(suites=("X25519-HPKE",), verbose=True))
+    assert rig.suites == [("X25519-HPKE",)]
+
+
+def test_the_log_level(capsys: pytest.CaptureFixture[str]) -> None:
+    rig = Rig(Settings())
+    rig.reload(Settings(verbose=True))
+    assert logging.getLogger("tcpcryptd").level == logging.DEBUG
+    assert "changed: verbose" in capsys.readouterr().err
+    rig.reload(Settings())
+    assert logging.getLogger("tcpcryptd").level == logging.INFO
+
+
+def test_what_needs_a_restart_is_named_until_it_is_taken_back(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(Settings())
+    for port, warnings in (((80,), 1), ((80,), 2), ((), 2)):
+        rig.reload(Settings(port=port))
+        said = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+        assert said == ["changed, but not before a restart: port"] * warnings
+
+
+def test_a_wrong_configuration_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(Settings(require=(NETWORK,)))
+    rig.reload(ConfigError("x.toml: not TOML"))
+    assert rig.destinations.include(INSIDE)
+    assert caplog.records[-1].getMessage() == "x.toml: not TOML; all settings stay as they were"
+
+
+def test_protocols_keep_their_identity_and_keys() -> None:
+    protocols = Protocols(CryptConfig(), EnoConfig(), ["X25519-HPKE"])
+    before = protocols.factories
+    old_offers = [each.offer for each in before]
+    protocols.choose_suites(["RSA-2048"])
+    assert protocols.factories == before
+    assert [each.name for each in before] == ["crypt", "eno"]
+    assert all(each.offer != old for each, old in zip(before, old_offers, strict=True))
+    (job,) = protocols.key_jobs()
+    assert job.name == "RSA"
