@@ -6,10 +6,11 @@ PYTHON := $(VENV)/bin/python
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Options for the command: make run ARGS="--verbose --port 80", make bench ARGS="--rounds 3 --only stunnel"
 ARGS ?=
-SOURCES := tcpcryptd tests bench scripts examples fuzz
+SOURCES := tcpcryptd tests bench scripts examples fuzz setup.py
+COMPILED := $(abspath build/compiled)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test unit e2e coverage lint format types bench bench-peers dist deb man test-packages clean
+.PHONY: help setup compiled run demo test unit e2e coverage lint format types bench bench-peers dist deb man test-packages clean
 
 help:
 	@echo "make run      encrypt this host's TCP connections (Ctrl-C stops; ARGS=... are tcpcryptd's options)"
@@ -28,8 +29,11 @@ help:
 setup:
 	@scripts/setup.sh
 
-run: setup
-	$(SUDO) $(abspath $(VENV))/bin/tcpcryptd $(ARGS)
+compiled: setup
+	@scripts/compile.sh
+
+run: compiled
+	$(SUDO) env PYTHONPATH=$(COMPILED) $(abspath $(VENV))/bin/tcpcryptd $(ARGS)
 
 demo: setup
 	$(SUDO) $(abspath $(PYTHON)) -m scripts.demo
@@ -39,8 +43,8 @@ test: unit e2e
 unit: setup
 	$(PYTHON) -m pytest -q -m "not e2e"
 
-e2e: setup
-	$(SUDO) $(abspath $(PYTHON)) -m pytest -q -p no:cacheprovider -m e2e
+e2e: compiled
+	$(SUDO) env TCPCRYPTD_PACKAGE=$(COMPILED) $(abspath $(PYTHON)) -m pytest -q -p no:cacheprovider -m e2e
 
 coverage: setup
 	$(PYTHON) -m pytest -q -m "not e2e" --cov --cov-report=term
@@ -54,8 +58,8 @@ format: setup
 	$(PYTHON) -m ruff check --fix $(SOURCES)
 	$(PYTHON) -m ruff format $(SOURCES)
 
-bench: setup
-	$(SUDO) $(abspath $(PYTHON)) -m bench $(ARGS)
+bench: compiled
+	$(SUDO) env TCPCRYPTD_PACKAGE=$(COMPILED) $(abspath $(PYTHON)) -m bench $(ARGS)
 
 bench-peers:
 	$(SUDO) bench/install_peers.sh
@@ -68,7 +72,7 @@ dist: setup
 	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
 	$(PYTHON) -c "from setuptools import build_meta; build_meta.build_sdist('dist')"
 
-deb: setup
+deb: compiled
 	packaging/debian/build.sh
 
 test-packages: deb

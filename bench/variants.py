@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.peers import ssh, stunnel, wireguard
+from bench.peers import nfqueue, ssh, stunnel, wireguard
 from bench.route import Route, Unavailable
 from tcpcryptd.netio.errors import ExitCode
 from tests.e2e.harness import Daemon, HarnessError, Network, dialogue, echo_server, same_session
@@ -74,6 +74,7 @@ VARIANTS = (
     tcpcryptd("crypt"),
     tcpcryptd("crypt-original", *ORIGINAL_SUITES),
     tcpcryptd("eno", "--protocol", "eno"),
+    Variant("nfqueue-accept", nfqueue.start),
     Variant("stunnel", stunnel.start, stunnel.start_fresh),
     Variant("ssh", ssh.start),
     Variant("wireguard-go", wireguard.start),

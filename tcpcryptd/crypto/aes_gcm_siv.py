@@ -5,6 +5,7 @@ travels in the MAC option. docs/suites.md says why repeating a nonce in a retran
 """
 
 import struct
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
@@ -22,7 +23,7 @@ class GcmSivProtection:
 
     __slots__ = ("_decrypt", "_encrypt")
 
-    tag_length = TAG_LENGTH
+    tag_length: Final = TAG_LENGTH
 
     def __init__(self, encryption_key: bytes, mac_key: bytes) -> None:
         if len(encryption_key) < KEY_LENGTH:

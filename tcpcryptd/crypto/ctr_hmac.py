@@ -1,6 +1,7 @@
 """AES128-CTR-SEQIV with HMAC-SHA1: what the original daemon protects segments with (spec sections 5 and 6)."""
 
 from hmac import compare_digest
+from typing import Final
 
 from tcpcryptd.crypto import aes_ctr_seqiv, segment_mac
 
@@ -10,7 +11,7 @@ class CtrHmacProtection:
 
     __slots__ = ("_apply", "_compute_mac")
 
-    tag_length = segment_mac.TAG_LENGTH
+    tag_length: Final = segment_mac.TAG_LENGTH
 
     def __init__(self, encryption_key: bytes, mac_key: bytes) -> None:
         self._apply = aes_ctr_seqiv.AesCtrSeqIv(encryption_key[: aes_ctr_seqiv.KEY_LENGTH]).apply

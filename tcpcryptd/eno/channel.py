@@ -33,6 +33,9 @@ _TCP_HEADER = 20
 class Channel:
     """Seals and opens one connection's stream."""
 
+    # For mypyc: `forget` deletes them.
+    __deletable__ = ("outbound", "inbound", "_egress", "_ingress")
+
     def __init__(
         self, handshake: Handshake, secret: SessionSecret, negotiated: Negotiated, sent: int, received: int
     ) -> None:

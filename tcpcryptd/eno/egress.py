@@ -86,7 +86,8 @@ class Egress:
         """The kernel cuts the packet after us, and computes the checksums then."""
         length = len(piece.payload)
         if length <= room if not is_large else room < length <= MAX_PACKET - len(ip_header) - 20 - len(area):
-            fields = fields._replace(flags=fields.flags | (FIN if piece.fin else 0))
+            if piece.fin:
+                fields = fields._replace(flags=fields.flags | FIN)
             packet = self._builder.build(ip_header, fields, area, piece.payload, checksum=not is_large)
             return Action.MODIFY, packet, ConnectionClass.STREAM
         packets = self._cut(ip_header, fields, area, piece, room)

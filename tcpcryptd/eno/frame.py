@@ -59,7 +59,7 @@ has rekey = 1; it may be asked for again, but none before the current one is."""
 class OpenedFrame(NamedTuple):
     """The plaintext of an authentic frame."""
 
-    data: memoryview
+    data: Buffer
     fin: bool
     """FINp: no frame follows."""
     urgent: int | None

@@ -123,13 +123,12 @@ class Ingress:
             flags |= URG if urgent <= 0xFFFF else 0
             urgent &= 0xFFFF
         number = self._flow.remote_number(delivery.start)
-        return self._builder.build(
-            ip_header, fields._replace(sequence=number, flags=flags, urgent=urgent), area, delivery.data
-        )
+        there = Fields(number, fields.acknowledgment, flags, fields.window, urgent)
+        return self._builder.build(ip_header, there, area, delivery.data)
 
     def _acknowledgment(self, ip_header: bytes, fields: Fields, area: bytes, plain: int) -> Verdict:
-        fields = fields._replace(sequence=self._flow.remote_number(plain), flags=fields.flags & ~PSH)
-        return Action.MODIFY, self._builder.build(ip_header, fields, area, b""), ConnectionClass.STREAM
+        there = Fields(self._flow.remote_number(plain), fields.acknowledgment, fields.flags & ~PSH, fields.window)
+        return Action.MODIFY, self._builder.build(ip_header, there, area, b""), ConnectionClass.STREAM
 
     def _options(self, packet: bytes, offset: int, area: bytes) -> tuple[bytes, bool]:
         """The option area for the local kernel, and whether it has a selective acknowledgment."""

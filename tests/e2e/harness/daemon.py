@@ -17,8 +17,13 @@ STOP_SECONDS = 15.0
 
 
 def entry_point(command: str) -> list[str]:
-    """The command line of a command of this checkout, whether it is installed or not."""
-    return [sys.executable, "-c", f"import sys; from tcpcryptd.cli.{command} import main; sys.exit(main())"]
+    """The command line of a command of this checkout, whether it is installed or not.
+
+    Of the package in the directory that TCPCRYPTD_PACKAGE names, if it is set: `make compiled` builds one.
+    """
+    path = os.environ.get("TCPCRYPTD_PACKAGE")
+    search = f"sys.path.insert(0, {path!r}); " if path else ""
+    return [sys.executable, "-c", f"import sys; {search}from tcpcryptd.cli.{command} import main; sys.exit(main())"]
 
 
 class Daemon:
