@@ -175,7 +175,7 @@ class Channel:
             remember(self._connection, self._following, now)
             self._following = None
         flow = self._flow
-        if flow.in_.generation <= flow.out.remote_generation:
+        if flow.out.generation >= flow.in_.generation == flow.out.remote_generation:
             return False
         return self._send_empty(flow.out.follow(flow.in_.generation), now)
 
@@ -184,7 +184,10 @@ class Channel:
             return
         if wire >= self._sent_length:
             self._init2 = None
-            self._connection.set_timer(self._connection.last_seen + REKEY_INTERVAL, self._rekey_in_time)
+            if self._flow.out.unacknowledged_empty() is None:
+                self._connection.set_timer(self._connection.last_seen + REKEY_INTERVAL, self._rekey_in_time)
+            else:
+                self._connection.set_timer(self._connection.last_seen + EMPTY_FRAME_INTERVALS[0], self._timeout)
         elif not wire:
             self._init2.repeat()
 

@@ -132,7 +132,7 @@ class InitSent(_Exchange):
     def _receive(self, init2: Init2, message: bytes, segment: Segment, now: float) -> Verdict:
         aeads = self._handshake.aeads(EnoRole.A)
         aead = next((each for each in aeads if each.identifier == init2.cipher), None)
-        if aead is None:
+        if aead is None or not init2.answers(self._init1):
             return self.abort("bad_init2")
         secret = schedule.prk(
             self._init1.nonce, self._negotiated.transcript, self._message, message, self._key.exchange(init2.public)

@@ -68,6 +68,7 @@ class Incoming:
         "_committed",
         "_cut_short",
         "_end_with_fin",
+        "_fin_came",
         "_held",
         "_keys",
         "_ledger",
@@ -94,6 +95,8 @@ class Incoming:
         self._limits = limits
         self._end_with_fin = False
         """Whether a frame with FINp was opened; then the stream ends behind it."""
+        self._fin_came = False
+        """Whether the TCP header has said the same: only then is the FIN acknowledged to the peer."""
         self._wire_fin: int | None = None
         """Where the TCP header says that the stream ends; nothing authenticates that."""
         self._cut_short = False
@@ -250,8 +253,12 @@ class Incoming:
             outcome = Outcome.DELIVERED if any(len(frame.data) for frame in frames) else Outcome.EMPTY
         if opened.trouble is not None:
             outcome = opened.trouble
-        elif self._wire_fin is not None:
-            return self._at_fin(outcome, deliveries)
+            return Received(outcome, deliveries)
+        if self._wire_fin is not None:
+            outcome, deliveries = self._at_fin(outcome, deliveries)
+        if frames and self._end_with_fin and not self.finished:
+            # FINp is what counts: the flag may have been cleared on the way (RFC 8548 section 3.7).
+            return self._finish(deliveries)
         return Received(outcome, deliveries)
 
     def _at_fin(self, outcome: Outcome, deliveries: list[Delivery]) -> Received:
@@ -263,6 +270,7 @@ class Incoming:
         self._wire_fin = None
         if self._end_with_fin:
             if fin == held.next:
+                self._fin_came = True
                 return self._finish(deliveries)
         elif fin == reach:
             if fin == held.next or self._cut_short or held.pinned > held.next:
@@ -317,7 +325,7 @@ class Incoming:
         if plain == ledger.end:
             return self._held.pinned
         # The frame can be complete, and the kernel not have acknowledged it: nothing is taken back.
-        return max(ledger.to_wire(plain) + (self.finished and plain > ledger.end), self._committed)
+        return max(ledger.to_wire(plain) + (self._fin_came and plain > ledger.end), self._committed)
 
     def acknowledge(self, plain: int) -> None:
         """Drops the plaintext that the local kernel has acknowledged."""

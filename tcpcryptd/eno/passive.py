@@ -3,7 +3,6 @@
 from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Injection, Support, Verdict, modify
 from tcpcryptd.eno import option
 from tcpcryptd.eno.channel import Channel
-from tcpcryptd.eno.constants import ENO
 from tcpcryptd.eno.exchange import AwaitInit1, looks_like_init1
 from tcpcryptd.eno.handshake import Handshake
 from tcpcryptd.eno.negotiation import Negotiated, NotNegotiated, choose, negotiate
@@ -145,7 +144,7 @@ class SynAckSent(_Passive):
             return DROP
         if segment.acknowledgment != sequence.add(self._ends.local.isn, 1):
             return DROP
-        if segment.option(ENO) is None:
+        if not option.is_present(segment.options):
             if looks_like_init1(segment.payload):
                 # It lost its option on the way; no application may see it.
                 self._connection.count("stray")

@@ -2,7 +2,6 @@
 
 from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Verdict, modify
 from tcpcryptd.eno import option
-from tcpcryptd.eno.constants import ENO
 from tcpcryptd.eno.enabled import enable
 from tcpcryptd.eno.exchange import looks_like_init1, with_option
 from tcpcryptd.eno.handshake import Handshake
@@ -75,7 +74,7 @@ class SynCrossed(State):
                 return self.leave_plain(segment, _STRIPPED)
         if segment.is_opening:
             return modify(for_local_kernel(segment, self._ends.local.mss))
-        if segment.option(ENO) is None:
+        if not option.is_present(segment.options):
             if looks_like_init1(segment.payload):
                 # It lost its option on the way; no application may see it.
                 self._connection.count("stray")

@@ -20,7 +20,7 @@ from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, make
 from tcpcryptd.wire.sequence import add
 from tests.machine.endpoint import Socket
 from tests.machine.host import Host
-from tests.machine.link import drop, has_flags, sent_by
+from tests.machine.link import Crossing, drop, has_flags, sent_by
 from tests.machine.test_attack import Attacker
 from tests.machine.test_eno_exchange import carries
 from tests.machine.test_limits import flood_syn
@@ -76,6 +76,31 @@ def test_a_forged_fin_is_no_end_of_file(side: str) -> None:
     assert not receiver.peer_finished
     assert (client.error, server.error) == ("reset", "reset")
     world.assert_nothing_in_clear()
+
+
+@EACH_SIDE
+def test_a_fin_that_was_cleared_on_the_way_is_an_end_of_file(side: str) -> None:
+    """FINp decides, and nothing is acknowledged that has not come (RFC 8548 section 3.7)."""
+    world = World.encrypting(ENO)
+    client, server = world.connect()
+    world.exchange(client, server)
+    sender, receiver = (client, server) if side == "client" else (server, client)
+
+    def cleared(crossing: Crossing) -> list[bytes]:
+        segment = crossing.segment
+        return [segment.edited(flags=segment.flags & ~FIN) if crossing.sender == side else segment.packet]
+
+    world.link.filters.append(cleared)
+    sender.shut_down()
+    world.clock.run_for(5)
+    assert receiver.peer_finished
+    assert not sender.all_acknowledged
+    world.link.filters.clear()
+    assert world.clock.run_until(lambda: sender.all_acknowledged, LIMIT)
+    receiver.shut_down()
+    assert world.clock.run_until(lambda: client.finished and server.finished, LIMIT)
+    assert (client.error, server.error) == (None, None)
+    world.assert_encrypted()
 
 
 @EACH_SIDE

@@ -213,13 +213,15 @@ def test_a_forged_rekey_bit_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("apart", [False, True])
-def test_fin_ends_the_stream_when_both_are_there(apart: bool) -> None:
+def test_a_frame_with_finp_ends_the_stream(apart: bool) -> None:
+    """Also when the TCP header does not say so yet; the FIN is acknowledged when it does (RFC 8548 section 3.7)."""
     incoming, peer = make()
     frame = peer.frame(b"ab", fin=True)
     if apart:
-        assert read(incoming.receive(START, frame)) == (Outcome.DELIVERED, [(0, b"ab", False)])
-        assert not incoming.finished
-        assert read(incoming.receive(peer.wire, b"", fin=True)) == (Outcome.DELIVERED, [(2, b"", True)])
+        assert read(incoming.receive(START, frame)) == (Outcome.DELIVERED, [(0, b"ab", True)])
+        assert incoming.finished
+        assert [incoming.wire_acknowledgment(plain) for plain in (1, 2, 3)] == [101, 122, 122]
+        assert read(incoming.receive(peer.wire, b"", fin=True)) == (Outcome.REPEATED, [(2, b"", True)])
     else:
         assert read(incoming.receive(START, frame, fin=True)) == (Outcome.DELIVERED, [(0, b"ab", True)])
     assert incoming.finished
@@ -269,10 +271,11 @@ def test_a_forged_fin_before_the_end_is_nothing(at: int) -> None:
     if at == START + 22:
         incoming.receive(START + 30, wire[30:])
     assert incoming.receive(at, b"", fin=True).deliveries == []
-    assert not incoming.finished
+    assert incoming.finished == (at == START + 22)
+    assert incoming.wire_acknowledgment(incoming.end + 1) == incoming.next_wire
     incoming.receive(START + 30, wire[30:])
     assert incoming.receive(peer.wire, b"", fin=True).deliveries[-1].fin
-    assert incoming.finished
+    assert incoming.wire_acknowledgment(incoming.end + 1) == incoming.next_wire + 1
 
 
 @pytest.mark.parametrize("data", [b"", b"cd"])
