@@ -189,6 +189,25 @@ def test_options_that_disable_encryption(sender: str, change: Callable[[SynOptio
     assert expected.issuperset(world.reasons(receiver))
 
 
+@pytest.mark.parametrize("predicate", [SYN_ALONE, SYN_ACK], ids=["SYN", "SYN ACK"])
+def test_an_option_that_was_altered_lets_no_data_through(predicate: Predicate) -> None:
+    """A reserved bit, which changes nothing that is negotiated: the transcripts differ (RFC 8547 section 4.8)."""
+
+    def altered(found: SynOption) -> bytes:
+        return bytes((found.global_ | 0x10,)) + found.raw[3 if found.global_ else 2 :]
+
+    world = World.encrypting(ENO, filters=[rewritten(predicate, altered)])
+    client = world.open()
+    client.write(text(1000))
+    world.clock.run_for(300)
+    assert not any(each.received or each.peer_finished for each in world.server.stack.accepted)
+    assert client.error is not None
+    ids = world.session_ids()
+    assert None not in ids
+    assert ids[0] != ids[1]
+    world.assert_nothing_in_clear()
+
+
 def test_two_options_count_as_none() -> None:
     def doubled(crossing: Crossing) -> list[bytes]:
         segment = crossing.segment

@@ -17,7 +17,19 @@ from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, SYN
 from tests.machine.endpoint import Socket
 from tests.machine.host import Host
-from tests.machine.link import Conditions, Crossing, Filter, any_packet, drop_nth, has_flags, has_option, strip
+from tests.machine.link import (
+    Conditions,
+    Crossing,
+    Filter,
+    all_of,
+    any_packet,
+    drop,
+    drop_nth,
+    has_flags,
+    has_option,
+    sent_by,
+    strip,
+)
 from tests.machine.test_eno_exchange import carries
 from tests.machine.world import ENO, LIMIT, PORT, World, make_engine, text
 
@@ -83,6 +95,37 @@ def test_nonces_of_each_length(length: int) -> None:
     offers = [each.segment.option(ENO_KIND) or b"" for each in world.link.log[began:] if SYN_ALONE(each)]
     # The resumption is last: a byte, half of an identifier, the nonce.
     assert offers[0][-10 - length] & 0x80
+
+
+def test_nonces_are_long_and_drawn_anew() -> None:
+    world = World.encrypting(ENO)
+    for number in range(6):
+        talk(world, 40_000 + number)
+    values = [each.segment.option(ENO_KIND) or b"" for each in world.link.log if each.segment.flags & SYN]
+    nonces = [value[-8:] for value in values if len(value) > 17]
+    assert len(nonces) == len(set(nonces)) == 10
+
+
+def test_each_segment_has_the_option_until_one_comes() -> None:
+    """Data as well, which goes out at once (RFC 8547 section 4.6, RFC 8548 section 3.2)."""
+    world = World.encrypting(ENO)
+    talk(world, 40_000)
+    began = len(world.link.log)
+    silent = drop(all_of(NO_SYN, sent_by("server")))
+    world.link.filters.append(silent)
+    client = world.open(port=40_001)
+    client.write(text(5000))
+    world.clock.run_for(3)
+    sent = [each.segment for each in world.link.log[began:] if each.sender == "client"]
+    assert sum(segment.payload_length > 0 for segment in sent) > 3
+    assert all(segment.option(ENO_KIND) is not None for segment in sent)
+    world.link.filters.remove(silent)
+    assert world.clock.run_until(lambda: client.all_acknowledged, LIMIT)
+    began = len(world.link.log)
+    client.write(text(5000))
+    assert world.clock.run_until(lambda: client.all_acknowledged, LIMIT)
+    assert not any(has_option(ENO_KIND)(each) for each in world.link.log[began:])
+    assert exchanges(world) == 1
 
 
 @pytest.mark.parametrize("lengths", [(0, 8), (8, 0), (3, 5)])

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tcpcryptd.crypto import frame_aead
+from tcpcryptd.crypto.frame_aead import FrameProtection
 from tcpcryptd.eno.channel import Channel
 from tcpcryptd.eno.exchange import AwaitInit1, InitSent
 from tcpcryptd.eno.session import SessionSecret
@@ -62,6 +64,30 @@ def test_keys_go_with_the_connection(monkeypatch: pytest.MonkeyPatch, end: str) 
         world.client.shut_down_engine()
     world.clock.run_for(LIMIT * 2)
     assert [each() for each in made] == [None, None]
+
+
+@pytest.mark.usefixtures("no_collection")
+def test_old_keys_go_with_their_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When no frame can come any more that needs them (RFC 8548 section 3.8)."""
+    world = World.encrypting(ENO)
+    # Weak references need a slot of their own.
+    made: list[weakref.ref[Any]] = []
+
+    class Watched(FrameProtection):
+        __slots__ = ("__weakref__",)
+
+        def __init__(self, *arguments: Any) -> None:
+            made.append(weakref.ref(self))
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(frame_aead, "FrameProtection", Watched)
+    client, server = world.connect()
+    world.exchange(client, server)
+    assert [each() is not None for each in made] == [True] * 4
+    assert world.client.engine is not None
+    assert world.client.engine.rekey(*world.ends(client))
+    world.exchange(client, server)
+    assert [each() is not None for each in made] == [False] * 4 + [True] * 4
 
 
 def test_nothing_secret_is_shown() -> None:

@@ -202,6 +202,16 @@ def test_rekeying() -> None:
     assert peer.keys.asked.count(1) >= 1
 
 
+@pytest.mark.parametrize("rekey", [0, 1])
+def test_reserved_control_bits_are_ignored(rekey: int) -> None:
+    """They are authenticated as they came, and have no meaning (RFC 8548 section 4.2)."""
+    incoming, peer = make()
+    header = HEADER.pack(0xFE | rekey, 19)
+    frame = header + peer.keys(rekey).seal(START, header, b"\0ab")
+    assert read(incoming.receive(START, frame)) == (Outcome.DELIVERED, [(0, b"ab", False)])
+    assert incoming.generation == rekey
+
+
 def test_a_forged_rekey_bit_changes_nothing() -> None:
     incoming, peer = make()
     frame = peer.frame(b"ab")
