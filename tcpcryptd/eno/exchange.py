@@ -149,8 +149,20 @@ class InitSent(_Exchange):
             received=len(message),
         )
         channel.acknowledge()
+        following = self._following(segment, len(message))
+        verdict = channel.inbound(following, segment.offset, now) if following is not None else DROP
         # The window of Init2's segment opens the kernel's.
-        return self.unpayloaded(segment, segment.window)
+        return self.unpayloaded(segment, segment.window) if verdict is DROP else verdict
+
+    def _following(self, segment: Segment, length: int) -> bytes | None:
+        """What has come behind Init2 of `length` bytes, which need not end at a segment's boundary; None: nothing."""
+        stream = bytes(self._stream.head())
+        if len(stream) == length:
+            return None
+        number = add(self._ends.remote.isn, 1 + length)
+        is_last = segment.end == add(number, len(stream) - length + bool(segment.flags & FIN))
+        flags = segment.flags if is_last else segment.flags & ~FIN
+        return segment.edited(sequence=number, flags=flags, payload=stream[length:])
 
     def _give_up(self, now: float) -> None:
         self.abort("init1_unanswered")

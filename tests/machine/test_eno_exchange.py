@@ -13,7 +13,7 @@ from tcpcryptd.eno.constants import ENO as ENO_KIND
 from tcpcryptd.eno.constants import INIT1_MAGIC, INIT2_MAGIC
 from tcpcryptd.eno.init_messages import Init1, Init2
 from tcpcryptd.eno.limits import INIT1_PATIENCE
-from tcpcryptd.wire.segment import ACK, PSH, SYN, make
+from tcpcryptd.wire.segment import ACK, FIN, PSH, SYN, make
 from tcpcryptd.wire.sequence import add
 from tests.machine.endpoint import Behaviour, State
 from tests.machine.link import Conditions, Crossing, Filter, drop, drop_nth, repeat
@@ -89,6 +89,45 @@ def test_a_message_spans_segments(message: str, size: int, backwards: bool) -> N
 
     world = World.encrypting(ENO, filters=[cut])
     opened(world)
+
+
+@pytest.mark.parametrize("closes", [False, True], ids=["data", "data and FIN"])
+@pytest.mark.parametrize("cut", [None, 10], ids=["one segment", "two segments"])
+def test_frames_follow_init2_in_its_segment(cut: int | None, closes: bool) -> None:
+    """A message need not end at a segment boundary (section 3.3): nothing behind it is sent twice."""
+    held: list[Crossing] = []
+
+    def merged(crossing: Crossing) -> list[bytes]:
+        segment = crossing.segment
+        if carries("Init2")(crossing) and not held:
+            held.append(crossing)
+            return []
+        if crossing.sender != "server" or not segment.payload_length or len(held) != 1:
+            return [crossing.packet]
+        init2 = held[0].segment
+        assert segment.sequence == add(init2.sequence, init2.payload_length)
+        held.append(crossing)
+        whole = init2.payload + segment.payload
+        at = len(init2.payload) + cut if cut is not None else 0
+        first = segment.edited(sequence=init2.sequence, payload=whole[:at], flags=segment.flags & ~FIN)
+        last = segment.edited(sequence=add(init2.sequence, at), payload=whole[at:])
+        return [last, first] if cut is not None else [last]
+
+    world = World.encrypting(ENO, filters=[merged])
+    client = world.open()
+    assert world.clock.run_until(lambda: bool(world.server.stack.accepted), LIMIT)
+    (server,) = world.server.stack.accepted
+    server._finish = closes
+    server.write(text(500))
+    assert world.clock.run_until(lambda: bytes(client.received) == text(500), LIMIT)
+    world.clock.run_for(5)
+    assert client.peer_finished == closes
+    assert len(held) == 2
+    assert sum(each.segment.payload_length > 0 for each in world.link.log if each.sender == "server") == 2
+    world.assert_encrypted()
+    if not closes:
+        world.exchange(client, server)
+        world.close(client, server)
 
 
 def test_a_bad_path() -> None:
