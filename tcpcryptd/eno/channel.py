@@ -153,8 +153,8 @@ class Channel:
     def _timeout(self, now: float) -> None:
         """Sends frames without data again, and replaces the keys in time."""
         piece = self._flow.out.unacknowledged_empty()
-        if piece is not None and self._empty_tries < len(EMPTY_FRAME_INTERVALS) - 1:
-            self._empty_tries += 1
+        if piece is not None:
+            self._empty_tries = min(self._empty_tries + 1, len(EMPTY_FRAME_INTERVALS) - 1)
             self._connection.inject(Direction.OUT, self._flow.make(piece.wire, bytes(piece.payload), ACK | PSH))
             self._connection.set_timer(now + EMPTY_FRAME_INTERVALS[self._empty_tries], self._timeout)
         else:

@@ -35,7 +35,8 @@ INIT1_PATIENCE = 60.0
 """Seconds that host B waits for Init1, longer than host A sends it, before it resets the connection."""
 
 EMPTY_FRAME_INTERVALS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
-"""The same of frames without data, which no kernel sends again."""
+"""The same of frames without data, which no kernel sends again; the last one again and again, since one of them
+may be the answer to the peer's keep-alive, which counts nothing else."""
 
 REKEY_INTERVAL = 3600.0
 """Seconds after which keys are replaced whatever was sent with them."""

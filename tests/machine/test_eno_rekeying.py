@@ -151,6 +151,22 @@ def test_a_keep_alive_is_a_rekeying(asking: str) -> None:
     assert sum(each.segment.payload[:3] == b"\x01\0\x11" for each in world.link.log[began:]) == 2
 
 
+@pytest.mark.parametrize("outage", [20, 400, 3000])
+def test_a_keep_alive_is_answered_after_an_outage(outage: float) -> None:
+    """Only the frame that answers shows that the peer lives: it is sent until it is acknowledged."""
+    world, client, _ = connected()
+    silent = drop(sent_by("server"))
+    world.link.filters.append(silent)
+    client.keep_alive()
+    world.clock.run_for(outage)
+    world.link.filters.remove(silent)
+    world.clock.run_for(70)
+    assert generations(world, client) == (1, 1)
+    client.keep_alive()
+    world.clock.run_for(1)
+    assert generations(world, client) == (2, 2)
+
+
 def test_finp_is_on_the_last_frame_with_fin() -> None:
     """A FIN that comes alone takes a frame without data; no payload of either host follows it."""
     world, client, server = connected()
