@@ -76,6 +76,7 @@ class Incoming:
         "_needed",
         "_next_protection",
         "_protection",
+        "_urgent",
         "_wire_fin",
         "conflicts",
         "failures",
@@ -101,6 +102,8 @@ class Incoming:
         """Where the TCP header says that the stream ends; nothing authenticates that."""
         self._cut_short = False
         self._committed = wire_start
+        self._urgent = -1
+        """Plain: the last urgent byte that a frame has told of."""
         self.finished = False
         """Whether the end of the stream was delivered."""
         self.generation = 0
@@ -228,6 +231,8 @@ class Incoming:
         self._end_with_fin = opened.fin
         data = opened.data
         length = len(data)
+        if opened.urgent is not None:
+            self._urgent = self._ledger.end + opened.urgent
         self._ledger.append(length, len(frame), data if length else b"")
         frames.append(opened)
         return None
@@ -303,7 +308,13 @@ class Incoming:
         end = min(max(end, start + 1), ledger.end)
         limit = self._limits.delivery
         return [
-            Delivery(at, ledger.plaintext(at, min(at + limit, end)), False, None) for at in range(start, end, limit)
+            Delivery(
+                at,
+                ledger.plaintext(at, min(at + limit, end)),
+                False,
+                self._urgent if self._urgent >= at else None,
+            )
+            for at in range(start, end, limit)
         ]
 
     def commit(self, plain: int) -> None:

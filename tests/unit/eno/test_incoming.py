@@ -128,6 +128,20 @@ def test_urgent_frames_begin_a_delivery() -> None:
     assert incoming.receive(peer.wire, peer.frame(b"ij", urgent=1)).deliveries[0].urgent == 9
 
 
+def test_what_is_delivered_again_is_urgent_as_before() -> None:
+    """Else the byte would be delivered among the others."""
+    incoming, peer = make()
+    frame = peer.frame(b"ab") + peer.frame(b"cdef", urgent=1)
+    first = incoming.receive(START, frame).deliveries
+    assert first[-1] == Delivery(2, b"cdef", False, 3)
+    assert [each.urgent for each in incoming.receive(START, frame).deliveries] == [3]
+    incoming.acknowledge(2)
+    assert incoming.receive(START + 22, frame[22:]).deliveries == [Delivery(2, b"cdef", False, 3)]
+    incoming.receive(peer.wire, peer.frame(b"gh"))
+    incoming.acknowledge(6)
+    assert incoming.receive(peer.wire - 22, frame[:22]).deliveries == [Delivery(6, b"gh", False, None)]
+
+
 def test_an_urgent_position_that_is_past_is_not_repeated() -> None:
     incoming, peer = make(Limits(delivery=4))
     received = incoming.receive(START, peer.frame(b"abcdefgh", urgent=2))
