@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tcpcryptd.core.protocol import (
     DROP,
+    Action,
     Connection,
     ConnectionClass,
     Description,
@@ -146,7 +147,7 @@ class Protection:
         started = extend(start, self._opener.next)
         successor = Successor(keys.incoming.open, started)
         verdict = self._opener.opened(segment.packet, segment.offset, tag, covered, now, successor)
-        if verdict is not DROP:
+        if verdict[0] is not Action.DROP:
             self._use(keys)
             self.answer = None
             self._opener.begin_generation(keys, started)

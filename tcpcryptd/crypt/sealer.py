@@ -123,7 +123,7 @@ class Sealer:
             return self._rare(Segment(packet, offset), extended, now)
         self._connection.last_seen = now
         verdict = self._sealed(packet, offset, extended, area, b"", self._seal)
-        if flags & FIN and verdict is not DROP:
+        if flags & FIN and verdict[0] is not Action.DROP:
             self._closing(flags, now)
         return verdict
 
@@ -218,7 +218,7 @@ class Sealer:
         for _, sealed, _ in verdicts[1:]:
             if sealed is not None:
                 self._connection.inject(Direction.OUT, sealed)
-        if segment.flags & RARE and verdicts and verdicts[-1] is not DROP:
+        if segment.flags & RARE and verdicts and verdicts[-1][0] is not Action.DROP:
             self._closing(segment.flags, now)
         return verdicts[0] if verdicts else DROP
 

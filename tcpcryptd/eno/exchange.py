@@ -3,6 +3,7 @@
 from tcpcryptd.core.protocol import (
     ACCEPT,
     DROP,
+    Action,
     ConnectionClass,
     Direction,
     Injection,
@@ -152,7 +153,7 @@ class InitSent(_Exchange):
         following = self._following(segment, len(message))
         verdict = channel.inbound(following, segment.offset, now) if following is not None else DROP
         # The window of Init2's segment opens the kernel's.
-        return self.unpayloaded(segment, segment.window) if verdict is DROP else verdict
+        return self.unpayloaded(segment, segment.window) if verdict[0] is Action.DROP else verdict
 
     def _following(self, segment: Segment, length: int) -> bytes | None:
         """What has come behind Init2 of `length` bytes, which need not end at a segment's boundary; None: nothing."""

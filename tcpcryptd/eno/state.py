@@ -1,6 +1,6 @@
 """What the states of a handshake have in common."""
 
-from tcpcryptd.core.protocol import ACCEPT, DROP, Description, Direction, Injection, Verdict, modify
+from tcpcryptd.core.protocol import ACCEPT, DROP, Action, Description, Direction, Injection, Verdict, modify
 from tcpcryptd.eno.handshake import Handshake
 from tcpcryptd.eno.syn import for_local_kernel
 from tcpcryptd.eno.syn_data import without_data
@@ -50,7 +50,7 @@ class State:
         """The verdict on a SYN or SYN ACK of the peer's after which the connection goes on in clear."""
         bare = without_data(syn)
         verdict = self._connection.decide_plain(reason)
-        return verdict if verdict is DROP or bare is None else modify(bare, verdict[2])
+        return verdict if verdict[0] is Action.DROP or bare is None else modify(bare, verdict[2])
 
     def repeated_syn(self, syn: Segment) -> Verdict:
         """The peer's SYN again, or one with another sequence number, perhaps forged: the kernel decides."""

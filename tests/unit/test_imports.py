@@ -125,3 +125,12 @@ def test_a_right_import_passes(module: str, source: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_modules_stay_small(module: str) -> None:
     assert len(MODULES[module].read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.split(".")[0] in ("core", "crypt", "eno")])
+def test_verdicts_are_not_compared_by_identity(module: str) -> None:
+    """They are tuples, which compiled code makes anew: `verdict is DROP` is never true there."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Is | ast.IsNot):
+            other = node.comparators[0]
+            assert not (isinstance(other, ast.Name) and other.id in ("ACCEPT", "ACCEPT_PLAIN", "DROP")), node.lineno
