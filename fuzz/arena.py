@@ -139,7 +139,7 @@ class Arena:
         if stream is not None:
             # Not the tracker's mark, and not before it is open: those can be of an earlier one with the same ports.
             known = host.engine._services.table.outbound.get(key) if host.engine is not None else None
-            encrypted = known is not None and known.connection_class is ConnectionClass.ENCRYPTED
+            encrypted = known is not None and known.connection_class.is_encrypted
             if encrypted and stream.socket.state is State.OPEN:
                 stream.encrypted, stream.tracked = True, host.tracked.get(key)
             stream.hostile |= stream.orphaned and not _is_marked(stream, host)
@@ -196,4 +196,4 @@ class Arena:
 def _is_marked(stream: Stream, host: Host) -> bool:
     """Without its daemon only the tracker's mark protects a connection, and a forged RST and SYN end its entry."""
     entry = host.tracked.get(stream.socket.key)
-    return entry is not None and entry is stream.tracked and entry.mark is ConnectionClass.ENCRYPTED
+    return entry is not None and entry is stream.tracked and entry.mark.is_encrypted

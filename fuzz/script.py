@@ -5,7 +5,7 @@ from collections.abc import Callable
 from fuzz.arena import PORTS, Arena
 from fuzz.choices import Choices
 from fuzz.mutation import mutated, option_area
-from fuzz.oracle import require, snapshot
+from fuzz.oracle import has_right_header, require, snapshot
 from fuzz.stream import MARK, Stream
 from fuzz.target import Target
 from tcpcryptd.core.verdict import ConnectionClass, Direction
@@ -178,6 +178,9 @@ def _misbehave(arena: Arena, choices: Choices) -> None:
         return
     for _ in range(1 + choices.below(_BURST)):
         packet = mutated(choices, crossing.packet, arena.target)
+        if packet and not has_right_header(packet):
+            # No firewall sees it.
+            continue
         diverted_as = choices.one_of((ConnectionClass.UNDECIDED, ConnectionClass.ENCRYPTED))
         direction = choices.one_of((Direction.OUT, Direction.OUT, Direction.OUT, Direction.IN))
         host.engine.handle_packet(packet, direction, arena.world.clock.now, diverted_as)

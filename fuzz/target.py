@@ -1,12 +1,16 @@
 """The wire protocols that are fuzzed. A new one is an entry in `TARGETS`."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.engine import Engine
-from tests.machine.world import ALL, MODERN, ORIGINAL, make_engine
+from tcpcryptd.crypto.ecdhe import P256, X448, X25519
+from tcpcryptd.crypto.frame_aead import AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305
+from tcpcryptd.eno import EnoConfig
+from tcpcryptd.eno.constants import INIT1_MAGIC, INIT2_MAGIC
+from tests.machine.world import ALL, ENO, MODERN, ORIGINAL, make_engine
 
 MakeEngine = Callable[[object, int, EngineConfig], Engine]
 """Takes a seed, the number of a variant, and bounds."""
@@ -73,7 +77,51 @@ def _crypt(seed: object, variant: int, config: EngineConfig) -> Engine:
 
 _CRYPT_OPENINGS = (b"\x45\x02", b"\x45\x03\x01", b"\x45\x0c\x84" + bytes(9))
 
+_INIT1, _INIT2 = INIT1_MAGIC.to_bytes(4, "big"), INIT2_MAGIC.to_bytes(4, "big")
+_ENO_OPTIONS = (
+    b"\x45\x02",
+    b"\x45\x03\x23",
+    b"\x45\x04\x01\x23",
+    b"\x45\x05\x01\x23\x24",
+    b"\x45\x06\x21\x22\x23\x24",
+    b"\x45\x03\x01",
+    b"\x45\x04\x02\x23",
+    b"\x45\x04\x03\x23",
+    b"\x45\x04\x10\x23",
+    b"\x45\x14\xa3" + bytes(17),
+    b"\x45\x15\x01\xa3" + bytes(17),
+    b"\x45\x16\x90\xa3" + bytes(17) + b"\x24",
+    b"\x45\x05\x9f\xa3\0",
+    b"\x45\x04\x80\xa3",
+    b"\x45\x0c\xa3" + bytes(9),
+    b"\x45\x0c\x84" + bytes(9),
+    b"\x22\x0acookie!!",
+    b"\x05\x12" + bytes(16),
+)
+_ENO_OPENINGS = (b"\x45\x03\x23", b"\x45\x06\x23\x24\x21\x22", b"\x45\x14\xa3" + bytes(17))
+_ENO_PAYLOADS = (
+    _INIT1 + b"\0\0\0\x4f\0\x03\0\x01\0\x02\0\x10" + bytes(64),
+    _INIT1 + b"\xff\xff\xff\xff",
+    _INIT1 + bytes(4),
+    _INIT2 + b"\0\0\0\x4a\0\x01" + bytes(64),
+    _INIT2 + b"\0\0\x20\x01\0\x01",
+    b"\0\0\x11" + bytes(17),
+    b"\x01\0\x11" + bytes(17),
+    b"\0\0\0",
+    b"\0\xff\xff",
+    b"\xff\0\x20" + bytes(32),
+)
+
+
+def _eno(seed: object, variant: int, config: EngineConfig) -> Engine:
+    return make_engine(seed, (ENO, _ENO_LISTS, _ENO_X448)[variant], config)
+
+
+_ENO_LISTS = replace(ENO, eno=EnoConfig((P256, X25519), (CHACHA20_POLY1305, AES_128_GCM)))
+_ENO_X448 = replace(ENO, eno=EnoConfig((X448,), (AES_256_GCM,)))
+
 TARGETS: Final[Mapping[str, Target]] = {
     "crypt": Target(_crypt, 3, _COMMON + _CRYPT_OPTIONS, _CRYPT_OPENINGS, _CRYPT_PAYLOADS),
+    "eno": Target(_eno, 3, _COMMON + _ENO_OPTIONS, _ENO_OPENINGS, _ENO_PAYLOADS),
 }
 """By the protocol's name."""

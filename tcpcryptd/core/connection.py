@@ -225,6 +225,7 @@ class Connection:
     def renew(self, segment: Segment, direction: Direction, now: float) -> Verdict:
         """The SYN of a new connection with the same addresses and ports: this one is over."""
         self.close()
+        self._services.graves.discard(self.key)
         return self._services.first_packet(segment, direction, now, self.connection_class)
 
     def cross(self, peers: Segment, ours: Segment, now: float) -> Verdict:
@@ -244,6 +245,7 @@ class Connection:
         The SYN has been delivered; the verdict on the SYN ACK.
         """
         self.close()
+        self._services.graves.discard(self.key)
         self._services.first_packet(syn, Direction.IN, now, ConnectionClass.UNDECIDED)
         entry = self._services.table.outbound.get(self.key)
         return ACCEPT_PLAIN if entry is None else entry.outbound(answer.packet, answer.offset, now)
@@ -266,6 +268,7 @@ class Connection:
         if self._protocol is not None:
             for direction, packet in self._protocol.resets():
                 self.inject(direction, packet)
+        self._services.graves.add(self.key)
         self.close()
 
     def rekey(self) -> bool:

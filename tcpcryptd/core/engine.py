@@ -88,9 +88,10 @@ class Engine:
     ) -> Verdict:
         flow = segment.addresses + segment.packet[segment.offset : segment.offset + 4]
         key = flow if direction is Direction.OUT else reverse_key(flow)
-        encrypted = diverted_as.is_encrypted
+        encrypted = diverted_as.is_encrypted or key in self._services.graves
         # A peer's SYN is not authentic: it does not end a connection that an earlier daemon encrypted.
         if segment.is_opening and not (encrypted and direction is Direction.IN):
+            self._services.graves.discard(key)
             return self._open(key, segment, direction, now)
         if encrypted:
             connection = Connection(self._services, key, Opening(False, now), "none")

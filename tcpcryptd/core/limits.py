@@ -21,6 +21,9 @@ MAX_CONNECTIONS = 65_536
 MAX_OPENING = 8_192
 """Entries whose handshake is unfinished; the oldest makes room for a new one."""
 
+MAX_GRAVES = 16_384
+"""Connections that were reset here and are remembered."""
+
 MAX_PLAIN_RECORDS = 16_384
 """Plain connections whose reason is remembered for the control socket."""
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.event import Event
 from tcpcryptd.core.flow_table import FlowTable
-from tcpcryptd.core.limits import MAX_EVENTS, MAX_INJECTIONS
+from tcpcryptd.core.graves import Graves
+from tcpcryptd.core.limits import MAX_EVENTS, MAX_GRAVES, MAX_INJECTIONS
 from tcpcryptd.core.options import OptionRegistry
 from tcpcryptd.core.peers import PeerMemory
 from tcpcryptd.core.protocol import Injection
@@ -34,6 +35,7 @@ class Services:
         self.first_packet = first_packet
         self.counters: Counter[str] = Counter()
         self.table = FlowTable(config.max_connections, config.max_opening, config.max_plain_records)
+        self.graves = Graves(MAX_GRAVES)
         self.options = OptionRegistry(config.max_options)
         self.sessions = SessionCache(config.max_sessions, config.session_lifetime)
         self.peers = PeerMemory(config.max_peers, config.peer_lifetime, config.peer_trust)

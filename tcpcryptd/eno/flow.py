@@ -7,6 +7,7 @@ offset 0; sequence numbers are 32-bit, offsets are not.
 from tcpcryptd.core.protocol import Connection, Direction
 from tcpcryptd.eno.handshake import Handshake
 from tcpcryptd.eno.incoming import Incoming
+from tcpcryptd.eno.limits import MAX_EXPANSION, OLDEST_ACKNOWLEDGMENT, WINDOW_SLACK
 from tcpcryptd.eno.option import NON_SYN
 from tcpcryptd.eno.outgoing import Outgoing
 from tcpcryptd.eno.packets import TIMESTAMP_AREA, TIMESTAMP_PREFIX, sack_option, stamps
@@ -34,6 +35,9 @@ class Flow:
         scale = ends.local.window_scale if ends.remote.window_scale is not None else None
         self.window = ends.local.window >> (scale or 0) or 1
         """As the local kernel sent it last, scaled."""
+        self._scale = scale or 0
+        self._widest = ends.local.window
+        """Bytes: the widest window that the local kernel has opened."""
         self.stamp = ends.local.timestamp if ends.remote.timestamp is not None else None
         """TSval that the local kernel sent last."""
         self.peer_stamp = ends.remote.timestamp or 0
@@ -57,6 +61,16 @@ class Flow:
         """Wire offset of an acknowledgment number of the peer's."""
         return extend((number - self._local) & MASK, self.out.wire_end)
 
+    def is_plausible(self, wire: int, acknowledgment: int) -> bool:
+        """Whether a segment can be the peer's: its wire offset lies in a window, and its acknowledgment is not too old.
+
+        Somebody who guesses seldom gets further (RFC 9293 section 3.10.7.4, RFC 5961 section 5.2). The local kernel
+        cannot tell, since it is given numbers that fit.
+        """
+        reach = self._widest * MAX_EXPANSION + WINDOW_SLACK
+        oldest = self.out.acknowledged - OLDEST_ACKNOWLEDGMENT
+        return -reach <= wire - self.in_.next_wire <= reach and acknowledgment >= oldest
+
     def local_number(self, offset: int) -> int:
         """Sequence number of an offset in what this host sends, in either space."""
         return (self._local + offset) & MASK
@@ -74,6 +88,7 @@ class Flow:
         if self.in_.has_gap:
             self.in_.commit(self.acknowledged)
         self.window = window
+        self._widest = max(self._widest, window << self._scale)
         if self.stamp is not None and len(area) == TIMESTAMP_AREA:
             self.stamp = stamps(area)[0]
         return self.wire_acknowledgment

@@ -66,6 +66,10 @@ class Ingress:
         if wire_acknowledgment > out.wire_end + out.finished:
             self._connection.count("bad_acknowledgment")
             return DROP
+        wire = flow.received(number)
+        if not flow.is_plausible(wire, wire_acknowledgment):
+            self._connection.count("out_of_window")
+            return DROP
         self._acknowledged(wire_acknowledgment)
         out.acknowledge(wire_acknowledgment)
         plain_acknowledgment = out.plain_acknowledgment(wire_acknowledgment)
@@ -75,7 +79,6 @@ class Ingress:
         flow.peer_window = window
         flow.heard = True
         self._connection.last_seen = now
-        wire = flow.received(number)
         fields = Fields(0, flow.local_number(plain_acknowledgment), flags & ~(FIN | URG), window)
         if start == len(packet) and not flags & FIN:
             if self.probing and not news:
@@ -155,12 +158,17 @@ class Ingress:
         if not segment.flags & RST or self._connection.options.secure_reset:
             return DROP
         flow = self._flow
-        # Only the number that is expected is obeyed (RFC 5961, section 3.2); for another one the kernel asks back.
+        wire_acknowledgment = flow.acknowledged_by_peer(segment.acknowledgment)
+        if not flow.is_plausible(flow.received(segment.sequence), flow.out.acknowledged):
+            self._connection.count("out_of_window")
+            return DROP
+        # Only the number that is expected is obeyed (RFC 5961, section 3.2); for another one the kernel asks back. What
+        # it has got and not acknowledged yet is not known: one behind all that can be expected is never exact.
         exact = segment.sequence == flow.wire_acknowledgment
         if exact:
             self._connection.saw_closing(RST, Direction.IN, now)
-        plain = flow.acknowledged + (not exact)
-        acknowledgment = flow.out.plain_acknowledgment(flow.acknowledged_by_peer(segment.acknowledgment))
+        plain = flow.acknowledged if exact else flow.in_.end + 2
+        acknowledgment = flow.out.plain_acknowledgment(wire_acknowledgment)
         packet = segment.edited(
             sequence=flow.remote_number(plain), acknowledgment=flow.local_number(acknowledgment), payload=b""
         )

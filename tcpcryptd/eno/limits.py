@@ -25,6 +25,13 @@ class Limits(NamedTuple):
 
 DEFAULT_LIMITS = Limits()
 
+MAX_EXPANSION = 21
+"""Wire bytes for a byte of plaintext, when each frame has one. Windows are of plaintext."""
+WINDOW_SLACK = 65_535
+"""Bytes: a frame that is begun lies beyond the window."""
+OLDEST_ACKNOWLEDGMENT = 1 << 20
+"""Bytes of the stream: how far behind the newest acknowledgment an older one may lie."""
+
 SYN_TRIES = 2
 """SYN segments that carry the option; later ones go without it, and the connection is plain (RFC 8547 section 4.6)."""
 

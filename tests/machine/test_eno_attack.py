@@ -16,7 +16,7 @@ from tcpcryptd.eno import EnoConfig, option
 from tcpcryptd.eno.constants import ENO as ENO_KIND
 from tcpcryptd.eno.option import Suboption
 from tcpcryptd.wire import options
-from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, make
+from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, make, reverse_key
 from tcpcryptd.wire.sequence import add
 from tests.machine.endpoint import Socket
 from tests.machine.host import Host
@@ -35,6 +35,19 @@ OFFER = option.build(0, (Suboption(0x23),), ordered=True).raw
 def engine_of(host: Host) -> Engine:
     assert host.engine is not None
     return host.engine
+
+
+def record_deliveries(host: Host) -> list[bytes]:
+    """The packets that its kernel gets from now on; empty at first."""
+    delivered: list[bytes] = []
+    receive = host.stack.receive
+
+    def recording(packet: bytes) -> None:
+        delivered.append(packet)
+        receive(packet)
+
+    host.stack.receive = recording  # type: ignore[method-assign]
+    return delivered
 
 
 FORGERIES: dict[str, Callable[[Attacker, str], None]] = {
@@ -62,6 +75,79 @@ def test_forged_segments(forgery: str, side: str) -> None:
     world.exchange(client, server)
     world.close(client, server)
     world.assert_nothing_in_clear()
+
+
+@EACH_SIDE
+@pytest.mark.parametrize("payload", [b"", b"guessed"], ids=["ACK", "data"])
+@pytest.mark.parametrize("far", [1 << 28, -(1 << 28)], ids=["ahead", "behind"])
+@pytest.mark.parametrize("old", [0, 1 << 28], ids=["known acknowledgment", "old acknowledgment"])
+def test_guessed_numbers_reach_no_kernel(side: str, payload: bytes, far: int, old: int) -> None:
+    """The kernel would take the timestamp for the peer's, and what the peer sends for older."""
+    world = World.encrypting(ENO)
+    client, server = world.connect()
+    world.exchange(client, server)
+    host, socket = (world.client, client) if side == "client" else (world.server, server)
+    delivered = record_deliveries(host)
+    latest = [each.segment for each in world.link.log if each.sender != side][-1]
+    before = engine_of(host).counters().get("out_of_window", 0)
+    guess = make(
+        reverse_key(socket.key),
+        sequence=add(latest.sequence, far),
+        acknowledgment=add(latest.acknowledgment, -old),
+        flags=ACK | PSH,
+        window=0,
+        option_area=b"\x01\x01\x08\x0a" + bytes(8),
+        payload=payload,
+    )
+    host.receive(guess)
+    assert delivered == []
+    assert engine_of(host).counters()["out_of_window"] == before + 1
+    world.exchange(client, server)
+    world.close(client, server)
+
+
+@EACH_SIDE
+@pytest.mark.parametrize("far", [1, 100, 1 << 28, -(1 << 28)])
+def test_a_guessed_rst_while_a_byte_is_not_acknowledged(side: str, far: int) -> None:
+    """The kernel expects one byte more than it has told anybody."""
+    world = World.encrypting(ENO)
+    client, server = world.connect()
+    world.exchange(client, server)
+    host, sender, receiver = (world.client, server, client) if side == "client" else (world.server, client, server)
+    before = len(receiver.received)
+    sender.write(b"k")
+    assert world.clock.run_until(lambda: len(receiver.received) > before, LIMIT)
+    latest = [each.segment for each in world.link.log if each.sender != side][-1]
+    number = add(latest.end, far)
+    host.receive(make(reverse_key(receiver.key), sequence=number, acknowledgment=0, flags=RST, window=0))
+    world.exchange(client, server)
+    world.close(client, server)
+
+
+@EACH_SIDE
+def test_a_reset_that_misses_the_kernel_leaves_nothing_in_clear(side: str) -> None:
+    """Somebody on the path gets a byte in before our RST, and has the tracker forget the connection."""
+    world = World.encrypting(ENO)
+    client, server = world.connect()
+    world.exchange(client, server)
+    host, socket = (world.client, client) if side == "client" else (world.server, server)
+    expected, acknowledgment = add(socket._remote_isn, socket._expected), add(socket.isn, socket._highest)
+
+    def forge(flags: int, ahead: int, payload: bytes = b"") -> None:
+        number = add(expected, ahead)
+        key = reverse_key(socket.key)
+        host.receive(make(key, sequence=number, acknowledgment=acknowledgment, flags=flags, window=9, payload=payload))
+
+    forge(RST | ACK, 500)
+    engine_of(host).reset(*(reversed(world.ends(client)) if side == "server" else world.ends(client)))
+    forge(SYN, 1)
+    forge(ACK | PSH, 0, b"!")
+    host.collect()
+    if socket.error is None:
+        socket.write(text(500))
+    world.clock.run_for(100)
+    world.assert_nothing_in_clear()
+    assert socket.error == "reset"
 
 
 @EACH_SIDE

@@ -1,0 +1,32 @@
+"""Connections that were reset here, and must not go on in clear.
+
+A reset can miss the local kernel: somebody on the path sends a byte before it gets there, and its number is not exact
+any more. With a forged RST and SYN the connection tracker forgets the mark, too. So whatever comes for such a
+connection is treated as what an earlier daemon has encrypted (`orphan.py`), until the local kernel opens or accepts a
+new one.
+"""
+
+
+class Graves:
+    """Flow keys, of which the oldest makes room for a new one at the bound."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._keys: dict[bytes, None] = {}
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def add(self, key: bytes) -> None:
+        """The connection was reset."""
+        self._keys.pop(key, None)
+        if len(self._keys) >= self._limit:
+            del self._keys[next(iter(self._keys))]
+        self._keys[key] = None
+
+    def discard(self, key: bytes) -> None:
+        """The local kernel has a new connection with these addresses and ports."""
+        self._keys.pop(key, None)
