@@ -40,6 +40,7 @@ def daemon_config(settings: Settings) -> DaemonConfig:
             all_ports=settings.all_ports,
             interfaces=settings.interface,
             addresses=settings.address,
+            forward=settings.forward,
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error

@@ -30,6 +30,7 @@ class Settings:
     exclude_port: tuple[int, ...] = ()
     all_ports: bool = False
     interface: tuple[str, ...] = ()
+    forward: tuple[str, ...] = ()
     address: tuple[Network, ...] = ()
     protocol: str = "crypt"
     answer: str = "both"

@@ -144,6 +144,14 @@ OPTIONS: Final = (
     Option("exclude-port", WHAT, "not this port", PORT, repeated=True),
     Option("all-ports", WHAT, f"also ports that carry their own encryption: {_OWN_ENCRYPTION}"),
     Option("interface", WHAT, "only connections through this network interface", INTERFACE, repeated=True),
+    Option(
+        "forward",
+        WHAT,
+        "also, on a router, connections of the hosts that this interface leads to with hosts beyond other interfaces "
+        "(docs/gateway.md)",
+        INTERFACE,
+        repeated=True,
+    ),
     Option("address", WHAT, "only connections with these hosts", NETWORK, repeated=True),
     Option(
         "protocol",

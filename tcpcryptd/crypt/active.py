@@ -38,7 +38,8 @@ class HelloSent(HandshakeState):
         """The verdict on the first SYN."""
         self._handshake.local = End.of(syn)
         self._connection.become(self, self._outbound, self._inbound)
-        reason = refusal(syn)
+        # A host behind this one may have put it there.
+        reason = refusal(syn) if syn.option(CRYPT) is None else "the sender offers encryption by itself"
         if reason is not None:
             return self._connection.decide_plain(reason)
         self._hello = self._opening(syn, now)

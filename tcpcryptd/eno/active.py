@@ -34,6 +34,9 @@ class SynSent(State):
         self._ends.local = End.of(syn)
         self._connection.become(self, self._outbound, self._inbound)
         reason = refusal(syn) or self._handshake.lacks
+        if syn.option(ENO) is not None:
+            # A host behind this one has put it there.
+            reason = "the sender offers encryption by itself"
         if reason is not None:
             return self._connection.decide_plain(reason)
         offer = self._propose(options.MAX_LENGTH - len(room_for_eno(syn)), now)

@@ -14,7 +14,7 @@ from tcpcryptd.core.event import Event
 from tcpcryptd.core.verdict import ConnectionClass
 from tcpcryptd.netio import firewall
 from tcpcryptd.netio.allocator import keep_freed_memory
-from tcpcryptd.netio.encrypted_sockets import end_encrypted_sockets
+from tcpcryptd.netio.encrypted_sockets import count_forwarded, end_encrypted_sockets
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.firewall import Firewall
 from tcpcryptd.netio.injector import Injector
@@ -147,19 +147,20 @@ class Daemon:
         """Everything that must exist before the first packet is diverted."""
         config = self._config
         handler = self._engine.handle_packet
+        injector = self._injector = Injector(config.marks)
+        stack.callback(injector.close)
         # In the order that a connection goes through them: what waits in an earlier queue came before.
         for number, diverted_as in (
             (config.queues.undecided, ConnectionClass.UNDECIDED),
             (config.queues.encrypted, ConnectionClass.ENCRYPTED),
             (config.queues.stream, ConnectionClass.STREAM),
         ):
-            queue = PacketQueue(number, diverted_as, handler, config.marks, gso=diverted_as is ConnectionClass.STREAM)
+            gso = diverted_as is ConnectionClass.STREAM
+            queue = PacketQueue(number, diverted_as, handler, config.marks, gso, injector.inject)
             stack.callback(queue.close)
             self._queues.append(queue)
         self._statistics = QueueStatisticsReader()
         stack.callback(self._statistics.close)
-        injector = self._injector = Injector(config.marks)
-        stack.callback(injector.close)
         loop = EventLoop(self._engine, injector.inject, self._on_event)
         stack.callback(loop.close)
         for queue in self._queues:
@@ -255,12 +256,18 @@ def cleanup(config: DaemonConfig) -> None:
     lock_file = config.lock_file if config.runtime_directory.is_dir() else None
     try:
         ended = end_encrypted_sockets(config.marks)
+        forwarded = count_forwarded(config.marks)
     except OSError as error:
         raise DaemonError(
             f"the connections that were encrypted cannot be ended ({error.strerror}) and would go on in clear: "
             "the rules stay; start tcpcryptd once more, or end the applications and run launch_iptables.sh --remove",
             ExitCode.UNSUPPORTED,
         ) from error
+    if forwarded:
+        raise DaemonError(
+            f"{forwarded} connections of hosts behind this one were encrypted and would go on in clear: the rules "
+            "stay; start tcpcryptd again with --forward, so that it resets them, or run launch_iptables.sh --remove",
+        )
     if ended:
         _log.info("ended %d sockets whose connections were encrypted", ended)
     firewall.remove(lock_file)

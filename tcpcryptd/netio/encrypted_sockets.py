@@ -45,6 +45,12 @@ def end_encrypted_sockets(marks: MarkScheme) -> int:
     return sum(_end(flow) for flow in _encrypted_flows(marks))
 
 
+def count_forwarded(marks: MarkScheme) -> int:
+    """How many tracked connections of hosts behind this one are encrypted. Needs CAP_NET_ADMIN; raises OSError."""
+    classes = (each for each in ConnectionClass if each.is_encrypted)
+    return sum(len(list(_flows_marked(marks.of_forwarded(each), marks))) for each in classes) // 2
+
+
 def can_end_sockets() -> bool:
     """Whether the kernel ends sockets at all, asked with a connection that cannot be. Raises OSError: EPERM."""
     nowhere = _Flow(bytes(4), bytes(4), bytes(2), bytes(2))

@@ -1,6 +1,7 @@
 """Installs, shows and removes the rules; `python3 -m tcpcryptd.netio.firewall --help` does it from a shell."""
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -8,9 +9,9 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from tcpcryptd.netio.errors import DaemonError, ExitCode, FirewallError
-from tcpcryptd.netio.iptables import Iptables, our_chains, our_jumps, our_lines, tables
+from tcpcryptd.netio.iptables import Iptables, our_chains, our_jumps, our_lines, raw_tables, tables
 from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
-from tcpcryptd.netio.rules import DEFAULT_QUEUE, QueueNumbers, RuleSet, transaction
+from tcpcryptd.netio.rules import DEFAULT_QUEUE, RAW_TABLE, QueueNumbers, RuleSet, transaction
 from tcpcryptd.netio.selection import SELF_ENCRYPTED_PORTS, Selection
 
 
@@ -28,7 +29,7 @@ class Firewall:
         self._queues = queues
         self._marks = marks
         self._lock_file = lock_file
-        self._installed: dict[int, list[str]] = {}
+        self._installed: dict[tuple[int, str], list[str]] = {}
 
     def rules(self, version: int) -> RuleSet:
         """The rules for IP version 4 or 6."""
@@ -36,12 +37,14 @@ class Firewall:
 
     def text(self, version: int) -> str:
         """What installs the rules where there are none, for iptables-restore --noflush."""
-        return transaction(_installation(self.rules(version), []))
+        text = transaction(_installation(self.rules(version), []))
+        raw = self._raw_rules()
+        return text + (transaction(_installation(raw, []), RAW_TABLE) if raw.chains else "")
 
     def install(self) -> None:
         """Puts the rules in the place of any of ours that are there; raises FirewallError, and leaves none then."""
         try:
-            for each in tables(self._lock_file):
+            for each in self._tables():
                 self._install(each)
         except FirewallError:
             remove(self._lock_file)
@@ -49,11 +52,11 @@ class Firewall:
 
     def damaged(self) -> bool:
         """Whether rules that were installed are gone, or other ones stand in our chains; raises FirewallError."""
-        return any(map(self._is_damaged, tables(self._lock_file)))
+        return any(map(self._is_damaged, self._tables()))
 
     def repair(self) -> None:
         """Installs the rules again where they are damaged, all or nothing for each IP version; raises FirewallError."""
-        for each in tables(self._lock_file):
+        for each in self._tables():
             if self._is_damaged(each):
                 self._install(each)
 
@@ -61,16 +64,24 @@ class Firewall:
         """The IP versions whose rules are in tables of iptables-legacy; raises FirewallError."""
         return [each.version for each in tables(self._lock_file) if each.is_legacy()]
 
+    def _tables(self) -> list[Iptables]:
+        """Those that hold rules. The raw ones come first: what they do matters once packets are diverted."""
+        raw = raw_tables(self._lock_file) if self._raw_rules().chains else []
+        return raw + tables(self._lock_file)
+
+    def _raw_rules(self) -> RuleSet:
+        return RuleSet.build_raw(self._selection, self._marks)
+
     def _install(self, table: Iptables) -> None:
-        rules = self.rules(table.version)
-        table.restore(transaction(_installation(rules, table.save())))
+        rules = self._raw_rules() if table.table == RAW_TABLE else self.rules(table.version)
+        table.restore(transaction(_installation(rules, table.save()), table.table))
         installed = our_lines(table.save())
         if len(installed) != _size(rules):
             raise FirewallError("other rules than those that were installed are there", ExitCode.FAILURE)
-        self._installed[table.version] = installed
+        self._installed[table.version, table.table] = installed
 
     def _is_damaged(self, table: Iptables) -> bool:
-        return our_lines(table.save()) != self._installed.get(table.version)
+        return our_lines(table.save()) != self._installed.get((table.version, table.table))
 
     def remove(self) -> None:
         """Removes all rules of ours; raises FirewallError."""
@@ -89,7 +100,7 @@ def _size(rules: RuleSet) -> int:
 def remove(lock_file: Path | None = None) -> None:
     """Removes all rules of ours, whoever installed them with whichever options, and no others; raises FirewallError."""
     failure: FirewallError | None = None
-    for each in tables(lock_file):
+    for each in tables(lock_file) + _used_raw_tables(lock_file):
         try:
             _remove_from(each)
         except FirewallError as error:
@@ -98,11 +109,21 @@ def remove(lock_file: Path | None = None) -> None:
         raise failure
 
 
+def _used_raw_tables(lock_file: Path | None) -> list[Iptables]:
+    """The raw tables with rules of ours. A system that does not have that table has none."""
+    used = []
+    for each in raw_tables(lock_file):
+        with contextlib.suppress(FirewallError):
+            if our_chains(each.save()):
+                used.append(each)
+    return used
+
+
 def _remove_from(table: Iptables) -> None:
     saved = table.save()
     lines = [*_removal(saved)]
     if lines:
-        table.restore(transaction(iter(lines)))
+        table.restore(transaction(iter(lines), table.table))
 
 
 def _removal(saved: list[str]) -> Iterator[str]:
@@ -129,6 +150,13 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exclude-port", type=int, action="append", default=[], help="not this port; may be repeated")
     parser.add_argument("--all-ports", action="store_true", help=f"also ports that carry their own encryption: {own}")
     parser.add_argument("--interface", action="append", default=[], help="only this interface; may be repeated")
+    parser.add_argument(
+        "--forward",
+        metavar="INTERFACE",
+        action="append",
+        default=[],
+        help="also connections that are forwarded between this interface and others; may be repeated",
+    )
     parser.add_argument(
         "--address",
         type=ip_network,
@@ -171,6 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             all_ports=options.all_ports,
             interfaces=tuple(options.interface),
             addresses=tuple(options.address),
+            forward=tuple(options.forward),
         )
         firewall = Firewall(selection, QueueNumbers.starting_at(options.queue), MarkScheme(options.mark_mask))
     except ValueError as error:

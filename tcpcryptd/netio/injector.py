@@ -8,10 +8,12 @@ filter nor the check for martian sources looks at packets that have a route.
 import errno
 import logging
 import socket
+import time
 from collections import Counter
 
 from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio.errors import ExitCode, InjectorError
+from tcpcryptd.netio.forwarded import fitting
 from tcpcryptd.netio.marks import MarkScheme
 
 _SEND_BUFFER = 4 << 20
@@ -59,8 +61,16 @@ class Injector:
                 destination = socket.inet_ntop(socket.AF_INET, packet[_IPV4_DESTINATION])
             else:
                 destination = socket.inet_ntop(socket.AF_INET6, packet[_IPV6_DESTINATION])
-            self._sockets[version, direction].sendto(packet, (destination, 0))
-            self.sent += 1
+            try:
+                self._sockets[version, direction].sendto(packet, (destination, 0))
+                self.sent += 1
+            except OSError as error:
+                # To a host behind this one; to the local kernel there is no such limit.
+                if error.errno != errno.EMSGSIZE or direction is not Direction.IN:
+                    raise
+                for piece in fitting(packet, time.monotonic()):
+                    self._sockets[version, direction].sendto(piece, (destination, 0))
+                    self.sent += 1
         except (OSError, KeyError, IndexError, ValueError) as error:
             self._count(error)
 

@@ -1,4 +1,4 @@
-"""Runs iptables-save and iptables-restore, or their IPv6 counterparts, on the mangle table."""
+"""Runs iptables-save and iptables-restore, or their IPv6 counterparts, on one table."""
 
 import itertools
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tcpcryptd.netio import capabilities
 from tcpcryptd.netio.errors import ExitCode, FirewallError
-from tcpcryptd.netio.rules import CHAIN_PREFIX, TABLE
+from tcpcryptd.netio.rules import CHAIN_PREFIX, RAW_TABLE, TABLE
 
 SEARCH_PATH = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin"
 _TIMEOUT = 30
@@ -17,22 +17,25 @@ _IPV6_FILE = Path("/proc/net/if_inet6")
 
 
 class Iptables:
-    """The tables of one IP version.
+    """One table of one IP version; the mangle table, where no other is named.
 
     `lock_file` is what iptables-legacy locks in the place of /run/xtables.lock once that is not ours to write.
     """
 
-    def __init__(self, version: int, lock_file: Path | None = None, variant: str | None = None) -> None:
+    def __init__(
+        self, version: int, lock_file: Path | None = None, variant: str | None = None, table: str = TABLE
+    ) -> None:
         """`variant`: "nft" or "legacy"; None: the one that the system has chosen."""
         self.version = version
+        self.table = table
         self.program = ("iptables" if version == 4 else "ip6tables") + (f"-{variant}" if variant else "")
         self._environment = {"PATH": SEARCH_PATH, "LC_ALL": "C"}
         if lock_file is not None and os.geteuid() != 0:
             self._environment["XTABLES_LOCKFILE"] = str(lock_file)
 
     def save(self) -> list[str]:
-        """The lines of iptables-save for the mangle table; raises FirewallError."""
-        return self._run([f"{self.program}-save", "-t", TABLE]).splitlines()
+        """The lines of iptables-save for the table; raises FirewallError."""
+        return self._run([f"{self.program}-save", "-t", self.table]).splitlines()
 
     def restore(self, transaction: str) -> None:
         """Applies a transaction; raises FirewallError, and nothing has changed then."""
@@ -72,6 +75,11 @@ class Iptables:
 def tables(lock_file: Path | None = None) -> list[Iptables]:
     """Those of IPv4, and of IPv6 when the kernel has it."""
     return [Iptables(version, lock_file) for version in ((4, 6) if _IPV6_FILE.exists() else (4,))]
+
+
+def raw_tables(lock_file: Path | None = None) -> list[Iptables]:
+    """The raw tables of the same versions."""
+    return [Iptables(each.version, lock_file, table=RAW_TABLE) for each in tables(lock_file)]
 
 
 def our_jumps(saved: list[str]) -> list[str]:

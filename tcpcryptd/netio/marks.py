@@ -3,6 +3,9 @@
 Both marks are 32 bits that all programs of a host share, so only the bits under a mask are read and written. As values
 of the masked field: 0 undecided, 1 plain, 2 encrypted and 5 stream, which the connection mark keeps; 3 and 4, on
 packets only, say that the daemon injected the packet towards the wire or towards the local kernel.
+
+Connections of hosts behind this one have other values, so that no rule takes them for its own: as connection marks 3
+undecided, 6 encrypted and 7 stream. Their packets have 3 while they are forwarded from the inside to the outside.
 """
 
 from dataclasses import dataclass
@@ -11,7 +14,13 @@ from tcpcryptd.core.verdict import ConnectionClass, Direction
 
 DEFAULT_MASK = 0x70000000
 _ALL_BITS = 0xFFFFFFFF
-_LARGEST_VALUE = max(ConnectionClass)
+_FORWARDED = {
+    ConnectionClass.UNDECIDED: 3,
+    ConnectionClass.PLAIN: 1,
+    ConnectionClass.ENCRYPTED: 6,
+    ConnectionClass.STREAM: 7,
+}
+_LARGEST_VALUE = max(_FORWARDED.values())
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,21 @@ class MarkScheme:
     def of_class(self, connection_class: ConnectionClass) -> int:
         """The mark of a class; 0 for undecided."""
         return int(connection_class) * self._unit
+
+    def of_forwarded(self, connection_class: ConnectionClass) -> int:
+        """The mark of a class for connections of hosts behind this one."""
+        return _FORWARDED[connection_class] * self._unit
+
+    @property
+    def forwarded_encrypted(self) -> str:
+        """What matches both encrypted classes of hosts behind this one, and no other mark, as iptables writes it."""
+        both = self.of_forwarded(ConnectionClass.ENCRYPTED)
+        return f"{both:#x}/{both:#x}"
+
+    @property
+    def outward(self) -> int:
+        """The mark of a forwarded packet that goes from the inside to the outside."""
+        return self.of_injection(Direction.OUT)
 
     def of_injection(self, direction: Direction) -> int:
         """The mark of a packet that the daemon injects."""

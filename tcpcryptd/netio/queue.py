@@ -15,11 +15,13 @@ from netfilterqueue import NetfilterQueue, Packet
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.netio import netlink_queue
 from tcpcryptd.netio.errors import ExitCode, QueueError
+from tcpcryptd.netio.forwarded import fitting, needs_sending
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.stats import QUEUES_FILE, read_queue_statistics
 from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, VerdictSender
 
 PacketHandler = Callable[[bytes, Direction, float, ConnectionClass], Verdict]
+Inject = Callable[[Direction, bytes], None]
 
 QUEUE_LENGTH = 4096
 """Packets that may wait in the kernel."""
@@ -34,6 +36,7 @@ BATCH_BYTES = 1 << 20
 _RECEIVE_SIZE = 128 << 10
 _END_OF_MESSAGES = bytes(16)
 _LIBRARY_COPY_RANGE = 4016
+_HOOK_FORWARD = 2
 _HOOK_LOCAL_OUT = 3
 _SOL_NETLINK = 270
 _NETLINK_NO_ENOBUFS = 5
@@ -56,6 +59,7 @@ class PacketQueue:
         handler: PacketHandler,
         marks: MarkScheme,
         gso: bool = False,
+        inject: Inject | None = None,
     ) -> None:
         self.number = number
         self.diverted_as = diverted_as
@@ -70,6 +74,9 @@ class PacketQueue:
         self._handler = handler
         self._foreign = marks.foreign
         self._mark_of = {each: marks.of_class(each) for each in ConnectionClass}
+        self._forwarded_mark_of = {each: marks.of_forwarded(each) for each in ConnectionClass}
+        self._mask, self._outward = marks.mask, marks.outward
+        self._inject = inject
         self._now = 0.0
         self._queue = _bind(number, self._handle, SOCKET_BUFFER_GSO if gso else SOCKET_BUFFER)
         # A duplicate: the library closes its own descriptor.
@@ -143,7 +150,11 @@ class PacketQueue:
             if size >= _LIBRARY_COPY_RANGE and is_truncated(payload):
                 self._refuse_truncated(packet)
                 return
-            if packet.hook == _HOOK_LOCAL_OUT:
+            mark_of = self._mark_of
+            hook = packet.hook
+            if hook == _HOOK_FORWARD:
+                mark_of = self._forwarded_mark_of
+            if hook == _HOOK_LOCAL_OUT or (hook == _HOOK_FORWARD and packet.mark & self._mask == self._outward):
                 direction = Direction.OUT
                 self.bytes_out += size
             else:
@@ -153,12 +164,21 @@ class PacketQueue:
             if action is Action.DROP:
                 self._verdicts.add(packet.id, NF_DROP)
             elif connection_class is self.diverted_as:
-                self._verdicts.add(packet.id, NF_ACCEPT, replacement)
+                resent = hook == _HOOK_FORWARD and direction is Direction.IN and self._resent(size, replacement)
+                self._verdicts.add(packet.id, NF_DROP if resent else NF_ACCEPT, None if resent else replacement)
             else:
-                mark = packet.mark & self._foreign | self._mark_of[connection_class]
+                mark = packet.mark & self._foreign | mark_of[connection_class]
                 self._verdicts.add(packet.id, NF_ACCEPT, replacement, mark)
         except Exception as error:
             self._handle_exception(packet, error)
+
+    def _resent(self, size: int, replacement: bytes | None) -> bool:
+        """Sends by itself what the kernel would not forward in the place of the packet."""
+        if self._inject is None or replacement is None or not needs_sending(size, replacement, self._now):
+            return False
+        for piece in fitting(replacement, self._now):
+            self._inject(Direction.IN, piece)
+        return True
 
     def _refuse_truncated(self, packet: Packet) -> None:
         self.truncated += 1

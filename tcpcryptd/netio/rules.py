@@ -10,6 +10,10 @@ A SYN never skips the daemon for the connection's mark: what was plain is over. 
 of a forged segment as well, in the direction in which that was sent, and keeps it for days unless it sees an RST in
 answer. A later connection with the same addresses and ports is taken for the same one then, the port that was connected
 to is in the wrong place, and some segments of its handshake are invalid: this must not decide what is encrypted.
+
+Connections of hosts behind this one are diverted in FORWARD, where both directions have the inside host's own address:
+it is translated later on the way out and earlier on the way in. Their connection marks are others, which PREROUTING
+leaves alone: translated, their packets come in there as packets for this host.
 """
 
 from collections.abc import Iterator
@@ -20,6 +24,8 @@ from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.selection import Selection
 
 TABLE = "mangle"
+RAW_TABLE = "raw"
+"""Where what is injected towards a host behind this one is kept from connection tracking."""
 CHAIN_PREFIX = "TCPCRYPTD_"
 DEFAULT_QUEUE = 69
 LAST_FIRST_QUEUE = 0xFFFF - 2
@@ -29,6 +35,11 @@ _PLAIN_CHAIN = CHAIN_PREFIX + "PLAIN"
 _QUEUE_CHAIN = CHAIN_PREFIX + "QUEUE"
 _SAVE_OUT_CHAIN = CHAIN_PREFIX + "SAVE_OUT"
 _SAVE_IN_CHAIN = CHAIN_PREFIX + "SAVE_IN"
+_ARRIVED_CHAIN = CHAIN_PREFIX + "ARRIVED"
+_FORWARD_CHAIN = CHAIN_PREFIX + "FWD"
+_FROM_INSIDE_CHAIN = CHAIN_PREFIX + "FWD_INSIDE"
+_FORWARD_QUEUE_CHAIN = CHAIN_PREFIX + "FWD_QUEUE"
+_UNTRACKED_CHAIN = CHAIN_PREFIX + "UNTRACKED"
 _LINK_LOCAL = "fe80::/10"
 _OPENING = "-p tcp --syn"
 _NOT_OPENING = "-p tcp ! --syn"
@@ -75,8 +86,25 @@ class RuleSet:
         builder = _Builder(selection, queues, marks, version)
         chains = builder.shared_chains()
         for direction in Direction:
-            chains |= builder.direction_chains(direction)
+            chains |= builder.direction_chains(_local(direction))
+        if selection.forward:
+            chains |= builder.forward_chains()
+            for direction in Direction:
+                chains |= builder.direction_chains(_forwarded(direction))
         return cls(chains, builder.jumps())
+
+    @classmethod
+    def build_raw(cls, selection: Selection, marks: MarkScheme) -> "RuleSet":
+        """The rules of the raw table: none, unless connections of other hosts are encrypted.
+
+        What is injected towards an inside host has the outside host's address for its source, and where addresses are
+        translated no tracked connection has these two: it would be taken for a new one, and translated.
+        """
+        if not selection.forward:
+            return cls({}, [])
+        injected = marks.match(marks.of_injection(Direction.IN))
+        jump = f"OUTPUT ! -o lo -p tcp -m mark --mark {injected} -j {_UNTRACKED_CHAIN}"
+        return cls({_UNTRACKED_CHAIN: ["-j CT --notrack"]}, [jump])
 
     def lines(self) -> Iterator[str]:
         """What declares and fills the chains; each is emptied first where it exists."""
@@ -87,9 +115,27 @@ class RuleSet:
                 yield f"-A {chain} {rule}"
 
 
-def transaction(lines: Iterator[str]) -> str:
+def transaction(lines: Iterator[str], table: str = TABLE) -> str:
     """Input for `iptables-restore --noflush`, which does all of it or nothing."""
-    return "\n".join([f"*{TABLE}", *lines, "COMMIT", ""])
+    return "\n".join([f"*{table}", *lines, "COMMIT", ""])
+
+
+@dataclass(frozen=True)
+class _Path:
+    """One direction of this host's own connections, or of those of the hosts behind it."""
+
+    direction: Direction
+    is_forwarded: bool
+    chain: str
+    queue_chain: str
+
+
+def _local(direction: Direction) -> _Path:
+    return _Path(direction, False, _chain(direction), _QUEUE_CHAIN)
+
+
+def _forwarded(direction: Direction) -> _Path:
+    return _Path(direction, True, f"{_FORWARD_CHAIN}_{direction.name}", _FORWARD_QUEUE_CHAIN)
 
 
 class _Builder:
@@ -107,12 +153,18 @@ class _Builder:
 
     def jumps(self) -> list[str]:
         marked = f"-p tcp -m mark ! --mark {self._marks.match(0)}"
-        return [
+        jumps = [
             f"OUTPUT -p tcp -j {_chain(Direction.OUT)}",
             f"PREROUTING -p tcp -j {_chain(Direction.IN)}",
             f"POSTROUTING {marked} -j {_SAVE_OUT_CHAIN}",
             f"INPUT {marked} -j {_SAVE_IN_CHAIN}",
         ]
+        if self._selection.forward:
+            jumps += [
+                f"FORWARD -p tcp -j {_FORWARD_CHAIN}",
+                f"INPUT {_OPENING} -m mark --mark {self._marks.match(0)} -j {_ARRIVED_CHAIN}",
+            ]
+        return jumps
 
     def shared_chains(self) -> dict[str, list[str]]:
         """Where the other chains end, and those that save the mark."""
@@ -138,16 +190,61 @@ class _Builder:
             _SAVE_IN_CHAIN: [f"-m mark ! --mark {injected_in} {save}", clear],
         }
 
-    def direction_chains(self, direction: Direction) -> dict[str, list[str]]:
+    def forward_chains(self) -> dict[str, list[str]]:
+        """Tells inside from outside, and this host's own openings from those that are translated to an inside host."""
+        inside = self._selection.forward
+        undecided = self._marks.match(self._marks.of_forwarded(ConnectionClass.UNDECIDED))
+        return {
+            _FORWARD_CHAIN: [
+                f"{_NOT_OPENING} -m connmark --mark {self._of_class(ConnectionClass.PLAIN)} -j RETURN",
+                "-m conntrack --ctstate UNTRACKED -j RETURN",
+                *(f"-i {name} -g {_FROM_INSIDE_CHAIN}" for name in inside),
+                *(f"-o {name} -g {_forwarded(Direction.IN).chain}" for name in inside),
+                *self._neither(),
+            ],
+            _FROM_INSIDE_CHAIN: [
+                *(f"-o {name} -g {_FORWARD_CHAIN}_NEITHER" for name in inside),
+                # Tells the daemon the direction. It stays where the class does not change, and is not saved.
+                f"-j MARK --set-xmark {self._marks.match(self._marks.outward)}",
+                f"-g {_forwarded(Direction.OUT).chain}",
+            ],
+            f"{_FORWARD_CHAIN}_NEITHER": [*self._neither()],
+            _FORWARD_QUEUE_CHAIN: [
+                f"-j CONNMARK --set-xmark {undecided}",
+                f"-j NFQUEUE --queue-num {self._queues.undecided} --queue-bypass",
+            ],
+            # Only here it is known that an opening was not translated to an inside host's address. Those of an
+            # encrypted connection of this host's were diverted before.
+            _ARRIVED_CHAIN: [
+                f"-m conntrack --ctstate DNAT -g {_PLAIN_CHAIN}",
+                f"-m connmark --mark {self._of_class(ConnectionClass.ENCRYPTED)} -j RETURN",
+                f"-m connmark --mark {self._of_class(ConnectionClass.STREAM)} -j RETURN",
+                f"-g {_local(Direction.IN).chain}_CHOICE",
+            ],
+        }
+
+    def _neither(self) -> Iterator[str]:
+        """Between two inside hosts, or two outside ones. The way of a connection can change when it is encrypted."""
+        yield f"-m connmark --mark {self._marks.forwarded_encrypted} -j DROP"
+        yield f"-g {_PLAIN_CHAIN}"
+
+    def direction_chains(self, path: _Path) -> dict[str, list[str]]:
         """The classes of a direction in order, then the selection, one chain for each of its criteria."""
-        criteria = list(self._criteria(direction))
-        names = [_chain(direction), *(f"{_chain(direction)}_{name}" for name, _ in criteria), _QUEUE_CHAIN]
-        excluded = f"{_chain(direction)}_EXCLUDED"
+        criteria = list(self._criteria(path.direction))
+        names = [path.chain, *(f"{path.chain}_{name}" for name, _ in criteria), path.queue_chain]
+        excluded = f"{path.chain}_EXCLUDED"
         onward = f"-g {names[1]}"
         chains = {
-            names[0]: [*self._classes(direction), *self._link_local(direction), *self._suspects(excluded), onward],
+            names[0]: [*(self._forwarded_classes() if path.is_forwarded else self._classes(path.direction))],
             excluded: [*self._exclusions(), onward],
         }
+        choice = [*self._invalid(path), *self._link_local(path.direction), *self._suspects(excluded), onward]
+        if path == _local(Direction.IN) and self._selection.forward:
+            # SYN segments come there from INPUT.
+            chains[names[0]] += [f"{_OPENING} -j RETURN", f"-g {path.chain}_CHOICE"]
+            chains[f"{path.chain}_CHOICE"] = choice
+        else:
+            chains[names[0]] += choice
         for position, (_, matches) in enumerate(criteria, start=1):
             chains[names[position]] = [
                 *(f"{match} -g {names[position + 1]}" for match in matches),
@@ -160,23 +257,40 @@ class _Builder:
             yield f"-m mark --mark {self._of_injection(Direction.OUT)} -j RETURN"
         yield f"-m mark --mark {self._of_injection(Direction.IN)} -j RETURN"
         yield f"{_NOT_OPENING} -m connmark --mark {self._of_class(ConnectionClass.PLAIN)} -j RETURN"
-        for connection_class, queue in (
-            (ConnectionClass.ENCRYPTED, self._queues.encrypted),
-            (ConnectionClass.STREAM, self._queues.stream),
-        ):
+        for connection_class, queue in self._encrypted_queues():
             yield f"-m connmark --mark {self._of_class(connection_class)} -j NFQUEUE --queue-num {queue}"
         if direction is Direction.IN:
+            yield from self._others_connections()
             # What is only forwarded here is encrypted, or not, by the hosts at its ends.
             yield "-m addrtype ! --dst-type LOCAL -j RETURN"
         # A connection that has no mark cannot be kept from leaving in clear when the daemon dies.
         yield "-m conntrack --ctstate UNTRACKED -j RETURN"
-        if direction is Direction.OUT:
+
+    def _encrypted_queues(self) -> tuple[tuple[ConnectionClass, int], ...]:
+        return (ConnectionClass.ENCRYPTED, self._queues.encrypted), (ConnectionClass.STREAM, self._queues.stream)
+
+    def _forwarded_classes(self) -> Iterator[str]:
+        for connection_class, queue in self._encrypted_queues():
+            mark = self._marks.match(self._marks.of_forwarded(connection_class))
+            yield f"-m connmark --mark {mark} -j NFQUEUE --queue-num {queue}"
+
+    def _others_connections(self) -> Iterator[str]:
+        if self._selection.forward:
+            undecided = self._marks.match(self._marks.of_forwarded(ConnectionClass.UNDECIDED))
+            yield f"-m connmark --mark {undecided} -j RETURN"
+            yield f"-m connmark --mark {self._marks.forwarded_encrypted} -j RETURN"
+        else:
+            # An earlier daemon encrypted it, with --forward: nothing of it may go on in clear.
+            yield f"-m connmark --mark {self._marks.forwarded_encrypted} -j DROP"
+
+    def _invalid(self, path: _Path) -> Iterator[str]:
+        if path.direction is Direction.OUT:
             # Its connection is unknown and may be an encrypted one: no bypass.
             invalid = f"{_NOT_OPENING} -m conntrack --ctstate INVALID"
             yield f"{invalid} -j NFQUEUE --queue-num {self._queues.undecided}"
         else:
             # Of an invalid segment the connection's port is unknown.
-            yield f"-m conntrack --ctstate INVALID -g {_QUEUE_CHAIN}"
+            yield f"-m conntrack --ctstate INVALID -g {path.queue_chain}"
 
     def _link_local(self, direction: Direction) -> Iterator[str]:
         if self._version == 6:

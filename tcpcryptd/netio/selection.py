@@ -31,15 +31,17 @@ class Selection:
     """Names; empty: all."""
     addresses: tuple[Network, ...] = ()
     """Networks of the remote host; empty: all."""
+    forward: tuple[str, ...] = ()
+    """Names of interfaces that lead to hosts on whose behalf forwarded connections are encrypted; empty: none."""
 
     def __post_init__(self) -> None:
         for port in self.ports + self.exclude_ports:
             if not 1 <= port <= 0xFFFF:
                 raise ValueError(f"port {port}: must be from 1 to 65535")
-        for interface in self.interfaces:
+        for interface in self.interfaces + self.forward:
             if not _is_interface_name(interface):
                 raise ValueError(f"interface {interface!r}: not a name of a network interface")
-        for alternatives in (self.ports, self.exclude_ports, self.interfaces, self.addresses):
+        for alternatives in (self.ports, self.exclude_ports, self.interfaces, self.addresses, self.forward):
             if len(alternatives) > MAX_ALTERNATIVES:
                 raise ValueError(f"{len(alternatives)} alternatives: more than {MAX_ALTERNATIVES}")
 

@@ -15,6 +15,7 @@ port = [80, 8080]
 exclude-port = 25
 all-ports = true
 interface = "eth0"
+forward = ["eth1", "eth2"]
 address = ["192.0.2.0/24", "2001:db8::1"]
 require = ["198.51.100.7"]
 suites = ["X25519-HPKE", "AES-256-GCM-SIV"]
@@ -35,6 +36,7 @@ EXPECTED = Settings(
     exclude_port=(25,),
     all_ports=True,
     interface=("eth0",),
+    forward=("eth1", "eth2"),
     address=(ip_network("192.0.2.0/24"), ip_network("2001:db8::1")),
     require=(ip_network("198.51.100.7"),),
     suites=("X25519-HPKE", "AES-256-GCM-SIV"),
@@ -52,6 +54,7 @@ EXPECTED = Settings(
 )
 COMMAND_LINE = (
     "--port 80 --port 8080 --exclude-port 25 --all-ports --interface eth0 --address 192.0.2.0/24 "
+    "--forward eth1 --forward eth2 "
     "--address 2001:db8::1 --require 198.51.100.7 "
     "--suites X25519-HPKE --suites AES-256-GCM-SIV --resumption-nonce 4 --no-cache --libtcpcrypt-port 666 "
     "--queue 100 --mark-mask 0x7000 --no-firewall --user daemon "

@@ -67,6 +67,7 @@ class MemoryTable(Iptables):
 def both(monkeypatch: pytest.MonkeyPatch) -> list[MemoryTable]:
     found = [MemoryTable(4), MemoryTable(6)]
     monkeypatch.setattr(firewall, "tables", lambda _lock_file=None: found)
+    monkeypatch.setattr(firewall, "raw_tables", lambda _lock_file=None: [])
     return found
 
 

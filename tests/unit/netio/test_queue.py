@@ -247,6 +247,35 @@ def test_reader_ends_a_batch_of_large_messages() -> None:
                 reader.recv(4096)
 
 
+FORWARD = 2
+
+
+@pytest.mark.parametrize(("mark", "direction"), [(MARKS.outward, Direction.OUT), (0, Direction.IN)])
+def test_forwarded_packets_have_marks_of_their_own(undecided: Rig, mark: int, direction: Direction) -> None:
+    undecided.verdict = (Action.ACCEPT, None, ConnectionClass.UNDECIDED)
+    packet = undecided.handle(FakePacket(packet_of(), FORWARD, OTHER_BITS | mark))
+    assert undecided.calls[-1][1] is direction
+    assert packet.given_mark is None
+    undecided.verdict = (Action.ACCEPT, None, ConnectionClass.STREAM)
+    packet = undecided.handle(FakePacket(packet_of(), FORWARD, OTHER_BITS | mark))
+    assert packet.given_mark == OTHER_BITS | MARKS.of_forwarded(ConnectionClass.STREAM)
+
+
+def test_what_would_not_be_forwarded_is_injected(undecided: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[Direction, bytes]] = []
+    monkeypatch.setattr(undecided.queue, "_inject", lambda *each: sent.append(each))
+    monkeypatch.setattr(queue_module, "needs_sending", lambda *_: True)
+    monkeypatch.setattr(queue_module, "fitting", lambda *_: [b"one", b"two"])
+    # The packet that changes the class goes on itself, with its mark.
+    undecided.verdict = (Action.MODIFY, packet_of(b"x"), ConnectionClass.STREAM)
+    assert undecided.handle(FakePacket(packet_of(), FORWARD)).verdict == "accept"
+    undecided.verdict = (Action.MODIFY, packet_of(b"x"), ConnectionClass.UNDECIDED)
+    assert undecided.handle(FakePacket(packet_of(), FORWARD)).verdict == "drop"
+    assert sent == [(Direction.IN, b"one"), (Direction.IN, b"two")]
+    for packet in (FakePacket(packet_of(), FORWARD, MARKS.outward), FakePacket(packet_of(), 0)):
+        assert undecided.handle(packet).verdict == "accept"
+
+
 def test_bytes_are_counted_by_direction(undecided: Rig) -> None:
     sizes = []
     for hook, payload in ((3, b"x" * 100), (0, b"y" * 10), (0, b"")):

@@ -46,6 +46,8 @@ class Walk:
                 return self.through(target)
             if target == "RETURN":
                 return None
+            if target == "DROP":
+                return target
             if target == "NFQUEUE":
                 return " ".join(words[at + 1 :])
             self._apply(words[at + 1 :])
@@ -82,7 +84,7 @@ class Walk:
         if words[1] == "--save-mark":
             self.connmark = self.connmark & ~MARKS.mask | self.mark & MARKS.mask
         elif words[0] == "MARK":
-            self.mark &= ~MARKS.mask
+            self.mark = self.mark & ~MARKS.mask | int(words[2].split("/")[0], 16)
         elif words[:2] == ["CONNMARK", "--set-xmark"]:
             self.connmark = self.connmark & ~MARKS.mask | int(words[2].split("/")[0], 16)
         else:
@@ -218,6 +220,88 @@ def test_link_local_connections_are_plain() -> None:
     for chain, option in (("TCPCRYPTD_OUT", "-d"), ("TCPCRYPTD_IN", "-s")):
         assert Walk(build(version=6), {option: "fe80::1"}).through(chain) is None
         assert Walk(build(version=6), {option: "2001:db8::1"}).through(chain) == TO_QUEUE
+
+
+FORWARD = Selection(all_ports=True, forward=("lan0", "lan1"))
+FORWARDED = {each: MARKS.of_forwarded(each) for each in ConnectionClass}
+OUTWARDS = {"-i": "lan1", "-o": "wan0"}
+INWARDS = {"-i": "wan0", "-o": "lan0"}
+EACH_WAY = pytest.mark.parametrize("way", [OUTWARDS, INWARDS], ids=["outwards", "inwards"])
+
+
+@EACH_WAY
+@pytest.mark.parametrize(
+    ("connmark", "end"),
+    [
+        (0, TO_QUEUE),
+        (FORWARDED[ConnectionClass.UNDECIDED], TO_QUEUE),
+        (PLAIN, None),
+        (FORWARDED[ConnectionClass.ENCRYPTED], TO_ENCRYPTED_QUEUE),
+        (FORWARDED[ConnectionClass.STREAM], TO_STREAM_QUEUE),
+    ],
+)
+def test_forwarded_classes(way: dict[str, str], connmark: int, end: str | None) -> None:
+    walk = Walk(build(FORWARD), way, connmark=connmark | 5)
+    assert walk.through("TCPCRYPTD_FWD") == end
+    assert walk.connmark == (connmark or FORWARDED[ConnectionClass.UNDECIDED]) | 5
+    if connmark != PLAIN:
+        assert walk.mark == (MARKS.outward if way is OUTWARDS else 0)
+
+
+def test_the_mark_of_the_direction_is_not_saved() -> None:
+    walk = Walk(build(FORWARD), {}, mark=MARKS.outward | 5, connmark=FORWARDED[ConnectionClass.STREAM])
+    walk.through("TCPCRYPTD_SAVE_OUT")
+    assert (walk.mark, walk.connmark) == (5, FORWARDED[ConnectionClass.STREAM])
+
+
+@pytest.mark.parametrize("way", [{"-i": "lan0", "-o": "lan1"}, {"-i": "wan0", "-o": "wan1"}], ids=["inside", "outside"])
+def test_between_two_inside_or_two_outside_hosts(way: dict[str, str]) -> None:
+    walk = Walk(build(FORWARD), way)
+    assert walk.through("TCPCRYPTD_FWD") is None
+    assert walk.connmark == PLAIN
+    for connection_class in (ConnectionClass.ENCRYPTED, ConnectionClass.STREAM):
+        assert Walk(build(FORWARD), way, connmark=FORWARDED[connection_class]).through("TCPCRYPTD_FWD") == "DROP"
+
+
+@EACH_WAY
+@pytest.mark.parametrize(
+    ("port", "name", "selected"), [("80", "wan0", True), ("81", "wan0", False), ("80", "x", False)]
+)
+def test_selection_of_forwarded_connections(way: dict[str, str], port: str, name: str, selected: bool) -> None:
+    rules = build(Selection(ports=(80,), interfaces=("wan0",), forward=("lan0", "lan1")))
+    outside = {"-o": name} if way is OUTWARDS else {"-i": name}
+    walk = Walk(rules, way | outside | {"--ctorigdstport": port})
+    assert walk.through("TCPCRYPTD_FWD") == (TO_QUEUE if selected else None)
+    assert walk.connmark == (FORWARDED[ConnectionClass.UNDECIDED] if selected else PLAIN)
+
+
+@pytest.mark.parametrize("connection_class", [each for each in ConnectionClass if each is not ConnectionClass.PLAIN])
+def test_what_comes_in_for_an_inside_host_is_not_the_routers(connection_class: ConnectionClass) -> None:
+    walk = Walk(build(FORWARD), {"--dst-type": "LOCAL"}, connmark=FORWARDED[connection_class])
+    assert walk.through("TCPCRYPTD_IN") is None
+
+
+@pytest.mark.parametrize(
+    ("state", "connmark", "end"), [("NEW", 0, TO_QUEUE), ("NEW", ENCRYPTED, None), ("DNAT", 0, None)]
+)
+def test_an_opening_is_the_routers_when_it_is_not_translated(state: str, connmark: int, end: str | None) -> None:
+    rules = build(FORWARD)
+    assert Walk(rules, {"--syn": ""}).through("TCPCRYPTD_IN") is None
+    assert Walk(rules, {"--syn": "", "--ctstate": state}, connmark=connmark).through("TCPCRYPTD_ARRIVED") == end
+    assert Walk(rules, {}).through("TCPCRYPTD_IN") == TO_QUEUE
+
+
+def test_what_was_encrypted_for_others_stays_closed_without_the_option() -> None:
+    for connection_class in (ConnectionClass.ENCRYPTED, ConnectionClass.STREAM):
+        walk = Walk(build(), {"--dst-type": "UNICAST"}, connmark=FORWARDED[connection_class])
+        assert walk.through("TCPCRYPTD_IN") == "DROP"
+
+
+def test_what_is_injected_to_an_inside_host_is_not_tracked() -> None:
+    raw = RuleSet.build_raw(FORWARD, MARKS)
+    assert raw.chains == {"TCPCRYPTD_UNTRACKED": ["-j CT --notrack"]}
+    assert raw.jumps[0].startswith("OUTPUT ! -o lo -p tcp ")
+    assert not RuleSet.build_raw(Selection(), MARKS).chains
 
 
 def test_forwarded_segments_are_left_alone() -> None:
