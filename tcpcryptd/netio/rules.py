@@ -164,6 +164,9 @@ class _Builder:
                 f"FORWARD -p tcp -j {_FORWARD_CHAIN}",
                 f"INPUT {_OPENING} -m mark --mark {self._marks.match(0)} -j {_ARRIVED_CHAIN}",
             ]
+        else:
+            # Where addresses are translated, its next packets come in as packets for this host.
+            jumps.append(f"FORWARD -p tcp -m connmark --mark {self._marks.match(0)} -j {_PLAIN_CHAIN}")
         return jumps
 
     def shared_chains(self) -> dict[str, list[str]]:

@@ -230,9 +230,12 @@ def test_a_narrow_link_outside(path: Network, protocol: str) -> None:
         the_session(path)
 
 
-def test_a_host_that_encrypts_by_itself(path: Network) -> None:
+@pytest.mark.parametrize("options", [["--forward", INSIDE], []], ids=["gateway", "no gateway"])
+def test_a_host_that_encrypts_by_itself(path: Network, options: list[str]) -> None:
+    masquerade(path)
+    path.server.start_daemon()
     path.client.start_daemon()
-    start(path, translated=True)
+    router_of(path).start_daemon(*options)
     with dialogue(path, echo_server) as client:
         assert exchange(client, MARKER) == MARKER
         (theirs,) = path.server.sessions()

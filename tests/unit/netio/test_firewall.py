@@ -12,7 +12,14 @@ from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.rules import QueueNumbers
 from tcpcryptd.netio.selection import Selection
 
-FOREIGN = {"OUTPUT": ["-p udp -j ACCEPT"], "PREROUTING": [], "INPUT": [], "POSTROUTING": [], "DOCKER": ["-j RETURN"]}
+FOREIGN = {
+    "OUTPUT": ["-p udp -j ACCEPT"],
+    "PREROUTING": [],
+    "INPUT": [],
+    "FORWARD": [],
+    "POSTROUTING": [],
+    "DOCKER": ["-j RETURN"],
+}
 
 
 class MemoryTable(Iptables):

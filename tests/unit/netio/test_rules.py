@@ -332,7 +332,7 @@ def test_segments_that_the_tracker_takes_for_invalid_ones() -> None:
 def test_only_own_chains_and_known_hooks(version: int) -> None:
     rules = build(Selection(ports=(80,), interfaces=("eth0",), addresses=(ip_network("10.0.0.0/8"),)), version)
     assert all(name.startswith(CHAIN_PREFIX) and len(name) < 29 for name in rules.chains)
-    assert [jump.split()[0] for jump in rules.jumps] == ["OUTPUT", "PREROUTING", "POSTROUTING", "INPUT"]
+    assert [jump.split()[0] for jump in rules.jumps] == ["OUTPUT", "PREROUTING", "POSTROUTING", "INPUT", "FORWARD"]
     assert all(jump.split()[1:3] == ["-p", "tcp"] for jump in rules.jumps)
     text = transaction(rules.lines())
     assert text.startswith("*mangle\n")
