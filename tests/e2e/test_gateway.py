@@ -241,3 +241,21 @@ def test_a_host_that_encrypts_by_itself(path: Network, options: list[str]) -> No
         (theirs,) = path.server.sessions()
         assert path.client.session_id(client) == theirs.session_id
         assert router_of(path).sessions() == []
+
+
+def test_frames_that_the_kernel_does_not_merge(path: Network) -> None:
+    """A frame comes in many small packets then, and is complete with the last: too large for the inside link."""
+    router = router_of(path)
+    for host, interface in ((path.server, "eth0"), (router, OUTSIDE), (router, INSIDE), (path.client, "eth0")):
+        host.run(["ethtool", "-K", interface, "tso", "off", "gso", "off", "gro", "off"])
+    start(path, "--protocol", "eno", translated=True)
+    data = random.Random(1).randbytes(SIZE)
+    with both_wires(path) as (inside, _), dialogue(path, echo_server) as client:
+        assert exchange(client, data) == data
+        the_session(path)
+    assert max(len(each.payload) for each in inside.segments()) <= 1460
+    injected = re.search(
+        r"^tcpcryptd_injected_packets_total (\d+)$", router.tcnetstat("--metrics").stdout, re.MULTILINE
+    )
+    assert injected is not None
+    assert int(injected[1]) > 100
