@@ -5,10 +5,12 @@ set -eu
 cd "$(dirname "$0")/.."
 
 venv=.venv
-# Compiling NetfilterQueue and python-prctl; running the daemon; running the tests, the demo and the benchmark.
+# Compiling NetfilterQueue and python-prctl; running the daemon.
 packages="build-essential libnetfilter-queue-dev libcap-dev python3-dev python3-venv ca-certificates
-iptables iproute2
-tcpdump iperf3 netcat-openbsd curl conntrack procps ethtool nftables"
+iptables iproute2"
+# Running the tests, the demo and the benchmark.
+[ "${TCPCRYPTD_SETUP:-}" = run ] || packages="$packages
+tcpdump iperf3 netcat-openbsd curl conntrack procps ethtool nftables tshark groff-base"
 
 die() {
     echo "setup: $*" >&2

@@ -150,6 +150,7 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return seen
 
 
+@pytest.mark.interpreted
 def test_each_secret_serves_once(used: list[bytes]) -> None:
     for seed in range(10):
         conditions = Conditions(loss=0.1, duplication=0.1, reordering=0.2)
@@ -195,6 +196,7 @@ def test_who_accepted_opens() -> None:
     assert all(info.resumed for info in talk(world, 40_001))
 
 
+@pytest.mark.interpreted
 def test_an_offer_that_was_not_answered_is_not_made_again(used: list[bytes]) -> None:
     """The active opener uses the lowest secret that it has not proposed yet, successfully or not."""
     world = World.encrypting(ENO)

@@ -14,6 +14,8 @@ from tcpcryptd.eno.exchange import AwaitInit1, InitSent
 from tcpcryptd.eno.session import SessionSecret
 from tests.machine.world import ENO, LIMIT, World
 
+pytestmark = pytest.mark.interpreted
+
 
 @pytest.fixture
 def no_collection() -> Iterator[None]:

@@ -17,6 +17,8 @@ from fuzz.script import STEPS, run
 from fuzz.target import TARGETS
 from tests.machine.endpoint import Behaviour
 
+pytestmark = pytest.mark.interpreted
+
 PROTOCOLS = pytest.mark.parametrize("protocol", sorted(TARGETS))
 RANDOM_SCRIPTS = 400
 SEED = 5
