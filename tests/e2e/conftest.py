@@ -75,10 +75,11 @@ def network(make_pair: MakeNetwork) -> Network:
 
 
 @pytest.fixture
-def encrypted(network: Network) -> Network:
-    """Two hosts with a daemon each."""
-    network.client.start_daemon()
-    network.server.start_daemon()
+def encrypted(network: Network, request: pytest.FixtureRequest) -> Network:
+    """Two hosts with a daemon each, of the protocol that a parameter names."""
+    protocol = getattr(request, "param", "crypt")
+    for each in network.hosts():
+        each.start_daemon("--protocol", protocol)
     return network
 
 

@@ -27,7 +27,7 @@ from tests.e2e.harness import (
 )
 from tests.e2e.harness.daemon import Daemon
 from tests.e2e.harness.host import CONTROL_SECONDS
-from tests.e2e.test_lifecycle import Transfer, stalled, transfer
+from tests.e2e.test_lifecycle import BOTH_PROTOCOLS, Transfer, stalled, transfer
 
 __all__ = ["transfer"]
 
@@ -52,6 +52,7 @@ def assert_works(network: Network) -> None:
     assert_encrypted(capture)
 
 
+@BOTH_PROTOCOLS
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_a_stopped_daemon_delays(encrypted: Network, transfer: Transfer, side: str) -> None:
     host = encrypted.client if side == "client" else encrypted.server
@@ -101,6 +102,7 @@ def test_an_overflowing_queue_drops_and_counts(network: Network) -> None:
     assert "Traceback" not in daemon.log()
 
 
+@BOTH_PROTOCOLS
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_interface_down_and_up(encrypted: Network, transfer: Transfer, side: str) -> None:
     host, other = encrypted.hosts() if side == "client" else reversed(encrypted.hosts())

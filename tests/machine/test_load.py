@@ -21,7 +21,7 @@ from tcpcryptd.wire.sequence import add
 from tests.machine.endpoint import Behaviour
 from tests.machine.link import Conditions, view
 from tests.machine.test_limits import flood_syn
-from tests.machine.world import ALL, LIMIT, Suite, World, make_engine, text
+from tests.machine.world import ALL, ENO, LIMIT, Suite, World, make_engine, text
 
 HOURS = 24
 INTERVAL = 90.0
@@ -86,9 +86,10 @@ def talk(world: World, random: Random, port: int) -> None:
         server.stack.forget(server)
 
 
-def test_a_day_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize(("suite", "secret"), [(ALL, "Session"), (ENO, "SessionSecret")], ids=["crypt", "eno"])
+def test_a_day_leaves_nothing_behind(suite: Suite, secret: str) -> None:
     """With a connection that stays open for the whole day, and one every ninety seconds beside it."""
-    world = World.encrypting(conditions=Conditions(loss=0.01, delay=0.01))
+    world = World.encrypting(suite, conditions=Conditions(loss=0.01, delay=0.01))
     random = Random(24)
     lasting = world.connect(port=1000)
     began, settled, ports = world.clock.now, Counter[str](), 0
@@ -111,7 +112,7 @@ def test_a_day_leaves_nothing_behind() -> None:
         if not settled and world.clock.now > began + SETTLED * 3600:
             settled = live_objects()
     grown = live_objects() - settled
-    assert settled["Session"] > 0
+    assert settled[secret] > 0
     assert {name: count for name, count in grown.items() if count > 40} == {}
     world.exchange(*lasting, 2000)
     assert world.client.engine is not None
