@@ -49,7 +49,7 @@ def _findings(settings: Settings, self_test: bool) -> Iterator[Finding]:
     def find() -> Iterator[Finding]:
         yield from examine(config, settings.control_socket_path, settings.libtcpcrypt_port)
         if self_test:
-            yield SelfTest().run()
+            yield from (SelfTest(protocol).run() for protocol in ("crypt", "eno"))
 
     return find()
 

@@ -65,7 +65,9 @@ def test_a_host_that_is_well(host: Host) -> None:
 
 def test_the_self_test(host: Host) -> None:
     done = doctor(host, self_test=True)
-    assert [line for line in findings(done)["ok"] if line.startswith("self-test: two daemons encrypted")]
+    for protocol in ("crypt", "eno"):
+        begins = f"self-test {protocol}: two daemons encrypted"
+        assert [line for line in findings(done)["ok"] if line.startswith(begins)]
     assert not [name for name in os.listdir(host.directory) if name.startswith(f"{PREFIX}-")]
 
 

@@ -11,9 +11,10 @@ from tests.machine.endpoint import State
 from tests.machine.link import MAC, Crossing, any_packet, drop, sent_by
 from tests.machine.test_attack import Attacker
 from tests.machine.test_sessions import resumed, talk
-from tests.machine.world import LIMIT, World, text
+from tests.machine.world import ALL, ENO, LIMIT, Suite, World, text
 
 EACH_SIDE = pytest.mark.parametrize("side", ["client", "server"])
+EACH_PROTOCOL = pytest.mark.parametrize("suite", [ALL, ENO], ids=["crypt", "eno"])
 
 
 def flow_of(crossing: Crossing) -> bytes:
@@ -35,8 +36,9 @@ def reflected(crossing: Crossing) -> bytes:
 
 
 @EACH_SIDE
-def test_a_host_does_not_take_its_own_segments_for_the_peers(side: str) -> None:
-    world = World.encrypting()
+@EACH_PROTOCOL
+def test_a_host_does_not_take_its_own_segments_for_the_peers(side: str, suite: Suite) -> None:
+    world = World.encrypting(suite)
     client, server = world.connect()
     world.exchange(client, server)
     victim = world.client if side == "client" else world.server
@@ -51,10 +53,11 @@ def test_a_host_does_not_take_its_own_segments_for_the_peers(side: str) -> None:
 
 
 @EACH_SIDE
+@EACH_PROTOCOL
 @pytest.mark.parametrize("stage", range(2, 6))
-def test_a_handshake_is_reflected(side: str, stage: int) -> None:
+def test_a_handshake_is_reflected(side: str, stage: int, suite: Suite) -> None:
     """No session comes from one's own messages, and nothing is in clear once there is one."""
-    world = World.encrypting()
+    world = World.encrypting(suite)
     client = world.open()
     client.write(text(2000))
     assert world.clock.run_until(lambda: len(world.link.log) >= stage, LIMIT)

@@ -4,6 +4,7 @@ import gc
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,11 @@ from tcpcryptd.core.verdict import Action, Direction
 from tcpcryptd.crypt.constants import Opcode
 from tcpcryptd.crypt.messages import Init1
 from tcpcryptd.crypt.option import HELLO, Suboption, encode
+from tcpcryptd.crypto.ecdhe import X25519, EcdhePrivate
 from tcpcryptd.crypto.key_agreement import KeyAgreement, PrivateKey
 from tcpcryptd.crypto.suites import AES_256_GCM_SIV, RSA_2048, X25519_HPKE
+from tcpcryptd.eno import EnoConfig, option
+from tcpcryptd.eno import init_messages as eno_messages
 from tcpcryptd.wire.options import pad
 from tcpcryptd.wire.segment import ACK, PSH, SYN, make, reverse_key
 from tcpcryptd.wire.sequence import add
@@ -177,4 +181,58 @@ def test_a_flood_costs_no_public_key_work(hello: Suboption) -> None:
     fresh.write(text(500))
     assert world.clock.run_until(lambda: fresh.all_acknowledged, LIMIT)
     assert agreements[0].calls["encapsulate"] == spent[0]["encapsulate"] + 1
+    world.assert_nothing_in_clear()
+
+
+def test_a_flood_with_tcp_eno_costs_no_public_key_work() -> None:
+    """The same, with an Init1 for a guess."""
+    calls = Counter[str]()
+
+    def generate() -> EcdhePrivate:
+        calls["generate"] += 1
+        return X25519.generate()
+
+    scheme = replace(X25519, generate=generate)
+    suite = replace(ENO, eno=EnoConfig((scheme,)))
+    engine = make_engine("flooded", suite, EngineConfig(max_opening=MAX_OPENING, max_connections=300))
+    world = World(client=make_engine("client", ENO), server=engine)
+    open_before = world.connect(port=30_000)
+    world.exchange(*open_before)
+    assert calls["generate"] == 1
+    random = Random(1)
+    init1 = eno_messages.Init1((0x0001,), bytes(32), X25519.generate().public).encode()
+    offer = option.build(0, (option.Suboption(X25519.tep),), ordered=True).raw
+    for number in range(FLOOD):
+        syn = flood_syn(number, offer)
+        assert engine.handle_packet(syn, Direction.IN, world.clock.now)[0] is not Action.DROP
+        segment = view(syn)
+        flow = segment.addresses + syn[segment.offset : segment.offset + 4]
+        common: dict[str, Any] = {"window": 1000, "option_area": b"\x02\x04\x05\xb4"}
+        answer = make(
+            reverse_key(flow),
+            sequence=random.randrange(1 << 32),
+            acknowledgment=add(number, 1),
+            flags=SYN | ACK,
+            **common,
+        )
+        engine.handle_packet(answer, Direction.OUT, world.clock.now)
+        guess = make(
+            flow,
+            sequence=add(number, 1),
+            acknowledgment=random.randrange(1 << 32),
+            flags=ACK | PSH,
+            window=1000,
+            option_area=pad(option.NON_SYN),
+            payload=init1,
+        )
+        assert engine.handle_packet(guess, Direction.IN, world.clock.now)[0] is Action.DROP
+        counters = engine.counters()
+        assert counters["connections"] - counters["encrypted"] <= MAX_OPENING
+    assert calls["generate"] == 1
+    world.exchange(*open_before)
+    engine.flush_sessions()
+    fresh = world.open(port=30_001)
+    fresh.write(text(500))
+    assert world.clock.run_until(lambda: fresh.all_acknowledged, LIMIT)
+    assert calls["generate"] == 2
     world.assert_nothing_in_clear()

@@ -15,7 +15,6 @@ from tcpcryptd.netio.doctor.finding import Finding
 from tcpcryptd.netio.doctor.namespace import Namespace, poll_until, remove_leftovers
 from tcpcryptd.netio.errors import DaemonError
 
-_SUBJECT = "self-test"
 _ADDRESSES = "192.0.2.1", "192.0.2.2"
 _PORT = 7069
 _TEXT = b"this must not be seen on the wire; " * 200
@@ -31,7 +30,10 @@ _REPORT = "report it with the output of this command"
 class SelfTest:
     """One run. Nothing of it is left afterwards, and nothing outside of the two namespaces is touched."""
 
-    def __init__(self) -> None:
+    def __init__(self, protocol: str) -> None:
+        """`protocol`: what the one daemon offers and the other answers, as `--protocol` takes it."""
+        self._protocol = protocol
+        self._subject = f"self-test {protocol}"
         self._stack = contextlib.ExitStack()
 
     def run(self) -> Finding:
@@ -43,7 +45,7 @@ class SelfTest:
                 return self._try(started)
         except (DaemonError, ControlError, OSError) as error:
             message = error.message if isinstance(error, DaemonError) else f"{error}"
-            return Finding.problem(_SUBJECT, message, f"look at the findings above; if they are ok, {_REPORT}")
+            return Finding.problem(self._subject, message, f"look at the findings above; if they are ok, {_REPORT}")
 
     def _try(self, started: float) -> Finding:
         directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="tcpcryptd-doctor-")))
@@ -59,10 +61,10 @@ class SelfTest:
         wire.setblocking(False)
         records = self._converse(hosts, runtime)
         if _saw(wire, _TEXT[:100]):
-            return Finding.problem(_SUBJECT, "the text was seen on the wire", _REPORT)
+            return Finding.problem(self._subject, "the text was seen on the wire", _REPORT)
         milliseconds = (time.monotonic() - started) * 1000
         return Finding.ok(
-            _SUBJECT, f"two daemons encrypted a connection with {records[0].suite} ({milliseconds:.0f} ms)"
+            self._subject, f"two daemons encrypted a connection with {records[0].suite} ({milliseconds:.0f} ms)"
         )
 
     def _make_hosts(self) -> list[Namespace]:
@@ -78,10 +80,10 @@ class SelfTest:
             host.ip("link", "set", "eth0", "up")
         return hosts
 
-    @staticmethod
-    def _start_daemon(host: Namespace, runtime: Path) -> None:
+    def _start_daemon(self, host: Namespace, runtime: Path) -> None:
         package = Path(tcpcryptd.__file__).parents[1]
-        command = [sys.executable, "-P", "-m", "tcpcryptd.cli.tcpcryptd", "--runtime-directory", str(runtime)]
+        program = [sys.executable, "-P", "-m", "tcpcryptd.cli.tcpcryptd"]
+        command = [*program, "--runtime-directory", str(runtime), "--protocol", self._protocol]
         host.spawn(command, {"PYTHONPATH": str(package)}, runtime.with_suffix(".log"))
 
     def _converse(self, hosts: list[Namespace], runtime: list[Path]) -> list[SessionRecord]:
