@@ -130,16 +130,8 @@ class Engine:
             return ACCEPT
         if not active and syn.payload_length and any(each.discards_data(syn) for each in self._protocols.values()):
             bare = syn.edited(payload=b"")
-            action, changed, connection_class = self._open(key, Segment(bare, syn.offset), direction, now)
-            return (
-                (Action.MODIFY, bare, connection_class)
-                if action is Action.ACCEPT
-                else (
-                    action,
-                    changed,
-                    connection_class,
-                )
-            )
+            opened = self._open(key, Segment(bare, syn.offset), direction, now)
+            return (Action.MODIFY, bare, opened[2]) if opened[0] is Action.ACCEPT else opened
         for protocol in self._candidates(key, active, now):
             connection = Connection(self._services, key, Opening(active, now), protocol.name)
             if not self._services.table.add(connection):
