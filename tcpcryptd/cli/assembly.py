@@ -67,7 +67,7 @@ def run(settings: Settings, load: LoadSettings) -> int:
     key_log = KeyLogFile(Path(settings.keylog), HEADER) if settings.keylog is not None else None
     take_keys = _writer(key_log) if key_log is not None else None
     eno = EnoConfig(resumption_nonce_length=settings.resumption_nonce, key_log=take_keys)
-    protocols = Protocols(CryptConfig(key_log=take_keys), eno, settings.suites)
+    protocols = Protocols(CryptConfig(whole_packets=settings.whole_packets, key_log=take_keys), eno, settings.suites)
     destinations = Destinations(settings.require)
     jobs = protocols.key_jobs()
     engine = Engine(_engine_config(settings, destinations), protocols.factories, path_mtu=path_mtu)

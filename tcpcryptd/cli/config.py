@@ -38,6 +38,7 @@ class Settings:
     suites: tuple[str, ...] = ()
     resumption_nonce: int = MAX_RESUMPTION_NONCE
     cache: bool = True
+    whole_packets: bool = True
     queue: int = DEFAULT_QUEUE
     mark_mask: int = DEFAULT_MASK
     firewall: bool = True

@@ -108,6 +108,8 @@ METRICS: Final = (
     ),
     _single("injected_packets_total", "Packets that the daemon made itself.", "injected"),
     _single("injection_errors_total", "Packets of the daemon's own that could not be sent.", "injection_errors"),
+    _single("cut_segments_total", "Segments that whole packets were cut into and that were sent.", "segments_sent"),
+    _single("cut_segment_errors_total", "Such segments that could not be sent.", "segment_errors"),
     _single("rekeyings_total", "How often the keys of a connection were replaced.", "rekeyed"),
     _single("rules_repaired_total", "How often somebody changed the firewall rules.", "rules_repaired"),
     _single("rules_not_repaired_total", "Failures to put the firewall rules back.", "rules_not_repaired"),

@@ -188,6 +188,13 @@ OPTIONS: Final = (
         NONCE_LENGTH,
     ),
     Option("cache", PROTOCOL, "resume earlier sessions without public-key work (default); --no-cache: never"),
+    Option(
+        "whole-packets",
+        PROTOCOL,
+        "take what the kernel sends of crypt connections before it is cut into segments, and send the segments through "
+        "a raw socket (default); with --no-whole-packets the kernel sends all itself, for rules that route or shape "
+        "packets by their mark or their socket",
+    ),
     Option("queue", RUNNING, f"first of three netfilter queues to use (default {DEFAULT_QUEUE})", QUEUE),
     Option("mark-mask", RUNNING, f"bits of the packet mark to use (default {DEFAULT_MASK:#x})", MASK),
     Option(

@@ -23,6 +23,7 @@ from tcpcryptd.netio.loop import EventLoop, Source
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.memory import protect_memory
 from tcpcryptd.netio.memory_shortage import MemoryShortage
+from tcpcryptd.netio.outlet import Outlet
 from tcpcryptd.netio.privileges import Account, drop_privileges, require_root
 from tcpcryptd.netio.queue import PacketQueue
 from tcpcryptd.netio.rule_watch import RuleWatch
@@ -101,6 +102,7 @@ class Daemon:
         self._started = time.monotonic()
         self._queues: list[PacketQueue] = []
         self._injector: Injector | None = None
+        self._outlet: Outlet | None = None
         self._statistics: QueueStatisticsReader | None = None
         self._watch: RuleWatch | None = None
         self._shortage = MemoryShortage(engine.flush_sessions)
@@ -149,6 +151,8 @@ class Daemon:
         handler = self._engine.handle_packet
         injector = self._injector = Injector(config.marks)
         stack.callback(injector.close)
+        outlet = self._outlet = Outlet(config.marks)
+        stack.callback(outlet.close)
         # In the order that a connection goes through them: what waits in an earlier queue came before.
         for number, diverted_as in (
             (config.queues.undecided, ConnectionClass.UNDECIDED),
@@ -156,7 +160,7 @@ class Daemon:
             (config.queues.stream, ConnectionClass.STREAM),
         ):
             gso = diverted_as is ConnectionClass.STREAM
-            queue = PacketQueue(number, diverted_as, handler, config.marks, gso, injector.inject)
+            queue = PacketQueue(number, diverted_as, handler, config.marks, gso, injector.inject, outlet)
             stack.callback(queue.close)
             self._queues.append(queue)
         self._statistics = QueueStatisticsReader()
@@ -165,6 +169,7 @@ class Daemon:
         stack.callback(loop.close)
         for queue in self._queues:
             loop.add(queue)
+        loop.add(outlet)
         if self._open_control is not None:
             control = self._open_control(self.counters)
             stack.callback(control.close)
@@ -228,7 +233,7 @@ class Daemon:
             if in_kernel is not None:
                 dropped = in_kernel.queue_dropped + in_kernel.user_dropped
                 counters["queue_dropped"] = counters.get("queue_dropped", 0) + dropped
-        parts = (part for part in (self._injector, self._watch, self._shortage) if part is not None)
+        parts = (part for part in (self._injector, self._outlet, self._watch, self._shortage) if part is not None)
         return counters | {name: value for part in parts for name, value in part.counters().items()}
 
 

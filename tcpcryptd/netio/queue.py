@@ -8,7 +8,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
 from netfilterqueue import NetfilterQueue, Packet
 
@@ -22,6 +22,20 @@ from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, VerdictSender
 
 PacketHandler = Callable[[bytes, Direction, float, ConnectionClass], Verdict]
 Inject = Callable[[Direction, bytes], None]
+
+
+class Outlet(Protocol):
+    """Takes what the engine has cut into packets; see tcpcryptd.netio.outlet."""
+
+    waiting: int
+    """How many calls of `send` are not finished."""
+
+    def send(self, packets: bytes, interface: int, done: Callable[[], None]) -> bool:
+        """Sends adjacent packets; calls `done` later, unless it returns that they are sent."""
+
+    def is_waiting(self, packet: bytes, interface: int) -> bool:
+        """Whether this one would overtake packets of its connection."""
+
 
 QUEUE_LENGTH = 4096
 """Packets that may wait in the kernel."""
@@ -60,7 +74,9 @@ class PacketQueue:
         marks: MarkScheme,
         gso: bool = False,
         inject: Inject | None = None,
+        outlet: Outlet | None = None,
     ) -> None:
+        """`outlet` takes what SPLIT puts in the place of a packet; without it such packets are dropped."""
         self.number = number
         self.diverted_as = diverted_as
         self.packets = 0
@@ -77,6 +93,9 @@ class PacketQueue:
         self._forwarded_mark_of = {each: marks.of_forwarded(each) for each in ConnectionClass}
         self._mask, self._outward = marks.mask, marks.outward
         self._inject = inject
+        self._outlet = outlet
+        self._waits_outwards = False
+        """Whether a verdict on a packet that goes out waits to be sent."""
         self._now = 0.0
         self._queue = _bind(number, self._handle, SOCKET_BUFFER_GSO if gso else SOCKET_BUFFER)
         # A duplicate: the library closes its own descriptor.
@@ -119,7 +138,7 @@ class PacketQueue:
         self._reader.begin(BATCH, BATCH_BYTES)
         # All that the library asks of a socket is recv.
         self._queue.run_socket(cast(socket.socket, self._reader))
-        self._verdicts.flush()
+        self._flush()
         self.seconds += time.monotonic() - self._now
 
     def counters(self) -> dict[str, int]:
@@ -163,14 +182,53 @@ class PacketQueue:
             action, replacement, connection_class = self._handler(payload, direction, self._now, self.diverted_as)
             if action is Action.DROP:
                 self._verdicts.add(packet.id, NF_DROP)
+            elif action is Action.SPLIT or (direction is Direction.OUT and self._would_overtake(packet, replacement)):
+                self._send_pieces(packet, replacement)
             elif connection_class is self.diverted_as:
+                self._waits_outwards |= direction is Direction.OUT
                 resent = hook == _HOOK_FORWARD and direction is Direction.IN and self._resent(size, replacement)
                 self._verdicts.add(packet.id, NF_DROP if resent else NF_ACCEPT, None if resent else replacement)
             else:
                 mark = packet.mark & self._foreign | mark_of[connection_class]
+                self._waits_outwards |= direction is Direction.OUT
                 self._verdicts.add(packet.id, NF_ACCEPT, replacement, mark)
         except Exception as error:
             self._handle_exception(packet, error)
+
+    def _send_pieces(self, packet: Packet, pieces: bytes | None) -> None:
+        """Sends what the packet was cut into, in its place: after what left before it."""
+        if self._waits_outwards:
+            self._flush()
+        packet_id = packet.id
+        if (
+            pieces is None
+            or self._outlet is None
+            or self._outlet.send(pieces, self._interface(packet), lambda: self._gone(packet_id))
+        ):
+            self._verdicts.add(packet_id, NF_DROP)
+
+    def _gone(self, packet_id: int) -> None:
+        """The pieces have found room: now the kernel may send more."""
+        self._verdicts.add(packet_id, NF_DROP)
+        self._verdicts.flush()
+
+    def _would_overtake(self, packet: Packet, replacement: bytes | None) -> bool:
+        outlet = self._outlet
+        return (
+            outlet is not None
+            and outlet.waiting > 0
+            and replacement is not None
+            and outlet.is_waiting(replacement, self._interface(packet))
+        )
+
+    @staticmethod
+    def _interface(packet: Packet) -> int:
+        # The source of what is forwarded is not an address of this host: no route can be asked for from there.
+        return packet.outdev if packet.hook == _HOOK_LOCAL_OUT else 0
+
+    def _flush(self) -> None:
+        self._verdicts.flush()
+        self._waits_outwards = False
 
     def _resent(self, size: int, replacement: bytes | None) -> bool:
         """Sends by itself what the kernel would not forward in the place of the packet."""

@@ -68,7 +68,7 @@ def test_a_full_table_leaves_new_connections_plain() -> None:
     engine = world.client.engine
     assert engine is not None
     classes = [entry.mark for entry in world.client.tracked.values()]
-    assert classes == [ConnectionClass.ENCRYPTED] * 3 + [ConnectionClass.PLAIN] * 3
+    assert classes == [ConnectionClass.STREAM] * 3 + [ConnectionClass.PLAIN] * 3
     assert engine.counters()["encrypted"] == 3
     world.assert_healthy()
 

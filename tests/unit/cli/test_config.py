@@ -21,6 +21,7 @@ require = ["198.51.100.7"]
 suites = ["X25519-HPKE", "AES-256-GCM-SIV"]
 resumption-nonce = 4
 cache = false
+whole-packets = false
 queue = 100
 mark-mask = "0x7000"
 firewall = false
@@ -42,6 +43,7 @@ EXPECTED = Settings(
     suites=("X25519-HPKE", "AES-256-GCM-SIV"),
     resumption_nonce=4,
     cache=False,
+    whole_packets=False,
     queue=100,
     mark_mask=0x7000,
     firewall=False,
@@ -56,8 +58,8 @@ COMMAND_LINE = (
     "--port 80 --port 8080 --exclude-port 25 --all-ports --interface eth0 --address 192.0.2.0/24 "
     "--forward eth1 --forward eth2 "
     "--address 2001:db8::1 --require 198.51.100.7 "
-    "--suites X25519-HPKE --suites AES-256-GCM-SIV --resumption-nonce 4 --no-cache --libtcpcrypt-port 666 "
-    "--queue 100 --mark-mask 0x7000 --no-firewall --user daemon "
+    "--suites X25519-HPKE --suites AES-256-GCM-SIV --resumption-nonce 4 --no-cache --no-whole-packets "
+    "--libtcpcrypt-port 666 --queue 100 --mark-mask 0x7000 --no-firewall --user daemon "
     "--runtime-directory /run/other --control-socket /run/other/sock --keylog /root/keys --verbose"
 )
 

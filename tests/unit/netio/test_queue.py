@@ -2,6 +2,7 @@
 
 import errno
 import socket
+from collections.abc import Callable
 
 import pytest
 
@@ -26,6 +27,8 @@ class FakePacket:
     """What the library hands to the callback."""
 
     id = 1
+
+    outdev = 7
 
     def __init__(self, payload: bytes, hook: int = 3, mark: int = OTHER_BITS) -> None:
         self.hook = hook
@@ -77,6 +80,10 @@ class FakeVerdicts:
 
     def __init__(self) -> None:
         self.packet: FakePacket
+        self.flushed = 0
+
+    def flush(self) -> None:
+        self.flushed += 1
 
     def add(self, _packet_id: int, verdict: int, payload: bytes | None = None, mark: int | None = None) -> None:
         self.packet.given_payload, self.packet.given_mark = payload, mark
@@ -274,6 +281,78 @@ def test_what_would_not_be_forwarded_is_injected(undecided: Rig, monkeypatch: py
     assert sent == [(Direction.IN, b"one"), (Direction.IN, b"two")]
     for packet in (FakePacket(packet_of(), FORWARD, MARKS.outward), FakePacket(packet_of(), 0)):
         assert undecided.handle(packet).verdict == "accept"
+
+
+class FakeOutlet:
+    """Notes what it is given."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.sent: list[tuple[bytes, int]] = []
+        self.done: list[Callable[[], None]] = []
+
+    def send(self, packets: bytes, interface: int, done: Callable[[], None]) -> bool:
+        self.sent.append((packets, interface))
+        self.done.append(done)
+        return not self.waiting
+
+    def is_waiting(self, packet: bytes, interface: int) -> bool:
+        return interface == 7 and b"behind" in packet
+
+
+@pytest.fixture
+def outlet(encrypted: Rig, monkeypatch: pytest.MonkeyPatch) -> FakeOutlet:
+    outlet = FakeOutlet()
+    monkeypatch.setattr(encrypted.queue, "_outlet", outlet)
+    return outlet
+
+
+def test_pieces_are_sent_in_the_place_of_the_packet(encrypted: Rig, outlet: FakeOutlet) -> None:
+    encrypted.verdict = (Action.SPLIT, b"pieces", ConnectionClass.ENCRYPTED)
+    assert encrypted.handle(FakePacket(packet_of())).verdict == "drop"
+    assert outlet.sent == [(b"pieces", 7)]
+    # The inside host's address is none from which a route could be asked for.
+    assert encrypted.handle(FakePacket(packet_of(), FORWARD, MARKS.outward)).verdict == "drop"
+    assert outlet.sent[1:] == [(b"pieces", 0)]
+
+
+def test_pieces_come_after_what_left_before_them(encrypted: Rig, outlet: FakeOutlet) -> None:
+    """Verdicts wait to be sent together; what they let go must not be overtaken, and what comes in does not matter."""
+    encrypted.verdict = (Action.SPLIT, b"pieces", ConnectionClass.ENCRYPTED)
+    encrypted.handle(FakePacket(packet_of()))
+    assert encrypted.verdicts.flushed == 0
+    for hook, flushed in ((3, 1), (0, 1)):
+        encrypted.verdict = (Action.MODIFY, b"sealed", ConnectionClass.ENCRYPTED)
+        encrypted.handle(FakePacket(packet_of(), hook))
+        encrypted.verdict = (Action.SPLIT, b"pieces", ConnectionClass.ENCRYPTED)
+        encrypted.handle(FakePacket(packet_of()))
+        assert encrypted.verdicts.flushed == flushed
+
+
+def test_the_kernel_hears_of_pieces_when_they_have_gone(encrypted: Rig, outlet: FakeOutlet) -> None:
+    """It sends no more of a connection whose packets wait (TCP small queues)."""
+    outlet.waiting = 1
+    encrypted.verdict = (Action.SPLIT, b"pieces", ConnectionClass.ENCRYPTED)
+    packet = encrypted.handle(FakePacket(packet_of()))
+    assert packet.verdict is None
+    outlet.done[0]()
+    assert packet.verdict == "drop"
+    assert encrypted.verdicts.flushed == 1
+
+
+def test_nothing_overtakes_pieces_that_wait(encrypted: Rig, outlet: FakeOutlet) -> None:
+    outlet.waiting = 1
+    encrypted.verdict = (Action.MODIFY, b"behind", ConnectionClass.ENCRYPTED)
+    assert encrypted.handle(FakePacket(packet_of())).verdict is None
+    assert encrypted.handle(FakePacket(packet_of(), 0)).verdict == "accept"
+    encrypted.verdict = (Action.MODIFY, b"another", ConnectionClass.ENCRYPTED)
+    assert encrypted.handle(FakePacket(packet_of())).verdict == "accept"
+    assert outlet.sent == [(b"behind", 7)]
+
+
+def test_pieces_without_a_way_out_are_dropped(encrypted: Rig) -> None:
+    encrypted.verdict = (Action.SPLIT, b"pieces", ConnectionClass.ENCRYPTED)
+    assert encrypted.handle(FakePacket(packet_of())).verdict == "drop"
 
 
 def test_bytes_are_counted_by_direction(undecided: Rig) -> None:
