@@ -140,6 +140,14 @@ def test_print_needs_no_iptables(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--queue-num 6\n" in printed
 
 
+def test_print_for_several_workers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert firewall.main(["--print", "--workers", "2", "--queue", "5"]) == 0
+    printed = capsys.readouterr().out
+    assert "--queue-balance 5:6 --queue-bypass\n" in printed
+    assert "--queue-balance 7:8\n" in printed
+    assert "--queue-num" not in printed
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -149,6 +157,7 @@ def test_print_needs_no_iptables(capsys: pytest.CaptureFixture[str]) -> None:
         ["--print", "--address", "x"],
         ["--print", "--mark-mask", "1"],
         ["--print", "--queue", "65535"],
+        ["--print", "--workers", "0"],
     ],
 )
 def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
