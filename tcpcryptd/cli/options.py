@@ -8,7 +8,7 @@ from typing import Any, Final
 from tcpcryptd import crypt, eno
 from tcpcryptd.eno.constants import MAX_RESUMPTION_NONCE
 from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
-from tcpcryptd.netio.rules import DEFAULT_QUEUE, DEFAULT_WORKERS, LAST_FIRST_QUEUE, MAX_WORKERS, QueueNumbers
+from tcpcryptd.netio.rules import DEFAULT_QUEUE, LAST_FIRST_QUEUE, MAX_WORKERS, QueueNumbers
 from tcpcryptd.netio.runtime_directory import DEFAULT_RUNTIME_DIRECTORY
 from tcpcryptd.netio.selection import SELF_ENCRYPTED_PORTS, Selection
 
@@ -196,8 +196,8 @@ OPTIONS: Final = (
     Option(
         "workers",
         RUNNING,
-        "processes that share the packets, each those of some pairs of hosts; more than one help where several cores "
-        f"and several peers are busy (default {DEFAULT_WORKERS})",
+        "processes that share the packets, each those of some pairs of hosts (default: one for each core that the "
+        "daemon may use)",
         WORKERS,
     ),
     Option(

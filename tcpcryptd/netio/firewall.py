@@ -11,7 +11,7 @@ from pathlib import Path
 from tcpcryptd.netio.errors import DaemonError, ExitCode, FirewallError
 from tcpcryptd.netio.iptables import Iptables, our_chains, our_jumps, our_lines, raw_tables, tables
 from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
-from tcpcryptd.netio.rules import DEFAULT_QUEUE, DEFAULT_WORKERS, RAW_TABLE, QueueNumbers, RuleSet, transaction
+from tcpcryptd.netio.rules import DEFAULT_QUEUE, RAW_TABLE, QueueNumbers, RuleSet, default_workers, transaction
 from tcpcryptd.netio.selection import SELF_ENCRYPTED_PORTS, Selection
 
 
@@ -179,8 +179,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers",
         type=int,
-        default=DEFAULT_WORKERS,
-        help=f"as many as the daemon is told to have (default {DEFAULT_WORKERS})",
+        default=default_workers(),
+        help="as many as the daemon has (default: one for each core that this command may use)",
     )
     parser.add_argument(
         "--queue",

@@ -16,6 +16,7 @@ it is translated later on the way out and earlier on the way in. Their connectio
 leaves alone: translated, their packets come in there as packets for this host.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -30,7 +31,6 @@ CHAIN_PREFIX = "TCPCRYPTD_"
 DEFAULT_QUEUE = 69
 LAST_FIRST_QUEUE = 0xFFFF - 2
 """The highest number that three adjacent queues can start at."""
-DEFAULT_WORKERS = 1
 MAX_WORKERS = 64
 
 _PLAIN_CHAIN = CHAIN_PREFIX + "PLAIN"
@@ -47,6 +47,11 @@ _OPENING = "-p tcp --syn"
 _NOT_OPENING = "-p tcp ! --syn"
 _MULTIPORT_LIMIT = 15
 """Ports that one rule can name (iptables-extensions(8), multiport)."""
+
+
+def default_workers() -> int:
+    """One for each core that this process may use."""
+    return min(len(os.sched_getaffinity(0)), MAX_WORKERS)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 import contextlib
 import os
-import signal
+import re
 import socket
 import threading
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 from scapy.layers.inet import IP, TCP
@@ -25,7 +26,6 @@ from tests.e2e.harness import (
     serve,
     wait_until,
 )
-from tests.e2e.harness.daemon import Daemon
 from tests.e2e.harness.host import CONTROL_SECONDS
 from tests.e2e.test_lifecycle import BOTH_PROTOCOLS, Transfer, stalled, transfer
 
@@ -57,14 +57,14 @@ def assert_works(network: Network) -> None:
 def test_a_stopped_daemon_delays(encrypted: Network, transfer: Transfer, side: str) -> None:
     host = encrypted.client if side == "client" else encrypted.server
     capture = encrypted.client.capture()
-    os.kill(host.daemons[0].pid, signal.SIGSTOP)
+    host.daemons[0].pause()
     wait_until(lambda: stalled(encrypted.client), "the kernel has retransmitted")
     with encrypted.server.listen(0) as listener:
         late: list[socket.socket] = []
         port = listener.getsockname()[1]
         opener = threading.Thread(target=lambda: late.append(encrypted.client.connect(encrypted.server.ipv4, port)))
         opener.start()
-        os.kill(host.daemons[0].pid, signal.SIGCONT)
+        host.daemons[0].resume()
         transfer.wait_moving()
         accepted, _ = listener.accept()
         opener.join()
@@ -93,9 +93,9 @@ def flood(network: Network) -> None:
 def test_an_overflowing_queue_drops_and_counts(network: Network) -> None:
     host = network.server
     daemon = host.start_daemon()
-    os.kill(daemon.pid, signal.SIGSTOP)
+    daemon.pause()
     flood(network)
-    os.kill(daemon.pid, signal.SIGCONT)
+    daemon.resume()
     wait_until(lambda: counters(host)["queue_dropped"] > 0, "drops are counted")
     network.client.start_daemon()
     assert_works(network)
@@ -190,9 +190,14 @@ def test_control_clients_that_hang_or_flood(encrypted: Network, pests: list[sock
     assert len(descriptors) < 150
 
 
-def limit_memory(host: Host, daemon: Daemon, size: str) -> None:
+def limit_memory(host: Host, pid: int, size: str) -> None:
     # By the daemon's own user: root would need CAP_SYS_RESOURCE.
-    host.run([*NOBODY, "prlimit", f"--pid={daemon.pid}", f"--as={size}:"])
+    host.run([*NOBODY, "prlimit", f"--pid={pid}", f"--as={size}:"])
+
+
+def memory_size(pid: int) -> int:
+    (size,) = re.findall(r"^VmSize:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(size) * 1024
 
 
 def test_out_of_memory(network: Network) -> None:
@@ -200,7 +205,8 @@ def test_out_of_memory(network: Network) -> None:
     daemon = host.start_daemon("--user", "nobody")
     network.server.start_daemon()
     assert_works(network)
-    limit_memory(host, daemon, str(int(daemon.status()["VmSize"].split()[0]) * 1024))
+    for pid in daemon.processes():
+        limit_memory(host, pid, str(memory_size(pid)))
     capture = host.capture()
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(serve(network.server.listen(0), echo_server))
@@ -210,7 +216,8 @@ def test_out_of_memory(network: Network) -> None:
                 client.sendall(MARKER)
         wait_until(lambda: "out of memory" in daemon.log(), "memory runs out")
         assert daemon.running()
-    limit_memory(host, daemon, "unlimited")
+    for pid in daemon.processes():
+        limit_memory(host, pid, "unlimited")
     assert counters(host)["memory_shortages"] > 0
     assert daemon.log().count("out of memory") == 1
     assert_works(network)

@@ -167,7 +167,7 @@ def test_a_death_leaks_nothing(path: Network, protocol: str) -> None:
 def dropped(router: Host) -> int:
     """Packets from the inside that were diverted as encrypted."""
     saved = router.run(["iptables-save", "-c", "-t", "mangle"]).stdout
-    return sum(map(int, re.findall(r"\[(\d+):\d+\] -A TCPCRYPTD_FWD_OUT .*--queue-num 7[01]", saved)))
+    return sum(map(int, re.findall(r"\[(\d+):\d+\] -A TCPCRYPTD_FWD_OUT .*-m connmark .*-j NFQUEUE", saved)))
 
 
 @pytest.mark.parametrize(("protocol", "translated"), [("crypt", True), ("eno", False)])

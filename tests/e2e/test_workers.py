@@ -40,7 +40,7 @@ BOTH_PROTOCOLS = pytest.mark.parametrize("protocol", ["crypt", "eno"])
 
 
 def workers_of(host: Host) -> dict[int, int]:
-    """The process ID of each worker, by its number, of those that are alive."""
+    """The process ID of each worker, by its number, of those that are alive, whatever has become of the daemon."""
     found = {}
     for pid in run(["ip", "netns", "pids", host.namespace.name]).stdout.split():
         with contextlib.suppress(OSError):
@@ -355,3 +355,16 @@ def test_the_rule_watch_reaches_all_workers(network: Network) -> None:
                 same_session(network, new)
         capture.stop()
         assert not capture.contains(MARKER)
+
+
+def test_workers_are_as_unprivileged_as_the_daemon(network: Network) -> None:
+    daemon = network.client.start_daemon("--workers", str(WORKERS))
+    processes = daemon.processes()
+    assert len(processes) == 2 + WORKERS
+    status = [Path(f"/proc/{pid}/status").read_text() for pid in processes]
+    for name in ("Uid", "Gid", "Groups", "NoNewPrivs", "CapPrm", "CapEff", "CapInh", "CapBnd", "CapAmb"):
+        assert len({re.findall(rf"^{name}:.*", each, re.MULTILINE)[0] for each in status}) == 1
+    for pid in processes:
+        # Only root may look into a process that is not dumpable.
+        assert Path(f"/proc/{pid}/mem").stat().st_uid == 0
+        assert "Max core file size        0 " in Path(f"/proc/{pid}/limits").read_text()

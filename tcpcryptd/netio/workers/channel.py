@@ -37,7 +37,7 @@ class Channel:
         return self._socket.fileno()
 
     def send(self, message: Sequence[Json], descriptors: Sequence[int] = ()) -> bool:
-        """Whether it was sent: not when the other process does not read, or is gone. Raises ValueError: too long."""
+        """Whether it was sent: not when the other process does not read. Raises Closed; ValueError: too long."""
         data = json.dumps(message, separators=(",", ":")).encode()
         if len(data) > MAX_MESSAGE:
             raise ValueError(f"a message of {len(data)} bytes")
@@ -45,8 +45,10 @@ class Channel:
             if descriptors:
                 return socket.send_fds(self._socket, [data], [*descriptors]) == len(data)
             return self._socket.send(data) == len(data)
-        except OSError:
+        except BlockingIOError:
             return False
+        except OSError as error:
+            raise Closed from error
 
     def receive(self) -> list[Json] | None:
         """The next message, None when there is none now; raises Closed."""

@@ -43,9 +43,11 @@ class WorkerLink:
         self._warned = False
 
     def post(self, name: str, arguments: Sequence[Json], now: float, on_answer: Callable[[Answer], None]) -> bool:
-        """Asks; False when the worker cannot take it, which has not read for long then."""
+        """Asks; False when the worker has not read for long, and cannot take it. Raises Closed when it is gone."""
+        if self.is_closed:
+            raise Closed
         self._last += 1
-        if self.is_closed or not self.channel.send([self._last, name, *arguments]):
+        if not self.channel.send([self._last, name, *arguments]):
             return False
         self._requests[self._last] = now, on_answer
         return True

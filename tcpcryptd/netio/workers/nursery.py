@@ -46,7 +46,7 @@ class Nursery:
     def spawn(self, index: int) -> socket.socket | None:
         """Has a worker forked; this side's end of the channel to it, None when it cannot be had."""
         ours, theirs = socket_pair()
-        with theirs:
+        with theirs, contextlib.suppress(Closed):
             if self._channel.send(["spawn", index], [theirs.fileno()]):
                 return ours
         ours.close()
@@ -54,7 +54,8 @@ class Nursery:
 
     def kill(self, index: int) -> None:
         """Ends a worker without giving it a chance (SIGKILL)."""
-        self._channel.send(["kill", index])
+        with contextlib.suppress(Closed):
+            self._channel.send(["kill", index])
 
     def receive(self) -> list[Json] | None:
         """["started", index, process ID], ["ended", index, exit status], or None; raises Closed."""
@@ -126,7 +127,8 @@ class _NurseryProcess:
         end.close()
         watched = os.pidfd_open(pid)
         self._workers[index] = pid, watched
-        self._channel.send(["started", index, pid])
+        with contextlib.suppress(Closed):
+            self._channel.send(["started", index, pid])
         return watched
 
     def _kill(self, index: int) -> None:
@@ -138,7 +140,8 @@ class _NurseryProcess:
         pid, descriptor = self._workers.pop(index)
         _, status = os.waitpid(pid, 0)
         os.close(descriptor)
-        self._channel.send(["ended", index, os.waitstatus_to_exitcode(status)])
+        with contextlib.suppress(Closed):
+            self._channel.send(["ended", index, os.waitstatus_to_exitcode(status)])
 
 
 def _die_with(parent: int) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Event
 from tcpcryptd.core.verdict import Direction
-from tcpcryptd.netio.errors import DaemonError
+from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.loop import EventLoop
 from tcpcryptd.netio.packet_path import kernel_drops
 from tcpcryptd.netio.rules import QueueNumbers
@@ -53,7 +53,7 @@ class WorkerPool:
         self._briefing = briefing
         self._on_decided = on_decided
         self._nursery: Nursery | None = None
-        self._epoll = select.epoll()
+        self._epoll: select.epoll
         self._links: dict[int, WorkerLink] = {}
         self._limits = [RespawnLimit() for _ in range(numbers.workers)]
         self._deaths: deque[tuple[int, int]] = deque()
@@ -68,9 +68,10 @@ class WorkerPool:
 
     def open(self, stack: ExitStack) -> EventLoop:
         """Starts all workers; returns when they are at work. Raises DaemonError when one cannot be."""
-        stack.callback(self._epoll.close)
         self._nursery = self._start_nursery()
         stack.callback(self._nursery.close)
+        self._epoll = select.epoll()
+        stack.callback(self._epoll.close)
         self._epoll.register(self._nursery, select.EPOLLIN)
         for index in range(self._numbers.workers):
             self._spawn(index)
@@ -78,10 +79,15 @@ class WorkerPool:
         while self._failure is None and not self.is_open():
             left = deadline - time.monotonic()
             if self._deaths or left <= 0:
-                raise DaemonError("a worker ended before it was ready, or does not get ready: see the log")
+                break
             self._read(left)
+        # What a worker says of its end can come after its end.
+        for link in self._links.values():
+            self._read_link(link)
         if self._failure is not None:
             raise self._failure
+        if not self.is_open():
+            raise DaemonError("a worker ended before it was ready, or does not get ready: see the log")
         self._started = True
         loop = EventLoop(self, _inject_nothing, _ignore_event)
         stack.callback(loop.close)
@@ -97,8 +103,10 @@ class WorkerPool:
 
     def stop(self) -> None:
         """See PacketHandling; a worker that does not answer is killed."""
+        self._read(0.0)
         answers = self.ask("stop", everyone=True, patient=True, seconds=STOP_DEADLINE)
-        late = [self._links[index] for index, answer in answers.items() if answer is UNANSWERED]
+        silent = [self._links[index] for index, answer in answers.items() if answer is UNANSWERED]
+        late = [link for link in silent if not link.is_closed]
         for link in late:
             self._kill(link)
         deadline = time.monotonic() + DEADLINE
@@ -172,11 +180,14 @@ class WorkerPool:
                 link.counters |= value
             on_answer(value)
 
-        posted = link.post(name, arguments, time.monotonic(), answered)
-        if not posted and not link.is_closed:
-            # Its channel is full of requests that must not be lost: its successor knows better.
-            self._kill(link)
-        return posted
+        try:
+            if link.post(name, arguments, time.monotonic(), answered):
+                return True
+        except Closed:
+            return False
+        # Its channel is full, and no request that all must follow may be lost: its successor knows better.
+        self._kill(link)
+        return False
 
     # A source and an engine for the event loop
 
@@ -224,10 +235,12 @@ class WorkerPool:
                 self._read_nursery(self._nursery)
                 continue
             for link in self._links.values():
-                if not link.is_closed and link.channel.fileno() == descriptor:
+                if link.channel.fileno() == descriptor:
                     self._read_link(link)
 
     def _read_link(self, link: WorkerLink) -> None:
+        if link.is_closed:
+            return
         for local, remote in link.read():
             self._on_decided(Endpoint(*local), Endpoint(*remote))
         if link.is_closed:
@@ -260,15 +273,17 @@ class WorkerPool:
     def _opened(self, link: WorkerLink, error: Answer) -> None:
         if error is None:
             link.is_open = True
-        elif error is not UNANSWERED and not self._started:
-            self._failure = DaemonError(*error)
-        elif error is not UNANSWERED:
-            _log.error("worker %d: %s", link.index, error[0])
+            return
+        # It ends by itself.
+        message, code = ("its queues cannot be opened", ExitCode.FAILURE) if error is UNANSWERED else error
+        if self._started:
+            _log.error("worker %d: %s", link.index, message)
+        else:
+            self._failure = DaemonError(message, code)
 
     def _replace(self, index: int, status: int, now: float) -> None:
         link = self._links[index]
-        if not link.is_closed:
-            self._read_link(link)
+        self._read_link(link)
         self._counted.update({name: count for name, count in link.counters.items() if name not in _GAUGES})
         how = f"was killed by signal {-status}" if status < 0 else f"ended with exit code {status}"
         if not self._limits[index].allows(now):

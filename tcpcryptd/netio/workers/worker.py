@@ -16,7 +16,7 @@ from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import ConnectionInfo, Disabled, Event, Negotiated
 from tcpcryptd.netio.allocator import keep_freed_memory
-from tcpcryptd.netio.errors import DaemonError
+from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.keygen import KeyJob
 from tcpcryptd.netio.loop import EventLoop
 from tcpcryptd.netio.marks import MarkScheme
@@ -76,6 +76,8 @@ class Worker:
         # No successor takes a number for one of its own.
         self._listing_numbers = count(os.getpid() << 32)
         self._failed = False
+        self._refused = False
+        """Its queues cannot be had."""
         self._stop: int | None = None
         """The number of the request to stop."""
         self._handlers: dict[str, Callable[..., Json]] = {
@@ -100,6 +102,8 @@ class Worker:
                 while self._loop is None:
                     self._wait()
                     self.handle_ready()
+                    if self._refused:
+                        return
                 self._shortage.endure(self._loop.run)
                 self._shortage.endure(self._path.stop)
                 self._channel.send([self._stop, True, None])
@@ -151,10 +155,15 @@ class Worker:
 
     def _open(self) -> Json:
         """None, or the error's message and exit code: the daemon ends with it."""
+        self._refused = True
         try:
             loop = self._path.open(self._stack)
         except DaemonError as error:
             return [error.message, error.exit_code]
+        except PermissionError:
+            # Only root can look who has them.
+            return ["its queues are taken by another process, or may not be used", ExitCode.BUSY]
+        self._refused = False
         self._path.start(self._stack)
         loop.add(self)
         self._loop = loop

@@ -41,6 +41,24 @@ class Daemon:
         """The daemon's process ID."""
         return self.process.pid
 
+    def processes(self) -> list[int]:
+        """The process IDs of the daemon and its workers."""
+        found = [self.pid]
+        for pid in found:
+            for children in Path(f"/proc/{pid}/task").glob("*/children"):
+                found += map(int, children.read_text().split())
+        return found
+
+    def pause(self) -> None:
+        """Stops all of them (SIGSTOP) until `resume`."""
+        for pid in self.processes():
+            os.kill(pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets them go on."""
+        for pid in self.processes():
+            os.kill(pid, signal.SIGCONT)
+
     def log(self) -> str:
         """What this run has written to stderr."""
         return self._log.read_bytes()[self._log_start :].decode(errors="replace")

@@ -128,7 +128,14 @@ def test_a_broken_configuration_file(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_the_shell_is_told_what_the_settings_say() -> None:
     config = assembly.daemon_config(
         Settings(
-            port=(80,), exclude_port=(25,), interface=("eth0",), queue=7, mark_mask=0x700, firewall=False, user="x"
+            port=(80,),
+            exclude_port=(25,),
+            interface=("eth0",),
+            workers=1,
+            queue=7,
+            mark_mask=0x700,
+            firewall=False,
+            user="x",
         )
     )
     assert config.selection.ports == (80,)

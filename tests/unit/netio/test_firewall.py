@@ -133,7 +133,7 @@ def test_failure_to_install_leaves_nothing(both: list[MemoryTable]) -> None:
 
 
 def test_print_needs_no_iptables(capsys: pytest.CaptureFixture[str]) -> None:
-    assert firewall.main(["--print", "--port", "80", "--address", "10.0.0.0/8", "--queue", "5"]) == 0
+    assert firewall.main(["--print", "--workers", "1", "--port", "80", "--address", "10.0.0.0/8", "--queue", "5"]) == 0
     printed = capsys.readouterr().out
     assert "--ctorigdstport 80" in printed
     assert "-s 10.0.0.0/8" in printed

@@ -84,7 +84,15 @@ def test_a_worker_that_is_gone_can_be_asked_nothing(rig: Rig) -> None:
     rig.worker.close()
     assert list(rig.link.read()) == ["last words"]
     assert rig.link.is_closed
-    assert not rig.link.post("a", [], 0.0, lambda _: None)
+    with pytest.raises(Closed):
+        rig.ask("a")
+
+
+def test_its_end_is_seen_when_it_is_asked(rig: Rig) -> None:
+    rig.worker.close()
+    with pytest.raises(Closed):
+        rig.ask("a")
+    assert not rig.link.is_closed
 
 
 def test_a_worker_that_does_not_read_can_be_asked_no_more(rig: Rig) -> None:
