@@ -53,11 +53,10 @@ class SharedEngine:
 
     def set_options(self, options: ConnectionOptions, local: Endpoint, remote: Endpoint | None = None) -> bool:
         """Replaces them. A local end's may become connections of any worker."""
-        row = encode_options(options)
         if remote is not None:
-            return bool(self._of_connection("set_options", row, local, remote))
+            return bool(self._of_connection("set_options", encode_options(options), local, remote))
         self._briefing.options.set(local, options)
-        self._pool.ask("set_options", row, local, None, everyone=True)
+        self._pool.share_wish(local)
         return True
 
     def endpoints_with_options(self) -> list[Endpoint]:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.netio.workers.channel import Channel, Closed, Json
 
 DEADLINE = 1.0
@@ -38,6 +39,10 @@ class WorkerLink:
         """The worker has ended, or is about to."""
         self.counters: dict[str, int] = {}
         """As last heard of."""
+        self.wishes_to_tell: dict[Endpoint, None] = {}
+        """Local ends whose wishes it does not know yet, in order."""
+        self.is_telling = False
+        """It is being told of one of them, or opens its queues afterwards."""
         self._requests: dict[int, tuple[float, Callable[[Answer], None]]] = {}
         self._last = 0
         self._warned = False

@@ -21,6 +21,7 @@ from tcpcryptd.netio.workers.briefing import Briefing
 from tcpcryptd.netio.workers.channel import Channel, Closed, Json
 from tcpcryptd.netio.workers.link import DEADLINE, OPEN_DEADLINE, UNANSWERED, Answer, WorkerLink
 from tcpcryptd.netio.workers.nursery import Nursery
+from tcpcryptd.netio.workers.records import encode_options
 from tcpcryptd.netio.workers.respawn import MAX_DEATHS, WINDOW, RespawnLimit
 
 HEARTBEAT = 1.0
@@ -168,6 +169,19 @@ class WorkerPool:
             self._read(left)
         return {link.index: answers.get(link.index, UNANSWERED) for link in asked}
 
+    def share_wish(self, local: Endpoint) -> None:
+        """Tells all workers what is wished for a local end by now; one that hangs gets to it before its next packet."""
+        for link in self._links.values():
+            link.wishes_to_tell[local] = None
+            self._tell_wishes(link)
+        now = time.monotonic()
+        waiting = [link for link in self._links.values() if link.is_able(now)]
+        while any((link.is_telling or link.wishes_to_tell) and not link.is_closed for link in waiting):
+            left = now + DEADLINE - time.monotonic()
+            if left <= 0:
+                break
+            self._read(left)
+
     def indexes(self) -> list[int]:
         """The numbers of all workers."""
         return list(self._links)
@@ -214,6 +228,8 @@ class WorkerPool:
             for link in self._links.values():
                 if link.is_able(now):
                     self._post(link, "counters", (), lambda _: None)
+                elif not (link.is_open or link.is_closed) and link.is_late(now):
+                    self._kill(link)
 
     def packets_to_inject(self) -> list[tuple[Direction, bytes]]:
         """None: workers send their own."""
@@ -266,13 +282,33 @@ class WorkerPool:
             return
         link = self._links[index] = WorkerLink(index, Channel(end))
         self._epoll.register(link.channel, select.EPOLLIN)
-        for name, arguments in self._briefing.requests():
-            self._post(link, name, arguments, lambda _: None)
-        self._post(link, "open", (), partial(self._opened, link))
+        if self._briefing.settings is not None:
+            self._post(link, "adjust", (self._briefing.settings,), lambda _: None)
+        link.wishes_to_tell = dict.fromkeys(self._briefing.options.endpoints())
+        self._tell_wishes(link)
+
+    def _tell_wishes(self, link: WorkerLink) -> None:
+        """Goes on when the last one was taken: there can be more of them than a channel holds."""
+        if link.is_telling or link.is_closed:
+            return
+        local = next(iter(link.wishes_to_tell), None)
+        if local is not None:
+            del link.wishes_to_tell[local]
+            link.is_telling = True
+            row = encode_options(self._briefing.options.get(local))
+            self._post(link, "set_options", (row, local, None), partial(self._told_wish, link))
+        elif not link.is_open:
+            link.is_telling = True
+            self._post(link, "open", (), partial(self._opened, link))
+
+    def _told_wish(self, link: WorkerLink, _answer: Answer) -> None:
+        link.is_telling = False
+        self._tell_wishes(link)
 
     def _opened(self, link: WorkerLink, error: Answer) -> None:
         if error is None:
             link.is_open = True
+            self._told_wish(link, None)
             return
         # It ends by itself.
         message, code = ("its queues cannot be opened", ExitCode.FAILURE) if error is UNANSWERED else error

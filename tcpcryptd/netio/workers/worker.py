@@ -68,7 +68,7 @@ class Worker:
         self._config = config
         self._parts = config.build()
         engine = self._parts.engine
-        self._path = PacketPath(engine, config.queues.of_worker(index), config.marks, self._on_event, self._parts.jobs)
+        self._path = PacketPath(engine, config.queues.of_worker(index), config.marks, self.on_event, self._parts.jobs)
         self._shortage = MemoryShortage(engine.flush_sessions)
         self._loop: EventLoop | None = None
         self._stack = ExitStack()
@@ -142,7 +142,8 @@ class Worker:
     def _wait(self) -> None:
         select.select([self._channel], [], [])
 
-    def _on_event(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
+        """What the engine reports: to the log, and to the daemon if it wants to know."""
         self._parts.on_event(event)
         if self._config.tells_decisions:
             match event:

@@ -1,5 +1,6 @@
 """The pool and the engine in front of it, with real processes that play workers without packets."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -77,6 +78,9 @@ class PlayedWorker:
                 return 10 + self._index
             case "counters":
                 return {"negotiated": 100 + self._index, "connections": 1}
+            case "wishes":
+                last = {tuple(local): row["enabled"] for _, row, local, _ in self._told}
+                return [[*last.values()].count(enabled) for enabled in (True, False)]
             case "told":
                 return self._told
         return None
@@ -204,6 +208,24 @@ def test_a_successor_is_told_what_the_others_know(rig: Rig, caplog: pytest.LogCa
     assert after["negotiated"] == before["negotiated"] + 101
     assert (after["connections"], after["worker_restarts"]) == (2, 1)
     assert any(record.getMessage().startswith("worker 1 was killed by signal 9") for record in caplog.records)
+
+
+def test_there_may_be_more_wishes_than_a_channel_holds(rig: Rig) -> None:
+    wishes = ConnectionOptions(public_key_specs=(bytes(64),))
+    ends = [Endpoint("192.0.2.1", port) for port in range(1, 2001)]
+    for local in ends:
+        rig.briefing.options.set(local, wishes)
+    rig.pool.ask("die", only=0)
+    rig.turn_until_replaced(1)
+    rig.hang(0)
+    with contextlib.suppress(Refused):
+        rig.engine.connection(UNKNOWN, REMOTE)
+    for local in ends[1000:]:
+        rig.engine.set_options(ConnectionOptions(enabled=False), local)
+    os.eventfd_write(rig.release, 1)
+    rig.turn_until(lambda: rig.pool.ask("wishes")[0] == [1000, 1000])
+    assert rig.pool.ask("wishes")[1] == [0, 1000]
+    assert rig.pool.restarts == 1
 
 
 def test_one_that_dies_again_and_again_is_not_replaced(rig: Rig) -> None:
