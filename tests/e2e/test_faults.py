@@ -2,12 +2,10 @@
 
 import contextlib
 import os
-import re
 import socket
 import threading
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 from scapy.layers.inet import IP, TCP
@@ -26,6 +24,7 @@ from tests.e2e.harness import (
     serve,
     wait_until,
 )
+from tests.e2e.harness.daemon import Daemon
 from tests.e2e.harness.host import CONTROL_SECONDS
 from tests.e2e.test_lifecycle import BOTH_PROTOCOLS, Transfer, stalled, transfer
 
@@ -190,23 +189,17 @@ def test_control_clients_that_hang_or_flood(encrypted: Network, pests: list[sock
     assert len(descriptors) < 150
 
 
-def limit_memory(host: Host, pid: int, size: str) -> None:
+def limit_memory(host: Host, daemon: Daemon, size: str) -> None:
     # By the daemon's own user: root would need CAP_SYS_RESOURCE.
-    host.run([*NOBODY, "prlimit", f"--pid={pid}", f"--as={size}:"])
-
-
-def memory_size(pid: int) -> int:
-    (size,) = re.findall(r"^VmSize:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    return int(size) * 1024
+    host.run([*NOBODY, "prlimit", f"--pid={daemon.pid}", f"--as={size}:"])
 
 
 def test_out_of_memory(network: Network) -> None:
     host = network.client
-    daemon = host.start_daemon("--user", "nobody")
+    daemon = host.start_daemon("--user", "nobody", "--workers", "1")
     network.server.start_daemon()
     assert_works(network)
-    for pid in daemon.processes():
-        limit_memory(host, pid, str(memory_size(pid)))
+    limit_memory(host, daemon, str(int(daemon.status()["VmSize"].split()[0]) * 1024))
     capture = host.capture()
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(serve(network.server.listen(0), echo_server))
@@ -216,8 +209,7 @@ def test_out_of_memory(network: Network) -> None:
                 client.sendall(MARKER)
         wait_until(lambda: "out of memory" in daemon.log(), "memory runs out")
         assert daemon.running()
-    for pid in daemon.processes():
-        limit_memory(host, pid, "unlimited")
+    limit_memory(host, daemon, "unlimited")
     assert counters(host)["memory_shortages"] > 0
     assert daemon.log().count("out of memory") == 1
     assert_works(network)

@@ -102,7 +102,7 @@ class Worker:
                 while self._loop is None:
                     self._wait()
                     self.handle_ready()
-                    if self._refused:
+                    if self._refused or self._stop is not None:
                         return
                 self._shortage.endure(self._loop.run)
                 self._shortage.endure(self._path.stop)
@@ -124,13 +124,14 @@ class Worker:
         if message is None:
             return
         number, name, *arguments = message
-        if name == "stop" and self._loop is not None:
+        if name == "stop":
             self._stop = number
-            self._loop.stop()
+            if self._loop is not None:
+                self._loop.stop()
             return
         try:
             self._channel.send([number, True, self._handlers[name](*arguments)])
-        except MemoryError:
+        except (MemoryError, Closed):
             raise
         except Exception as error:
             # A bug, which must not end the worker. The message may quote what it failed on.

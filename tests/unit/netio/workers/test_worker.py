@@ -207,6 +207,12 @@ def test_it_ends_when_its_queues_are_taken(rig: Rig, monkeypatch: pytest.MonkeyP
     assert rig.daemon.receive() == [1, True, ["queue 13 is taken", 5]]
 
 
+def test_it_can_be_stopped_before_it_has_queues(rig: Rig) -> None:
+    assert rig.daemon.send([1, "stop"])
+    rig.worker.run()
+    assert PlayedPath.calls == []
+
+
 def test_it_does_nothing_in_order_when_the_daemon_is_gone(rig: Rig) -> None:
     assert rig.daemon.send([1, "open"])
     rig.daemon.close()
