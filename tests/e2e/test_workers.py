@@ -50,6 +50,16 @@ def workers_of(host: Host) -> dict[int, int]:
     return found
 
 
+def nursery_of(host: Host) -> int:
+    """The process that forks the workers."""
+    (parent,) = {
+        int(parent)
+        for pid in workers_of(host).values()
+        for parent in re.findall(r"^PPid:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    }
+    return parent
+
+
 def metric(host: Host, name: str) -> int:
     """A sample of `tcnetstat --metrics`, with its labels as they are printed."""
     (value,) = re.findall(rf"^tcpcryptd_{re.escape(name)} (\d+)$", host.tcnetstat("--metrics").stdout, re.MULTILINE)
@@ -201,8 +211,7 @@ def test_nothing_is_left_without_the_process_that_starts_workers(network: Networ
     host = network.client
     rules = host.rules()
     daemon = host.start_daemon("--workers", str(WORKERS))
-    (worker, _) = workers_of(host).values()
-    nursery = int(re.findall(r"^PPid:\s+(\d+)", Path(f"/proc/{worker}/status").read_text(), re.MULTILINE)[0])
+    nursery = nursery_of(host)
     assert nursery != daemon.pid
     os.kill(nursery, signal.SIGKILL)
     assert daemon.wait() == 1
@@ -359,8 +368,8 @@ def test_the_rule_watch_reaches_all_workers(network: Network) -> None:
 
 def test_workers_are_as_unprivileged_as_the_daemon(network: Network) -> None:
     daemon = network.client.start_daemon("--workers", str(WORKERS))
-    processes = daemon.processes()
-    assert len(processes) == 2 + WORKERS
+    processes = [daemon.pid, nursery_of(network.client), *workers_of(network.client).values()]
+    assert len(set(processes)) == 2 + WORKERS
     status = [Path(f"/proc/{pid}/status").read_text() for pid in processes]
     for name in ("Uid", "Gid", "Groups", "NoNewPrivs", "CapPrm", "CapEff", "CapInh", "CapBnd", "CapAmb"):
         assert len({re.findall(rf"^{name}:.*", each, re.MULTILINE)[0] for each in status}) == 1
