@@ -30,6 +30,9 @@ from tests.e2e.harness import (
 )
 from tests.e2e.harness.daemon import entry_point
 from tests.e2e.harness.process import run
+from tests.e2e.test_service import WATCHDOG_SECONDS, Manager, manager
+
+__all__ = ["manager"]
 
 WORKERS = 2
 ORIGINAL_SUITE = "RSA-2048/AES128-CTR-SEQIV/HMAC-SHA1"
@@ -247,6 +250,8 @@ def test_a_terminal_sends_its_signal_to_all_processes(network: Network) -> None:
 def test_a_stopped_worker_holds_nobody_up(network: Network) -> None:
     with spread(network) as both:
         host = network.client
+        # What a worker said last counts while it says nothing.
+        assert metric(host, "encrypted_connections") == PAIRS
         stopped = workers_of(host)[0]
         os.kill(stopped, signal.SIGSTOP)
         stuck, other = ((Address(*ours.getsockname()), Address(*ours.getpeername())) for ours in both.connections)
@@ -262,6 +267,17 @@ def test_a_stopped_worker_holds_nobody_up(network: Network) -> None:
         os.kill(stopped, signal.SIGSTOP)
         assert host.daemons[0].stop() == 0
         assert workers_of(host) == {}
+
+
+def test_the_watchdog_hears_nothing_while_a_worker_hangs(host: Host, manager: Manager) -> None:
+    host.start_wrapped_daemon(manager.wrapper(), "--workers", str(WORKERS))
+    manager.wait_for("READY=1")
+    assert manager.next() == "WATCHDOG=1"
+    hung = workers_of(host)[1]
+    os.kill(hung, signal.SIGSTOP)
+    wait_until(lambda: manager.next(2 * WATCHDOG_SECONDS) is None, "the watchdog hears nothing", 30)
+    os.kill(hung, signal.SIGCONT)
+    assert manager.next() == "WATCHDOG=1"
 
 
 def test_socket_options(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,14 +74,18 @@ class WorkerLink:
 
     def is_late(self, now: float) -> bool:
         """Whether it owes an answer for too long."""
-        asked = next(iter(self._requests.values()), None)
-        late = asked is not None and now - asked[0] > (DEADLINE if self.is_open else OPEN_DEADLINE)
+        late = self.silent_for(now) > (DEADLINE if self.is_open else OPEN_DEADLINE)
         if late and not self._warned:
             _log.warning("worker %d does not answer", self.index)
         elif self._warned and not late:
             _log.warning("worker %d answers again", self.index)
         self._warned = late
         return late
+
+    def silent_for(self, now: float) -> float:
+        """Seconds since the oldest request that was not answered."""
+        asked = next(iter(self._requests.values()), None)
+        return now - asked[0] if asked is not None else 0.0
 
     def is_able(self, now: float) -> bool:
         """Whether it makes sense to wait for its answer."""

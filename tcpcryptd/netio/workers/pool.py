@@ -26,6 +26,8 @@ from tcpcryptd.netio.workers.respawn import MAX_DEATHS, WINDOW, RespawnLimit
 
 HEARTBEAT = 1.0
 """Seconds between two questions for counters, which show that a worker lives and what it has counted when it dies."""
+HUNG_SECONDS = 5.0
+"""Without an answer for so long, a worker does not just have much to do."""
 STOP_DEADLINE = 5.0
 """Seconds that workers have to reset their connections."""
 _GAUGES: Final = ("connections", "encrypted", "sessions", "keylog_on")
@@ -124,9 +126,11 @@ class WorkerPool:
         return dict(total) | {"worker_restarts": self.restarts}
 
     def is_alive(self) -> bool:
-        """Whether all workers answer; one that is being started may take longer."""
+        """Whether none of the workers hangs, as far as is known; one that is being started may take longer."""
         now = time.monotonic()
-        return not any(link.is_late(now) for link in self._links.values())
+        return all(
+            link.silent_for(now) <= (HUNG_SECONDS if link.is_open else OPEN_DEADLINE) for link in self._links.values()
+        )
 
     def is_open(self) -> bool:
         """Whether all workers have their queues."""

@@ -120,7 +120,8 @@ class Rig:
 
 
 @pytest.fixture
-def rig() -> Iterator[Rig]:
+def rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    monkeypatch.setattr(pool_module, "HUNG_SECONDS", 0.5)
     with ExitStack() as stack:
         yield Rig(stack)
 
