@@ -8,7 +8,6 @@ process of a daemon to a part of one core (cgroup v1, cpu controller), as if it 
 import argparse
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -136,5 +135,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(main())
