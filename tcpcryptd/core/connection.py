@@ -180,7 +180,8 @@ class Connection:
         self._services.emit(lambda: Negotiated(self.info()))
 
     def orphaned(self, now: float) -> None:
-        """The keys of an earlier daemon's connection are lost."""
+        """The keys of an earlier daemon's connection are lost: it is reset."""
+        self._services.graves.add(self.key)
         self._services.table.opened(self)
         self._lifecycle.saw(RST, Direction.OUT)
         self.watch_idleness(now)

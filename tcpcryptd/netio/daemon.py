@@ -1,5 +1,6 @@
 """Assembles the shell around an engine, and takes it apart again so that nothing is left behind."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -14,9 +15,10 @@ from tcpcryptd.core.event import Event
 from tcpcryptd.core.verdict import ConnectionClass
 from tcpcryptd.netio import firewall
 from tcpcryptd.netio.allocator import keep_freed_memory
-from tcpcryptd.netio.encrypted_sockets import count_forwarded, end_encrypted_sockets
+from tcpcryptd.netio.encrypted_sockets import end_encrypted_sockets
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.firewall import Firewall
+from tcpcryptd.netio.forwarded_connections import ForwardedConnections
 from tcpcryptd.netio.injector import Injector
 from tcpcryptd.netio.keygen import KeyGenerator, KeyJob
 from tcpcryptd.netio.loop import EventLoop, Source
@@ -183,19 +185,37 @@ class Daemon:
         config = self._config
         rules = None
         tracking = ConntrackSettings(config.state_file)
+        earlier = None
+        with contextlib.suppress(OSError):
+            # Where connection tracking is a module that is not loaded, there are none.
+            earlier = ForwardedConnections(config.marks)
         if config.manage_firewall:
             rules = Firewall(config.selection, config.queues, config.marks, config.lock_file)
             if rules.stale():
                 _log.warning("replacing the firewall rules that an earlier tcpcryptd left")
-            stack.callback(_attempt, tracking.restore)
-            stack.callback(_attempt, rules.remove)
+        stack.callback(self._stop_diverting, tracking, rules, earlier)
+        if rules is not None:
             rules.install()
-        else:
-            stack.callback(_attempt, tracking.restore)
         # After the rules: they load connection tracking where it is a module.
         tracking.relax()
         stack.callback(self._shut_down, loop)
         return rules
+
+    def _stop_diverting(
+        self, tracking: ConntrackSettings, rules: Firewall | None, earlier: ForwardedConnections | None
+    ) -> None:
+        """Leaves everything in place that holds back what an earlier daemon encrypted for other hosts."""
+        try:
+            if earlier is not None:
+                earlier.check(self._engine.was_reset)
+        except OSError as error:
+            _log.warning("connections of hosts behind this one may go on in clear (%s)", error.strerror)
+        except DaemonError as error:
+            _log.error("%s", error.message)
+            return
+        if rules is not None:
+            _attempt(rules.remove)
+        _attempt(tracking.restore)
 
     def _shut_down(self, loop: EventLoop) -> None:
         self._engine.shut_down(time.monotonic())
@@ -256,18 +276,13 @@ def cleanup(config: DaemonConfig) -> None:
     lock_file = config.lock_file if config.runtime_directory.is_dir() else None
     try:
         ended = end_encrypted_sockets(config.marks)
-        forwarded = count_forwarded(config.marks)
+        ForwardedConnections(config.marks).check()
     except OSError as error:
         raise DaemonError(
             f"the connections that were encrypted cannot be ended ({error.strerror}) and would go on in clear: "
             "the rules stay; start tcpcryptd once more, or end the applications and run launch_iptables.sh --remove",
             ExitCode.UNSUPPORTED,
         ) from error
-    if forwarded:
-        raise DaemonError(
-            f"{forwarded} connections of hosts behind this one were encrypted and would go on in clear: the rules "
-            "stay; start tcpcryptd again with --forward, so that it resets them, or run launch_iptables.sh --remove",
-        )
     if ended:
         _log.info("ended %d sockets whose connections were encrypted", ended)
     firewall.remove(lock_file)

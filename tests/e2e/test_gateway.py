@@ -150,10 +150,13 @@ def test_a_death_leaks_nothing(path: Network, protocol: str) -> None:
         assert refused.returncode == 1
         assert "hosts behind" in refused.stderr
         wait_until(lambda: dropped(router) > 0, "a segment is dropped")
-        # Started without the option, it still forwards nothing of that connection.
+        # Started without the option, it still forwards nothing of that connection, not even when it has stopped.
         daemon = router.start_daemon()
-        client.sendall(MARKER)
         daemon.stop()
+        assert "hosts behind" in daemon.log()
+        before = dropped(router)
+        client.sendall(MARKER)
+        wait_until(lambda: dropped(router) > before, "a segment is dropped after an orderly stop")
         router.start_daemon("--forward", INSIDE)
         with pytest.raises(ConnectionError):
             exchange(client, MARKER)
@@ -165,9 +168,10 @@ def test_a_death_leaks_nothing(path: Network, protocol: str) -> None:
 
 
 def dropped(router: Host) -> int:
-    """Packets from the inside that were diverted as encrypted."""
+    """Packets from the inside that were diverted as encrypted, or dropped by a rule for them."""
     saved = router.run(["iptables-save", "-c", "-t", "mangle"]).stdout
-    return sum(map(int, re.findall(r"\[(\d+):\d+\] -A TCPCRYPTD_FWD_OUT .*--queue-num 7[01]", saved)))
+    rules = r"\[(\d+):\d+\] -A TCPCRYPTD_(?:FWD_OUT .*--queue-num 7[01]|IN .*-j DROP)"
+    return sum(map(int, re.findall(rules, saved)))
 
 
 @pytest.mark.parametrize(("protocol", "translated"), [("crypt", True), ("eno", False)])
