@@ -183,6 +183,7 @@ class Connection:
         """The keys of an earlier daemon's connection are lost: it is reset."""
         self._services.graves.add(self.key)
         self._services.table.opened(self)
+        self._services.table.closed(self)
         self._lifecycle.saw(RST, Direction.OUT)
         self.watch_idleness(now)
 
@@ -220,6 +221,8 @@ class Connection:
         before = self.phase
         self._lifecycle.saw(flags, direction)
         if self.phase is not before:
+            if self.phase is Phase.CLOSED:
+                self._services.table.closed(self)
             self.last_seen = now
             self.watch_idleness(now)
 
