@@ -206,8 +206,11 @@ class Daemon:
     ) -> None:
         """Leaves everything in place that holds back what an earlier daemon encrypted for other hosts."""
         try:
-            if earlier is not None:
+            if earlier is not None and self._config.selection.forward:
                 earlier.check(self._engine.was_reset)
+            elif earlier is not None:
+                # What came before the rules were replaced was answered, but not in the way that inside hosts need.
+                earlier.check()
         except OSError as error:
             _log.warning("connections of hosts behind this one may go on in clear (%s)", error.strerror)
         except DaemonError as error:
