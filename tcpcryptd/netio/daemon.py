@@ -38,6 +38,7 @@ from tcpcryptd.netio.runtime_directory import (
 )
 from tcpcryptd.netio.selection import Selection
 from tcpcryptd.netio.service_manager import ServiceManager
+from tcpcryptd.netio.signals import watch_signals
 from tcpcryptd.netio.stats import QueueStatisticsReader, read_queue_statistics
 from tcpcryptd.netio.sysctl import ConntrackSettings
 
@@ -171,7 +172,7 @@ class Daemon:
             control = self._open_control(self.counters)
             stack.callback(control.close)
             loop.add(control)
-        stack.enter_context(loop.signals(self._handle_hangup if self._reload is not None else None))
+        stack.enter_context(watch_signals(loop, self._handle_hangup if self._reload is not None else None))
         return loop
 
     def _handle_hangup(self) -> None:
