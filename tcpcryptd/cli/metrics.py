@@ -47,6 +47,11 @@ METRICS: Final = (
         ),
     ),
     Metric(
+        "full_table_total",
+        "New connections that found the flow table full, by what made room: closed, a connection that was over.",
+        _by("room", {"closed": "closed_evicted", "none": "table_full"}),
+    ),
+    Metric(
         "protocol_errors_total",
         "What peers said, or did not say, that ended or delayed a handshake or a connection.",
         _by(

@@ -1,5 +1,6 @@
 """Assembles the shell around what handles the packets, and takes it apart again so that nothing is left behind."""
 
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -11,9 +12,10 @@ from typing import Protocol
 
 from tcpcryptd.netio import firewall
 from tcpcryptd.netio.allocator import keep_freed_memory
-from tcpcryptd.netio.encrypted_sockets import count_forwarded, end_encrypted_sockets
+from tcpcryptd.netio.encrypted_sockets import end_encrypted_sockets
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.firewall import Firewall
+from tcpcryptd.netio.forwarded_connections import ForwardedConnections
 from tcpcryptd.netio.loop import EventLoop, Source
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.memory import protect_memory
@@ -31,6 +33,7 @@ from tcpcryptd.netio.runtime_directory import (
 )
 from tcpcryptd.netio.selection import Selection
 from tcpcryptd.netio.service_manager import ServiceManager
+from tcpcryptd.netio.signals import watch_signals
 from tcpcryptd.netio.stats import QueueStatisticsReader, read_queue_statistics
 from tcpcryptd.netio.sysctl import ConntrackSettings
 
@@ -93,6 +96,8 @@ class Daemon:
         self._started = time.monotonic()
         self._statistics: QueueStatisticsReader | None = None
         self._watch: RuleWatch | None = None
+        self._holds_back = False
+        """Whether the rules are all that keeps an earlier daemon's connections from going on in clear."""
         self._shortage = MemoryShortage(packets.relieve)
 
     def run(self) -> None:
@@ -141,7 +146,7 @@ class Daemon:
             control = self._open_control(self.counters)
             stack.callback(control.close)
             loop.add(control)
-        stack.enter_context(loop.signals(self._handle_hangup if self._reload is not None else None))
+        stack.enter_context(watch_signals(loop, self._handle_hangup if self._reload is not None else None))
         return loop
 
     def _tell_alive(self) -> None:
@@ -159,21 +164,42 @@ class Daemon:
         config = self._config
         rules = None
         tracking = ConntrackSettings(config.state_file)
+        earlier = None
+        with contextlib.suppress(OSError):
+            # Where connection tracking is a module that is not loaded, there are none.
+            earlier = ForwardedConnections(config.marks)
         if config.manage_firewall:
             rules = Firewall(config.selection, config.queues, config.marks, config.lock_file)
             if rules.stale():
                 _log.warning("replacing the firewall rules that an earlier tcpcryptd left")
-            stack.callback(_attempt, tracking.restore)
-            stack.callback(_attempt, rules.remove)
+        stack.callback(self._stop_diverting, tracking, rules)
+        if rules is not None:
             rules.install()
-        else:
-            stack.callback(_attempt, tracking.restore)
         # After the rules: they load connection tracking where it is a module.
         tracking.relax()
-        stack.callback(self._shut_down)
+        stack.callback(self._shut_down, earlier)
         return rules
 
-    def _shut_down(self) -> None:
+    def _stop_diverting(self, tracking: ConntrackSettings, rules: Firewall | None) -> None:
+        """Leaves everything in place that holds back what an earlier daemon encrypted for other hosts."""
+        if self._holds_back:
+            return
+        if rules is not None:
+            _attempt(rules.remove)
+        _attempt(tracking.restore)
+
+    def _shut_down(self, earlier: ForwardedConnections | None) -> None:
+        try:
+            if earlier is not None and self._config.selection.forward:
+                earlier.check(self._packets.was_reset)
+            elif earlier is not None:
+                # What came before the rules were replaced was answered, but not in the way that inside hosts need.
+                earlier.check()
+        except OSError as error:
+            _log.warning("connections of hosts behind this one may go on in clear (%s)", error.strerror)
+        except DaemonError as error:
+            self._holds_back = True
+            _log.error("%s", error.message)
         self._packets.stop()
         self._end_sockets()
 
@@ -222,18 +248,13 @@ def cleanup(config: DaemonConfig) -> None:
     lock_file = config.lock_file if config.runtime_directory.is_dir() else None
     try:
         ended = end_encrypted_sockets(config.marks)
-        forwarded = count_forwarded(config.marks)
+        ForwardedConnections(config.marks).check()
     except OSError as error:
         raise DaemonError(
             f"the connections that were encrypted cannot be ended ({error.strerror}) and would go on in clear: "
             "the rules stay; start tcpcryptd once more, or end the applications and run launch_iptables.sh --remove",
             ExitCode.UNSUPPORTED,
         ) from error
-    if forwarded:
-        raise DaemonError(
-            f"{forwarded} connections of hosts behind this one were encrypted and would go on in clear: the rules "
-            "stay; start tcpcryptd again with --forward, so that it resets them, or run launch_iptables.sh --remove",
-        )
     if ended:
         _log.info("ended %d sockets whose connections were encrypted", ended)
     firewall.remove(lock_file)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
+from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Event
 from tcpcryptd.core.verdict import ConnectionClass
@@ -34,6 +35,9 @@ class PacketHandling(Protocol):
 
     def stop(self) -> None:
         """The same, and handles no packet afterwards."""
+
+    def was_reset(self, local: Endpoint, remote: Endpoint) -> bool:
+        """Whether such a connection is known to have been, and no new one took its place."""
 
     def counters(self, statistics: Mapping[int, QueueStatistics]) -> dict[str, int]:
         """Of all packets; `statistics` has what the kernel counts."""
@@ -105,6 +109,10 @@ class PacketPath:
         self.reset()
         if self._loop is not None:
             self._loop.drain()
+
+    def was_reset(self, local: Endpoint, remote: Endpoint) -> bool:
+        """See PacketHandling."""
+        return self._engine.was_reset(local, remote)
 
     def counters(self, statistics: Mapping[int, QueueStatistics]) -> dict[str, int]:
         """The engine's, the injector's, and the queues', together and by class."""

@@ -116,6 +116,11 @@ class WorkerPool:
         while not all(link.is_closed for link in late) and time.monotonic() < deadline:
             self._read(max(0.0, deadline - time.monotonic()))
 
+    def was_reset(self, local: Endpoint, remote: Endpoint) -> bool:
+        """See PacketHandling."""
+        answers = self.ask("was_reset", local, remote, enough=bool).values()
+        return any(answer for answer in answers if answer is not UNANSWERED)
+
     def counters(self, statistics: Mapping[int, QueueStatistics]) -> dict[str, int]:
         """The sums. What a worker counted stays when it dies, as far as it was heard of."""
         self.ask("counters")

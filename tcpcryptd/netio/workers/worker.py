@@ -87,6 +87,7 @@ class Worker:
             "more_connections": self._go_on,
             "connection": self._describe,
             "set_options": self._set_options,
+            "was_reset": lambda *ends: engine.was_reset(*_ends(*ends)),
             "rekey": lambda *ends: engine.rekey(*_ends(*ends)),
             "reset_connection": lambda *ends: engine.reset(*_ends(*ends)),
             "flush_session": lambda *ends: engine.flush_session(*_ends(*ends)),
