@@ -33,6 +33,8 @@ def _by(label: str, counters: Mapping[str, str]) -> Mapping[Labels, str]:
 
 METRICS: Final = (
     _single("uptime_seconds", "Time since the daemon was started.", "uptime_seconds", is_gauge=True),
+    _single("workers", "Processes that handle packets.", "workers", is_gauge=True),
+    _single("worker_restarts_total", "How often a worker died and was replaced.", "worker_restarts"),
     _single("connections", "Connections in the flow table, in a handshake or encrypted.", "connections", True),
     _single("encrypted_connections", "Connections that are encrypted now.", "encrypted", is_gauge=True),
     _single("resumable_sessions", "Sessions that could be resumed.", "sessions", is_gauge=True),
@@ -43,6 +45,11 @@ METRICS: Final = (
             "outcome",
             {"encrypted": "negotiated", "plain": "plain", "refused": "refused", "evicted": "opening_evicted"},
         ),
+    ),
+    Metric(
+        "full_table_total",
+        "New connections that found the flow table full, by what made room: closed, a connection that was over.",
+        _by("room", {"closed": "closed_evicted", "none": "table_full"}),
     ),
     Metric(
         "protocol_errors_total",

@@ -234,6 +234,10 @@ class Engine:
             connection.reset()
         return connection is not None
 
+    def was_reset(self, local: Endpoint, remote: Endpoint) -> bool:
+        """Whether such a connection was, and no new one took its place; the oldest are forgotten, see `Graves`."""
+        return flow_key(local, remote) in self._services.graves
+
     def flush_session(self, local: Endpoint, remote: Endpoint) -> bool:
         """Forgets what a connection left to be resumed; False when it is not known. Raises ValueError as `options`."""
         connection = self._find(local, remote)

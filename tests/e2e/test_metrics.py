@@ -8,8 +8,6 @@ from tests.e2e.harness import MARKER, Host, Network, dialogue, echo_server, exch
 
 SHELL = ("queue_", "undecided_", "encrypted_", "stream_", "inject", "segment", "rules_", "memory_shortages", "uptime_")
 
-CLASSES = ("encrypted", "stream")
-
 
 def samples(host: Host) -> dict[str, float]:
     lines = host.tcnetstat("--metrics").stdout.splitlines()
@@ -34,11 +32,10 @@ def test_an_encrypted_connection_is_counted(encrypted: Network) -> None:
         assert found['tcpcryptd_handshakes_total{outcome="encrypted"}'] == 1
         assert found['tcpcryptd_handshakes_total{outcome="plain"}'] == 0
         for direction in ("in", "out"):
-            # The first packets come as segments, until the firewall knows the connection.
-            names = [f'tcpcryptd_bytes_total{{class="{name}",direction="{direction}"}}' for name in CLASSES]
-            assert size < sum(found[name] for name in names) < 2 * size
-        assert sum(found[f'tcpcryptd_segments_total{{class="{name}"}}'] for name in CLASSES) > 2 * size / 65_536
-        spent = found['tcpcryptd_segment_seconds_total{class="stream"}']
+            name = f'tcpcryptd_bytes_total{{class="encrypted",direction="{direction}"}}'
+            assert size < found[name] < 2 * size
+        assert found['tcpcryptd_segments_total{class="encrypted"}'] > 2 * size / 65_536
+        spent = found['tcpcryptd_segment_seconds_total{class="encrypted"}']
         assert 0 < spent <= found["tcpcryptd_uptime_seconds"] + 1
         assert found["tcpcryptd_queue_dropped_total"] == found["tcpcryptd_internal_errors_total"] == 0
 

@@ -22,6 +22,14 @@ LARGE = 1000
 """Bytes of packet that only what was cut has here."""
 
 
+@pytest.fixture
+def whole(network: Network) -> Network:
+    """Two hosts whose daemons take packets before they are cut."""
+    for host in network.hosts():
+        host.start_daemon("--whole-packets")
+    return network
+
+
 def upload(network: Network, family: int) -> None:
     """Sends the data from client to server."""
     got: list[bytes] = []
@@ -51,12 +59,12 @@ def large_segments(capture: Capture, source: str, version: int) -> Iterator[Segm
 
 
 @FAMILIES
-def test_segments_on_the_wire(encrypted: Network, family: int) -> None:
-    capture = encrypted.server.capture()
-    upload(encrypted, family)
+def test_segments_on_the_wire(whole: Network, family: int) -> None:
+    capture = whole.server.capture()
+    upload(whole, family)
     capture.stop()
     version = 4 if family == socket.AF_INET else 6
-    segments = list(large_segments(capture, encrypted.client.address(family), version))
+    segments = list(large_segments(capture, whole.client.address(family), version))
     assert sum(segment.payload_length for segment in segments) > len(DATA) * 0.99
     assert max(len(segment.packet) for segment in segments) <= MTU
     assert all(find(parse(segment.option_area), MAC) is not None for segment in segments)
@@ -66,37 +74,37 @@ def test_segments_on_the_wire(encrypted: Network, family: int) -> None:
     later = [add(segment.sequence, segment.payload_length) for segment in segments]
     following = sum(after.sequence == end for end, after in zip(later, segments[1:], strict=False))
     assert following > 0.97 * len(segments)
-    found = counters(encrypted.client)
+    found = counters(whole.client)
     assert found["segments_sent"] >= len(segments)
     assert found["segment_errors"] == 0
     # Whole: several segments to a packet.
     assert found["stream_packets"] < len(segments) + found["encrypted_packets"]
-    assert counters(encrypted.server).get("integrity_failures", 0) == 0
+    assert counters(whole.server).get("integrity_failures", 0) == 0
 
 
 @FAMILIES
-def test_an_interface_that_is_slower_than_the_daemon(encrypted: Network, family: int) -> None:
+def test_an_interface_that_is_slower_than_the_daemon(whole: Network, family: int) -> None:
     """Segments wait, and the kernel sends no faster than they leave: none is lost for want of room."""
     shaper = ["tbf", "rate", "40mbit", "burst", "16kb", "limit", "2mb"]
-    encrypted.client.run(["tc", "qdisc", "add", "dev", "eth0", "root", *shaper])
-    upload(encrypted, family)
-    found = counters(encrypted.client)
+    whole.client.run(["tc", "qdisc", "add", "dev", "eth0", "root", *shaper])
+    upload(whole, family)
+    found = counters(whole.client)
     assert found["segment_waits"] > 0
     assert found["segment_errors"] == 0
 
 
 @FAMILIES
-def test_segments_take_the_way_of_their_source_address(encrypted: Network, family: int) -> None:
+def test_segments_take_the_way_of_their_source_address(whole: Network, family: int) -> None:
     """With a route that only this source address has, as on a host with two providers."""
-    host, version = encrypted.client, "-4" if family == socket.AF_INET else "-6"
-    local, remote = host.address(family), encrypted.server.address(family)
+    host, version = whole.client, "-4" if family == socket.AF_INET else "-6"
+    local, remote = host.address(family), whole.server.address(family)
     got: list[bytes] = []
 
     def converse(connection: socket.socket) -> None:
         connection.sendall(connection.recv(1))
         got.append(read_all(connection))
 
-    with serve(encrypted.server.listen(0, family), converse) as port, host.connect(remote, port) as client:
+    with serve(whole.server.listen(0, family), converse) as port, host.connect(remote, port) as client:
         assert exchange(client, b".") == b"."
         host.run(["ip", version, "route", "add", remote, "dev", "eth0", "table", "100"])
         host.run(["ip", version, "rule", "add", "from", local, "lookup", "100"])
@@ -108,9 +116,9 @@ def test_segments_take_the_way_of_their_source_address(encrypted: Network, famil
     assert counters(host)["segment_errors"] == 0
 
 
-def test_the_kernel_sends_all_when_asked_to(network: Network) -> None:
+def test_the_kernel_sends_all_unless_asked_otherwise(network: Network) -> None:
     for host in network.hosts():
-        host.start_daemon("--no-whole-packets")
+        host.start_daemon()
     upload(network, socket.AF_INET)
     with dialogue(network, echo_server) as client:
         same_session(network, client)

@@ -10,7 +10,7 @@ from tcpcryptd.wire.options import pad
 from tcpcryptd.wire.segment import SYN, make
 from tests.machine.endpoint import Behaviour
 from tests.machine.link import any_packet, drop
-from tests.machine.world import LIMIT, World, make_engine
+from tests.machine.world import ALL, ENO, LIMIT, Suite, World, make_engine
 
 
 def flood_syn(number: int, options: bytes) -> bytes:
@@ -68,8 +68,26 @@ def test_a_full_table_leaves_new_connections_plain() -> None:
     engine = world.client.engine
     assert engine is not None
     classes = [entry.mark for entry in world.client.tracked.values()]
-    assert classes == [ConnectionClass.STREAM] * 3 + [ConnectionClass.PLAIN] * 3
+    assert classes == [ConnectionClass.ENCRYPTED] * 3 + [ConnectionClass.PLAIN] * 3
     assert engine.counters()["encrypted"] == 3
+    world.assert_healthy()
+
+
+@pytest.mark.parametrize("suite", [ALL, ENO], ids=["crypt", "eno"])
+def test_closed_connections_make_room_in_a_full_table(suite: Suite) -> None:
+    """Without that, whoever opens many short connections would get plain ones after a while."""
+    limited = make_engine("client", suite, config=EngineConfig(max_connections=3))
+    world = World(client=limited, server=make_engine("server", suite))
+    for number in range(10):
+        client, server = world.connect(port=40_000 + number)
+        world.exchange(client, server, 3000)
+        world.close(client, server)
+    assert world.client.engine is limited
+    assert all(entry.mark.is_encrypted for entry in world.client.tracked.values())
+    counters = limited.counters()
+    assert counters["connections"] == 3
+    assert counters["closed_evicted"] == 7
+    assert "table_full" not in counters
     world.assert_healthy()
 
 

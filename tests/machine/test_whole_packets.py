@@ -1,5 +1,6 @@
 """What the kernel sends of a `crypt` connection comes in packets of many segments, and leaves in segments."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -11,11 +12,16 @@ from tcpcryptd.wire.segment import FIN, PSH
 from tests.machine.endpoint import Behaviour, Socket
 from tests.machine.link import MAC, Conditions, drop, drop_nth
 from tests.machine.test_rekeying import OFTEN, SUITES, Spy
-from tests.machine.world import MARKER, MODERN, ORIGINAL, PORT, Suite, World
+from tests.machine.world import ALL, MARKER, MODERN, ORIGINAL, PORT, Suite, World
 
 MTU = 1500
 WHOLE = Behaviour(segments_in_packet=6, mss=1440)
 WITHOUT_TIMESTAMPS = Behaviour(segments_in_packet=6, mss=1440, timestamps=False)
+
+
+def whole(suite: Suite) -> Suite:
+    """The suite with daemons that take packets before they are cut."""
+    return replace(suite, whole_packets=True)
 
 
 def connect(world: World, behaviour: Behaviour) -> tuple[Socket, Socket]:
@@ -32,7 +38,7 @@ def came_whole(world: World) -> bool:
 @pytest.mark.parametrize("behaviour", [WHOLE, WITHOUT_TIMESTAMPS], ids=["timestamps", "bare"])
 @pytest.mark.parametrize("suite", [MODERN, ORIGINAL], ids=["modern", "original"])
 def test_an_exchange(suite: Suite, behaviour: Behaviour, version: int) -> None:
-    world = World.encrypting(suite, version=version)
+    world = World.encrypting(whole(suite), version=version)
     client, server = connect(world, behaviour)
     world.exchange(client, server, 200_000)
     world.assert_encrypted()
@@ -48,15 +54,15 @@ def test_an_exchange(suite: Suite, behaviour: Behaviour, version: int) -> None:
 
 
 def test_a_packet_with_the_last_byte_ends_with_fin() -> None:
-    world = World.encrypting()
+    world = World.encrypting(whole(ALL))
     client, server = connect(world, WHOLE)
     world.exchange(client, server)
     world.link.log.clear()
-    whole = world.client.diverted_whole
+    before = world.client.diverted_whole
     client._to_send += MARKER * 600
     client.shut_down()
     assert world.clock.run_until(lambda: server.peer_finished, 30)
-    assert world.client.diverted_whole > whole
+    assert world.client.diverted_whole > before
     sent = [crossing.segment for crossing in world.link.log if crossing.sender == "client"]
     data = [segment for segment in sent if segment.payload_length]
     assert [bool(segment.flags & FIN) for segment in data] == [False] * (len(data) - 1) + [True]
@@ -70,7 +76,7 @@ def test_a_packet_with_the_last_byte_ends_with_fin() -> None:
 @pytest.mark.parametrize("isn", [1000, 2**32 - 50_000])
 def test_keys_change_within_a_packet(suite: SymmetricSuite, isn: int) -> None:
     spy = Spy(suite, OFTEN)
-    world = World.encrypting(spy.suite)
+    world = World.encrypting(whole(spy.suite))
     world.server.stack.listen(PORT, WHOLE)
     client = world.open(isn=isn, behaviour=WHOLE)
     assert world.clock.run_until(lambda: bool(world.server.stack.accepted), 10)
@@ -92,7 +98,7 @@ def test_a_bad_path(suite: SymmetricSuite) -> None:
         conditions = Conditions(
             loss=random.uniform(0.01, 0.1), duplication=0.05, reordering=0.2, corruption=0.02, delay=0.02
         )
-        world = World.encrypting(spy.suite, seed=seed, conditions=conditions, version=random.choice((4, 6)))
+        world = World.encrypting(whole(spy.suite), seed=seed, conditions=conditions, version=random.choice((4, 6)))
         client, server = connect(world, WHOLE)
         world.exchange(client, server, 100_000)
         world.close(client, server)
@@ -107,7 +113,7 @@ def test_a_bad_path(suite: SymmetricSuite) -> None:
 def test_what_is_sent_again_is_the_same() -> None:
     """A lost piece comes again with the same bytes at the same place: its cipher must not see others there."""
     spy = Spy(SUITES[0])
-    world = World.encrypting(spy.suite)
+    world = World.encrypting(whole(spy.suite))
     client, server = connect(world, WHOLE)
     lost = drop_nth(lambda crossing: crossing.sender == "client" and crossing.segment.payload_length > 1000, 3)
     world.link.filters.append(lost)
@@ -121,7 +127,7 @@ def test_what_is_sent_again_is_the_same() -> None:
 
 def test_a_narrower_path_is_met_before_the_first_packet() -> None:
     """The kernel would cut to the path that it knows; of a whole packet it does not say how."""
-    world = World.encrypting()
+    world = World.encrypting(whole(ALL))
     for host in (world.client, world.server):
         assert host.engine is not None
         host.engine._services.path_mtu = lambda _: 1400
@@ -136,7 +142,7 @@ def test_a_narrower_path_is_met_before_the_first_packet() -> None:
 
 def test_a_black_hole_that_the_kernel_has_found() -> None:
     """It sends smaller segments then (RFC 4821): of a whole packet that shows in what is sent again."""
-    world = World.encrypting()
+    world = World.encrypting(whole(ALL))
     client, server = connect(world, WHOLE)
     world.exchange(client, server, 3000)
     world.link.filters.append(drop(lambda crossing: len(crossing.packet) > 1300))
@@ -152,7 +158,7 @@ def test_a_black_hole_that_the_kernel_has_found() -> None:
 
 def test_merged_segments_are_not_authentic() -> None:
     """A peer that repeats a MAC option lets its segments be merged: they come in as one that was never sealed."""
-    world = World.encrypting()
+    world = World.encrypting(whole(ALL))
     client, server = connect(world, WHOLE)
     world.exchange(client, server)
     world.link.log.clear()
