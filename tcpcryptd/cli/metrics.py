@@ -46,6 +46,11 @@ METRICS: Final = (
             {"encrypted": "negotiated", "plain": "plain", "refused": "refused", "evicted": "opening_evicted"},
         ),
     ),
+    _single(
+        "deferred_openings_total",
+        "SYN segments that were dropped because more packets came than could be handled; they are sent again.",
+        "openings_deferred",
+    ),
     Metric(
         "full_table_total",
         "New connections that found the flow table full, by what made room: closed, a connection that was over.",

@@ -17,7 +17,7 @@ class FlowTable:
     On loopback both ends of a connection are entries of their own: one end's outgoing key is the other's incoming one.
     """
 
-    def __init__(self, max_connections: int, max_opening: int, max_plain_records: int) -> None:
+    def __init__(self, max_connections: int, max_opening: int, max_closed: int, max_plain_records: int) -> None:
         self.outbound: dict[bytes, Connection] = {}
         self.inbound: dict[bytes, Connection] = {}
         self._opening: OrderedDict[bytes, Connection] = OrderedDict()
@@ -25,6 +25,7 @@ class FlowTable:
         self._plain: OrderedDict[bytes, ConnectionInfo] = OrderedDict()
         self._max_connections = max_connections
         self._max_opening = max_opening
+        self._max_closed = max_closed
         self._max_plain_records = max_plain_records
 
     def __len__(self) -> int:
@@ -74,9 +75,11 @@ class FlowTable:
         return self._opening.pop(connection.key, None) is not None
 
     def closed(self, connection: Connection) -> None:
-        """The connection is over: its entry makes room when there is none."""
+        """The connection is over: its entry makes room when there is none, and when there are too many of its kind."""
         if self.outbound.get(connection.key) is connection:
             self._closed[connection.key] = connection
+            if len(self._closed) > self._max_closed:
+                self._evict_closed()
 
     def remove(self, connection: Connection) -> None:
         """Takes a connection out; one that is not in is no error."""

@@ -77,7 +77,7 @@ class PacketPath:
         stack.callback(injector.close)
         outlet = self._outlet = Outlet(self._marks)
         stack.callback(outlet.close)
-        handler = self._engine.handle_packet
+        handler, on_batch = self._engine.handle_packet, self._engine.admission.handled
         # In the order that a connection goes through them: what waits in an earlier queue came before.
         for number, diverted_as in (
             (self._numbers.undecided, ConnectionClass.UNDECIDED),
@@ -85,7 +85,7 @@ class PacketPath:
             (self._numbers.stream, ConnectionClass.STREAM),
         ):
             gso = diverted_as is ConnectionClass.STREAM
-            queue = PacketQueue(number, diverted_as, handler, self._marks, gso, injector.inject, outlet)
+            queue = PacketQueue(number, diverted_as, handler, self._marks, gso, injector.inject, outlet, on_batch)
             stack.callback(queue.close)
             self._queues.append(queue)
         loop = self._loop = EventLoop(self._engine, injector.inject, self._on_event)

@@ -76,8 +76,12 @@ class PacketQueue:
         gso: bool = False,
         inject: Inject | None = None,
         outlet: Outlet | None = None,
+        on_batch: Callable[[int, bool], None] = lambda _queue, _more: None,
     ) -> None:
-        """`outlet` takes what SPLIT puts in the place of a packet; without it such packets are dropped."""
+        """`on_batch`: see `Admission.handled`.
+
+        `outlet` takes what SPLIT puts in the place of a packet; without it such packets are dropped.
+        """
         self.number = number
         self.diverted_as = diverted_as
         self.packets = 0
@@ -95,6 +99,7 @@ class PacketQueue:
         self._mask, self._outward = marks.mask, marks.outward
         self._inject = inject
         self._outlet = outlet
+        self._on_batch = on_batch
         self._waits_outwards = False
         """Whether a verdict on a packet that goes out waits to be sent."""
         self._now = 0.0
@@ -140,6 +145,7 @@ class PacketQueue:
         while (packet := self._reader.next()) is not None:
             self._handle(packet)
         self._flush()
+        self._on_batch(self.number, self._reader.is_limited)
         self.seconds += time.monotonic() - self._now
 
     def counters(self) -> dict[str, int]:
@@ -271,6 +277,11 @@ class _Reader:
         self._bytes_left = 0
         self._early: list[bytes] = []
         self._is_busy = False
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the batch was ended by its limits, so that more may wait."""
+        return self._taken >= self._limit or self._bytes_left <= 0
 
     def put_back(self, messages: list[bytes]) -> None:
         """Messages to be read before the socket's."""
