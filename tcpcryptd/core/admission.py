@@ -5,19 +5,25 @@ connection still sends makes it worse: none gets done. A SYN that is dropped is 
 pass in clear instead would leave what is encrypted to whoever can send many SYN segments.
 """
 
-BURST = 256
+from tcpcryptd.core.verdict import Direction
+
+BURST = {Direction.OUT: 256.0, Direction.IN: 1024.0}
 """Connections that may begin after a time in which everything was handled."""
-PER_SECOND = 100.0
-"""Connections that may begin meanwhile: a transfer that takes all of the processor's time must not keep others out."""
+PER_SECOND = {Direction.OUT: 100.0, Direction.IN: 400.0}
+"""Connections that may begin meanwhile: a transfer that takes all of the processor's time must not keep others out.
+
+More for those that peers open: a peer whose SYN is lost several times takes the option for the reason, and goes on in
+clear, while a SYN that does not leave this host keeps its option.
+"""
 
 
 class Admission:
-    """A token bucket that is full whenever the packets that waited have all been handled."""
+    """Token buckets that are full whenever the packets that waited have all been handled."""
 
     def __init__(self) -> None:
         self._behind: set[int] = set()
-        self._tokens = float(BURST)
-        self._counted = 0.0
+        self._tokens = dict(BURST)
+        self._counted = dict.fromkeys(BURST, 0.0)
 
     def handled(self, queue: int, more: bool) -> None:
         """Packets of a queue were handled; `more`: as many as are handled at a time, so that others may wait."""
@@ -25,17 +31,14 @@ class Admission:
             self._behind.add(queue)
         elif queue in self._behind:
             self._behind.remove(queue)
-        if not self._behind:
-            self._tokens = float(BURST)
+            if not self._behind:
+                self._tokens = dict(BURST)
 
-    def admits(self, now: float) -> bool:
-        """Whether a connection may begin."""
+    def admits(self, direction: Direction, now: float) -> bool:
+        """Whether a connection may begin that the local host (OUT) or a peer opens."""
+        counted, self._counted[direction] = self._counted[direction], now
         if not self._behind:
-            self._counted = now
             return True
-        self._tokens = min(BURST, self._tokens + (now - self._counted) * PER_SECOND)
-        self._counted = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+        tokens = min(BURST[direction], self._tokens[direction] + (now - counted) * PER_SECOND[direction])
+        self._tokens[direction] = tokens - 1 if tokens >= 1 else tokens
+        return tokens >= 1

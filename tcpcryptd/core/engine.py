@@ -94,7 +94,7 @@ class Engine:
         encrypted = diverted_as.is_encrypted or key in self._services.graves
         # A peer's SYN is not authentic: it does not end a connection that an earlier daemon encrypted.
         if segment.is_opening and not (encrypted and direction is Direction.IN):
-            if not self.admission.admits(now):
+            if not self.admission.admits(direction, now):
                 self._services.counters["openings_deferred"] += 1
                 return DROP
             self._services.graves.discard(key)

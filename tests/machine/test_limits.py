@@ -2,7 +2,7 @@
 
 import pytest
 
-from tcpcryptd.core.admission import BURST
+from tcpcryptd.core.admission import PER_SECOND
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction
@@ -76,15 +76,17 @@ def test_a_full_table_leaves_new_connections_plain() -> None:
 
 @pytest.mark.parametrize("suite", [ALL, ENO], ids=["crypt", "eno"])
 @pytest.mark.parametrize("side", ["client", "server"])
-def test_openings_wait_while_packets_do(suite: Suite, side: str) -> None:
+def test_openings_wait_while_packets_do(suite: Suite, side: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are as encrypted as others once the packets that waited have been handled, and open connections go on."""
     world = World.encrypting(suite)
     client, server = world.connect()
     engine = (world.client if side == "client" else world.server).engine
     assert engine is not None
     engine.admission.handled(1, True)
-    for _ in range(BURST):
-        assert engine.admission.admits(world.clock.now)
+    direction = Direction.OUT if side == "client" else Direction.IN
+    monkeypatch.setitem(PER_SECOND, direction, 0.0)
+    while engine.admission.admits(direction, world.clock.now):
+        pass
     late = world.open(port=40_001)
     world.exchange(client, server)
     assert late.state is not State.OPEN
