@@ -9,8 +9,10 @@ from typing import Any
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
 
-# The loop is not among them: Python runs handlers of signals between the steps of interpreted code only.
-PACKET_PATH = ("wire", "core", "crypto", "crypt", "eno", "netio/queue.py", "netio/verdicts.py")
+PACKET_PATH = (
+    *("wire", "core", "crypto", "crypt", "eno"),
+    *("netio/loop.py", "netio/queue.py", "netio/netlink_queue.py", "netio/verdicts.py"),
+)
 NOT_COMPILED = ("__init__.py", "config.py", "aes_ctr_seqiv.py")
 """A configuration has a subclass outside, and mypyc does not know the types of fields of the last."""
 

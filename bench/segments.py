@@ -1,4 +1,6 @@
-"""CPU time of the engine for one segment, in microseconds, without kernel and queue.
+"""CPU time of the engine for one packet on the wire, in microseconds, without kernel and queue.
+
+With the CRYPT protocol a large packet is cut into segments, and the time is that of one.
 
 Run: python -m bench.segments, with PYTHONPATH=build/compiled and -P for the compiled packet path.
 """
@@ -17,11 +19,11 @@ from tcpcryptd.crypto.suites import SYMMETRIC_SUITES, X25519_HPKE, SymmetricSuit
 from tcpcryptd.eno import EnoConfig, EnoFactory
 from tcpcryptd.netio.allocator import keep_freed_memory
 from tcpcryptd.wire.checksum import address_sum
-from tcpcryptd.wire.segment import ACK, SYN, make, reverse_key
+from tcpcryptd.wire.segment import ACK, SYN, lengths, make, reverse_key
 
 PAYLOAD = 1408
 LARGE = 60_000
-"""Bytes of what TCP-ENO gets in one packet where the kernel has merged or not yet cut segments."""
+"""Bytes in one packet where the kernel has merged segments, or not yet cut them."""
 COUNT = 1000
 ROUNDS = 5
 KEY = bytes((10, 0, 0, 1, 10, 0, 0, 2)) + struct.pack(">HH", 40000, 5001)
@@ -52,15 +54,27 @@ class Pair:
 
 
 def measure(engine: Engine, direction: Direction, packets: list[bytes]) -> tuple[float, list[bytes]]:
-    """Microseconds of CPU time per packet, and what came out."""
-    out = []
+    """Microseconds of CPU time per packet that came out, and these."""
+    out: list[bytes] = []
+    whole: list[bytes] = []
     began = time.process_time()
     for packet in packets:
         action, changed, _ = engine.handle_packet(packet, direction, 0.0)
-        if action is not Action.MODIFY or changed is None:
+        if action not in (Action.MODIFY, Action.SPLIT) or changed is None:
             raise RuntimeError("the connection is not encrypted")
-        out.append(changed)
-    return (time.process_time() - began) / len(packets) * 1e6, out
+        (out if action is Action.MODIFY else whole).append(changed)
+    spent = time.process_time() - began
+    out += [packet for packets in whole for packet in split(packets)]
+    return spent / len(out) * 1e6, out
+
+
+def split(packets: bytes) -> list[bytes]:
+    """Packets that stand one after the other."""
+    out, position = [], 0
+    for length in lengths(packets):
+        out.append(packets[position : position + length])
+        position += length
+    return out
 
 
 def verified(packet: bytes) -> bytes:
@@ -69,9 +83,10 @@ def verified(packet: bytes) -> bytes:
     return packet[:36] + struct.pack(">H", total % 65535) + packet[38:]
 
 
-def crypt(suite: SymmetricSuite) -> Callable[[], ProtocolFactory]:
-    """The CRYPT protocol with one suite."""
-    return lambda: CryptFactory(CryptConfig(public_key_algorithms=(X25519_HPKE,), symmetric_suites=(suite,)))
+def crypt(suite: SymmetricSuite, size: int) -> Callable[[], ProtocolFactory]:
+    """The CRYPT protocol with one suite, whole packets cut where they are large."""
+    config = CryptConfig(public_key_algorithms=(X25519_HPKE,), symmetric_suites=(suite,), whole_packets=size == LARGE)
+    return lambda: CryptFactory(config)
 
 
 def eno(aead: FrameAead) -> Callable[[], ProtocolFactory]:
@@ -95,7 +110,7 @@ def report(name: str, factory: Callable[[], ProtocolFactory], size: int) -> None
             acks.append(make(reverse_key(KEY), sequence=5001, acknowledgment=sequence, **common))  # type: ignore[arg-type]
         sealed, wire = measure(pair.client, Direction.OUT, data)
         opened, _ = measure(
-            pair.server, Direction.IN, [verified(packet) if size == LARGE else packet for packet in wire]
+            pair.server, Direction.IN, [verified(packet) if len(packet) > PAYLOAD * 2 else packet for packet in wire]
         )
         sealed_ack, wire = measure(pair.server, Direction.OUT, acks)
         opened_ack, _ = measure(pair.client, Direction.IN, wire)
@@ -108,7 +123,8 @@ def main() -> None:
     keep_freed_memory()
     print(f"{'suite':32}{'bytes':>8}{'seal':>8}{'open':>8}{'seal ACK':>10}{'open ACK':>10}   us")
     for suite in SYMMETRIC_SUITES:
-        report(suite.name, crypt(suite), PAYLOAD)
+        for size in (PAYLOAD, LARGE):
+            report(suite.name, crypt(suite, size), size)
     for aead in FRAME_AEADS:
         for size in (PAYLOAD, LARGE):
             report(f"eno {aead.name}", eno(aead), size)

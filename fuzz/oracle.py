@@ -9,7 +9,7 @@ from tcpcryptd.core.event import InternalError
 from tcpcryptd.core.limits import MAX_EVENTS, MAX_INJECTIONS
 from tcpcryptd.core.verdict import Action, ConnectionClass, Verdict
 from tcpcryptd.wire.segment import MalformedPacket, reverse_key
-from tests.machine.host import Host
+from tests.machine.host import Host, adjacent_packets
 from tests.machine.link import view
 from tests.machine.stack import folded_sum
 
@@ -54,10 +54,12 @@ def check_engine(engine: Engine, host: Host) -> None:
 def check_verdict(packet: bytes, verdict: Verdict) -> None:
     """A verdict is well formed; what was right before it is right after it."""
     action, changed, connection_class = verdict
-    require((changed is not None) == (action is Action.MODIFY), "a verdict with the wrong packet")
+    carries = action in (Action.MODIFY, Action.SPLIT)
+    require((changed is not None) == carries, "a verdict with the wrong packet")
     require(connection_class in ConnectionClass, "a verdict without a class")
     if changed is not None:
-        check_packet(changed)
+        for each in adjacent_packets(changed) if action is Action.SPLIT else [changed]:
+            check_packet(each)
 
 
 def check_packet(packet: bytes) -> None:

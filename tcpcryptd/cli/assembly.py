@@ -1,34 +1,36 @@
 """The daemon's parts, put together as the settings say."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tcpcryptd.cli.config import ConfigError, Settings
-from tcpcryptd.cli.destinations import Destinations, LiveEngineConfig
-from tcpcryptd.cli.log import log_event
-from tcpcryptd.cli.options import ANSWERS, OFFERS
-from tcpcryptd.cli.protocols import Protocols
+from tcpcryptd.cli.log import log_event, set_up_log
+from tcpcryptd.cli.own_engine import OwnEngine, reloadable_values
 from tcpcryptd.cli.reload import LoadSettings, Reloader
-from tcpcryptd.core.config import EngineConfig
+from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Event
-from tcpcryptd.crypt import CryptConfig
 from tcpcryptd.crypto.key_log import HEADER, KeyLog
-from tcpcryptd.eno import EnoConfig
 from tcpcryptd.netio.control_handlers import ControlHandlers
 from tcpcryptd.netio.control_server import Companion, ControlServer
-from tcpcryptd.netio.daemon import DaemonConfig, run_daemon
+from tcpcryptd.netio.daemon import DaemonConfig, ReadCounters, run_daemon
 from tcpcryptd.netio.key_log_file import KeyLogFile
 from tcpcryptd.netio.library_options import LibraryOptions
 from tcpcryptd.netio.library_server import LibraryServer
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.option_keeper import OptionKeeper
-from tcpcryptd.netio.path_mtu import path_mtu
+from tcpcryptd.netio.packet_path import PacketPath
+from tcpcryptd.netio.privileges import Account, drop_privileges
 from tcpcryptd.netio.rules import QueueNumbers
 from tcpcryptd.netio.selection import Selection
 from tcpcryptd.netio.socket_options import SocketOptions
 from tcpcryptd.netio.socket_owner import SocketOwners
+from tcpcryptd.netio.workers.briefing import Briefing
+from tcpcryptd.netio.workers.engine import SharedEngine
+from tcpcryptd.netio.workers.nursery import Nursery
+from tcpcryptd.netio.workers.pool import WorkerPool
+from tcpcryptd.netio.workers.worker import EngineParts, WorkerConfig, run_worker
 
 
 def daemon_config(settings: Settings) -> DaemonConfig:
@@ -42,11 +44,12 @@ def daemon_config(settings: Settings) -> DaemonConfig:
             addresses=settings.address,
             forward=settings.forward,
         )
+        queues = QueueNumbers.starting_at(settings.queue, settings.workers)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return DaemonConfig(
         selection=selection,
-        queues=QueueNumbers.starting_at(settings.queue),
+        queues=queues,
         marks=MarkScheme(settings.mark_mask),
         manage_firewall=settings.firewall,
         user=settings.user,
@@ -54,59 +57,105 @@ def daemon_config(settings: Settings) -> DaemonConfig:
     )
 
 
-def _engine_config(settings: Settings, destinations: Destinations) -> EngineConfig:
-    config = LiveEngineConfig(
-        offers=OFFERS[settings.protocol], answers=ANSWERS[settings.answer], destinations=destinations
-    )
-    return config if settings.cache else replace(config, max_sessions=0)
-
-
 def run(settings: Settings, load: LoadSettings) -> int:
     """Runs the daemon until it is stopped; the exit code. `load` gives new settings on SIGHUP. Raises ConfigError."""
     config = daemon_config(settings)
     key_log = KeyLogFile(Path(settings.keylog), HEADER) if settings.keylog is not None else None
-    take_keys = _writer(key_log) if key_log is not None else None
-    eno = EnoConfig(resumption_nonce_length=settings.resumption_nonce, key_log=take_keys)
-    protocols = Protocols(CryptConfig(key_log=take_keys), eno, settings.suites)
-    destinations = Destinations(settings.require)
-    jobs = protocols.key_jobs()
-    engine = Engine(_engine_config(settings, destinations), protocols.factories, path_mtu=path_mtu)
-
-    def choose_suites(names: Sequence[str]) -> None:
-        protocols.choose_suites(names)
-        # No session may bring back a suite that is not wanted any more.
-        engine.flush_sessions()
-
-    reloader = Reloader(settings, load, destinations, choose_suites)
-    listeners: list[Callable[[Event], None]] = [log_event]
-
-    def open_control(counters: Callable[[], dict[str, int]]) -> ControlServer:
-        def read_counters() -> dict[str, int]:
-            return counters() | (key_log.counters() if key_log is not None else {})
-
-        if key_log is not None:
-            key_log.open()
-        keeper, owners = OptionKeeper(engine), SocketOwners()
-        options = SocketOptions(engine, keeper.keep)
-        handlers = ControlHandlers(engine, owners, options, read_counters)
-        companions: list[Companion] = [keeper]
-        if settings.libtcpcrypt_port is not None:
-            library_options = LibraryOptions(engine, owners, options)
-            library = LibraryServer(settings.libtcpcrypt_port, library_options, handlers.handle)
-            listeners.append(library.on_event)
-            companions.append(library)
-        return ControlServer(settings.control_socket_path, handlers.handle, companions)
-
-    def on_event(event: Event) -> None:
-        for listener in listeners:
-            listener(event)
-
     try:
-        return run_daemon(engine, config, open_control, on_event, jobs, reloader.reload)
+        if config.queues.workers > 1:
+            return _run_workers(settings, load, config, key_log)
+        return _run_alone(settings, load, config, key_log)
     finally:
         if key_log is not None:
             key_log.close()
 
 
-def _writer(file: KeyLogFile) -> KeyLog:
-    return lambda entry: file.write(entry.line())
+def _run_alone(settings: Settings, load: LoadSettings, config: DaemonConfig, key_log: KeyLogFile | None) -> int:
+    own = OwnEngine(settings, _writer(key_log))
+    listeners: list[Callable[[Event], None]] = [log_event]
+
+    def on_event(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    def open_control(counters: ReadCounters) -> ControlServer:
+        if key_log is not None:
+            key_log.open()
+        control, library = _open_control(settings, own.engine, _with_key_log(counters, key_log))
+        if library is not None:
+            listeners.append(library.on_event)
+        return control
+
+    packets = PacketPath(own.engine, config.queues, config.marks, on_event, own.jobs)
+    return run_daemon(packets, config, open_control, Reloader(settings, load, own.apply).reload)
+
+
+def _run_workers(settings: Settings, load: LoadSettings, config: DaemonConfig, key_log: KeyLogFile | None) -> int:
+    on_decided: list[Callable[[Endpoint, Endpoint], None]] = []
+
+    def build() -> EngineParts:
+        own = OwnEngine(settings, _writer(key_log))
+        # That there is a key log is counted once, in the daemon's own process.
+        counters = _with_key_log(dict, key_log)
+        return EngineParts(own.engine, own.jobs, log_event, own.adjust, lambda: counters() | {"keylog_on": 0})
+
+    def start_nursery() -> Nursery:
+        if key_log is not None:
+            # As root, and once for all workers.
+            key_log.open()
+        tells_decisions = settings.libtcpcrypt_port is not None
+        worker_config = WorkerConfig(config.queues, config.marks, build, tells_decisions)
+        return Nursery(
+            lambda: drop_privileges(Account.find(config.user)),
+            lambda index, end: run_worker(index, end, worker_config),
+        )
+
+    def tell(local: Endpoint, remote: Endpoint) -> None:
+        for listener in on_decided:
+            listener(local, remote)
+
+    briefing = Briefing()
+    pool = WorkerPool(start_nursery, config.queues, briefing, tell)
+    engine = SharedEngine(pool, briefing)
+
+    def open_control(counters: ReadCounters) -> ControlServer:
+        control, library = _open_control(settings, engine, lambda: _sum(counters(), _with_key_log(dict, key_log)()))
+        if library is not None:
+            on_decided.append(library.on_decided)
+        return control
+
+    def apply(new: Settings) -> None:
+        set_up_log(new.verbose)
+        engine.adjust(reloadable_values(new))
+
+    return run_daemon(pool, config, open_control, Reloader(settings, load, apply).reload)
+
+
+def _open_control(
+    settings: Settings, engine: Engine | SharedEngine, counters: ReadCounters
+) -> tuple[ControlServer, LibraryServer | None]:
+    keeper, owners = OptionKeeper(engine), SocketOwners()
+    options = SocketOptions(engine, keeper.keep)
+    handlers = ControlHandlers(engine, owners, options, counters)
+    companions: list[Companion] = [keeper]
+    library = None
+    if settings.libtcpcrypt_port is not None:
+        library_options = LibraryOptions(engine, owners, options)
+        library = LibraryServer(settings.libtcpcrypt_port, library_options, handlers.handle)
+        companions.append(library)
+    return ControlServer(settings.control_socket_path, handlers.handle, companions), library
+
+
+def _writer(file: KeyLogFile | None) -> KeyLog | None:
+    return (lambda entry: file.write(entry.line())) if file is not None else None
+
+
+def _with_key_log(counters: ReadCounters, file: KeyLogFile | None) -> ReadCounters:
+    return counters if file is None else lambda: counters() | file.counters()
+
+
+def _sum(*parts: Mapping[str, int]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for part in parts:
+        total.update(part)
+    return dict(total)

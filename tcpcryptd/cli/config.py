@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from tcpcryptd.cli.options import OPTIONS, Option
 from tcpcryptd.eno.constants import MAX_RESUMPTION_NONCE
 from tcpcryptd.netio.marks import DEFAULT_MASK
-from tcpcryptd.netio.rules import DEFAULT_QUEUE
+from tcpcryptd.netio.rules import DEFAULT_QUEUE, default_workers
 from tcpcryptd.netio.runtime_directory import DEFAULT_RUNTIME_DIRECTORY
 
 Network = IPv4Network | IPv6Network
@@ -38,6 +38,8 @@ class Settings:
     suites: tuple[str, ...] = ()
     resumption_nonce: int = MAX_RESUMPTION_NONCE
     cache: bool = True
+    whole_packets: bool = False
+    workers: int = field(default_factory=default_workers)
     queue: int = DEFAULT_QUEUE
     mark_mask: int = DEFAULT_MASK
     firewall: bool = True

@@ -13,7 +13,9 @@ from tcpcryptd.cli.config import ConfigError, Settings, load_settings
 from tcpcryptd.cli.options import OPTIONS
 from tcpcryptd.netio.doctor import Finding, SelfTest, Severity, examine
 
-_OPTIONS = ("queue", "mark-mask", "user", "firewall", "runtime-directory", "control-socket", "libtcpcrypt-port")
+_OPTIONS = (
+    *("workers", "queue", "mark-mask", "user", "firewall", "runtime-directory", "control-socket", "libtcpcrypt-port"),
+)
 _EPILOG = f"""\
 The self-test makes two network namespaces with a daemon each, and removes them. Nothing else on this host is changed.
 

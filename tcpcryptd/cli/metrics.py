@@ -33,6 +33,8 @@ def _by(label: str, counters: Mapping[str, str]) -> Mapping[Labels, str]:
 
 METRICS: Final = (
     _single("uptime_seconds", "Time since the daemon was started.", "uptime_seconds", is_gauge=True),
+    _single("workers", "Processes that handle packets.", "workers", is_gauge=True),
+    _single("worker_restarts_total", "How often a worker died and was replaced.", "worker_restarts"),
     _single("connections", "Connections in the flow table, in a handshake or encrypted.", "connections", True),
     _single("encrypted_connections", "Connections that are encrypted now.", "encrypted", is_gauge=True),
     _single("resumable_sessions", "Sessions that could be resumed.", "sessions", is_gauge=True),
@@ -43,6 +45,16 @@ METRICS: Final = (
             "outcome",
             {"encrypted": "negotiated", "plain": "plain", "refused": "refused", "evicted": "opening_evicted"},
         ),
+    ),
+    _single(
+        "deferred_openings_total",
+        "SYN segments that were dropped because more packets came than could be handled; they are sent again.",
+        "openings_deferred",
+    ),
+    Metric(
+        "full_table_total",
+        "New connections that found the flow table full, by what made room: closed, a connection that was over.",
+        _by("room", {"closed": "closed_evicted", "none": "table_full"}),
     ),
     Metric(
         "protocol_errors_total",
@@ -108,6 +120,8 @@ METRICS: Final = (
     ),
     _single("injected_packets_total", "Packets that the daemon made itself.", "injected"),
     _single("injection_errors_total", "Packets of the daemon's own that could not be sent.", "injection_errors"),
+    _single("cut_segments_total", "Segments that whole packets were cut into and that were sent.", "segments_sent"),
+    _single("cut_segment_errors_total", "Such segments that could not be sent.", "segment_errors"),
     _single("rekeyings_total", "How often the keys of a connection were replaced.", "rekeyed"),
     _single("rules_repaired_total", "How often somebody changed the firewall rules.", "rules_repaired"),
     _single("rules_not_repaired_total", "Failures to put the firewall rules back.", "rules_not_repaired"),

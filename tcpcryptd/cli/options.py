@@ -8,7 +8,7 @@ from typing import Any, Final
 from tcpcryptd import crypt, eno
 from tcpcryptd.eno.constants import MAX_RESUMPTION_NONCE
 from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
-from tcpcryptd.netio.rules import DEFAULT_QUEUE, LAST_FIRST_QUEUE, QueueNumbers
+from tcpcryptd.netio.rules import DEFAULT_QUEUE, LAST_FIRST_QUEUE, MAX_WORKERS, QueueNumbers
 from tcpcryptd.netio.runtime_directory import DEFAULT_RUNTIME_DIRECTORY
 from tcpcryptd.netio.selection import SELF_ENCRYPTED_PORTS, Selection
 
@@ -59,6 +59,10 @@ def _port(value: object) -> int:
 
 def _queue(value: object) -> int:
     return QueueNumbers.starting_at(_integer(value)).undecided
+
+
+def _workers(value: object) -> int:
+    return QueueNumbers.starting_at(0, _integer(value)).workers
 
 
 def _mask(value: object) -> int:
@@ -116,6 +120,7 @@ PORT: Final = Kind(_port, "a port from 1 to 65535", "PORT")
 INTERFACE: Final = Kind(_interface, "the name of a network interface", "NAME")
 NETWORK: Final = Kind(_network, "an address, or a network such as 192.0.2.0/24 or 2001:db8::/32", "NETWORK")
 QUEUE: Final = Kind(_queue, f"a number from 0 to {LAST_FIRST_QUEUE}", "NUMBER")
+WORKERS: Final = Kind(_workers, f"a number from 1 to {MAX_WORKERS}", "NUMBER")
 MASK: Final = Kind(_mask, "three or more adjacent bits of 32, such as 0x70000000", "MASK")
 OFFER: Final = Kind(_offer, f"one of {', '.join(OFFERS)}", "NAME")
 ANSWER: Final = Kind(_answer, f"one of {', '.join(ANSWERS)}", "NAME")
@@ -188,7 +193,26 @@ OPTIONS: Final = (
         NONCE_LENGTH,
     ),
     Option("cache", PROTOCOL, "resume earlier sessions without public-key work (default); --no-cache: never"),
-    Option("queue", RUNNING, f"first of three netfilter queues to use (default {DEFAULT_QUEUE})", QUEUE),
+    Option(
+        "whole-packets",
+        PROTOCOL,
+        "take what the kernel sends of crypt connections before it is cut into segments, and send the segments through "
+        "a raw socket: faster, but rules that route, shape or filter do not see their mark or their socket then "
+        "(default: --no-whole-packets)",
+    ),
+    Option(
+        "workers",
+        RUNNING,
+        "processes that share the packets, each those of some pairs of hosts (default: one for each core that the "
+        "daemon may use)",
+        WORKERS,
+    ),
+    Option(
+        "queue",
+        RUNNING,
+        f"first of the netfilter queues to use, three for each worker (default {DEFAULT_QUEUE})",
+        QUEUE,
+    ),
     Option("mark-mask", RUNNING, f"bits of the packet mark to use (default {DEFAULT_MASK:#x})", MASK),
     Option(
         "firewall",

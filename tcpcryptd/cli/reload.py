@@ -1,12 +1,10 @@
 """What SIGHUP changes while the daemon runs: `Option.reloadable` of the settings, for new connections."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from tcpcryptd.cli.config import ConfigError, Settings
-from tcpcryptd.cli.destinations import Destinations
-from tcpcryptd.cli.log import set_up_log
 from tcpcryptd.cli.options import OPTIONS
 
 LoadSettings = Callable[[], Settings]
@@ -16,19 +14,13 @@ _log = logging.getLogger(__name__)
 
 
 class Reloader:
-    """Compares new settings with those in force and applies what can be applied."""
+    """Compares new settings with those in force and has applied what can be applied."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        load: LoadSettings,
-        destinations: Destinations,
-        choose_suites: Callable[[Sequence[str]], None],
-    ) -> None:
+    def __init__(self, settings: Settings, load: LoadSettings, apply: Callable[[Settings], None]) -> None:
+        """`apply` brings into force the reloadable ones of the settings it gets; the others are as they were."""
         self._settings = settings
         self._load = load
-        self._destinations = destinations
-        self._choose_suites = choose_suites
+        self._apply = apply
 
     def reload(self) -> None:
         """Reads the settings again; nothing changes when they are wrong. Raises nothing."""
@@ -39,15 +31,11 @@ class Reloader:
             return
         old = self._settings
         changed = [option for option in OPTIONS if getattr(new, option.key) != getattr(old, option.key)]
-        self._destinations.replace(new.require)
-        if new.suites != old.suites:
-            self._choose_suites(new.suites)
-        if new.verbose != old.verbose:
-            set_up_log(new.verbose)
+        in_force = {option.key: getattr(new, option.key) for option in changed if option.reloadable}
+        self._settings = replace(old, **in_force)
+        self._apply(self._settings)
         applied = ", ".join(option.name for option in changed if option.reloadable)
         waiting = ", ".join(option.name for option in changed if not option.reloadable)
         _log.info("configuration read again; changed: %s", applied or "nothing")
         if waiting:
             _log.warning("changed, but not before a restart: %s", waiting)
-        in_force = {option.key: getattr(new, option.key) for option in changed if option.reloadable}
-        self._settings = replace(old, **in_force)

@@ -18,6 +18,7 @@ class EngineConfig:
     """Destinations whose connections fail when they cannot be encrypted."""
     max_connections: int = limits.MAX_CONNECTIONS
     max_opening: int = limits.MAX_OPENING
+    max_closed: int = limits.MAX_CLOSED
     max_plain_records: int = limits.MAX_PLAIN_RECORDS
     max_sessions: int = limits.MAX_SESSIONS
     """Sessions that wait to be resumed; 0: none is ever resumed."""

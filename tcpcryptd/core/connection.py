@@ -23,10 +23,12 @@ def endpoints(key: bytes) -> tuple[Endpoint, Endpoint]:
     """Source and destination of a flow key."""
     half = (len(key) - 4) // 2
     source_port, destination_port = struct.unpack(">HH", key[-4:])
-    return (
-        Endpoint(str(ip_address(key[:half])), source_port),
-        Endpoint(str(ip_address(key[half:-4])), destination_port),
-    )
+    return Endpoint(_text(key[:half]), source_port), Endpoint(_text(key[half:-4]), destination_port)
+
+
+def _text(address: bytes) -> str:
+    # `ip_address` takes ten times as long, and is asked for every connection.
+    return ".".join(map(str, address)) if len(address) == 4 else str(ip_address(address))
 
 
 def peer_address(key: bytes) -> bytes:
@@ -180,8 +182,10 @@ class Connection:
         self._services.emit(lambda: Negotiated(self.info()))
 
     def orphaned(self, now: float) -> None:
-        """The keys of an earlier daemon's connection are lost."""
+        """The keys of an earlier daemon's connection are lost: it is reset."""
+        self._services.graves.add(self.key)
         self._services.table.opened(self)
+        self._services.table.closed(self)
         self._lifecycle.saw(RST, Direction.OUT)
         self.watch_idleness(now)
 
@@ -219,6 +223,8 @@ class Connection:
         before = self.phase
         self._lifecycle.saw(flags, direction)
         if self.phase is not before:
+            if self.phase is Phase.CLOSED:
+                self._services.table.closed(self)
             self.last_seen = now
             self.watch_idleness(now)
 

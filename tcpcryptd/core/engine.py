@@ -4,6 +4,7 @@ import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
 
+from tcpcryptd.core.admission import Admission
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.connection import Connection, endpoints, flow_key, peer_address
 from tcpcryptd.core.endpoint import Endpoint
@@ -39,6 +40,8 @@ class Engine:
         self._protocols = {protocol.name: protocol for protocol in protocols}
         self._services = Services(config, random, path_mtu, self._first_packet)
         self._reported: set[str] = set()
+        self.admission = Admission()
+        """To be told of how far the packets are handled."""
 
     def handle_packet(
         self,
@@ -91,6 +94,9 @@ class Engine:
         encrypted = diverted_as.is_encrypted or key in self._services.graves
         # A peer's SYN is not authentic: it does not end a connection that an earlier daemon encrypted.
         if segment.is_opening and not (encrypted and direction is Direction.IN):
+            if not self.admission.admits(now):
+                self._services.counters["openings_deferred"] += 1
+                return DROP
             self._services.graves.discard(key)
             return self._open(key, segment, direction, now)
         if encrypted:
@@ -233,6 +239,10 @@ class Engine:
         if connection is not None:
             connection.reset()
         return connection is not None
+
+    def was_reset(self, local: Endpoint, remote: Endpoint) -> bool:
+        """Whether such a connection was, and no new one took its place; the oldest are forgotten, see `Graves`."""
+        return flow_key(local, remote) in self._services.graves
 
     def flush_session(self, local: Endpoint, remote: Endpoint) -> bool:
         """Forgets what a connection left to be resumed; False when it is not known. Raises ValueError as `options`."""

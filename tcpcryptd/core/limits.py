@@ -21,6 +21,9 @@ MAX_CONNECTIONS = 65_536
 MAX_OPENING = 8_192
 """Entries whose handshake is unfinished; the oldest makes room for a new one."""
 
+MAX_CLOSED = 16_384
+"""Entries of connections that are over; the oldest is dropped. Each takes some 20 KiB, like an open one."""
+
 MAX_GRAVES = 16_384
 """Connections that were reset here and are remembered."""
 

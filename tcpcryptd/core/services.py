@@ -34,7 +34,7 @@ class Services:
         self.path_mtu = path_mtu
         self.first_packet = first_packet
         self.counters: Counter[str] = Counter()
-        self.table = FlowTable(config.max_connections, config.max_opening, config.max_plain_records)
+        self.table = FlowTable(config.max_connections, config.max_opening, config.max_closed, config.max_plain_records)
         self.graves = Graves(MAX_GRAVES)
         self.options = OptionRegistry(config.max_options)
         self.sessions = SessionCache(config.max_sessions, config.session_lifetime)

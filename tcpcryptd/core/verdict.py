@@ -23,6 +23,8 @@ class Action(enum.IntEnum):
     ACCEPT = 0
     MODIFY = 1
     DROP = 2
+    SPLIT = 3
+    """Drop it, and send the packets that it was cut into: they stand one after the other, whole IP packets."""
 
 
 class ConnectionClass(enum.IntEnum):
@@ -44,7 +46,10 @@ class ConnectionClass(enum.IntEnum):
 
 
 Verdict = tuple[Action, bytes | None, ConnectionClass]
-"""The action, the whole new IP packet for MODIFY, the connection's class. A plain tuple: one is made per segment."""
+"""The action, the whole new IP packet for MODIFY or all of them for SPLIT, the connection's class.
+
+A plain tuple: one is made per segment.
+"""
 
 ACCEPT: Verdict = (Action.ACCEPT, None, ConnectionClass.UNDECIDED)
 ACCEPT_PLAIN: Verdict = (Action.ACCEPT, None, ConnectionClass.PLAIN)

@@ -24,6 +24,8 @@ class CryptConfig:
     symmetric_suites: tuple[SymmetricSuite, ...] = SYMMETRIC_SUITES
     symmetric_offer: bytes | None = None
     """The list of specs in INIT1, 4 bytes each; None: made from `symmetric_suites`."""
+    whole_packets: bool = False
+    """Whether the kernel hands its packets over before it cuts them into segments."""
     key_log: KeyLog | None = None
     """Takes the keys of every connection, when the administrator wants that (docs/keylog.md)."""
 

@@ -84,8 +84,8 @@ class Handshake:
 
     @property
     def max_segment(self) -> int:
-        """Bytes of TCP segment that the local link carries."""
-        return self.local.mss + _TCP_HEADER
+        """Bytes of TCP segment that the links of both hosts carry."""
+        return min(self.local.mss, self.remote.mss) + _TCP_HEADER
 
     @property
     def local(self) -> End:

@@ -8,10 +8,11 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tcpcryptd.core.protocol import DROP, Action, Connection, ConnectionClass, Direction, Verdict
+from tcpcryptd.core.protocol import DROP, Action, Connection, Direction, Verdict
 from tcpcryptd.crypt.constants import MAC, UNAUTHENTICATED_OPTIONS
 from tcpcryptd.crypt.numbers import Numbers
-from tcpcryptd.crypt.sealer import M_MAGIC, RARE, TIMESTAMP_AREA, TIMESTAMP_PREFIX, A, M, Sealer
+from tcpcryptd.crypt.pieces import M_MAGIC, M
+from tcpcryptd.crypt.sealer import RARE, TIMESTAMP_AREA, TIMESTAMP_PREFIX, A, Sealer
 from tcpcryptd.crypt.session import Keys
 from tcpcryptd.wire import options
 from tcpcryptd.wire.checksum import address_sum, ones_complement_sum
@@ -49,6 +50,7 @@ class Opener:
         self._acknowledgment_shift = numbers.sent_shift
         self._sealer = sealer
         self._unusual = unusual
+        self._class = sealer.connection_class
         self._mask = sealer.mask
         self._address_sum = address_sum(connection.key[:-4])
         self.first = self.next = numbers.receive_next
@@ -151,7 +153,7 @@ class Opener:
         )
         tail = packet[offset + 20 : start] + plaintext
         _CHECKSUM.pack_into(tcp, 16, (constant_sum + ones_complement_sum(tcp + tail)) % 65535 ^ 0xFFFF)
-        return Action.MODIFY, b"".join((packet[:offset], tcp, tail)), ConnectionClass.ENCRYPTED
+        return Action.MODIFY, b"".join((packet[:offset], tcp, tail)), self._class
 
     def _opened_with_other_keys(
         self, extended: int, protected: tuple[int, bytes, bytes, bytes, bytes, bytes], successor: Successor | None

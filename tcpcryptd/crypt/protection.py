@@ -30,16 +30,23 @@ class Protection:
     """Seals and opens the segments of one connection."""
 
     def __init__(
-        self, connection: Connection, session: Session, numbers: Numbers, max_segment: int, *, peer_aware: bool
+        self,
+        connection: Connection,
+        session: Session,
+        numbers: Numbers,
+        max_segment: int,
+        connection_class: ConnectionClass,
+        *,
+        peer_aware: bool,
     ) -> None:
-        """`max_segment`: bytes of TCP segment that the local link carries."""
+        """`max_segment`: bytes of TCP segment that the links of both hosts carry."""
         self._connection = connection
         self._session = session
         self._peer_aware = peer_aware
         self._numbers = numbers
         self._keys = session.keys
         """The newest generation that either direction uses."""
-        self._sealer = Sealer(connection, session.keys, numbers, max_segment)
+        self._sealer = Sealer(connection, session.keys, numbers, max_segment, connection_class)
         self._opener = Opener(connection, session.keys, numbers, self._sealer, self._unusual)
         self._sealer.opener = self._opener
         self._sealer.rekey = self.rekey

@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING
 
 from tcpcryptd.core.protocol import DROP, Action, Connection, ConnectionClass, Direction, Verdict
 from tcpcryptd.crypt import option
-from tcpcryptd.crypt.constants import MAC, Opcode
+from tcpcryptd.crypt.constants import MAC, MSS_REDUCTION, Opcode
 from tcpcryptd.crypt.numbers import Numbers
+from tcpcryptd.crypt.pieces import M_MAGIC, M, Whole, resized_ip_header, sealed_pieces
 from tcpcryptd.crypt.session import Keys
 from tcpcryptd.wire import options
 from tcpcryptd.wire.checksum import address_sum, ones_complement_sum
-from tcpcryptd.wire.segment import FIN, PSH, RST, SYN, TCP_HEADER, URG, Segment
+from tcpcryptd.wire.segment import FIN, RST, SYN, TCP_HEADER, Segment
 from tcpcryptd.wire.sequence import MASK, add, extend
 
 if TYPE_CHECKING:
     from tcpcryptd.crypt.opener import Opener
 
-M = struct.Struct(">HHBBHQ")
-"""Magic, TCP length, data offset in words, flags, urgent pointer, extended sequence number (spec section 6)."""
-M_MAGIC = 0x8000
 A = struct.Struct(">Q")
 """Extended acknowledgment number."""
 TIMESTAMP_PREFIX = b"\x01\x01\x08\x0a"
@@ -44,13 +42,24 @@ _MAX_SEGMENT = 65_531 - 60
 class Sealer:
     """Shifts, enciphers and authenticates what the local kernel sends."""
 
-    def __init__(self, connection: Connection, keys: Keys, numbers: Numbers, max_segment: int) -> None:
-        """`max_segment`: bytes of TCP segment that the local link carries."""
+    def __init__(
+        self,
+        connection: Connection,
+        keys: Keys,
+        numbers: Numbers,
+        max_segment: int,
+        connection_class: ConnectionClass,
+    ) -> None:
+        """`max_segment`: bytes of TCP segment that the links of both hosts carry."""
+        self.connection_class = connection_class
         self._connection = connection
         self._shift = numbers.sent_shift
         self._acknowledgment_shift = numbers.received_shift
         self._address_sum = address_sum(connection.key[:-4])
-        self._max_segment = self._limit = min(max_segment, _MAX_SEGMENT)
+        self._max_segment = min(max_segment, _MAX_SEGMENT)
+        self._is_whole = connection_class is ConnectionClass.STREAM
+        self._path_known = not self._is_whole
+        self._limit = self._usual_limit
         self.mask = MASK << 32 | MASK if keys.suite.extended_sequence else MASK
         self.first = self.next = numbers.send_next
         """Extended, on the wire: of the first byte, and of what follows the last byte or FIN that was sent."""
@@ -82,6 +91,12 @@ class Sealer:
         self._mac_length = keys.suite.tag_length + 2
 
     @property
+    def _usual_limit(self) -> int:
+        """Bytes of sealed segment from which on `_rare` looks at it."""
+        # A larger one can be the kernel's to cut, even if it is no longer than a segment may be.
+        return min(self._max_segment, _LARGE) if self._is_whole else self._max_segment
+
+    @property
     def announcing(self) -> bool:
         """Whether segments carry REKEY, since the peer may not know of the current keys."""
         return self._announcement is not None
@@ -101,7 +116,7 @@ class Sealer:
     def announced(self) -> None:
         """The peer has the current keys."""
         self._announcement = None
-        self._limit = self._max_segment
+        self._limit = self._usual_limit
 
     def forget_previous_keys(self) -> None:
         """Nothing of the generation before will be sent again."""
@@ -112,8 +127,9 @@ class Sealer:
         sequence, data_offset, flags = _PEEK.unpack_from(packet, offset)
         area = packet[offset + 20 : offset + (data_offset >> 4) * 4]
         extended = extend(sequence + self._shift, self.next)
-        if extended < self.next and len(packet) > _LARGE:
+        if len(packet) > _LARGE and (extended < self.next or not self._path_known):
             self._follow_path_mtu(offset)
+            self._follow_kernel(len(packet) - offset, extended)
         if (
             flags & _OPENING_OR_RESET
             or len(packet) - offset + 4 + self._mac_length > self._limit
@@ -134,12 +150,24 @@ class Sealer:
     def _follow_path_mtu(self, offset: int) -> None:
         """A large segment was lost, perhaps because a link on the way is narrower than the local one.
 
-        The kernel has cut its segments to the path then, but knows nothing of what is added here.
+        The kernel has cut its segments to the path then, but knows nothing of what is added here. Of whole packets
+        it does not say how it would cut them, so that this is looked up before the first one.
         """
+        self._path_known = True
         mtu = self._connection.path_mtu()
         if mtu is not None and mtu - offset < self._max_segment:
             self._max_segment = mtu - offset
             self._limit = min(self._limit, self._max_segment)
+
+    def _follow_kernel(self, length: int, extended: int) -> None:
+        """The kernel cuts what it sends again to one segment, which tells their size where it probes for the path's.
+
+        RFC 4821; nothing else says so, and what is lost in a black hole would be lost for ever.
+        """
+        length += MSS_REDUCTION
+        if self._is_whole and length < self._max_segment and extended + length < self.next:
+            self._max_segment = length
+            self._limit = min(self._limit, length)
 
     def _sealed(
         self,
@@ -195,8 +223,8 @@ class Sealer:
             self.rekey()
         return (
             Action.MODIFY,
-            b"".join((_resized_ip_header(packet, offset, length), tcp, tail)),
-            ConnectionClass.ENCRYPTED,
+            b"".join((resized_ip_header(packet, offset, length), tcp, tail)),
+            self.connection_class,
         )
 
     def _rare(self, segment: Segment, extended: int, now: float) -> Verdict:
@@ -208,19 +236,67 @@ class Sealer:
             # The oldest keys that are left cannot bear to be used so far from where they begin.
             self._connection.count("keys_forgotten")
             return DROP
-        verdicts = []
-        for piece, start in self._pieces(segment, extended):
-            # Keep-alives, and what was lost for long, lie below the start of keys whose predecessors are forgotten.
-            keys = self._before if self._before is not None and start < self.started else self._keys
-            # For each piece anew, since keys can wear out with the one before.
+        return self._cut(segment, extended, now)
+
+    def _cut(self, segment: Segment, extended: int, now: float) -> Verdict:
+        """Seals the segment, cut where it would be longer than the links carry and where new keys begin."""
+        self.last_acknowledgment = segment.acknowledgment
+        acknowledgment = (segment.acknowledgment + self._acknowledgment_shift) & MASK
+        extended_acknowledgment = A.pack(extend(acknowledgment, self.opener.next) & self.mask)
+        whole = Whole(segment, extended, acknowledgment, extended_acknowledgment, self.mask, self._address_sum)
+        total = segment.payload_length
+        finish = segment.flags & FIN
+        runs: list[bytes] = []
+        position = count = 0
+        while not runs or position < total:
+            # For each run anew, since keys can wear out with the one before.
             area, announcement = self._options(segment)
-            verdicts.append(self._sealed(piece, segment.offset, start, area, announcement, keys.outgoing.seal))
-        for _, sealed, _ in verdicts[1:]:
-            if sealed is not None:
-                self._connection.inject(Direction.OUT, sealed)
-        if segment.flags & RARE and verdicts and verdicts[-1][0] is not Action.DROP:
+            # As the kernel reckons with the MSS that it was told: then it sends the same segments again.
+            room = self._max_segment - 20 - MSS_REDUCTION - (0 if area == announcement else TIMESTAMP_AREA)
+            if room <= 0:
+                self._connection.count("too_long")
+                return DROP
+            start = extended + position
+            keys, end = self._run(start, extended + total, room, finish)
+            if end < start:
+                # What was in flight has perhaps been acknowledged since; the kernel sends the rest again.
+                self._connection.count("keys_spent")
+                self.rekey()
+                break
+            runs.append(sealed_pieces(whole, position, end - extended, room, count, area, announcement, keys))
+            count += max(-(-(end - start) // room), 1)
+            position = end - extended
+            self._sent(end + (finish if position == total else 0))
+        if not runs:
+            return DROP
+        if segment.flags & RARE and position == total:
             self._closing(segment.flags, now)
-        return verdicts[0] if verdicts else DROP
+        if count == 1 and (len(segment.packet) <= _LARGE or not self._is_whole):
+            return Action.MODIFY, runs[0], self.connection_class
+        return Action.SPLIT, b"".join(runs), self.connection_class
+
+    def _run(self, start: int, end: int, room: int, finish: int) -> tuple[Keys, int]:
+        """The keys for a piece of `room` bytes that begins at `start`, and up to where they serve for the next ones.
+
+        That lies before `start` when they cannot bear the first one.
+        """
+        if start < self.started:
+            # Keep-alives, and what was lost for long, lie below the start of keys whose predecessors are forgotten.
+            return self._before or self._keys, min(end, self.started)
+        if start < self._worn_at:
+            # With the piece that reaches it, new keys begin.
+            end = min(end, start + -(-(self._worn_at - start) // room) * room)
+        if end + finish > max(self._spent_at, self.next):
+            end = start + (max(self._spent_at, self.next) - start) // room * room
+            if end == start:
+                end -= 1
+        return self._keys, end
+
+    def _sent(self, end: int) -> None:
+        """Bytes up to the extended number `end` have been sealed."""
+        self.next = max(self.next, end)
+        if end >= self._worn_at:
+            self.rekey()
 
     def _options(self, segment: Segment) -> tuple[bytes, bytes]:
         """The option area before the MAC, and what of it enters the MAC.
@@ -233,25 +309,6 @@ class Sealer:
             return area + self._announcement, self._announcement
         return TIMESTAMP_PREFIX[:2] + area if area else b"", b""
 
-    def _pieces(self, segment: Segment, extended: int) -> list[tuple[bytes, int]]:
-        """The segment, cut where it would be longer than the link carries and where new keys begin."""
-        room = self._max_segment - 20 - options.MAX_LENGTH
-        if room <= 0:
-            self._connection.count("too_long")
-            return []
-        payload, start = segment.payload, 0
-        pieces: list[tuple[bytes, int]] = []
-        while not pieces or start < len(payload):
-            end = min(start + room, len(payload))
-            if extended + start < self.started < extended + end:
-                end = self.started - extended
-            urgent = max(segment.urgent - start, 0) if segment.flags & URG else segment.urgent
-            flags = segment.flags & (0xFF if end == len(payload) else ~(FIN | PSH)) & (0xFF if urgent else ~URG)
-            piece = segment.edited(flags=flags, urgent=urgent, payload=payload[start:end])
-            pieces.append((piece, extended + start))
-            start = end
-        return pieces
-
     def _syn(self, segment: Segment, now: float) -> Verdict:
         if segment.is_opening:
             return self._connection.renew(segment, Direction.OUT, now)
@@ -259,16 +316,3 @@ class Sealer:
             # The kernel did not get the segment that carried INIT1; the peer answers with an acknowledgment.
             return Action.ACCEPT, None, ConnectionClass.ENCRYPTED
         return self.answered(segment, now)
-
-
-def _resized_ip_header(packet: bytes, offset: int, segment_length: int) -> bytearray:
-    header = bytearray(packet[:offset])
-    if header[0] >> 4 == 4:
-        length = offset + segment_length
-        # The checksum follows from the old one (RFC 1624).
-        total = (_UINT16.unpack_from(header, 10)[0] ^ 0xFFFF) + length - _UINT16.unpack_from(header, 2)[0]
-        _UINT16.pack_into(header, 2, length)
-        _UINT16.pack_into(header, 10, total % 65535 ^ 0xFFFF)
-    else:
-        _UINT16.pack_into(header, 4, offset + segment_length - 40)
-    return header

@@ -23,7 +23,12 @@ class Unconfirmed:
         self._following = following
         numbers = handshake.numbers(sent=sent, received=received)
         self.protection = Protection(
-            self._connection, session, numbers, handshake.max_segment, peer_aware=handshake.peer_aware
+            self._connection,
+            session,
+            numbers,
+            handshake.max_segment,
+            ConnectionClass.STREAM if handshake.config.whole_packets else ConnectionClass.ENCRYPTED,
+            peer_aware=handshake.peer_aware,
         )
         if handshake.config.key_log is not None:
             self.protection.log_keys = ConnectionKeyLog(

@@ -5,7 +5,7 @@ Every value is bytes: secrets, session IDs and master keys have 20, traffic keys
 
 from dataclasses import dataclass, field
 
-from tcpcryptd.crypto.prf import hmac_sha1
+from tcpcryptd.crypto.prf import Prf, hmac_sha1
 
 _TAG_SESSION_ID = bytes.fromhex("00000000")
 _TAG_NEXT_SECRET = bytes.fromhex("00000001")
@@ -70,13 +70,14 @@ def next_master_key(master: bytes) -> bytes:
 
 def traffic_keys(master: bytes, *, mac: bool = True) -> TrafficKeys:
     """Return the four traffic keys of a master key; those for the MAC are empty unless `mac`."""
+    prf = Prf(master)
     return TrafficKeys(
-        client_encryption=_expand(master, _TAG_CLIENT_ENCRYPTION),
-        client_mac=_expand(master, _TAG_CLIENT_MAC) if mac else b"",
-        server_encryption=_expand(master, _TAG_SERVER_ENCRYPTION),
-        server_mac=_expand(master, _TAG_SERVER_MAC) if mac else b"",
+        client_encryption=_expand(prf, _TAG_CLIENT_ENCRYPTION),
+        client_mac=_expand(prf, _TAG_CLIENT_MAC) if mac else b"",
+        server_encryption=_expand(prf, _TAG_SERVER_ENCRYPTION),
+        server_mac=_expand(prf, _TAG_SERVER_MAC) if mac else b"",
     )
 
 
-def _expand(master: bytes, tag: bytes) -> bytes:
-    return hmac_sha1(master, tag, b"\x01") + hmac_sha1(master, tag, b"\x02")
+def _expand(prf: Prf, tag: bytes) -> bytes:
+    return prf.of(tag + b"\x01") + prf.of(tag + b"\x02")

@@ -1,30 +1,27 @@
-"""Assembles the shell around an engine, and takes it apart again so that nothing is left behind."""
+"""Assembles the shell around what handles the packets, and takes it apart again so that nothing is left behind."""
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from tcpcryptd.core.engine import Engine
-from tcpcryptd.core.event import Event
-from tcpcryptd.core.verdict import ConnectionClass
 from tcpcryptd.netio import firewall
 from tcpcryptd.netio.allocator import keep_freed_memory
-from tcpcryptd.netio.encrypted_sockets import count_forwarded, end_encrypted_sockets
+from tcpcryptd.netio.encrypted_sockets import end_encrypted_sockets
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.firewall import Firewall
-from tcpcryptd.netio.injector import Injector
-from tcpcryptd.netio.keygen import KeyGenerator, KeyJob
+from tcpcryptd.netio.forwarded_connections import ForwardedConnections
 from tcpcryptd.netio.loop import EventLoop, Source
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.memory import protect_memory
 from tcpcryptd.netio.memory_shortage import MemoryShortage
+from tcpcryptd.netio.packet_path import PacketHandling
 from tcpcryptd.netio.privileges import Account, drop_privileges, require_root
-from tcpcryptd.netio.queue import PacketQueue
 from tcpcryptd.netio.rule_watch import RuleWatch
 from tcpcryptd.netio.rules import QueueNumbers
 from tcpcryptd.netio.runtime_directory import (
@@ -36,6 +33,7 @@ from tcpcryptd.netio.runtime_directory import (
 )
 from tcpcryptd.netio.selection import Selection
 from tcpcryptd.netio.service_manager import ServiceManager
+from tcpcryptd.netio.signals import watch_signals
 from tcpcryptd.netio.stats import QueueStatisticsReader, read_queue_statistics
 from tcpcryptd.netio.sysctl import ConntrackSettings
 
@@ -74,7 +72,8 @@ class ControlServer(Source, Protocol):
         """Disconnects the clients and removes the socket."""
 
 
-ControlServerFactory = Callable[[Callable[[], dict[str, int]]], ControlServer]
+ReadCounters = Callable[[], dict[str, int]]
+ControlServerFactory = Callable[[ReadCounters], ControlServer]
 """Opens the control server, given what reads all counters. Called as root, with the runtime directory made."""
 
 
@@ -83,27 +82,23 @@ class Daemon:
 
     def __init__(
         self,
-        engine: Engine,
+        packets: PacketHandling,
         config: DaemonConfig,
         open_control: ControlServerFactory | None,
-        on_event: Callable[[Event], None],
-        jobs: Sequence[KeyJob] = (),
         reload: Callable[[], None] | None = None,
     ) -> None:
-        self._engine = engine
+        self._packets = packets
         self._config = config
         self._open_control = open_control
-        self._on_event = on_event
-        self._jobs = jobs
         self._reload = reload
         self._manager = ServiceManager()
         self._status = ""
         self._started = time.monotonic()
-        self._queues: list[PacketQueue] = []
-        self._injector: Injector | None = None
         self._statistics: QueueStatisticsReader | None = None
         self._watch: RuleWatch | None = None
-        self._shortage = MemoryShortage(engine.flush_sessions)
+        self._holds_back = False
+        """Whether the rules are all that keeps an earlier daemon's connections from going on in clear."""
+        self._shortage = MemoryShortage(packets.relieve)
 
     def run(self) -> None:
         """Runs until a signal; raises DaemonError. In either case everything is as it was before."""
@@ -121,21 +116,20 @@ class Daemon:
         prepare_runtime_directory(self._config.runtime_directory, account.user_id, account.group_id)
         with ExitStack() as stack:
             loop = self._open(stack)
-            rules = self._divert(stack, loop)
+            rules = self._divert(stack)
             drop_privileges(account)
-            keys = KeyGenerator(self._jobs)
-            stack.callback(keys.close)
-            loop.add(keys)
-            keys.start()
+            self._packets.start(stack)
             if rules is not None:
-                watch = self._watch = RuleWatch(rules, partial(self._fail_closed, loop))
+                watch = self._watch = RuleWatch(rules, self._fail_closed)
                 stack.callback(watch.close)
                 loop.add(watch)
                 watch.start()
-            self._status = "running as {}, queues {}, {} and {}".format(account.name, *self._config.queues.all)
+            workers = self._config.queues.workers
+            several = f" with {workers} workers" if workers > 1 else ""
+            self._status = f"running as {account.name}{several}, queues {self._config.queues}"
             _log.info("%s", self._status)
             if self._manager.watchdog_interval is not None:
-                loop.beat(self._manager.watchdog_interval, self._manager.alive)
+                loop.beat(self._manager.watchdog_interval, self._tell_alive)
             # The control socket appears in the loop's first turn: who is told that we are ready finds it.
             self._shortage.endure(loop.drain)
             self._manager.ready(self._status)
@@ -145,32 +139,19 @@ class Daemon:
 
     def _open(self, stack: ExitStack) -> EventLoop:
         """Everything that must exist before the first packet is diverted."""
-        config = self._config
-        handler = self._engine.handle_packet
-        injector = self._injector = Injector(config.marks)
-        stack.callback(injector.close)
-        # In the order that a connection goes through them: what waits in an earlier queue came before.
-        for number, diverted_as in (
-            (config.queues.undecided, ConnectionClass.UNDECIDED),
-            (config.queues.encrypted, ConnectionClass.ENCRYPTED),
-            (config.queues.stream, ConnectionClass.STREAM),
-        ):
-            gso = diverted_as is ConnectionClass.STREAM
-            queue = PacketQueue(number, diverted_as, handler, config.marks, gso, injector.inject)
-            stack.callback(queue.close)
-            self._queues.append(queue)
+        loop = self._packets.open(stack)
         self._statistics = QueueStatisticsReader()
         stack.callback(self._statistics.close)
-        loop = EventLoop(self._engine, injector.inject, self._on_event)
-        stack.callback(loop.close)
-        for queue in self._queues:
-            loop.add(queue)
         if self._open_control is not None:
             control = self._open_control(self.counters)
             stack.callback(control.close)
             loop.add(control)
-        stack.enter_context(loop.signals(self._handle_hangup if self._reload is not None else None))
+        stack.enter_context(watch_signals(loop, self._handle_hangup if self._reload is not None else None))
         return loop
+
+    def _tell_alive(self) -> None:
+        if self._packets.is_alive():
+            self._manager.alive()
 
     def _handle_hangup(self) -> None:
         if self._reload is not None:
@@ -178,35 +159,53 @@ class Daemon:
             self._reload()
             self._manager.ready(self._status)
 
-    def _divert(self, stack: ExitStack, loop: EventLoop) -> Firewall | None:
+    def _divert(self, stack: ExitStack) -> Firewall | None:
         """The rules, unless they are the administrator's."""
         config = self._config
         rules = None
         tracking = ConntrackSettings(config.state_file)
+        earlier = None
+        with contextlib.suppress(OSError):
+            # Where connection tracking is a module that is not loaded, there are none.
+            earlier = ForwardedConnections(config.marks)
         if config.manage_firewall:
             rules = Firewall(config.selection, config.queues, config.marks, config.lock_file)
             if rules.stale():
                 _log.warning("replacing the firewall rules that an earlier tcpcryptd left")
-            stack.callback(_attempt, tracking.restore)
-            stack.callback(_attempt, rules.remove)
+        stack.callback(self._stop_diverting, tracking, rules)
+        if rules is not None:
             rules.install()
-        else:
-            stack.callback(_attempt, tracking.restore)
         # After the rules: they load connection tracking where it is a module.
         tracking.relax()
-        stack.callback(self._shut_down, loop)
+        stack.callback(self._shut_down, earlier)
         return rules
 
-    def _shut_down(self, loop: EventLoop) -> None:
-        self._engine.shut_down(time.monotonic())
-        loop.collect()
-        loop.drain()
+    def _stop_diverting(self, tracking: ConntrackSettings, rules: Firewall | None) -> None:
+        """Leaves everything in place that holds back what an earlier daemon encrypted for other hosts."""
+        if self._holds_back:
+            return
+        if rules is not None:
+            _attempt(rules.remove)
+        _attempt(tracking.restore)
+
+    def _shut_down(self, earlier: ForwardedConnections | None) -> None:
+        try:
+            if earlier is not None and self._config.selection.forward:
+                earlier.check(self._packets.was_reset)
+            elif earlier is not None:
+                # What came before the rules were replaced was answered, but not in the way that inside hosts need.
+                earlier.check()
+        except OSError as error:
+            _log.warning("connections of hosts behind this one may go on in clear (%s)", error.strerror)
+        except DaemonError as error:
+            self._holds_back = True
+            _log.error("%s", error.message)
+        self._packets.stop()
         self._end_sockets()
 
-    def _fail_closed(self, loop: EventLoop) -> None:
+    def _fail_closed(self) -> None:
         """Ends what goes on in clear without the rules; plain connections and new ones go on."""
-        self._engine.shut_down(time.monotonic())
-        loop.collect()
+        self._packets.reset()
         self._end_sockets()
 
     def _end_sockets(self) -> None:
@@ -217,32 +216,25 @@ class Daemon:
             _log.warning("connections whose reset was lost may go on in clear (%s)", error.strerror)
 
     def counters(self) -> dict[str, int]:
-        """The engine's counters, and the shell's: of the queues, together and by class, and what the kernel dropped."""
-        counters = dict(self._engine.counters()) | {"uptime_seconds": int(time.monotonic() - self._started)}
+        """Those of the packets (see PacketPath), of the rules and of the process."""
         statistics = self._statistics.read() if self._statistics is not None else {}
-        for queue in self._queues:
-            for name, value in queue.counters().items():
-                counters[f"{queue.diverted_as.name.lower()}_{name}"] = value
-                counters[f"queue_{name}"] = counters.get(f"queue_{name}", 0) + value
-            in_kernel = statistics.get(queue.number)
-            if in_kernel is not None:
-                dropped = in_kernel.queue_dropped + in_kernel.user_dropped
-                counters["queue_dropped"] = counters.get("queue_dropped", 0) + dropped
-        parts = (part for part in (self._injector, self._watch, self._shortage) if part is not None)
-        return counters | {name: value for part in parts for name, value in part.counters().items()}
+        counters = Counter(self._packets.counters(statistics))
+        counters.update(uptime_seconds=int(time.monotonic() - self._started), workers=self._config.queues.workers)
+        for part in (self._watch, self._shortage):
+            # Workers count shortages of their own.
+            counters.update(part.counters() if part is not None else {})
+        return dict(counters)
 
 
 def run_daemon(
-    engine: Engine,
+    packets: PacketHandling,
     config: DaemonConfig,
     open_control: ControlServerFactory | None,
-    on_event: Callable[[Event], None],
-    jobs: Sequence[KeyJob] = (),
     reload: Callable[[], None] | None = None,
 ) -> int:
     """Runs a daemon until SIGINT or SIGTERM; returns the exit code. An error is logged with what to do about it."""
     try:
-        Daemon(engine, config, open_control, on_event, jobs, reload).run()
+        Daemon(packets, config, open_control, reload).run()
     except DaemonError as error:
         _log.error("%s", error.message)
         return error.exit_code
@@ -256,18 +248,13 @@ def cleanup(config: DaemonConfig) -> None:
     lock_file = config.lock_file if config.runtime_directory.is_dir() else None
     try:
         ended = end_encrypted_sockets(config.marks)
-        forwarded = count_forwarded(config.marks)
+        ForwardedConnections(config.marks).check()
     except OSError as error:
         raise DaemonError(
             f"the connections that were encrypted cannot be ended ({error.strerror}) and would go on in clear: "
             "the rules stay; start tcpcryptd once more, or end the applications and run launch_iptables.sh --remove",
             ExitCode.UNSUPPORTED,
         ) from error
-    if forwarded:
-        raise DaemonError(
-            f"{forwarded} connections of hosts behind this one were encrypted and would go on in clear: the rules "
-            "stay; start tcpcryptd again with --forward, so that it resets them, or run launch_iptables.sh --remove",
-        )
     if ended:
         _log.info("ended %d sockets whose connections were encrypted", ended)
     firewall.remove(lock_file)

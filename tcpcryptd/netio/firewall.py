@@ -11,7 +11,7 @@ from pathlib import Path
 from tcpcryptd.netio.errors import DaemonError, ExitCode, FirewallError
 from tcpcryptd.netio.iptables import Iptables, our_chains, our_jumps, our_lines, raw_tables, tables
 from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
-from tcpcryptd.netio.rules import DEFAULT_QUEUE, RAW_TABLE, QueueNumbers, RuleSet, transaction
+from tcpcryptd.netio.rules import DEFAULT_QUEUE, RAW_TABLE, QueueNumbers, RuleSet, default_workers, transaction
 from tcpcryptd.netio.selection import SELF_ENCRYPTED_PORTS, Selection
 
 
@@ -177,7 +177,16 @@ def _parser() -> argparse.ArgumentParser:
     action.add_argument("--print", action="store_true", help="print what --install gives to iptables-restore")
     add_selection_options(parser)
     parser.add_argument(
-        "--queue", type=int, default=DEFAULT_QUEUE, help=f"first of three queue numbers (default {DEFAULT_QUEUE})"
+        "--workers",
+        type=int,
+        default=default_workers(),
+        help="as many as the daemon has (default: one for each core that this command may use)",
+    )
+    parser.add_argument(
+        "--queue",
+        type=int,
+        default=DEFAULT_QUEUE,
+        help=f"first of the queue numbers, three for each worker (default {DEFAULT_QUEUE})",
     )
     parser.add_argument(
         "--mark-mask",
@@ -201,7 +210,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             addresses=tuple(options.address),
             forward=tuple(options.forward),
         )
-        firewall = Firewall(selection, QueueNumbers.starting_at(options.queue), MarkScheme(options.mark_mask))
+        queues = QueueNumbers.starting_at(options.queue, options.workers)
+        firewall = Firewall(selection, queues, MarkScheme(options.mark_mask))
     except ValueError as error:
         parser.error(str(error))
     try:

@@ -21,6 +21,7 @@ from tcpcryptd.control.libtcpcrypt import (
     encode_records,
 )
 from tcpcryptd.control.session_record import SessionRecord
+from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Disabled, Event, Negotiated
 from tcpcryptd.netio.control_handlers import Caller, Pages
 from tcpcryptd.netio.errors import DaemonError, ExitCode
@@ -110,12 +111,13 @@ class LibraryServer:
         """Answers soon who waits for the end of this connection's handshake."""
         match event:
             case Negotiated(info=info):
-                ends = info.local, info.remote
+                self.on_decided(info.local, info.remote)
             case Disabled(local=local, remote=remote):
-                ends = local, remote
-            case _:
-                return
-        self._decided += self._waiting.pop(ends, ())
+                self.on_decided(local, remote)
+
+    def on_decided(self, local: Endpoint, remote: Endpoint) -> None:
+        """The same, for who knows no more than the ends."""
+        self._decided += self._waiting.pop((local, remote), ())
         self._stay_ready()
 
     def _work(self) -> None:

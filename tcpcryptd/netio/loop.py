@@ -1,13 +1,12 @@
-"""The event loop: one thread that waits for packets, clients, signals and the engine's timeouts."""
+"""The event loop: one thread that waits for packets, clients and the engine's timeouts.
 
-import contextlib
+Compiled, it runs no Python handler of a signal by itself: `signals` wakes it with code that does.
+"""
+
 import math
 import select
-import signal
-import socket
 import time
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable
 from typing import Protocol
 
 from tcpcryptd.core.event import Event
@@ -16,7 +15,6 @@ from tcpcryptd.core.verdict import Direction
 MAX_EVENTS_PER_TURN = 256
 MAX_WAITING_EVENTS = 64
 """They do not wait for an idle moment beyond this."""
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LONGEST_WAIT = 3600.0
 _DRAIN_TURNS = 64
 
@@ -51,7 +49,7 @@ class LoopEngine(Protocol):
 
 
 class EventLoop:
-    """Runs until a signal or `stop`. Sources that are ready are served in the order in which they were added."""
+    """Runs until `stop`. Sources that are ready are served in the order in which they were added."""
 
     def __init__(
         self,
@@ -91,7 +89,7 @@ class EventLoop:
         self._beat_due = time.monotonic()
 
     def run(self) -> None:
-        """Serves until `stop`, or a signal that `signals` watches for."""
+        """Serves until `stop`."""
         while not self._stopping:
             self.turn(self._time_left())
             if self._hung_up and self._on_hangup is not None:
@@ -109,14 +107,19 @@ class EventLoop:
 
         Events are passed on when no packet waits, one at a time: what follows on a handshake need not wait for the log.
         """
-        events = self._engine.waiting_events()
-        ready = {number for number, _ in self._epoll.poll(0.0 if events else wait)}
-        for source in [source for number, source in self._sources.items() if number in ready]:
-            source.handle_ready()
+        engine = self._engine
+        events = engine.waiting_events()
+        ready = self._epoll.poll(0.0 if events else wait)
+        if len(ready) == 1:
+            self._sources[ready[0][0]].handle_ready()
+        elif ready:
+            numbers = {number for number, _ in ready}
+            for source in [source for number, source in self._sources.items() if number in numbers]:
+                source.handle_ready()
         now = time.monotonic()
-        due = self._engine.next_timeout()
+        due = engine.next_timeout()
         if due is not None and due <= now:
-            self._engine.handle_timeout(now)
+            engine.handle_timeout(now)
         self._send_injections()
         if events > MAX_WAITING_EVENTS:
             self._pass_on_events(MAX_EVENTS_PER_TURN)
@@ -143,32 +146,13 @@ class EventLoop:
                 break
             self._on_event(event)
 
-    @contextlib.contextmanager
-    def signals(self, on_hangup: Callable[[], None] | None = None) -> Iterator[None]:
-        """Meanwhile SIGINT and SIGTERM end `run`, now or when it is called. Main thread only.
+    def handle_hangups(self, action: Callable[[], None] | None) -> None:
+        """What `hang_up` has `run` do."""
+        self._on_hangup = action
 
-        `run` calls `on_hangup` between two turns after SIGHUP, which is ignored when there is none.
-        """
-        self._on_hangup = on_hangup
-        receiver, sender = socket.socketpair()
-        receiver.setblocking(False)
-        sender.setblocking(False)
-        wake_up = _WakeUp(receiver)
-        old_handlers = {number: signal.signal(number, self._handle_signal) for number in _STOP_SIGNALS}
-        old_handlers[signal.SIGHUP] = signal.signal(
-            signal.SIGHUP, signal.SIG_IGN if on_hangup is None else self._handle_hangup
-        )
-        old_descriptor = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
-        self.add(wake_up)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(old_descriptor)
-            for number, handler in old_handlers.items():
-                signal.signal(number, handler)
-            self.remove(wake_up)
-            receiver.close()
-            sender.close()
+    def hang_up(self) -> None:
+        """Calls the action between two turns of `run`."""
+        self._hung_up = True
 
     def close(self) -> None:
         """Forgets the sources, which stay open."""
@@ -181,22 +165,3 @@ class EventLoop:
         due = self._engine.next_timeout()
         soonest = self._beat_due if due is None else min(due, self._beat_due)
         return min(max(0.0, soonest - time.monotonic()), _LONGEST_WAIT)
-
-    def _handle_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._stopping = True
-
-    def _handle_hangup(self, _number: int, _frame: FrameType | None) -> None:
-        self._hung_up = True
-
-
-class _WakeUp:
-    """What Python writes the numbers of signals to: all they have to do is end the wait."""
-
-    def __init__(self, receiver: socket.socket) -> None:
-        self._receiver = receiver
-
-    def fileno(self) -> int:
-        return self._receiver.fileno()
-
-    def handle_ready(self) -> None:
-        self._receiver.recv(4096)

@@ -1,6 +1,5 @@
 """One netfilter queue: whole packets to the engine, its verdicts and marks back to the kernel."""
 
-import contextlib
 import errno
 import logging
 import os
@@ -8,20 +7,35 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from typing import cast
+from typing import Protocol
 
-from netfilterqueue import NetfilterQueue, Packet
+from netfilterqueue import NetfilterQueue
 
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.netio import netlink_queue
 from tcpcryptd.netio.errors import ExitCode, QueueError
 from tcpcryptd.netio.forwarded import fitting, needs_sending
 from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.netlink_queue import DivertedPacket, diverted_packet
 from tcpcryptd.netio.stats import QUEUES_FILE, read_queue_statistics
 from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, VerdictSender
 
 PacketHandler = Callable[[bytes, Direction, float, ConnectionClass], Verdict]
 Inject = Callable[[Direction, bytes], None]
+
+
+class Outlet(Protocol):
+    """Takes what the engine has cut into packets; see tcpcryptd.netio.outlet."""
+
+    waiting: int
+    """How many calls of `send` are not finished."""
+
+    def send(self, packets: bytes, interface: int, done: Callable[[], None]) -> bool:
+        """Sends adjacent packets; calls `done` later, unless it returns that they are sent."""
+
+    def is_waiting(self, packet: bytes, interface: int) -> bool:
+        """Whether this one would overtake packets of its connection."""
+
 
 QUEUE_LENGTH = 4096
 """Packets that may wait in the kernel."""
@@ -34,7 +48,8 @@ BATCH_BYTES = 1 << 20
 """Bytes of packets after which it gets its turn, however few they are."""
 
 _RECEIVE_SIZE = 128 << 10
-_END_OF_MESSAGES = bytes(16)
+_FEW = 4
+"""Packets in a batch after which the next one is not taken for a busy one."""
 _LIBRARY_COPY_RANGE = 4016
 _HOOK_FORWARD = 2
 _HOOK_LOCAL_OUT = 3
@@ -60,7 +75,13 @@ class PacketQueue:
         marks: MarkScheme,
         gso: bool = False,
         inject: Inject | None = None,
+        outlet: Outlet | None = None,
+        on_batch: Callable[[int, bool], None] = lambda _queue, _more: None,
     ) -> None:
+        """`on_batch`: see `Admission.handled`.
+
+        `outlet` takes what SPLIT puts in the place of a packet; without it such packets are dropped.
+        """
         self.number = number
         self.diverted_as = diverted_as
         self.packets = 0
@@ -77,8 +98,12 @@ class PacketQueue:
         self._forwarded_mark_of = {each: marks.of_forwarded(each) for each in ConnectionClass}
         self._mask, self._outward = marks.mask, marks.outward
         self._inject = inject
+        self._outlet = outlet
+        self._on_batch = on_batch
+        self._waits_outwards = False
+        """Whether a verdict on a packet that goes out waits to be sent."""
         self._now = 0.0
-        self._queue = _bind(number, self._handle, SOCKET_BUFFER_GSO if gso else SOCKET_BUFFER)
+        self._queue = _bind(number, SOCKET_BUFFER_GSO if gso else SOCKET_BUFFER)
         # A duplicate: the library closes its own descriptor.
         self._socket = socket.socket(fileno=os.dup(self._queue.get_fd()))
         self._reader = _Reader(self._socket)
@@ -117,9 +142,10 @@ class PacketQueue:
         """Handles the packets that wait, up to BATCH or BATCH_BYTES. They share one reading of the clock."""
         self._now = time.monotonic()
         self._reader.begin(BATCH, BATCH_BYTES)
-        # All that the library asks of a socket is recv.
-        self._queue.run_socket(cast(socket.socket, self._reader))
-        self._verdicts.flush()
+        while (packet := self._reader.next()) is not None:
+            self._handle(packet)
+        self._flush()
+        self._on_batch(self.number, self._reader.is_limited)
         self.seconds += time.monotonic() - self._now
 
     def counters(self) -> dict[str, int]:
@@ -142,9 +168,9 @@ class PacketQueue:
         self._queue.unbind()
         self._socket.close()
 
-    def _handle(self, packet: Packet) -> None:
+    def _handle(self, packet: DivertedPacket) -> None:
         try:
-            payload = packet.get_payload()
+            payload = packet.payload
             self.packets += 1
             size = len(payload)
             if size >= _LIBRARY_COPY_RANGE and is_truncated(payload):
@@ -162,15 +188,54 @@ class PacketQueue:
                 self.bytes_in += size
             action, replacement, connection_class = self._handler(payload, direction, self._now, self.diverted_as)
             if action is Action.DROP:
-                self._verdicts.add(packet.id, NF_DROP)
+                self._verdicts.add(packet.identifier, NF_DROP)
+            elif action is Action.SPLIT or (direction is Direction.OUT and self._would_overtake(packet, replacement)):
+                self._send_pieces(packet, replacement)
             elif connection_class is self.diverted_as:
+                self._waits_outwards |= direction is Direction.OUT
                 resent = hook == _HOOK_FORWARD and direction is Direction.IN and self._resent(size, replacement)
-                self._verdicts.add(packet.id, NF_DROP if resent else NF_ACCEPT, None if resent else replacement)
+                self._verdicts.add(packet.identifier, NF_DROP if resent else NF_ACCEPT, None if resent else replacement)
             else:
                 mark = packet.mark & self._foreign | mark_of[connection_class]
-                self._verdicts.add(packet.id, NF_ACCEPT, replacement, mark)
+                self._waits_outwards |= direction is Direction.OUT
+                self._verdicts.add(packet.identifier, NF_ACCEPT, replacement, mark)
         except Exception as error:
             self._handle_exception(packet, error)
+
+    def _send_pieces(self, packet: DivertedPacket, pieces: bytes | None) -> None:
+        """Sends what the packet was cut into, in its place: after what left before it."""
+        if self._waits_outwards:
+            self._flush()
+        packet_id = packet.identifier
+        if (
+            pieces is None
+            or self._outlet is None
+            or self._outlet.send(pieces, self._interface(packet), lambda: self._gone(packet_id))
+        ):
+            self._verdicts.add(packet_id, NF_DROP)
+
+    def _gone(self, packet_id: int) -> None:
+        """The pieces have found room: now the kernel may send more."""
+        self._verdicts.add(packet_id, NF_DROP)
+        self._verdicts.flush()
+
+    def _would_overtake(self, packet: DivertedPacket, replacement: bytes | None) -> bool:
+        outlet = self._outlet
+        return (
+            outlet is not None
+            and outlet.waiting > 0
+            and replacement is not None
+            and outlet.is_waiting(replacement, self._interface(packet))
+        )
+
+    @staticmethod
+    def _interface(packet: DivertedPacket) -> int:
+        # The source of what is forwarded is not an address of this host: no route can be asked for from there.
+        return packet.interface_out if packet.hook == _HOOK_LOCAL_OUT else 0
+
+    def _flush(self) -> None:
+        self._verdicts.flush()
+        self._waits_outwards = False
 
     def _resent(self, size: int, replacement: bytes | None) -> bool:
         """Sends by itself what the kernel would not forward in the place of the packet."""
@@ -180,63 +245,76 @@ class PacketQueue:
             self._inject(Direction.IN, piece)
         return True
 
-    def _refuse_truncated(self, packet: Packet) -> None:
+    def _refuse_truncated(self, packet: DivertedPacket) -> None:
         self.truncated += 1
-        if self.diverted_as.is_encrypted:
-            packet.drop()
-        else:
-            # Only our copy is cut: what goes on is the kernel's.
-            packet.accept()
+        self._decide_unseen(packet)
 
-    def _handle_exception(self, packet: Packet, error: Exception) -> None:
+    def _decide_unseen(self, packet: DivertedPacket) -> None:
+        # Only our copy may be cut: what goes on is the kernel's.
+        self._verdicts.add(packet.identifier, NF_DROP if self.diverted_as.is_encrypted else NF_ACCEPT)
+
+    def _handle_exception(self, packet: DivertedPacket, error: Exception) -> None:
         self.exceptions += 1
         if self.exceptions == 1:
             # The message may quote what it failed on.
             name = type(error).__name__
             _log.error("queue %d: %s while a packet was handled; further ones are only counted", self.number, name)
-        # The library raises when there has been a verdict already.
-        with contextlib.suppress(RuntimeError):
-            if self.diverted_as.is_encrypted:
-                packet.drop()
-            else:
-                packet.set_payload(b"")
-                packet.accept()
+        # Where there has been a verdict already, the kernel refuses this one.
+        self._decide_unseen(packet)
 
 
 class _Reader:
-    """The socket as `run_socket` sees it: it would block when a batch is over."""
+    """Takes packets from the socket, a batch at a time."""
 
     def __init__(self, queue_socket: socket.socket) -> None:
-        self._buffer = bytearray(_RECEIVE_SIZE + len(_END_OF_MESSAGES))
+        self._buffer = memoryview(bytearray(_RECEIVE_SIZE))
         self._receive_into = queue_socket.recv_into
-        self._left = 0
+        poll = select.poll()
+        poll.register(queue_socket, select.POLLIN)
+        self._poll = poll.poll
+        self._taken = 0
+        self._limit = 0
         self._bytes_left = 0
         self._early: list[bytes] = []
+        self._is_busy = False
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the batch was ended by its limits, so that more may wait."""
+        return self._taken >= self._limit or self._bytes_left <= 0
 
     def put_back(self, messages: list[bytes]) -> None:
         """Messages to be read before the socket's."""
         self._early = messages
 
     def begin(self, count: int, size: int) -> None:
-        """Lets `count` messages through before it would block, or those that have `size` bytes together."""
-        self._left = count
+        """Lets `count` packets through, or those that have `size` bytes together. One waits, if none was put back."""
+        self._is_busy = self._taken > _FEW
+        self._taken = 0
+        self._limit = count
         self._bytes_left = size
 
-    def recv(self, _size: int) -> bytes | bytearray:
-        """The next message and the end of messages; raises BlockingIOError when there is none, or the batch is over.
-
-        It is valid until the next call.
-        """
-        if self._left == 0 or self._bytes_left <= 0:
-            raise BlockingIOError(errno.EAGAIN, "end of the batch")
-        self._left -= 1
-        if self._early:
-            return self._early.pop(0)
-        length = self._receive_into(self._buffer, _RECEIVE_SIZE, socket.MSG_DONTWAIT)
-        self._bytes_left -= length
-        # libnfnetlink reads up to a message of length 0. So one buffer does for all, without a copy of each message.
-        self._buffer[length : length + len(_END_OF_MESSAGES)] = _END_OF_MESSAGES
-        return self._buffer
+    def next(self) -> DivertedPacket | None:
+        """The next packet; None when there is none, or the batch is over."""
+        while self._taken < self._limit and self._bytes_left > 0:
+            if self._early:
+                message = self._early.pop(0)
+                length = len(message)
+                self._buffer[:length] = message
+            else:
+                # Python takes ten times as long to report that there is none as the kernel to tell before.
+                if self._taken and not self._is_busy and not self._poll(0):
+                    return None
+                try:
+                    length = self._receive_into(self._buffer, _RECEIVE_SIZE, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    return None
+            self._taken += 1
+            self._bytes_left -= length
+            packet = diverted_packet(self._buffer, length)
+            if packet is not None:
+                return packet
+        return None
 
 
 def is_truncated(packet: bytes) -> bool:
@@ -246,7 +324,11 @@ def is_truncated(packet: bytes) -> bool:
     return int.from_bytes(packet[4:6], "big") + 40 != len(packet)
 
 
-def _bind(number: int, callback: Callable[[Packet], None], socket_buffer: int) -> NetfilterQueue:
+def _never_called(_packet: object) -> None:
+    """The library wants a callback. It is not asked to receive anything."""
+
+
+def _bind(number: int, socket_buffer: int) -> NetfilterQueue:
     try:
         queue = NetfilterQueue()
     except OSError as error:
@@ -257,7 +339,7 @@ def _bind(number: int, callback: Callable[[Packet], None], socket_buffer: int) -
             ) from error
         raise QueueError("not allowed to use netfilter queues: run tcpcryptd as root", ExitCode.PERMISSION) from error
     try:
-        queue.bind(number, callback, max_len=QUEUE_LENGTH, sock_len=socket_buffer)
+        queue.bind(number, _never_called, max_len=QUEUE_LENGTH, sock_len=socket_buffer)
     except OSError as error:
         owner = read_queue_statistics().get(number)
         if owner is not None:

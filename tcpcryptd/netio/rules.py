@@ -16,6 +16,7 @@ it is translated later on the way out and earlier on the way in. Their connectio
 leaves alone: translated, their packets come in there as packets for this host.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ CHAIN_PREFIX = "TCPCRYPTD_"
 DEFAULT_QUEUE = 69
 LAST_FIRST_QUEUE = 0xFFFF - 2
 """The highest number that three adjacent queues can start at."""
+MAX_WORKERS = 64
 
 _PLAIN_CHAIN = CHAIN_PREFIX + "PLAIN"
 _QUEUE_CHAIN = CHAIN_PREFIX + "QUEUE"
@@ -47,28 +49,60 @@ _MULTIPORT_LIMIT = 15
 """Ports that one rule can name (iptables-extensions(8), multiport)."""
 
 
+def default_workers() -> int:
+    """One for each core that this process may use."""
+    return min(len(os.sched_getaffinity(0)), MAX_WORKERS)
+
+
 @dataclass(frozen=True)
 class QueueNumbers:
-    """The queues for the classes that are diverted. Raises ValueError when the numbers do not fit."""
+    """The first queue for each class that is diverted; each of the workers has one from there on.
+
+    Raises ValueError when the numbers do not fit.
+    """
 
     undecided: int = DEFAULT_QUEUE
     encrypted: int = DEFAULT_QUEUE + 1
     stream: int = DEFAULT_QUEUE + 2
+    workers: int = 1
 
     def __post_init__(self) -> None:
+        if not 1 <= self.workers <= MAX_WORKERS:
+            raise ValueError(f"{self.workers} workers: must be from 1 to {MAX_WORKERS}")
         numbers = self.all
         if not all(0 <= number <= 0xFFFF for number in numbers) or len(set(numbers)) != len(numbers):
             raise ValueError(f"queues {', '.join(map(str, numbers))}: must be different numbers from 0 to 65535")
 
+    def __str__(self) -> str:
+        numbers = self.all
+        if numbers == tuple(range(numbers[0], numbers[0] + len(numbers))) and self.workers > 1:
+            return f"{numbers[0]} to {numbers[-1]}"
+        return f"{', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
+
     @property
-    def all(self) -> tuple[int, int, int]:
+    def all(self) -> tuple[int, ...]:
         """The numbers of all queues."""
-        return self.undecided, self.encrypted, self.stream
+        firsts = (self.undecided, self.encrypted, self.stream)
+        return tuple(first + index for first in firsts for index in range(self.workers))
 
     @classmethod
-    def starting_at(cls, number: int) -> "QueueNumbers":
-        """Adjacent queues; raises ValueError unless `number` is from 0 to LAST_FIRST_QUEUE."""
-        return cls(number, number + 1, number + 2)
+    def starting_at(cls, number: int, workers: int = 1) -> "QueueNumbers":
+        """Adjacent queues; raises ValueError when they do not fit, as beyond LAST_FIRST_QUEUE with one worker."""
+        return cls(number, number + workers, number + 2 * workers, workers)
+
+    def of_worker(self, index: int) -> "QueueNumbers":
+        """One worker's queues, as a daemon without others has them."""
+        return QueueNumbers(self.undecided + index, self.encrypted + index, self.stream + index)
+
+    def target(self, first: int) -> str:
+        """What diverts to the queues that start with this one.
+
+        Which worker's it is follows from the two addresses alone, whatever the direction and the class: a pair of
+        hosts, with its connections and its sessions, is one worker's.
+        """
+        if self.workers == 1:
+            return f"-j NFQUEUE --queue-num {first}"
+        return f"-j NFQUEUE --queue-balance {first}:{first + self.workers - 1}"
 
 
 @dataclass(frozen=True)
@@ -181,7 +215,7 @@ class _Builder:
             _QUEUE_CHAIN: [
                 # A SYN: the connection that was plain is over, or never was one.
                 f"-m connmark --mark {plain} -j CONNMARK --set-xmark {self._marks.match(0)}",
-                f"-j NFQUEUE --queue-num {self._queues.undecided} --queue-bypass",
+                f"{self._queues.target(self._queues.undecided)} --queue-bypass",
             ],
             # What is injected towards the local kernel passes here first and keeps its mark until INPUT. What is
             # injected towards the wire loses it here, so that loopback diverts it on the way in.
@@ -214,7 +248,7 @@ class _Builder:
             f"{_FORWARD_CHAIN}_NEITHER": [*self._neither()],
             _FORWARD_QUEUE_CHAIN: [
                 f"-j CONNMARK --set-xmark {undecided}",
-                f"-j NFQUEUE --queue-num {self._queues.undecided} --queue-bypass",
+                f"{self._queues.target(self._queues.undecided)} --queue-bypass",
             ],
             # Only here it is known that an opening was not translated to an inside host's address. Those of an
             # encrypted connection of this host's were diverted before.
@@ -261,7 +295,7 @@ class _Builder:
         yield f"-m mark --mark {self._of_injection(Direction.IN)} -j RETURN"
         yield f"{_NOT_OPENING} -m connmark --mark {self._of_class(ConnectionClass.PLAIN)} -j RETURN"
         for connection_class, queue in self._encrypted_queues():
-            yield f"-m connmark --mark {self._of_class(connection_class)} -j NFQUEUE --queue-num {queue}"
+            yield f"-m connmark --mark {self._of_class(connection_class)} {self._queues.target(queue)}"
         if direction is Direction.IN:
             yield from self._others_connections()
             # What is only forwarded here is encrypted, or not, by the hosts at its ends.
@@ -275,7 +309,7 @@ class _Builder:
     def _forwarded_classes(self) -> Iterator[str]:
         for connection_class, queue in self._encrypted_queues():
             mark = self._marks.match(self._marks.of_forwarded(connection_class))
-            yield f"-m connmark --mark {mark} -j NFQUEUE --queue-num {queue}"
+            yield f"-m connmark --mark {mark} {self._queues.target(queue)}"
 
     def _others_connections(self) -> Iterator[str]:
         if self._selection.forward:
@@ -290,7 +324,7 @@ class _Builder:
         if path.direction is Direction.OUT:
             # Its connection is unknown and may be an encrypted one: no bypass.
             invalid = f"{_NOT_OPENING} -m conntrack --ctstate INVALID"
-            yield f"{invalid} -j NFQUEUE --queue-num {self._queues.undecided}"
+            yield f"{invalid} {self._queues.target(self._queues.undecided)}"
         else:
             # Of an invalid segment the connection's port is unknown.
             yield f"-m conntrack --ctstate INVALID -g {path.queue_chain}"

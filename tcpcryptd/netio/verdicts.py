@@ -7,6 +7,7 @@ travels together through the rest of the kernel: that doubles the throughput (do
 import socket
 import struct
 from collections.abc import Iterator
+from socket import htonl
 
 BATCH = 64
 """Pieces of messages that wait at most; a verdict is one piece, or three with a large packet."""
@@ -16,14 +17,18 @@ SEND_BUFFER = 4 << 20
 
 NF_DROP, NF_ACCEPT = 0, 1
 
-_MESSAGE_VERDICT = 3 << 8 | 1
+_VERDICT_TYPE = 3 << 8 | 1
 _REQUEST = 0x1
-_VERDICT_HEADER, _MARK, _PAYLOAD = 2, 3, 10
+_VERDICT, _MARK, _PAYLOAD = 2, 3, 10
 _NETLINK_HEADER = struct.Struct("=IHHII")
 _QUEUE_HEADER = struct.Struct(">BBH")
-_ATTRIBUTE = struct.Struct("=HH")
-_VERDICT = struct.Struct(">II")
-_UINT32 = struct.Struct(">I")
+_HEAD = "=IHHII4sHHII"
+"""struct nlmsghdr, struct nfgenmsg and the attribute with the verdict."""
+_ATTRIBUTE = "HH"
+_BARE = struct.Struct(_HEAD)
+_WITH_PACKET = struct.Struct(_HEAD + _ATTRIBUTE)
+_WITH_MARK = struct.Struct(_HEAD + _ATTRIBUTE + "I")
+_WITH_BOTH = struct.Struct(_HEAD + _ATTRIBUTE + "I" + _ATTRIBUTE)
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 _SO_SNDBUFFORCE = 32
 _LARGE = 4096
@@ -39,27 +44,43 @@ class VerdictSender:
         self._sendmsg = queue_socket.sendmsg
         self._waiting: list[bytes] = []
         self._bytes = 0
-        self._head = _QUEUE_HEADER.pack(0, 0, queue_number) + _ATTRIBUTE.pack(12, _VERDICT_HEADER)
-        self._mark_attribute = _ATTRIBUTE.pack(8, _MARK)
+        self._queue = _QUEUE_HEADER.pack(0, 0, queue_number)
 
     def add(self, packet_id: int, verdict: int, payload: bytes | None = None, mark: int | None = None) -> None:
-        """A verdict, with the whole new packet and the new mark where they are given."""
-        parts = [self._head, _VERDICT.pack(verdict, packet_id)]
-        length = 32
-        large: tuple[bytes, ...] = ()
-        if mark is not None:
-            parts += self._mark_attribute, _UINT32.pack(mark)
-            length += 8
-        if payload is not None:
-            size = len(payload)
-            if size < _LARGE:
-                parts += _ATTRIBUTE.pack(size + 4, _PAYLOAD), payload, _PADDING[size & 3]
+        """A verdict, with the whole new packet and the new mark where they are given.
+
+        `packet_id`: as `DivertedPacket` has it.
+        """
+        # Every call is spelled out: to unpack what they share costs more than to pack it.
+        queue, given = self._queue, htonl(verdict)
+        if payload is None:
+            if mark is None:
+                length = 32
+                message = _BARE.pack(32, _VERDICT_TYPE, _REQUEST, 0, 0, queue, 12, _VERDICT, given, packet_id)
             else:
-                parts.append(_ATTRIBUTE.pack(size + 4, _PAYLOAD))
-                large = payload, _PADDING[size & 3]
-            length += size + 4 + (-size & 3)
-        self._waiting.append(_NETLINK_HEADER.pack(length, _MESSAGE_VERDICT, _REQUEST, 0, 0) + b"".join(parts))
-        self._waiting += large
+                length = 40
+                message = _WITH_MARK.pack(
+                    *(40, _VERDICT_TYPE, _REQUEST, 0, 0, queue, 12, _VERDICT, given, packet_id, 8, _MARK, htonl(mark))
+                )
+            self._waiting.append(message)
+        else:
+            size = len(payload)
+            padding = _PADDING[size & 3]
+            if mark is None:
+                length = 36 + size + len(padding)
+                message = _WITH_PACKET.pack(
+                    length, _VERDICT_TYPE, _REQUEST, 0, 0, queue, 12, _VERDICT, given, packet_id, size + 4, _PAYLOAD
+                )
+            else:
+                length = 44 + size + len(padding)
+                message = _WITH_BOTH.pack(
+                    *(length, _VERDICT_TYPE, _REQUEST, 0, 0, queue, 12, _VERDICT, given, packet_id),
+                    *(8, _MARK, htonl(mark), size + 4, _PAYLOAD),
+                )
+            if size < _LARGE:
+                self._waiting.append(message + payload + padding)
+            else:
+                self._waiting += message, payload, padding
         self._bytes += length
         if len(self._waiting) >= BATCH or self._bytes >= BATCH_BYTES:
             self.flush()

@@ -59,6 +59,22 @@ def locate(packet: bytes) -> tuple[int, bytes]:
     return offset, addresses + packet[offset : offset + 4]
 
 
+def lengths(packets: bytes) -> list[int]:
+    """The lengths of IP packets that stand one after the other, each as its header says."""
+    found = []
+    position, end = 0, len(packets)
+    while position < end:
+        if packets[position] >> 4 == 4:
+            length = packets[position + 2] << 8 | packets[position + 3]
+        else:
+            length = (packets[position + 4] << 8 | packets[position + 5]) + 40
+        if length < 20:
+            raise MalformedPacket(f"IP length {length}")
+        found.append(length)
+        position += length
+    return found
+
+
 def _skip_extension_headers(packet: bytes, protocol: int) -> tuple[int, int]:
     offset = 40
     for _ in range(_MAX_EXTENSION_HEADERS):
@@ -89,8 +105,9 @@ class Segment:
         self.source_port, self.destination_port, self.sequence, self.acknowledgment = fields[:4]
         data_offset, self.flags, self.window, _, self.urgent = fields[4:]
         self._options: list[options.Option] | None = None
-        self._payload_start = offset + (data_offset >> 4) * 4
-        if not offset + 20 <= self._payload_start <= len(packet):
+        self.payload_start = offset + (data_offset >> 4) * 4
+        """Where in `packet` the payload is."""
+        if not offset + 20 <= self.payload_start <= len(packet):
             raise MalformedPacket(f"TCP data offset {data_offset >> 4}")
 
     @property
@@ -101,7 +118,7 @@ class Segment:
     @property
     def option_area(self) -> bytes:
         """The option area, 0 to 40 bytes."""
-        return self.packet[self.offset + 20 : self._payload_start]
+        return self.packet[self.offset + 20 : self.payload_start]
 
     @property
     def options(self) -> list[options.Option]:
@@ -120,12 +137,12 @@ class Segment:
     @property
     def payload(self) -> bytes:
         """The bytes after the header."""
-        return self.packet[self._payload_start :]
+        return self.packet[self.payload_start :]
 
     @property
     def payload_length(self) -> int:
         """Bytes of payload."""
-        return len(self.packet) - self._payload_start
+        return len(self.packet) - self.payload_start
 
     @property
     def end(self) -> int:

@@ -63,7 +63,7 @@ def diverted_inwards(host: Host, family: int) -> int:
     """How many packets that came in were diverted as encrypted."""
     tool = "iptables-save" if family == socket.AF_INET else "ip6tables-save"
     saved = host.run([tool, "-c", "-t", "mangle"]).stdout
-    (packets,) = re.findall(r"\[(\d+):\d+\] -A TCPCRYPTD_IN .*--queue-num 70", saved)
+    (packets,) = re.findall(r"\[(\d+):\d+\] -A TCPCRYPTD_IN .*--mark 0x20000000/0x70000000 -j NFQUEUE", saved)
     return int(packets)
 
 

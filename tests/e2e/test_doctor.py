@@ -12,6 +12,7 @@ import pytest
 
 from tcpcryptd.control.client import ControlClient
 from tcpcryptd.netio.doctor.namespace import PREFIX, remove_leftovers
+from tcpcryptd.netio.rules import DEFAULT_QUEUE, QueueNumbers, default_workers
 from tests.e2e.harness import Host, wait_until
 from tests.e2e.harness.daemon import entry_point
 from tests.e2e.harness.namespace import NAMESPACES
@@ -114,7 +115,8 @@ def test_a_running_daemon(host: Host) -> None:
     daemon = host.start_daemon()
     found = findings(doctor(host))
     assert "daemon: running, 0 connections encrypted" in found["ok"]
-    assert "queues: 69, 70 and 71 are the daemon's" in found["ok"]
+    queues = QueueNumbers.starting_at(DEFAULT_QUEUE, default_workers())
+    assert f"queues: {queues} are the daemon's" in found["ok"]
     assert "iptables state: the rules of the running daemon" in found["ok"]
     host.namespace.sysctl("net.netfilter.nf_conntrack_tcp_be_liberal", 0)
     assert any("be_liberal is 0 while" in line for line in findings(doctor(host))["problem"])

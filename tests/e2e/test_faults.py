@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -58,14 +57,14 @@ def assert_works(network: Network) -> None:
 def test_a_stopped_daemon_delays(encrypted: Network, transfer: Transfer, side: str) -> None:
     host = encrypted.client if side == "client" else encrypted.server
     capture = encrypted.client.capture()
-    os.kill(host.daemons[0].pid, signal.SIGSTOP)
+    host.daemons[0].pause()
     wait_until(lambda: stalled(encrypted.client), "the kernel has retransmitted")
     with encrypted.server.listen(0) as listener:
         late: list[socket.socket] = []
         port = listener.getsockname()[1]
         opener = threading.Thread(target=lambda: late.append(encrypted.client.connect(encrypted.server.ipv4, port)))
         opener.start()
-        os.kill(host.daemons[0].pid, signal.SIGCONT)
+        host.daemons[0].resume()
         transfer.wait_moving()
         accepted, _ = listener.accept()
         opener.join()
@@ -94,9 +93,9 @@ def flood(network: Network) -> None:
 def test_an_overflowing_queue_drops_and_counts(network: Network) -> None:
     host = network.server
     daemon = host.start_daemon()
-    os.kill(daemon.pid, signal.SIGSTOP)
+    daemon.pause()
     flood(network)
-    os.kill(daemon.pid, signal.SIGCONT)
+    daemon.resume()
     wait_until(lambda: counters(host)["queue_dropped"] > 0, "drops are counted")
     network.client.start_daemon()
     assert_works(network)
@@ -198,7 +197,7 @@ def limit_memory(host: Host, daemon: Daemon, size: str) -> None:
 
 def test_out_of_memory(network: Network) -> None:
     host = network.client
-    daemon = host.start_daemon("--user", "nobody")
+    daemon = host.start_daemon("--user", "nobody", "--workers", "1")
     network.server.start_daemon()
     assert_works(network)
     limit_memory(host, daemon, str(int(daemon.status()["VmSize"].split()[0]) * 1024))

@@ -6,7 +6,7 @@ import socket
 from tcpcryptd.cli.metrics import METRICS
 from tests.e2e.harness import MARKER, Host, Network, dialogue, echo_server, exchange, same_session
 
-SHELL = ("queue_", "undecided_", "encrypted_", "stream_", "inject", "rules_", "memory_shortages", "uptime_")
+SHELL = ("queue_", "undecided_", "encrypted_", "stream_", "inject", "segment", "rules_", "memory_shortages", "uptime_")
 
 
 def samples(host: Host) -> dict[str, float]:

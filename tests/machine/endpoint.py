@@ -43,6 +43,8 @@ class Behaviour:
     """Zero-window probes carry the next byte; otherwise the byte before the window, without data, as Linux does."""
     extra_options: bytes = b""
     """More options in the SYNs."""
+    segments_in_packet: int = 1
+    """How many segments of new data it leaves to be cut on the way out, together in one packet."""
 
 
 class Socket:
@@ -257,18 +259,29 @@ class Socket:
         limit = self._acknowledged + min(self._window, IN_FLIGHT)
         while self._next < self._stream_end:
             only_fin = self._finish and self._next == self._stream_end - 1
-            if self._next >= limit and not only_fin:
+            if (self._next >= limit and not only_fin) or self._defers(limit):
                 break
             self._next += self._send_data(self._next, limit - self._next)
         if self._next < self._stream_end or self._acknowledged < self._highest:
             self._start_timer()
 
-    def _send_data(self, position: int, room: int = MSS) -> int:
-        """Sends one segment from a position of the stream on; returns how much sequence space it takes."""
-        size = max(min(self._mss - (12 if self._timestamps else 0), room), 0)
+    def _defers(self, limit: int) -> bool:
+        """Whether to wait for more room, so that a packet has as many segments as it may."""
+        wanted = min(self._mss * self.behaviour.segments_in_packet, self._stream_end - self._next)
+        return self.behaviour.segments_in_packet > 1 and self._acknowledged < self._next and limit - self._next < wanted
+
+    def _send_data(self, position: int, room: int | None = None) -> int:
+        """Sends one packet from a position of the stream on; returns how much sequence space it takes.
+
+        Of one segment, when `room` does not say how much may be new.
+        """
+        segment_size = max(self._mss - (12 if self._timestamps else 0), 0)
+        size = segment_size
+        if room is not None:
+            size = max(min(segment_size * self.behaviour.segments_in_packet, room), 0)
         payload = bytes(self._to_send[position - 1 : position - 1 + size])
         fin = self._finish and position + len(payload) == self._stream_end - 1
-        self._send(ACK | (PSH if payload else 0) | (FIN if fin else 0), position, payload)
+        self._send(ACK | (PSH if payload else 0) | (FIN if fin else 0), position, payload, segment_size=segment_size)
         return len(payload) + fin
 
     def _send_syn(self, flags: int) -> None:
@@ -284,7 +297,9 @@ class Socket:
         now = int(self.stack.clock.now * 1000) + self._clock_offset & 0xFFFFFFFF
         return options.encode(options.TIMESTAMP, struct.pack(">II", now, self._recent))
 
-    def _send(self, flags: int, position: int, payload: bytes = b"", area: bytes | None = None) -> None:
+    def _send(
+        self, flags: int, position: int, payload: bytes = b"", area: bytes | None = None, segment_size: int = MSS
+    ) -> None:
         if area is None:
             area = b"\x01\x01" + self._stamp() if self._timestamps else b""
         self._highest = max(self._highest, position + len(payload) + bool(flags & FIN))
@@ -297,7 +312,10 @@ class Socket:
             option_area=area,
             payload=payload,
         )
-        self.stack.emit(packet)
+        if len(payload) > segment_size:
+            self.stack.emit_whole(packet, segment_size)
+        else:
+            self.stack.emit(packet)
 
     # Time.
 

@@ -6,10 +6,20 @@ from dataclasses import dataclass, field
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Event
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction
-from tcpcryptd.wire.segment import FIN, RST, MalformedPacket, Segment, locate, reverse_key
+from tcpcryptd.netio.forwarded import cut
+from tcpcryptd.wire.segment import FIN, RST, MalformedPacket, Segment, lengths, locate, reverse_key
 from tests.machine.clock import Clock
 from tests.machine.link import Link
 from tests.machine.stack import Stack, folded_sum
+
+
+def adjacent_packets(data: bytes) -> list[bytes]:
+    """IP packets that stand one after the other."""
+    packets = []
+    for length in lengths(data):
+        packets.append(data[:length])
+        data = data[length:]
+    return packets
 
 
 @dataclass
@@ -27,6 +37,9 @@ class Host:
         self.clock, self.link, self.name, self.address = clock, link, name, address
         self.engine = engine
         self.stack = Stack(clock, address, f"{name} {address}", self._send)
+        self.stack.emit_whole = self._send_whole
+        self.diverted_whole = 0
+        """Packets that the daemon was given before they were cut."""
         self.events: list[Event] = []
         self.tracked: dict[bytes, Tracked] = {}
         self.diverted = 0
@@ -59,6 +72,16 @@ class Host:
         transmit: Callable[[bytes], None] = lambda data: self.link.send(self.name, data)  # noqa: E731
         self.clock.after(0.0, lambda: self._divert(packet, Direction.OUT, transmit))
 
+    def _send_whole(self, packet: bytes, segment_size: int) -> None:
+        # Only the queue for connections of this class has the flag that lets packets come whole.
+        if self.engine is not None and self._track(packet, Direction.OUT).mark is ConnectionClass.STREAM:
+            self.diverted_whole += 1
+            self._send(packet)
+            return
+        segment = Segment(packet, locate(packet)[0])
+        for piece in cut(packet, len(packet) - segment.payload_length + segment_size):
+            self._send(piece)
+
     def _divert(self, packet: bytes, direction: Direction, onward: Callable[[bytes], None]) -> None:
         entry = self._track(packet, direction)
         if entry.mark is ConnectionClass.PLAIN:
@@ -70,7 +93,11 @@ class Host:
             return
         self.diverted += 1
         action, changed, connection_class = self.engine.handle_packet(packet, direction, self.clock.now, entry.mark)
-        if action is not Action.DROP:
+        if action is Action.SPLIT:
+            assert changed is not None
+            for piece in adjacent_packets(changed):
+                onward(piece)
+        elif action is not Action.DROP:
             if connection_class is not ConnectionClass.UNDECIDED:
                 entry.mark = connection_class
             onward(packet if changed is None else changed)

@@ -38,6 +38,8 @@ class Stack:
         self.bad_packets = 0
         self.refused = 0
         self.emit = transmit
+        self.emit_whole: Callable[[bytes, int], None]
+        """Takes a packet that is still to be cut into segments with so many bytes of payload."""
         self.random = Random(seed)
         self._listening: dict[int, Behaviour] = {}
         self._timers = count(1)

@@ -135,6 +135,24 @@ def test_a_host_that_was_started_again_answers_with_a_reset(side: str) -> None:
     assert all(entry.mark is not ConnectionClass.PLAIN for entry in host.tracked.values())
 
 
+def test_what_an_earlier_daemon_left_counts_as_reset_once_it_is_seen() -> None:
+    """Also when its entry is gone, until the kernel opens a new connection with these addresses and ports."""
+    world = World.encrypting()
+    client, server = world.connect()
+    world.exchange(client, server)
+    assert world.client.engine is not None
+    info = next(world.client.engine.connections())
+    world.client.kill_engine()
+    engine = make_engine("new")
+    world.client.start_engine(engine)
+    assert not engine.was_reset(info.local, info.remote)
+    client.write(text(100))
+    world.clock.run_for(1000)
+    assert client.error == "reset"
+    assert engine.connection(info.local, info.remote) is None
+    assert engine.was_reset(info.local, info.remote)
+
+
 def test_a_sealed_segment_is_never_accepted_by_a_host_that_does_not_know_it() -> None:
     world = World.encrypting()
     client, server = world.connect()

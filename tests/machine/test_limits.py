@@ -2,15 +2,16 @@
 
 import pytest
 
+from tcpcryptd.core.admission import BURST
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction
 from tcpcryptd.crypt.option import HELLO, encode
 from tcpcryptd.wire.options import pad
 from tcpcryptd.wire.segment import SYN, make
-from tests.machine.endpoint import Behaviour
+from tests.machine.endpoint import Behaviour, State
 from tests.machine.link import any_packet, drop
-from tests.machine.world import LIMIT, World, make_engine
+from tests.machine.world import ALL, ENO, LIMIT, Suite, World, make_engine
 
 
 def flood_syn(number: int, options: bytes) -> bytes:
@@ -70,6 +71,63 @@ def test_a_full_table_leaves_new_connections_plain() -> None:
     classes = [entry.mark for entry in world.client.tracked.values()]
     assert classes == [ConnectionClass.ENCRYPTED] * 3 + [ConnectionClass.PLAIN] * 3
     assert engine.counters()["encrypted"] == 3
+    world.assert_healthy()
+
+
+@pytest.mark.parametrize("suite", [ALL, ENO], ids=["crypt", "eno"])
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_openings_wait_while_packets_do(suite: Suite, side: str) -> None:
+    """They are as encrypted as others once the packets that waited have been handled, and open connections go on."""
+    world = World.encrypting(suite)
+    client, server = world.connect()
+    engine = (world.client if side == "client" else world.server).engine
+    assert engine is not None
+    engine.admission.handled(1, True)
+    for _ in range(BURST):
+        assert engine.admission.admits(world.clock.now)
+    late = world.open(port=40_001)
+    world.exchange(client, server)
+    assert late.state is not State.OPEN
+    assert engine.counters()["openings_deferred"] == 1
+    engine.admission.handled(1, False)
+    late.write(b"request")
+
+    def arrived() -> bool:
+        return any(bytes(each.received) == b"request" for each in world.server.stack.accepted)
+
+    assert world.clock.run_until(arrived, LIMIT), world.trace()
+    assert engine.counters()["encrypted"] == 2
+
+
+@pytest.mark.parametrize("suite", [ALL, ENO], ids=["crypt", "eno"])
+def test_closed_connections_make_room_in_a_full_table(suite: Suite) -> None:
+    """Without that, whoever opens many short connections would get plain ones after a while."""
+    limited = make_engine("client", suite, config=EngineConfig(max_connections=3))
+    world = World(client=limited, server=make_engine("server", suite))
+    for number in range(10):
+        client, server = world.connect(port=40_000 + number)
+        world.exchange(client, server, 3000)
+        world.close(client, server)
+    assert world.client.engine is limited
+    assert all(entry.mark.is_encrypted for entry in world.client.tracked.values())
+    counters = limited.counters()
+    assert counters["connections"] == 3
+    assert counters["closed_evicted"] == 7
+    assert "table_full" not in counters
+    world.assert_healthy()
+
+
+def test_connections_that_are_over_are_kept_in_bounds() -> None:
+    limited = make_engine("client", config=EngineConfig(max_closed=2))
+    world = World(client=limited, server=make_engine("server"))
+    open_one = world.connect(port=39_000)
+    for number in range(6):
+        ends = world.connect(port=40_000 + number)
+        world.exchange(*ends, 3000)
+        world.close(*ends)
+    assert limited.counters()["connections"] == 3
+    assert limited.counters()["closed_evicted"] == 4
+    world.exchange(*open_one)
     world.assert_healthy()
 
 

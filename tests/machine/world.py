@@ -45,6 +45,8 @@ class Suite:
     protocol: str = "crypt"
     """What is offered, auto for both; either is answered."""
     eno: EnoConfig = field(default_factory=EnoConfig)
+    whole_packets: bool = False
+    """Of `crypt`: whether its open connections' packets come before they are cut."""
 
 
 ORIGINAL = Suite((RSA_2048,), (AES128_CTR_SEQIV_HMAC_SHA1,))
@@ -58,7 +60,12 @@ OFFERS = {"auto": ("eno", "crypt")}
 def make_engine(seed: object = 0, suite: Suite = ALL, config: EngineConfig | None = None) -> Engine:
     ring = KeyRing(RsaOaep())
     ring.replace(rsa_key())
-    crypt = CryptConfig(ring, public_key_algorithms=suite.public_key, symmetric_suites=suite.symmetric)
+    crypt = CryptConfig(
+        ring,
+        public_key_algorithms=suite.public_key,
+        symmetric_suites=suite.symmetric,
+        whole_packets=suite.whole_packets,
+    )
     config = replace(config or EngineConfig(), offers=OFFERS.get(suite.protocol, (suite.protocol,)))
     return Engine(config, [CryptFactory(crypt), EnoFactory(suite.eno)], random=Random(repr(seed)).randbytes)
 

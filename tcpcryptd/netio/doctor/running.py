@@ -17,6 +17,7 @@ _SUSPICIOUS = {
     "queue_dropped": "packets were dropped because a queue was full: the daemon is too slow for this host",
     "queue_exceptions": "packets raised an exception: please report it with the log",
     "internal_errors": "bugs were met: please report them with the log",
+    "worker_restarts": "times a worker died and was replaced: please report it with the log",
     "rules_repaired": "times somebody removed the daemon's rules: find out who, and have it leave TCPCRYPTD_* alone",
     "rules_not_repaired": "times the daemon's rules could not be put back: see its log",
 }
@@ -64,10 +65,10 @@ def check_queues(config: DaemonConfig, running: bool) -> Iterator[Finding]:
             "stop that program, or choose other queues with --queue; if it is tcpcryptd, name its --runtime-directory",
         )
     elif running and len(taken) < len(numbers):
-        yield Finding.problem("queues", "the running daemon has other queues", "name them with --queue")
+        yield Finding.problem("queues", "the running daemon has other queues", "name them with --queue and --workers")
     else:
         state = "the daemon's" if running else "free"
-        yield Finding.ok("queues", f"{numbers[0]}, {numbers[1]} and {numbers[2]} are {state}")
+        yield Finding.ok("queues", f"{config.queues} are {state}")
 
 
 def check_port(port: int, running: bool) -> Iterator[Finding]:

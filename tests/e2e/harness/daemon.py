@@ -1,5 +1,6 @@
 """A running tcpcryptd on a host."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -40,6 +41,28 @@ class Daemon:
     def pid(self) -> int:
         """The daemon's process ID."""
         return self.process.pid
+
+    def processes(self) -> list[int]:
+        """The process IDs of the daemon and its workers, and of iptables, when it runs at this moment."""
+        found = [self.pid]
+        for pid in found:
+            for children in Path(f"/proc/{pid}/task").glob("*/children"):
+                with contextlib.suppress(OSError):
+                    found += map(int, children.read_text().split())
+        return found
+
+    def pause(self) -> None:
+        """Stops all of them (SIGSTOP) until `resume`."""
+        self._send_to_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets them go on."""
+        self._send_to_all(signal.SIGCONT)
+
+    def _send_to_all(self, number: signal.Signals) -> None:
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def log(self) -> str:
         """What this run has written to stderr."""

@@ -21,6 +21,8 @@ require = ["198.51.100.7"]
 suites = ["X25519-HPKE", "AES-256-GCM-SIV"]
 resumption-nonce = 4
 cache = false
+whole-packets = true
+workers = 4
 queue = 100
 mark-mask = "0x7000"
 firewall = false
@@ -42,6 +44,8 @@ EXPECTED = Settings(
     suites=("X25519-HPKE", "AES-256-GCM-SIV"),
     resumption_nonce=4,
     cache=False,
+    whole_packets=True,
+    workers=4,
     queue=100,
     mark_mask=0x7000,
     firewall=False,
@@ -56,8 +60,8 @@ COMMAND_LINE = (
     "--port 80 --port 8080 --exclude-port 25 --all-ports --interface eth0 --address 192.0.2.0/24 "
     "--forward eth1 --forward eth2 "
     "--address 2001:db8::1 --require 198.51.100.7 "
-    "--suites X25519-HPKE --suites AES-256-GCM-SIV --resumption-nonce 4 --no-cache --libtcpcrypt-port 666 "
-    "--queue 100 --mark-mask 0x7000 --no-firewall --user daemon "
+    "--suites X25519-HPKE --suites AES-256-GCM-SIV --resumption-nonce 4 --no-cache --whole-packets "
+    "--libtcpcrypt-port 666 --workers 4 --queue 100 --mark-mask 0x7000 --no-firewall --user daemon "
     "--runtime-directory /run/other --control-socket /run/other/sock --keylog /root/keys --verbose"
 )
 
@@ -113,6 +117,8 @@ def test_the_control_socket_is_in_the_runtime_directory() -> None:
         ("address = '192.0.2.1/24'", "address: '192.0.2.1/24': expected an address, or a network"),
         ("require = 7", "require: 7: expected an address, or a network"),
         ("queue = 65534", "queue: 65534: expected a number from 0 to 65533"),
+        ("workers = 0", "workers: 0: expected a number from 1 to 64"),
+        ("workers = 65", "workers: 65: expected a number from 1 to 64"),
         ("queue = [1, 2]", r"queue: \[1, 2\]: expected a number"),
         ("mark-mask = 0x10000000", "mark-mask: 268435456: expected three or more adjacent bits"),
         ("mark-mask = 0", "mark-mask: 0: expected three or more adjacent bits"),

@@ -1,13 +1,15 @@
+import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
 
 from tcpcryptd.cli.config import ConfigError, Settings
-from tcpcryptd.cli.destinations import Destinations, LiveEngineConfig
+from tcpcryptd.cli.destinations import LiveEngineConfig
 from tcpcryptd.cli.options import OPTIONS
+from tcpcryptd.cli.own_engine import OwnEngine, reloadable_values
 from tcpcryptd.cli.protocols import Protocols
 from tcpcryptd.cli.reload import Reloader
 from tcpcryptd.crypt import CryptConfig
@@ -30,11 +32,8 @@ class Rig:
 
     def __init__(self, settings: Settings) -> None:
         self.found: Settings | ConfigError = settings
-        self.destinations = Destinations(settings.require)
-        self.suites: list[tuple[str, ...]] = []
-        self.reloader = Reloader(
-            settings, self._load, self.destinations, lambda names: self.suites.append(tuple(names))
-        )
+        self.own = OwnEngine(settings, None)
+        self.reloader = Reloader(settings, self._load, self.own.apply)
 
     def _load(self) -> Settings:
         if isinstance(self.found, ConfigError):
@@ -52,7 +51,7 @@ def test_what_can_be_reloaded() -> None:
 
 def test_required_destinations() -> None:
     rig = Rig(Settings())
-    config = replace(LiveEngineConfig(destinations=rig.destinations), max_sessions=0)
+    config = replace(LiveEngineConfig(destinations=rig.own.destinations), max_sessions=0)
     assert not config.requires(INSIDE)
     rig.reload(Settings(require=(NETWORK,)))
     assert config.requires(INSIDE)
@@ -61,12 +60,14 @@ def test_required_destinations() -> None:
     assert not config.requires(INSIDE)
 
 
-def test_suites_change_only_when_they_differ() -> None:
+def test_suites_change_only_when_they_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig(Settings(suites=("RSA-2048",)))
+    chosen: list[Sequence[str]] = []
+    monkeypatch.setattr(Protocols, "choose_suites", lambda _, names: chosen.append(names))
     rig.reload(Settings(suites=("RSA-2048",), verbose=True))
-    assert rig.suites == []
+    assert chosen == []
     rig.reload(Settings(suites=("X25519-HPKE",), verbose=True))
-    assert rig.suites == [("X25519-HPKE",)]
+    assert chosen == [("X25519-HPKE",)]
 
 
 def test_the_log_level(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +90,7 @@ def test_what_needs_a_restart_is_named_until_it_is_taken_back(caplog: pytest.Log
 def test_a_wrong_configuration_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig(Settings(require=(NETWORK,)))
     rig.reload(ConfigError("x.toml: not TOML"))
-    assert rig.destinations.include(INSIDE)
+    assert rig.own.destinations.include(INSIDE)
     assert caplog.records[-1].getMessage() == "x.toml: not TOML; all settings stay as they were"
 
 
@@ -103,3 +104,13 @@ def test_protocols_keep_their_identity_and_keys() -> None:
     assert all(each.offer != old for each, old in zip(before, old_offers, strict=True))
     (job,) = protocols.key_jobs()
     assert job.name == "RSA"
+
+
+def test_another_process_understands_the_values() -> None:
+    own = OwnEngine(Settings(require=(NETWORK,)), None)
+    own.adjust(json.loads(json.dumps(reloadable_values(Settings(verbose=True, suites=("RSA-2048",))))))
+    assert not own.destinations.include(INSIDE)
+    assert logging.getLogger("tcpcryptd").level == logging.DEBUG
+    own.adjust(json.loads(json.dumps(reloadable_values(Settings(require=(NETWORK,))))))
+    assert own.destinations.include(INSIDE)
+    assert logging.getLogger("tcpcryptd").level == logging.INFO

@@ -128,7 +128,14 @@ def test_a_broken_configuration_file(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_the_shell_is_told_what_the_settings_say() -> None:
     config = assembly.daemon_config(
         Settings(
-            port=(80,), exclude_port=(25,), interface=("eth0",), queue=7, mark_mask=0x700, firewall=False, user="x"
+            port=(80,),
+            exclude_port=(25,),
+            interface=("eth0",),
+            workers=1,
+            queue=7,
+            mark_mask=0x700,
+            firewall=False,
+            user="x",
         )
     )
     assert config.selection.ports == (80,)
@@ -143,3 +150,10 @@ def test_the_shell_is_told_what_the_settings_say() -> None:
 def test_too_many_values_are_refused() -> None:
     with pytest.raises(ConfigError, match="more than"):
         assembly.daemon_config(Settings(port=tuple(range(1, 1000))))
+
+
+def test_queues_for_all_workers() -> None:
+    config = assembly.daemon_config(Settings(queue=100, workers=3))
+    assert config.queues.all == tuple(range(100, 109))
+    with pytest.raises(ConfigError, match="must be different numbers from 0 to 65535"):
+        assembly.daemon_config(Settings(queue=65533, workers=2))

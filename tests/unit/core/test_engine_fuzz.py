@@ -11,6 +11,7 @@ from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.options import pad
 from tcpcryptd.wire.segment import MalformedPacket, Segment, locate
+from tests.machine.host import adjacent_packets
 from tests.machine.link import Crossing, view
 from tests.machine.world import World, make_engine, text
 
@@ -23,11 +24,13 @@ CLASSES = st.sampled_from(list(ConnectionClass))
 def check(engine: Engine, verdict: Verdict) -> None:
     """A verdict is well formed, and so is all that the engine wants sent."""
     action, packet, connection_class = verdict
-    assert (packet is not None) == (action is Action.MODIFY)
+    assert (packet is not None) == (action in (Action.MODIFY, Action.SPLIT))
     assert connection_class in ConnectionClass
-    for whole in [packet, *(injected for _, injected in engine.packets_to_inject())]:
-        if whole is not None:
-            assert view(whole).checksum_is_right
+    sent = [injected for _, injected in engine.packets_to_inject()]
+    if packet is not None:
+        sent += adjacent_packets(packet) if action is Action.SPLIT else [packet]
+    for whole in sent:
+        assert view(whole).checksum_is_right
     assert engine.counters().get("internal_errors", 0) == 0, engine.next_event()
 
 

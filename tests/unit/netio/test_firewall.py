@@ -133,11 +133,19 @@ def test_failure_to_install_leaves_nothing(both: list[MemoryTable]) -> None:
 
 
 def test_print_needs_no_iptables(capsys: pytest.CaptureFixture[str]) -> None:
-    assert firewall.main(["--print", "--port", "80", "--address", "10.0.0.0/8", "--queue", "5"]) == 0
+    assert firewall.main(["--print", "--workers", "1", "--port", "80", "--address", "10.0.0.0/8", "--queue", "5"]) == 0
     printed = capsys.readouterr().out
     assert "--ctorigdstport 80" in printed
     assert "-s 10.0.0.0/8" in printed
     assert "--queue-num 6\n" in printed
+
+
+def test_print_for_several_workers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert firewall.main(["--print", "--workers", "2", "--queue", "5"]) == 0
+    printed = capsys.readouterr().out
+    assert "--queue-balance 5:6 --queue-bypass\n" in printed
+    assert "--queue-balance 7:8\n" in printed
+    assert "--queue-num" not in printed
 
 
 @pytest.mark.parametrize(
@@ -149,6 +157,7 @@ def test_print_needs_no_iptables(capsys: pytest.CaptureFixture[str]) -> None:
         ["--print", "--address", "x"],
         ["--print", "--mark-mask", "1"],
         ["--print", "--queue", "65535"],
+        ["--print", "--workers", "0"],
     ],
 )
 def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

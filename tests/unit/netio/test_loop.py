@@ -12,6 +12,7 @@ from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Closed, Event
 from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio.loop import MAX_WAITING_EVENTS, EventLoop
+from tcpcryptd.netio.signals import watch_signals
 
 EVENT = Closed(Endpoint("192.0.2.1", 1), Endpoint("192.0.2.2", 2))
 
@@ -143,7 +144,7 @@ def test_run_waits_for_the_timeout_alone(rig: Rig) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_run_and_handlers_come_back(rig: Rig, number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with rig.loop.signals():
+    with watch_signals(rig.loop):
         sender = threading.Timer(0.01, os.kill, (os.getpid(), number))
         sender.start()
         rig.loop.run()
@@ -152,14 +153,14 @@ def test_signal_ends_run_and_handlers_come_back(rig: Rig, number: signal.Signals
 
 
 def test_signal_before_run_ends_it_at_once(rig: Rig) -> None:
-    with rig.loop.signals():
+    with watch_signals(rig.loop):
         os.kill(os.getpid(), signal.SIGTERM)
         rig.loop.run()
     assert rig.engine.timeouts == []
 
 
 def test_hangup_is_ignored(rig: Rig) -> None:
-    with rig.loop.signals():
+    with watch_signals(rig.loop):
         os.kill(os.getpid(), signal.SIGHUP)
         assert not rig.loop.turn(0.0)
 
@@ -204,7 +205,7 @@ def test_hangup_calls_back_between_turns(rig: Rig) -> None:
         else:
             os.kill(os.getpid(), signal.SIGHUP)
 
-    with rig.loop.signals(on_hangup):
+    with watch_signals(rig.loop, on_hangup):
         os.kill(os.getpid(), signal.SIGHUP)
         rig.loop.run()
     assert calls == [1, 1]

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcpcryptd.netio import netlink, netlink_queue
-from tcpcryptd.netio.encrypted_sockets import _destroy_request, _Flow, _parse_flow
+from tcpcryptd.netio.conntrack import Flow, _parse_flow
+from tcpcryptd.netio.encrypted_sockets import _destroy_request
 
 pytestmark = pytest.mark.skipif(sys.byteorder != "little", reason="expected bytes are written for little-endian hosts")
 
@@ -75,14 +76,12 @@ def flow_attributes(protocol: int) -> bytes:
 
 
 def test_flow_of_connection_tracking() -> None:
-    assert _parse_flow(flow_attributes(6)) == _Flow(
-        bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2)), b"\x80\x00", b"\x00\x50"
-    )
+    assert _parse_flow(flow_attributes(6)) == Flow(bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2)), b"\x80\x00", b"\x00\x50")
     assert _parse_flow(flow_attributes(17)) is None
 
 
 def test_request_to_end_a_socket() -> None:
-    flow = _Flow(bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2)), b"\x80\x00", b"\x00\x50")
+    flow = Flow(bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2)), b"\x80\x00", b"\x00\x50")
     request = _destroy_request(flow, 3)
     assert len(request) == 16 + 56
     assert request[4:6] == b"\x15\x00"
@@ -90,3 +89,46 @@ def test_request_to_end_a_socket() -> None:
     assert request[24:28].hex() == "80000050"
     assert request[28:60] == bytes((10, 0, 0, 1)) + bytes(12) + bytes((10, 0, 0, 2)) + bytes(12)
     assert request[60:] == b"\x03\0\0\0" + b"\xff" * 8
+
+
+def packet_message(*attributes: tuple[int, bytes], kind: int = 0x300) -> bytes:
+    return netlink.message(kind, 0, 0, bytes(4) + b"".join(netlink.attribute(*each) for each in attributes))
+
+
+HEADER = (1, bytes.fromhex("01020304 0800 03"))
+PAYLOAD = (10, b"packet")
+
+
+def parsed(message: bytes) -> tuple[int, int, int, bytes] | None:
+    buffer = memoryview(bytearray(message + b"left over from an earlier message"))
+    packet = netlink_queue.diverted_packet(buffer, len(message))
+    return None if packet is None else (packet.identifier, packet.hook, packet.mark, packet.payload)
+
+
+def test_diverted_packet() -> None:
+    assert parsed(packet_message(HEADER, (3, b"\x80\0\0\x05"), (9, bytes(12)), PAYLOAD)) == (
+        0x04030201,
+        3,
+        0x80000005,
+        b"packet",
+    )
+    assert parsed(packet_message(HEADER, (9, b"odd"), PAYLOAD)) == (0x04030201, 3, 0, b"packet")
+    assert parsed(packet_message(HEADER)) == (0x04030201, 3, 0, b"")
+
+
+def test_messages_that_are_no_packets() -> None:
+    assert parsed(error(errno.ENOENT, 0)) is None
+    assert parsed(packet_message(HEADER, PAYLOAD, kind=0x302)) is None
+    assert parsed(packet_message(PAYLOAD)) is None
+    assert parsed(packet_message((1, b"short"), PAYLOAD)) is None
+    cut = packet_message(HEADER, (10, bytes(8)))[:-1]
+    assert parsed(cut) == (0x04030201, 3, 0, b"")
+    assert parsed(b"") is None
+
+
+@given(st.binary(max_size=100), st.booleans())
+def test_a_message_of_nonsense(data: bytes, is_packet: bool) -> None:
+    message = packet_message()[:20] + data if is_packet else data
+    if is_packet:
+        message = len(message).to_bytes(4, "little") + message[4:]
+    parsed(message)

@@ -1,15 +1,19 @@
 """Verdicts, on packets that record what is done to them."""
 
-import errno
 import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict
+from tcpcryptd.netio import netlink
 from tcpcryptd.netio import queue as queue_module
 from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.netlink_queue import diverted_packet
 from tcpcryptd.netio.queue import PacketQueue, _Reader, is_truncated
-from tcpcryptd.netio.verdicts import NF_ACCEPT
+from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP
 from tcpcryptd.wire.segment import ACK, make
 
 MARKS = MarkScheme()
@@ -22,38 +26,27 @@ def packet_of(payload: bytes = b"", key: bytes = KEY) -> bytes:
     return make(key, sequence=1, acknowledgment=2, flags=ACK, window=3, payload=payload)
 
 
+def message(payload: bytes, hook: int, mark: int, identifier: int = 7) -> bytes:
+    """What the kernel sends for a diverted packet (linux/netfilter/nfnetlink_queue.h)."""
+    attributes = [
+        netlink.attribute(1, struct.pack("=IHB", identifier, 0x0008, hook)),
+        netlink.attribute(6, struct.pack(">I", 7)),
+        netlink.attribute(3, struct.pack(">I", mark)) if mark else b"",
+        netlink.attribute(10, payload),
+    ]
+    return netlink.message(3 << 8, 0, 0, bytes(4) + b"".join(attributes))
+
+
+@dataclass
 class FakePacket:
-    """What the library hands to the callback."""
+    """A diverted packet, and what was decided on it."""
 
-    id = 1
-
-    def __init__(self, payload: bytes, hook: int = 3, mark: int = OTHER_BITS) -> None:
-        self.hook = hook
-        self.mark = mark
-        self._payload = payload
-        self.given_mark: int | None = None
-        self.given_payload: bytes | None = None
-        self.verdict: str | None = None
-
-    def get_payload(self) -> bytes:
-        return self._payload
-
-    def set_mark(self, mark: int) -> None:
-        self.given_mark = mark
-
-    def set_payload(self, payload: bytes) -> None:
-        self.given_payload = payload
-
-    def accept(self) -> None:
-        self._decide("accept")
-
-    def drop(self) -> None:
-        self._decide("drop")
-
-    def _decide(self, verdict: str) -> None:
-        if self.verdict is not None:
-            raise RuntimeError("Verdict already given for this packet")
-        self.verdict = verdict
+    payload: bytes
+    hook: int = 3
+    mark: int = OTHER_BITS
+    given_mark: int | None = None
+    given_payload: bytes | None = None
+    verdict: str | None = None
 
 
 class FakeQueue:
@@ -71,19 +64,26 @@ class FakeQueue:
 
 
 class FakeVerdicts:
-    """Gives the verdict to the packet at hand."""
+    """Gives the verdict to the packet at hand; `fails` once, after it was given."""
 
     errors = 0
+    fails = False
 
     def __init__(self) -> None:
         self.packet: FakePacket
+        self.flushed = 0
 
-    def add(self, _packet_id: int, verdict: int, payload: bytes | None = None, mark: int | None = None) -> None:
-        self.packet.given_payload, self.packet.given_mark = payload, mark
-        if verdict == NF_ACCEPT:
-            self.packet.accept()
-        else:
-            self.packet.drop()
+    def flush(self) -> None:
+        self.flushed += 1
+
+    def add(self, packet_id: int, verdict: int, payload: bytes | None = None, mark: int | None = None) -> None:
+        assert packet_id == 7
+        if self.packet.verdict is None:
+            self.packet.given_payload, self.packet.given_mark = payload, mark
+            self.packet.verdict = {NF_ACCEPT: "accept", NF_DROP: "drop"}[verdict]
+        if self.fails:
+            self.fails = False
+            raise ValueError
 
 
 class Rig:
@@ -93,7 +93,8 @@ class Rig:
         self.verdict: Verdict = (Action.ACCEPT, None, diverted_as)
         self.error: Exception | None = None
         self.calls: list[tuple[bytes, Direction, ConnectionClass]] = []
-        monkeypatch.setattr(queue_module, "_bind", lambda *_: FakeQueue())
+        self.library = FakeQueue()
+        monkeypatch.setattr(queue_module, "_bind", lambda *_: self.library)
         monkeypatch.setattr(PacketQueue, "_configure", lambda *_: None)
         self.queue = PacketQueue(1, diverted_as, self._engine, MARKS)
         self.verdicts = FakeVerdicts()
@@ -107,7 +108,10 @@ class Rig:
 
     def handle(self, packet: FakePacket) -> FakePacket:
         self.verdicts.packet = packet
-        self.queue._handle(packet)  # type: ignore[arg-type]
+        data = message(packet.payload, packet.hook, packet.mark)
+        diverted = diverted_packet(memoryview(data), len(data))
+        assert diverted is not None
+        self.queue._handle(diverted)
         return packet
 
 
@@ -170,9 +174,10 @@ def test_exception_of_an_encrypted_connection_drops(encrypted: Rig) -> None:
 
 
 def test_exception_after_the_verdict(undecided: Rig) -> None:
-    packet = FakePacket(packet_of())
-    packet.verdict = "accept"
-    undecided.handle(packet)
+    undecided.verdict = (Action.MODIFY, b"new", ConnectionClass.UNDECIDED)
+    undecided.verdicts.fails = True
+    packet = undecided.handle(FakePacket(packet_of()))
+    assert (packet.verdict, packet.given_payload) == ("accept", b"new")
     assert undecided.queue.exceptions == 1
 
 
@@ -206,32 +211,37 @@ def test_is_truncated() -> None:
         assert is_truncated(packet_of(bytes(5000), key)[:-1])
 
 
-def read(reader: _Reader, size: int) -> bytes:
-    """A message of that size, after which libnfnetlink finds a header that says 0 bytes."""
-    data = reader.recv(4096)
-    assert data[size : size + 16] == bytes(16)
-    return bytes(data[:size])
+def test_what_waits_is_handled_and_answered_together(undecided: Rig) -> None:
+    undecided.verdicts.packet = FakePacket(packet_of())
+    for _ in range(3):
+        undecided.library.kernel.send(message(packet_of(), 3, 0))
+    undecided.queue.handle_ready()
+    assert len(undecided.calls) == 3
+    assert undecided.verdicts.packet.verdict == "accept"
+    assert undecided.verdicts.flushed == 1
+
+
+def pending(reader: _Reader) -> list[int]:
+    """The identifiers of a batch's packets."""
+    return [packet.identifier for packet in iter(reader.next, None)]
 
 
 def test_reader_ends_a_batch() -> None:
     ours, kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, kernel:
         reader = _Reader(ours)
-        messages = [bytes([number]) * 100 * number for number in range(1, 6)]
-        for message in messages:
-            kernel.send(message)
-        reader.put_back([b"early"])
-        reader.begin(3, 1 << 20)
-        assert reader.recv(4096) == b"early"
-        assert [read(reader, size) for size in (100, 200)] == messages[:2]
-        with pytest.raises(BlockingIOError) as raised:
-            reader.recv(4096)
-        assert raised.value.errno == errno.EAGAIN
-        reader.begin(100, 1 << 20)
-        assert [read(reader, size) for size in (300, 400, 500)] == messages[2:]
-        with pytest.raises(BlockingIOError) as raised:
-            reader.recv(4096)
-        assert raised.value.errno == errno.EAGAIN
+        early, *others = [message(b"x" * number, 3, number, number) for number in range(1, 15)]
+        for each in others:
+            kernel.send(each)
+        reader.put_back([early])
+        for expected in ([1, 2, 3], [4, 5, 6, 7, 8, 9], [10, 11, 12, 13, 14]):
+            reader.begin(len(expected) if expected[-1] < 14 else 64, 1 << 20)
+            assert pending(reader) == expected
+        kernel.send(others[0])
+        reader.begin(64, 1 << 20)
+        assert pending(reader) == [2]
+        reader.begin(64, 1 << 20)
+        assert pending(reader) == []
 
 
 def test_reader_ends_a_batch_of_large_messages() -> None:
@@ -239,12 +249,10 @@ def test_reader_ends_a_batch_of_large_messages() -> None:
     with ours, kernel:
         reader = _Reader(ours)
         for number in range(5):
-            kernel.send(bytes([number]) * 20_000)
-        for batch in ((0, 1, 2), (3, 4)):
+            kernel.send(message(bytes(20_000), 3, 0, number))
+        for batch in ([0, 1, 2], [3, 4]):
             reader.begin(100, 50_000)
-            assert [read(reader, 20_000)[0] for _ in batch] == list(batch)
-            with pytest.raises(BlockingIOError):
-                reader.recv(4096)
+            assert pending(reader) == batch
 
 
 FORWARD = 2
@@ -274,6 +282,78 @@ def test_what_would_not_be_forwarded_is_injected(undecided: Rig, monkeypatch: py
     assert sent == [(Direction.IN, b"one"), (Direction.IN, b"two")]
     for packet in (FakePacket(packet_of(), FORWARD, MARKS.outward), FakePacket(packet_of(), 0)):
         assert undecided.handle(packet).verdict == "accept"
+
+
+class FakeOutlet:
+    """Notes what it is given."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.sent: list[tuple[bytes, int]] = []
+        self.done: list[Callable[[], None]] = []
+
+    def send(self, packets: bytes, interface: int, done: Callable[[], None]) -> bool:
+        self.sent.append((packets, interface))
+        self.done.append(done)
+        return not self.waiting
+
+    def is_waiting(self, packet: bytes, interface: int) -> bool:
+        return interface == 7 and b"behind" in packet
+
+
+@pytest.fixture
+def outlet(encrypted: Rig, monkeypatch: pytest.MonkeyPatch) -> FakeOutlet:
+    outlet = FakeOutlet()
+    monkeypatch.setattr(encrypted.queue, "_outlet", outlet)
+    return outlet
+
+
+def test_pieces_are_sent_in_the_place_of_the_packet(encrypted: Rig, outlet: FakeOutlet) -> None:
+    encrypted.verdict = (Action.SPLIT, b"pieces", ConnectionClass.ENCRYPTED)
+    assert encrypted.handle(FakePacket(packet_of())).verdict == "drop"
+    assert outlet.sent == [(b"pieces", 7)]
+    # The inside host's address is none from which a route could be asked for.
+    assert encrypted.handle(FakePacket(packet_of(), FORWARD, MARKS.outward)).verdict == "drop"
+    assert outlet.sent[1:] == [(b"pieces", 0)]
+
+
+def test_pieces_come_after_what_left_before_them(encrypted: Rig, outlet: FakeOutlet) -> None:
+    """Verdicts wait to be sent together; what they let go must not be overtaken, and what comes in does not matter."""
+    encrypted.verdict = (Action.SPLIT, b"pieces", ConnectionClass.ENCRYPTED)
+    encrypted.handle(FakePacket(packet_of()))
+    assert encrypted.verdicts.flushed == 0
+    for hook, flushed in ((3, 1), (0, 1)):
+        encrypted.verdict = (Action.MODIFY, b"sealed", ConnectionClass.ENCRYPTED)
+        encrypted.handle(FakePacket(packet_of(), hook))
+        encrypted.verdict = (Action.SPLIT, b"pieces", ConnectionClass.ENCRYPTED)
+        encrypted.handle(FakePacket(packet_of()))
+        assert encrypted.verdicts.flushed == flushed
+
+
+def test_the_kernel_hears_of_pieces_when_they_have_gone(encrypted: Rig, outlet: FakeOutlet) -> None:
+    """It sends no more of a connection whose packets wait (TCP small queues)."""
+    outlet.waiting = 1
+    encrypted.verdict = (Action.SPLIT, b"pieces", ConnectionClass.ENCRYPTED)
+    packet = encrypted.handle(FakePacket(packet_of()))
+    assert packet.verdict is None
+    outlet.done[0]()
+    assert packet.verdict == "drop"
+    assert encrypted.verdicts.flushed == 1
+
+
+def test_nothing_overtakes_pieces_that_wait(encrypted: Rig, outlet: FakeOutlet) -> None:
+    outlet.waiting = 1
+    encrypted.verdict = (Action.MODIFY, b"behind", ConnectionClass.ENCRYPTED)
+    assert encrypted.handle(FakePacket(packet_of())).verdict is None
+    assert encrypted.handle(FakePacket(packet_of(), 0)).verdict == "accept"
+    encrypted.verdict = (Action.MODIFY, b"another", ConnectionClass.ENCRYPTED)
+    assert encrypted.handle(FakePacket(packet_of())).verdict == "accept"
+    assert outlet.sent == [(b"behind", 7)]
+
+
+def test_pieces_without_a_way_out_are_dropped(encrypted: Rig) -> None:
+    encrypted.verdict = (Action.SPLIT, b"pieces", ConnectionClass.ENCRYPTED)
+    assert encrypted.handle(FakePacket(packet_of())).verdict == "drop"
 
 
 def test_bytes_are_counted_by_direction(undecided: Rig) -> None:

@@ -1,6 +1,7 @@
 """The rules, walked through as the kernel would walk through them."""
 
 import itertools
+import re
 from collections.abc import Mapping
 from ipaddress import ip_network
 
@@ -350,3 +351,48 @@ def test_queue_numbers_are_adjacent() -> None:
     assert QueueNumbers.starting_at(LAST_FIRST_QUEUE).all == (65533, 65534, 65535)
     with pytest.raises(ValueError, match="queues"):
         QueueNumbers.starting_at(LAST_FIRST_QUEUE + 1)
+
+
+BALANCED = QueueNumbers.starting_at(10, 4)
+EVERYTHING = Selection(exclude_ports=(22,), forward=("lan0",), addresses=(ip_network("192.0.2.0/24"),))
+
+
+def test_the_rules_for_one_worker_name_single_queues() -> None:
+    for version in (4, 6):
+        rules = "\n".join(RuleSet.build(EVERYTHING, QueueNumbers.starting_at(10), MARKS, version).lines())
+        assert "--queue-balance" not in rules
+        assert {int(number) for number in re.findall(r"--queue-num (\d+)", rules)} == {10, 11, 12}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_several_workers_change_nothing_but_the_queues(version: int) -> None:
+    one = [*RuleSet.build(EVERYTHING, QueueNumbers.starting_at(10), MARKS, version).lines()]
+    four = [*RuleSet.build(EVERYTHING, BALANCED, MARKS, version).lines()]
+    ranges = {"--queue-num 10": "10:13", "--queue-num 11": "14:17", "--queue-num 12": "18:21"}
+    for single, balanced in ranges.items():
+        one = [re.sub(rf"{single}\b", f"--queue-balance {balanced}", line) for line in one]
+    assert four == one
+
+
+def test_a_worker_has_one_queue_of_each_class() -> None:
+    assert [BALANCED.of_worker(index).all for index in range(4)] == [(10 + n, 14 + n, 18 + n) for n in range(4)]
+    assert sorted(BALANCED.all) == list(range(10, 22))
+    assert BALANCED.of_worker(0).workers == 1
+
+
+@pytest.mark.parametrize(("first", "workers"), [(65534, 1), (65525, 4), (-1, 2), (10, 0), (10, 65)])
+def test_queues_that_do_not_fit(first: int, workers: int) -> None:
+    with pytest.raises(ValueError, match=r"queues|workers"):
+        QueueNumbers.starting_at(first, workers)
+
+
+@pytest.mark.parametrize(
+    ("queues", "text"),
+    [
+        (QueueNumbers(), "69, 70 and 71"),
+        (BALANCED, "10 to 21"),
+        (QueueNumbers(1, 11, 21, 2), "1, 2, 11, 12, 21 and 22"),
+    ],
+)
+def test_queues_in_words(queues: QueueNumbers, text: str) -> None:
+    assert str(queues) == text

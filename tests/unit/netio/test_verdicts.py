@@ -42,7 +42,8 @@ def decoded(data: bytes) -> list[tuple[int, int, dict[int, bytes]]]:
         assert kind == 3 << 8 | 1
         assert struct.unpack(">BBH", body[:4]) == (0, 0, QUEUE)
         attributes = netlink.attributes(body[4:])
-        found.append((*struct.unpack(">II", attributes[VERDICT_HEADER]), attributes))
+        verdict, packet_id = attributes[VERDICT_HEADER][:4], attributes[VERDICT_HEADER][4:]
+        found.append((*struct.unpack(">I", verdict), *struct.unpack("=I", packet_id), attributes))
     return found
 
 

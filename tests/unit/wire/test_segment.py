@@ -8,11 +8,13 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6
 from scapy.utils import checksum
 
 from tcpcryptd.wire.segment import (
+    ACK,
     FIN,
     SYN,
     Fragment,
     MalformedPacket,
     Segment,
+    lengths,
     locate,
     make,
     reverse_key,
@@ -170,3 +172,19 @@ def test_timestamps() -> None:
     assert timestamps([(8, b"\0\0\0\1\0\0\0\2")]) == (1, 2)
     assert timestamps([(8, b"\0\0\0\1")]) is None
     assert timestamps([]) is None
+
+
+def test_lengths_of_adjacent_packets() -> None:
+    four = bytes((10, 0, 0, 1, 10, 0, 0, 2, 0, 80, 0, 81))
+    six = bytes(range(32)) + bytes((0, 80, 0, 81))
+    packets = [
+        make(key, sequence=1, acknowledgment=2, flags=ACK, window=3, payload=bytes(size))
+        for key, size in ((four, 0), (six, 7), (four, 60_000), (six, 1))
+    ]
+    assert lengths(b"".join(packets)) == [len(packet) for packet in packets]
+    assert lengths(b"") == []
+
+
+def test_a_length_that_leads_nowhere() -> None:
+    with pytest.raises(MalformedPacket):
+        lengths(b"\x45" + bytes(19))

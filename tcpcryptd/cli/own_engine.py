@@ -1,0 +1,67 @@
+"""An engine with its protocols as the settings say, and what can be changed about them while it runs."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tcpcryptd.cli.config import Settings, read_value
+from tcpcryptd.cli.destinations import Destinations, LiveEngineConfig
+from tcpcryptd.cli.log import set_up_log
+from tcpcryptd.cli.options import ANSWERS, OFFERS, OPTIONS
+from tcpcryptd.cli.protocols import Protocols
+from tcpcryptd.core.config import EngineConfig
+from tcpcryptd.core.engine import Engine
+from tcpcryptd.crypt import CryptConfig
+from tcpcryptd.crypto.key_log import KeyLog
+from tcpcryptd.eno import EnoConfig
+from tcpcryptd.netio.path_mtu import path_mtu
+
+
+class OwnEngine:
+    """The engine of this process. Making it takes a fraction of a second, for the first key pairs."""
+
+    def __init__(self, settings: Settings, take_keys: KeyLog | None) -> None:
+        self._settings = settings
+        eno = EnoConfig(resumption_nonce_length=settings.resumption_nonce, key_log=take_keys)
+        self._protocols = Protocols(
+            CryptConfig(whole_packets=settings.whole_packets, key_log=take_keys), eno, settings.suites
+        )
+        self.destinations = Destinations(settings.require)
+        self.jobs = self._protocols.key_jobs()
+        self.engine = Engine(_config(settings, self.destinations), self._protocols.factories, path_mtu=path_mtu)
+
+    def apply(self, new: Settings) -> None:
+        """Brings into force what can be reloaded, for connections that begin later."""
+        self.destinations.replace(new.require)
+        if new.suites != self._settings.suites:
+            self._protocols.choose_suites(new.suites)
+            # No session may bring back a suite that is not wanted any more.
+            self.engine.flush_sessions()
+        if new.verbose != self._settings.verbose:
+            set_up_log(new.verbose)
+        self._settings = new
+
+    def adjust(self, values: Mapping[str, Any]) -> None:
+        """The same, as `reloadable_values` tells it to another process."""
+        options = {option.name: option for option in OPTIONS}
+        read: dict[str, Any] = {
+            options[name].key: read_value(options[name], value, "reload") for name, value in values.items()
+        }
+        self.apply(replace(self._settings, **read))
+
+
+def _config(settings: Settings, destinations: Destinations) -> EngineConfig:
+    config = LiveEngineConfig(
+        offers=OFFERS[settings.protocol], answers=ANSWERS[settings.answer], destinations=destinations
+    )
+    return config if settings.cache else replace(config, max_sessions=0)
+
+
+def reloadable_values(settings: Settings) -> dict[str, bool | list[str]]:
+    """By the options' names, as they could stand in a file."""
+    values: dict[str, bool | list[str]] = {}
+    for option in OPTIONS:
+        if option.reloadable:
+            value = getattr(settings, option.key)
+            values[option.name] = [str(each) for each in value] if option.repeated else value
+    return values

@@ -1,0 +1,157 @@
+"""The way out for what the engine has cut into packets: in order, and no faster than the interface takes it.
+
+A packet that was cut gets its verdict when its pieces have found room in a socket's buffer. Until then the kernel's TCP
+knows that it has not left (TCP small queues), and sends no more of its connection. Without that it fills the queue of
+an interface that is slower than the sender, whose length the connection's round trips and losses then depend on.
+"""
+
+import contextlib
+import errno
+import logging
+import select
+import socket
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tcpcryptd.core.verdict import Direction
+from tcpcryptd.netio.errors import ExitCode, InjectorError
+from tcpcryptd.netio.many import ManySender
+from tcpcryptd.netio.marks import MarkScheme
+
+SEND_BUFFER = 64 << 10
+"""Bytes as the kernel counts them, some 28 full segments: below that it asks for more, and refuses above the double."""
+LANES = 4
+"""Sockets for each IP version: interfaces whose numbers differ modulo this do not wait for each other."""
+
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Waiting:
+    """Packets that wait for room, and what is called when they have found it."""
+
+    packets: bytes
+    interface: int
+    flow: bytes
+    done: Callable[[], None]
+
+
+@dataclass
+class _Lane:
+    sender: ManySender
+    waiting: deque[_Waiting]
+
+
+class Outlet:
+    """Raw sockets towards the wire; a source of the event loop, ready when there is room for what waits.
+
+    Raises InjectorError when raw sockets cannot be had.
+    """
+
+    def __init__(self, marks: MarkScheme) -> None:
+        self.errors: Counter[str] = Counter()
+        """By name of the error."""
+        self.waiting = 0
+        """How many calls of `send` are not finished."""
+        self._waits = 0
+        self._sockets = contextlib.ExitStack()
+        self._epoll = self._sockets.enter_context(select.epoll())
+        self._lanes: dict[tuple[int, int], _Lane] = {}
+        self._by_descriptor: dict[int, _Lane] = {}
+        try:
+            for version, family in _FAMILIES.items():
+                for number in range(LANES):
+                    self._open_lane(version, family, number, marks.of_injection(Direction.OUT))
+        except OSError as error:
+            self.close()
+            raise InjectorError(f"raw sockets cannot be opened: {error.strerror}", ExitCode.UNSUPPORTED) from error
+
+    def _open_lane(self, version: int, family: socket.AddressFamily, number: int, mark: int) -> None:
+        try:
+            raw = self._sockets.enter_context(_open(family, mark))
+        except OSError as error:
+            # A kernel without IPv6 has no such packets either.
+            if version == 6 and error.errno == errno.EAFNOSUPPORT:
+                return
+            raise
+        lane = _Lane(ManySender(raw, version, self._count), deque())
+        self._lanes[version, number] = self._by_descriptor[raw.fileno()] = lane
+
+    def send(self, packets: bytes, interface: int, done: Callable[[], None]) -> bool:
+        """Sends adjacent IP packets of one flow by an interface, see ManySender.send, after those that wait for it.
+
+        Whether all of them have found room; otherwise `done` is called when they have.
+        """
+        lane = self._lanes.get((packets[0] >> 4, interface % LANES))
+        if lane is None:
+            return True
+        if not lane.waiting:
+            packets = lane.sender.send(packets, interface)
+            if not packets:
+                return True
+            self._epoll.register(lane.sender.fileno(), select.EPOLLOUT)
+        lane.waiting.append(_Waiting(packets, interface, _flow(packets), done))
+        self.waiting += 1
+        self._waits += 1
+        return False
+
+    def is_waiting(self, packet: bytes, interface: int) -> bool:
+        """Whether packets of the same flow wait, so that this one would overtake them."""
+        lane = self._lanes.get((packet[0] >> 4, interface % LANES))
+        flow = _flow(packet)
+        return lane is not None and any(entry.flow == flow for entry in lane.waiting)
+
+    def fileno(self) -> int:
+        """Readable when there is room for what waits."""
+        return self._epoll.fileno()
+
+    def handle_ready(self) -> None:
+        """Sends what there is room for."""
+        for descriptor, _ in self._epoll.poll(0.0):
+            lane = self._by_descriptor[descriptor]
+            while lane.waiting:
+                first = lane.waiting[0]
+                first.packets = lane.sender.send(first.packets, first.interface)
+                if first.packets:
+                    break
+                lane.waiting.popleft()
+                self.waiting -= 1
+                first.done()
+            if not lane.waiting:
+                self._epoll.unregister(descriptor)
+
+    def _count(self, error: OSError) -> None:
+        name = errno.errorcode.get(error.errno or 0, "OSError")
+        self.errors[name] += 1
+        if self.errors[name] == 1:
+            _log.warning("a segment could not be sent (%s); further ones are only counted", name)
+
+    def counters(self) -> dict[str, int]:
+        """Segments that were sent, and that could not be; how often there was no room at once for those of a packet."""
+        sent = sum(lane.sender.sent for lane in self._lanes.values())
+        return {"segments_sent": sent, "segment_errors": self.errors.total(), "segment_waits": self._waits}
+
+    def close(self) -> None:
+        """Closes the sockets; what waits is lost."""
+        self._lanes.clear()
+        self._by_descriptor.clear()
+        self._sockets.close()
+
+
+def _flow(packet: bytes) -> bytes:
+    """Tells the flows of one IP version apart, those with IP options or extension headers by their addresses."""
+    return packet[12:24] if packet[0] >> 4 == 4 else packet[8:44]
+
+
+def _open(family: socket.AddressFamily, mark: int) -> socket.socket:
+    raw = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.IPPROTO_RAW)
+    try:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    except OSError:
+        raw.close()
+        raise
+    return raw

@@ -1,0 +1,46 @@
+"""What processes tell each other of connections, as JSON."""
+
+from dataclasses import fields
+from typing import Final
+
+from tcpcryptd.core.endpoint import Endpoint
+from tcpcryptd.core.event import ConnectionInfo
+from tcpcryptd.core.options import ClientMode, ConnectionOptions, Support
+from tcpcryptd.core.verdict import ConnectionClass
+from tcpcryptd.netio.workers.channel import Json
+
+_BYTES: Final = ("session_id", "public_key", "public_key_spec", "symmetric_spec")
+_SPECS: Final = ("public_key_specs", "client_ciphers", "server_ciphers")
+
+
+def encode_info(info: ConnectionInfo) -> dict[str, Json]:
+    """What `decode_info` reads."""
+    row = {field.name: getattr(info, field.name) for field in fields(ConnectionInfo)}
+    row |= {name: row[name].hex() for name in _BYTES if row[name] is not None}
+    row["state"] = info.state.name
+    row["options"] = encode_options(info.options)
+    return row
+
+
+def decode_info(row: dict[str, Json]) -> ConnectionInfo:
+    """The connection that a row of `encode_info` tells of."""
+    values = row | {name: bytes.fromhex(row[name]) for name in _BYTES if row[name] is not None}
+    values["local"], values["remote"] = Endpoint(*row["local"]), Endpoint(*row["remote"])
+    values["state"] = ConnectionClass[row["state"]]
+    values["options"] = decode_options(row["options"])
+    return ConnectionInfo(**values)
+
+
+def encode_options(options: ConnectionOptions) -> dict[str, Json]:
+    """What `decode_options` reads."""
+    row = {field.name: getattr(options, field.name) for field in fields(ConnectionOptions)}
+    row |= {name: [spec.hex() for spec in row[name]] for name in _SPECS if row[name] is not None}
+    row["support"], row["client_mode"] = int(options.support), int(options.client_mode)
+    return row
+
+
+def decode_options(row: dict[str, Json]) -> ConnectionOptions:
+    """The wishes that a row of `encode_options` tells of."""
+    values = row | {name: tuple(map(bytes.fromhex, row[name])) for name in _SPECS if row[name] is not None}
+    values["support"], values["client_mode"] = Support(row["support"]), ClientMode(row["client_mode"])
+    return ConnectionOptions(**values)

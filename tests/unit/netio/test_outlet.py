@@ -1,0 +1,169 @@
+"""What waits for room, and in which order; that segments arrive is tried in namespaces."""
+
+import errno
+import select
+import socket
+
+import pytest
+
+from tcpcryptd.core.verdict import Direction
+from tcpcryptd.netio import outlet as outlet_module
+from tcpcryptd.netio.errors import ExitCode, InjectorError
+from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.outlet import LANES, Outlet
+from tcpcryptd.wire.segment import ACK, make
+
+MARKS = MarkScheme()
+KEY = bytes((10, 0, 0, 1, 10, 0, 0, 2, 0, 80, 0, 81))
+OTHER = KEY[:-1] + b"\x52"
+INTERFACE = 7
+
+
+def packet_of(number: int, key: bytes = KEY, size: int = 100) -> bytes:
+    return make(key, sequence=number, acknowledgment=0, flags=ACK, window=0, payload=bytes(size))
+
+
+class Rig:
+    """Sockets that take some packets and no more, and become writable when a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.room = 1000
+        self.sent: list[bytes] = []
+        self.done: list[str] = []
+        self.marks: list[int] = []
+        self.ends: list[socket.socket] = []
+        rig = self
+
+        class FakeSender:
+            def __init__(self, raw: socket.socket, version: int, _on_error: object) -> None:
+                self.sent = 0
+                self.fileno = raw.fileno
+
+            def send(self, packets: bytes, _interface: int) -> bytes:
+                while packets and rig.room:
+                    length = int.from_bytes(packets[2:4], "big")
+                    rig.sent.append(packets[:length])
+                    packets = packets[length:]
+                    rig.room -= 1
+                    self.sent += 1
+                return packets
+
+        def open_(_family: int, mark: int) -> socket.socket:
+            # Always writable: readiness follows from what waits.
+            ours, other = socket.socketpair()
+            self.ends.append(other)
+            self.marks.append(mark)
+            return ours
+
+        monkeypatch.setattr(outlet_module, "ManySender", FakeSender)
+        monkeypatch.setattr(outlet_module, "_open", open_)
+        self.outlet = Outlet(MARKS)
+
+    def send(self, name: str, *packets: bytes, interface: int = INTERFACE) -> bool:
+        return self.outlet.send(b"".join(packets), interface, lambda: self.done.append(name))
+
+    def close(self) -> None:
+        self.outlet.close()
+        for end in self.ends:
+            end.close()
+
+
+@pytest.fixture
+def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
+    return Rig(monkeypatch)
+
+
+def test_with_room_nothing_waits(rig: Rig) -> None:
+    assert rig.send("one", packet_of(1), packet_of(2))
+    assert rig.sent == [packet_of(1), packet_of(2)]
+    assert (rig.outlet.waiting, rig.done) == (0, [])
+    assert rig.outlet.counters() == {"segments_sent": 2, "segment_errors": 0, "segment_waits": 0}
+    assert set(rig.marks) == {MARKS.of_injection(Direction.OUT)}
+    rig.close()
+
+
+def test_what_waits_goes_first_and_is_reported_when_it_has_gone(rig: Rig) -> None:
+    rig.room = 1
+    assert not rig.send("one", packet_of(1), packet_of(2))
+    rig.room = 5
+    assert not rig.send("two", packet_of(3, OTHER))
+    assert rig.sent == [packet_of(1)]
+    assert rig.outlet.waiting == 2
+    rig.room = 1
+    rig.outlet.handle_ready()
+    assert (rig.sent[1:], rig.done) == ([packet_of(2)], ["one"])
+    rig.room = 5
+    rig.outlet.handle_ready()
+    assert (rig.sent[2:], rig.done) == ([packet_of(3, OTHER)], ["one", "two"])
+    assert rig.outlet.waiting == 0
+    assert rig.outlet.counters()["segment_waits"] == 2
+    assert rig.send("three", packet_of(4))
+    rig.close()
+
+
+def test_only_what_waits_makes_it_ready(rig: Rig) -> None:
+    def ready() -> bool:
+        return bool(select.select([rig.outlet.fileno()], [], [], 0)[0])
+
+    assert not ready()
+    rig.room = 0
+    rig.send("one", packet_of(1))
+    assert ready()
+    rig.room = 1
+    rig.outlet.handle_ready()
+    assert not ready()
+    rig.close()
+
+
+def test_other_interfaces_do_not_wait(rig: Rig) -> None:
+    rig.room = 0
+    assert not rig.send("slow", packet_of(1))
+    rig.room = 1
+    assert rig.send("fast", packet_of(2, OTHER), interface=INTERFACE + 1)
+    rig.room = 1
+    assert not rig.send("same", packet_of(3, OTHER), interface=INTERFACE + LANES)
+    rig.close()
+
+
+def test_a_packet_knows_whom_it_would_overtake(rig: Rig) -> None:
+    rig.room = 0
+    rig.send("one", packet_of(1))
+    assert rig.outlet.is_waiting(packet_of(9), INTERFACE)
+    assert not rig.outlet.is_waiting(packet_of(9, OTHER), INTERFACE)
+    assert not rig.outlet.is_waiting(packet_of(9), INTERFACE + 1)
+    rig.room = 1
+    rig.outlet.handle_ready()
+    assert not rig.outlet.is_waiting(packet_of(9), INTERFACE)
+    rig.close()
+
+
+def test_a_kernel_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_(family: int, _mark: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "no IPv6")
+        return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+    monkeypatch.setattr(outlet_module, "_open", open_)
+    outlet = Outlet(MARKS)
+    assert {version for version, _ in outlet._lanes} == {4}
+    outlet.close()
+
+
+def test_sockets_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_(_family: int, _mark: int) -> socket.socket:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(outlet_module, "_open", open_)
+    with pytest.raises(InjectorError) as raised:
+        Outlet(MARKS)
+    assert raised.value.exit_code is ExitCode.UNSUPPORTED
+
+
+def test_failures_are_counted_and_the_first_is_logged(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(3):
+        rig.outlet._count(OSError(errno.EPERM, "a firewall drops it"))
+    assert rig.outlet.counters()["segment_errors"] == 3
+    assert [record.getMessage() for record in caplog.records] == [
+        "a segment could not be sent (EPERM); further ones are only counted"
+    ]
+    rig.close()

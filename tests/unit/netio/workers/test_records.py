@@ -1,0 +1,70 @@
+"""What one process tells another of connections arrives as it was."""
+
+import json
+from dataclasses import fields
+
+import pytest
+
+from tcpcryptd.core.endpoint import Endpoint
+from tcpcryptd.core.event import ConnectionInfo
+from tcpcryptd.core.options import DEFAULT_OPTIONS, ClientMode, ConnectionOptions, Support
+from tcpcryptd.core.verdict import ConnectionClass
+from tcpcryptd.netio.workers.records import decode_info, decode_options, encode_info, encode_options
+
+WISHES = ConnectionOptions(
+    enabled=False,
+    support=Support.MANDATORY,
+    client_mode=ClientMode.ALWAYS,
+    resumption_decides_role=True,
+    secure_reset=True,
+    cache=False,
+    public_key_specs=(b"\x01\x02\x03", b"\xff"),
+    client_ciphers=(b"\x00\x01\x00\x01",),
+    server_ciphers=(),
+    passive_role=True,
+)
+PLAIN = ConnectionInfo(
+    Endpoint("192.0.2.1", 1), Endpoint("198.51.100.1", 65535), ConnectionClass.PLAIN, reason="refused"
+)
+ENCRYPTED = ConnectionInfo(
+    Endpoint("2001:db8::1", 1),
+    Endpoint("2001:db8::2", 2),
+    ConnectionClass.STREAM,
+    protocol="eno",
+    session_id=bytes(range(20)),
+    role="client",
+    suite="X25519/AES-128-GCM",
+    resumed=True,
+    peer_aware=True,
+    started=12.75,
+    bytes_sent=1 << 40,
+    bytes_received=7,
+    public_key=b"key",
+    public_key_spec=b"\x21",
+    symmetric_spec=b"\x01",
+    generation=255,
+    options=WISHES,
+)
+
+
+def test_the_samples_differ_from_the_defaults_in_every_field() -> None:
+    assert all(getattr(WISHES, field.name) != field.default for field in fields(ConnectionOptions))
+    assert all(
+        getattr(ENCRYPTED, field.name) != field.default for field in fields(ConnectionInfo) if field.name != "reason"
+    )
+
+
+@pytest.mark.parametrize("info", [PLAIN, ENCRYPTED])
+def test_connections(info: ConnectionInfo) -> None:
+    copy = decode_info(json.loads(json.dumps(encode_info(info))))
+    assert copy == info
+    assert isinstance(copy.local, Endpoint)
+    assert copy.state is info.state
+
+
+@pytest.mark.parametrize("wishes", [DEFAULT_OPTIONS, WISHES])
+def test_wishes(wishes: ConnectionOptions) -> None:
+    copy = decode_options(json.loads(json.dumps(encode_options(wishes))))
+    assert copy == wishes
+    assert isinstance(copy.support, Support)
+    assert isinstance(copy.client_mode, ClientMode)
