@@ -32,7 +32,7 @@ def test_both_ends_on_one_host(host: Host, protocol: str, family: int) -> None:
         assert ends == {(local, remote), (remote, local)}
     capture.stop()
     if protocol == "crypt":
-        # With TCP-ENO the capture has plaintext as well: what is injected towards the local kernel takes this interface.
+        # What TCP-ENO injects towards the local kernel takes this interface, too, and is plaintext.
         assert_encrypted(capture)
     assert max(len(segment.payload) for segment in capture.segments()) > 9000
 
