@@ -75,9 +75,14 @@ def network(make_pair: MakeNetwork) -> Network:
 
 
 @pytest.fixture
-def encrypted(network: Network, request: pytest.FixtureRequest) -> Network:
-    """Two hosts with a daemon each, of the protocol that a parameter names."""
-    protocol = getattr(request, "param", "crypt")
+def protocol() -> str:
+    """What daemons offer, as `--protocol` takes it; `BOTH_PROTOCOLS` takes the place of this one."""
+    return "crypt"
+
+
+@pytest.fixture
+def encrypted(network: Network, protocol: str) -> Network:
+    """Two hosts with a daemon each, of that protocol."""
     for each in network.hosts():
         each.start_daemon("--protocol", protocol)
     return network

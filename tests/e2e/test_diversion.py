@@ -12,6 +12,7 @@ from tcpcryptd.netio.injector import Injector
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.wire.segment import ACK, PSH, make
 from tests.e2e.harness import (
+    FAMILIES,
     MARKER,
     Host,
     Network,
@@ -28,7 +29,6 @@ from tests.e2e.harness import (
 from tests.e2e.harness.daemon import entry_point
 
 MARKS = MarkScheme()
-FAMILIES = pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["ipv4", "ipv6"])
 INJECTED = b"injected"
 TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ = 19, 20, 21
 RECEIVE_QUEUE, SEND_QUEUE = 1, 2

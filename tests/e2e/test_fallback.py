@@ -5,6 +5,8 @@ import socket
 import pytest
 
 from tests.e2e.harness import (
+    BOTH_PROTOCOLS,
+    FAMILIES,
     MARKER,
     Network,
     assert_encrypted,
@@ -15,22 +17,22 @@ from tests.e2e.harness import (
     same_session,
 )
 
-FAMILIES = pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["ipv4", "ipv6"])
 # The router's interface on which segments of that direction come in.
 DIRECTIONS = pytest.mark.parametrize("incoming", ["eth0", "eth1"], ids=["to server", "to client"])
 TOOL: dict[int, str] = {socket.AF_INET: "iptables", socket.AF_INET6: "ip6tables"}
 
 
-def start_daemons(network: Network) -> None:
-    network.client.start_daemon()
-    network.server.start_daemon()
+def start_daemons(network: Network, protocol: str = "crypt") -> None:
+    for host in (network.client, network.server):
+        host.start_daemon("--protocol", protocol)
 
 
 @FAMILIES
+@BOTH_PROTOCOLS
 @pytest.mark.parametrize("with_daemon", ["client", "server"])
-def test_peer_without_daemon(network: Network, with_daemon: str, family: int) -> None:
+def test_peer_without_daemon(network: Network, with_daemon: str, protocol: str, family: int) -> None:
     host = network.client if with_daemon == "client" else network.server
-    host.start_daemon()
+    host.start_daemon("--protocol", protocol)
     capture = network.client.capture()
     with dialogue(network, echo_server, family=family) as client:
         assert exchange(client, MARKER * 1000) == MARKER * 1000
@@ -40,12 +42,13 @@ def test_peer_without_daemon(network: Network, with_daemon: str, family: int) ->
 
 
 @FAMILIES
+@BOTH_PROTOCOLS
 @DIRECTIONS
-def test_option_stripped_on_the_way(path: Network, incoming: str, family: int) -> None:
+def test_option_stripped_on_the_way(path: Network, incoming: str, protocol: str, family: int) -> None:
     assert path.router
     rule = ["-A", "FORWARD", "-i", incoming, "-p", "tcp", "-j", "TCPOPTSTRIP", "--strip-options", "69"]
     path.router.run([TOOL[family], "-t", "mangle", *rule])
-    start_daemons(path)
+    start_daemons(path, protocol)
     sent, arrived = path.client.capture(), path.server.capture()
     with dialogue(path, echo_server, family=family) as client:
         assert exchange(client, MARKER * 1000) == MARKER * 1000
@@ -57,12 +60,13 @@ def test_option_stripped_on_the_way(path: Network, incoming: str, family: int) -
 
 
 @FAMILIES
+@BOTH_PROTOCOLS
 @DIRECTIONS
-def test_segments_with_the_option_swallowed(path: Network, incoming: str, family: int) -> None:
+def test_segments_with_the_option_swallowed(path: Network, incoming: str, protocol: str, family: int) -> None:
     assert path.router
     rule = ["-A", "FORWARD", "-i", incoming, "-p", "tcp", "--tcp-option", "69", "-j", "DROP"]
     path.router.run([TOOL[family], *rule])
-    start_daemons(path)
+    start_daemons(path, protocol)
     capture = path.client.capture()
     with dialogue(path, echo_server, family=family) as client:
         assert exchange(client, MARKER * 1000) == MARKER * 1000

@@ -12,6 +12,7 @@ from scapy.layers.inet import IP, TCP
 
 from tcpcryptd.control.client import ControlClient
 from tests.e2e.harness import (
+    BOTH_PROTOCOLS,
     MARKER,
     Host,
     Network,
@@ -26,7 +27,7 @@ from tests.e2e.harness import (
 )
 from tests.e2e.harness.daemon import Daemon
 from tests.e2e.harness.host import CONTROL_SECONDS
-from tests.e2e.test_lifecycle import BOTH_PROTOCOLS, Transfer, stalled, transfer
+from tests.e2e.test_lifecycle import Transfer, stalled, transfer
 
 __all__ = ["transfer"]
 

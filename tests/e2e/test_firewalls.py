@@ -1,10 +1,24 @@
 """Stateful firewalls and address translation, on the hosts and on the way."""
 
+import socket
+
 import pytest
 
-from tests.e2e.harness import MARKER, Host, Network, assert_encrypted, dialogue, echo_server, exchange, same_session
+from tests.e2e.harness import (
+    BOTH_PROTOCOLS,
+    FAMILIES,
+    MARKER,
+    Host,
+    Network,
+    assert_encrypted,
+    dialogue,
+    echo_server,
+    exchange,
+    same_session,
+)
 
 PORT = 7000
+TOOLS: dict[int, str] = {socket.AF_INET: "iptables", socket.AF_INET6: "ip6tables"}
 CONNTRACK = ["-p", "tcp", "-m", "conntrack", "--ctstate"]
 
 
@@ -16,11 +30,20 @@ def guard(host: Host, chain: str) -> None:
         [*CONNTRACK, "NEW", "--dport", str(PORT), "-j", "ACCEPT"],
         ["-p", "tcp", "-j", "DROP"],
     ):
-        host.run(["iptables", "-A", chain, *rule])
+        for tool in TOOLS.values():
+            host.run([tool, "-A", chain, *rule])
 
 
+def start(network: Network, protocol: str) -> None:
+    """Daemons on the two hosts, not on the router."""
+    for host in (network.client, network.server):
+        host.start_daemon("--protocol", protocol)
+
+
+@FAMILIES
+@BOTH_PROTOCOLS
 @pytest.mark.parametrize("where", ["client", "server", "router"])
-def test_stateful_firewall(path: Network, where: str) -> None:
+def test_stateful_firewall(path: Network, where: str, protocol: str, family: int) -> None:
     assert path.router
     host, chain = {
         "client": (path.client, "INPUT"),
@@ -28,27 +51,27 @@ def test_stateful_firewall(path: Network, where: str) -> None:
         "router": (path.router, "FORWARD"),
     }[where]
     guard(host, chain)
-    path.client.start_daemon()
-    path.server.start_daemon()
+    start(path, protocol)
     capture = path.client.capture()
-    with dialogue(path, echo_server, port=PORT) as client:
+    with dialogue(path, echo_server, family=family, port=PORT) as client:
         assert exchange(client, MARKER * 50_000) == MARKER * 50_000
         same_session(path, client)
     capture.stop()
-    assert_encrypted(capture)
+    assert_encrypted(capture, protocol)
 
 
-def test_address_translation(path: Network) -> None:
+@FAMILIES
+@BOTH_PROTOCOLS
+def test_address_translation(path: Network, protocol: str, family: int) -> None:
     assert path.router
-    path.router.run(["iptables", "-t", "nat", "-A", "POSTROUTING", "-o", "eth1", "-j", "MASQUERADE"])
-    path.client.start_daemon()
-    path.server.start_daemon()
-    with dialogue(path, echo_server, port=PORT) as client:
+    path.router.run([TOOLS[family], "-t", "nat", "-A", "POSTROUTING", "-o", "eth1", "-j", "MASQUERADE"])
+    start(path, protocol)
+    with dialogue(path, echo_server, family=family, port=PORT) as client:
         assert exchange(client, MARKER * 50_000) == MARKER * 50_000
         session = path.client.session_id(client)
         (at_server,) = path.server.sessions()
         assert at_server.session_id == session
-        assert at_server.remote[0] == "10.69.2.254"
+        assert at_server.remote[0] == ("10.69.2.254" if family == socket.AF_INET else "fd69:2::fe")
 
 
 def test_own_rules_with_the_script(network: Network) -> None:

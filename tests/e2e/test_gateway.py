@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import pytest
 
 from tests.e2e.harness import (
+    BOTH_PROTOCOLS,
+    FAMILIES,
     MARKER,
     Capture,
     Host,
@@ -24,8 +26,6 @@ from tests.e2e.harness import (
 )
 from tests.e2e.harness.daemon import entry_point
 
-FAMILIES = pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["ipv4", "ipv6"])
-PROTOCOLS = pytest.mark.parametrize("protocol", ["crypt", "eno"])
 SIZE = 3_000_000
 INSIDE, OUTSIDE = "eth0", "eth1"
 
@@ -134,7 +134,7 @@ def test_a_peer_without_daemon_is_plain(path: Network, family: int) -> None:
     assert outside.contains(MARKER)
 
 
-@PROTOCOLS
+@BOTH_PROTOCOLS
 def test_a_death_leaks_nothing(path: Network, protocol: str) -> None:
     start(path, "--protocol", protocol, translated=True)
     router = router_of(path)
@@ -234,7 +234,7 @@ def digest_server(connection: socket.socket) -> None:
     connection.sendall(hashlib.sha256(read_exactly(connection, SIZE)).digest())
 
 
-@PROTOCOLS
+@BOTH_PROTOCOLS
 def test_a_narrow_link_outside(path: Network, protocol: str) -> None:
     router_of(path).run(["ip", "link", "set", OUTSIDE, "mtu", "1400"])
     start(path, "--protocol", protocol)

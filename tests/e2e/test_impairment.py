@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from tcpcryptd.wire.options import OptionError
-from tests.e2e.harness import MARKER, Capture, Network, dialogue, echo_server, read_exactly
+from tests.e2e.harness import BOTH_PROTOCOLS, FAMILIES, MARKER, Capture, Network, dialogue, echo_server, read_exactly
 from tests.e2e.harness.middlebox import impair
 from tests.e2e.test_firewalls import guard
 
@@ -21,12 +21,11 @@ USER_TIMEOUT = 5_000
 """Milliseconds without an acknowledgment after which a connection fails (TCP_USER_TIMEOUT)."""
 SECONDS = 25.0
 
-PROTOCOLS = pytest.mark.parametrize("protocol", ["crypt", "eno"])
 
 DATA = b"".join(MARKER + b"%06d" % number for number in range(SIZE // (len(MARKER) + 6)))
 
 
-def echoed(network: Network) -> str:
+def echoed(network: Network, family: int = socket.AF_INET) -> str:
     """Sends the data there and back: "complete", "wrong" for other bytes, or the name of the error."""
 
     def answer(connection: socket.socket) -> None:
@@ -34,7 +33,7 @@ def echoed(network: Network) -> str:
         echo_server(connection)
 
     try:
-        with dialogue(network, answer, port=PORT) as client:
+        with dialogue(network, answer, family=family, port=PORT) as client:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
             client.settimeout(SECONDS)
             got = talk(client)
@@ -64,13 +63,15 @@ def talk(client: socket.socket) -> bytes:
         sender.join(SECONDS)
 
 
-def ends(network: Network, plain: str, *outcomes: str, protocol: str = "crypt") -> Capture:
+def ends(
+    network: Network, plain: str, *outcomes: str, protocol: str = "crypt", family: int = socket.AF_INET
+) -> Capture:
     """Plain TCP ends as said, and with daemons a transfer in one of the other ways. The capture of the second."""
-    assert echoed(network) == plain
+    assert echoed(network, family) == plain
     for host in (network.client, network.server):
         host.start_daemon("--protocol", protocol)
     capture = network.client.capture()
-    assert echoed(network) in outcomes
+    assert echoed(network, family) in outcomes
     capture.stop()
     return capture
 
@@ -103,14 +104,14 @@ def kinds(capture: Capture) -> set[int]:
         "everything",
     ],
 )
-@PROTOCOLS
+@BOTH_PROTOCOLS
 def test_what_plain_tcp_survives(path: Network, impairment: str, protocol: str) -> None:
     assert path.router
     impair(path.router, impairment)
     assert_sealed(ends(path, "complete", "complete", protocol=protocol), protocol)
 
 
-@PROTOCOLS
+@BOTH_PROTOCOLS
 def test_bytes_that_plain_tcp_gets_wrong(path: Network, protocol: str) -> None:
     assert path.router
     impair(path.router, "forgery")
@@ -128,7 +129,7 @@ def test_paths_that_tcp_eno_alone_crosses(path: Network, impairment: str) -> Non
 
 
 @pytest.mark.parametrize("impairment", ["stripping_syn", "stripping_all"])
-@PROTOCOLS
+@BOTH_PROTOCOLS
 def test_the_option_does_not_pass(path: Network, impairment: str, protocol: str) -> None:
     assert path.router
     impair(path.router, impairment)
@@ -146,7 +147,7 @@ def test_paths_that_the_protocol_cannot_cross(path: Network, impairment: str) ->
 
 
 @pytest.mark.parametrize("where", ["client", "server"])
-@PROTOCOLS
+@BOTH_PROTOCOLS
 def test_a_stateful_firewall_and_a_bad_path(path: Network, where: str, protocol: str) -> None:
     assert path.router
     guard(path.client if where == "client" else path.server, "INPUT")
@@ -154,7 +155,7 @@ def test_a_stateful_firewall_and_a_bad_path(path: Network, where: str, protocol:
     assert_sealed(ends(path, "complete", "complete", protocol=protocol), protocol)
 
 
-@PROTOCOLS
+@BOTH_PROTOCOLS
 def test_address_translation_and_loss(path: Network, protocol: str) -> None:
     assert path.router
     path.router.run(["iptables", "-t", "nat", "-A", "POSTROUTING", "-o", "eth1", "-j", "MASQUERADE"])
@@ -162,12 +163,14 @@ def test_address_translation_and_loss(path: Network, protocol: str) -> None:
     assert_sealed(ends(path, "complete", "complete", protocol=protocol), protocol)
 
 
-@PROTOCOLS
-def test_a_black_hole_for_large_packets(path: Network, protocol: str) -> None:
+@FAMILIES
+@BOTH_PROTOCOLS
+def test_a_black_hole_for_large_packets(path: Network, family: int, protocol: str) -> None:
     """Nobody says that the path is narrower; both kernels probe for it, as they have to for plain TCP."""
     assert path.router
     path.router.run(["ip", "link", "set", "eth1", "mtu", "1300"])
     path.router.run(["iptables", "-A", "OUTPUT", "-p", "icmp", "-j", "DROP"])
+    path.router.run(["ip6tables", "-A", "OUTPUT", "-p", "icmpv6", "--icmpv6-type", "packet-too-big", "-j", "DROP"])
     for host in (path.client, path.server):
         host.namespace.sysctl("net.ipv4.tcp_mtu_probing", 2)
-    assert_sealed(ends(path, "complete", "complete", protocol=protocol), protocol)
+    assert_sealed(ends(path, "complete", "complete", protocol=protocol, family=family), protocol)

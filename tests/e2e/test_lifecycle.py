@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.harness import (
+    BOTH_PROTOCOLS,
     MARKER,
     Host,
     Network,
@@ -27,7 +28,6 @@ LIBERAL = "net.netfilter.nf_conntrack_tcp_be_liberal"
 CAP_NET_ADMIN = 12
 CAP_NET_RAW = 13
 THREAD_SECONDS = 5.0
-BOTH_PROTOCOLS = pytest.mark.parametrize("encrypted", ["crypt", "eno"], indirect=True)
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
@@ -208,6 +208,7 @@ def logged(host: Host, text: str) -> bool:
     return text in host.daemons[0].log()
 
 
+@BOTH_PROTOCOLS
 def test_log_names_sessions_and_no_keys(encrypted: Network) -> None:
     with dialogue(encrypted, echo_server) as client:
         session = same_session(encrypted, client)

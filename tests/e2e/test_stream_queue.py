@@ -15,10 +15,9 @@ from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.queue import PacketQueue
 from tcpcryptd.netio.rules import QueueNumbers
 from tcpcryptd.wire.checksum import tcp_checksum
-from tests.e2e.harness import Host, Network, divert_as
+from tests.e2e.harness import FAMILIES, Host, Network, divert_as
 
 MARKS = MarkScheme()
-FAMILIES = pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["ipv4", "ipv6"])
 MTU = 1500
 DATA = bytes(range(ord("a"), ord("z") + 1)) * 40_000
 SECONDS = 30.0

@@ -1,5 +1,6 @@
-"""Unmodified applications between two hosts with daemons."""
+"""Unmodified applications between two hosts with daemons, with either protocol."""
 
+import contextlib
 import hashlib
 import json
 import random
@@ -11,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tcpcryptd.wire import options as tcp_options
 from tests.e2e.harness import (
+    BOTH_PROTOCOLS,
+    FAMILIES,
     MARKER,
+    SESSION_ID_LENGTHS,
     Network,
     assert_encrypted,
     dialogue,
@@ -25,7 +30,6 @@ from tests.e2e.harness import (
     wait_until,
 )
 
-FAMILIES = pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["ipv4", "ipv6"])
 HTTP_PORT = 8080
 
 
@@ -43,7 +47,8 @@ def fetch(network: Network, family: int, name: str, to: Path, timeout: float = 9
 
 
 @FAMILIES
-def test_http(encrypted: Network, directory: Path, family: int) -> None:
+@BOTH_PROTOCOLS
+def test_http(encrypted: Network, directory: Path, protocol: str, family: int) -> None:
     page = MARKER * 5000
     (directory / "page").write_bytes(page)
     serve_files(encrypted, directory)
@@ -51,20 +56,22 @@ def test_http(encrypted: Network, directory: Path, family: int) -> None:
     fetch(encrypted, family, "page", directory / "fetched")
     capture.stop()
     assert (directory / "fetched").read_bytes() == page
-    assert_encrypted(capture)
+    assert_encrypted(capture, protocol)
     # Not even the request line.
     assert not capture.contains(b"GET /page")
 
 
-def test_100_megabytes_arrive_unchanged(encrypted: Network, directory: Path) -> None:
+@pytest.mark.parametrize(("protocol", "family"), [("crypt", socket.AF_INET), ("eno", socket.AF_INET6)])
+def test_100_megabytes_arrive_unchanged(encrypted: Network, directory: Path, family: int) -> None:
     data = random.Random(1).randbytes(100_000_000)
     (directory / "data").write_bytes(data)
     serve_files(encrypted, directory)
-    fetch(encrypted, socket.AF_INET, "data", directory / "fetched")
+    fetch(encrypted, family, "data", directory / "fetched")
     with (directory / "fetched").open("rb") as fetched:
         assert hashlib.file_digest(fetched, "sha256").digest() == hashlib.sha256(data).digest()
 
 
+@BOTH_PROTOCOLS
 @pytest.mark.parametrize("options", [[], ["--reverse"], ["--bidir"]], ids=["up", "down", "both"])
 def test_iperf3(encrypted: Network, options: list[str]) -> None:
     encrypted.server.namespace.spawn(["iperf3", "--server", "--one-off"])
@@ -74,6 +81,7 @@ def test_iperf3(encrypted: Network, options: list[str]) -> None:
     assert result["end"]["sum_received"]["bytes"] > 1_000_000
 
 
+@BOTH_PROTOCOLS
 def test_interactive(encrypted: Network) -> None:
     with dialogue(encrypted, echo_server) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -83,6 +91,7 @@ def test_interactive(encrypted: Network) -> None:
         same_session(encrypted, client)
 
 
+@BOTH_PROTOCOLS
 def test_server_speaks_first(encrypted: Network) -> None:
     def mail_server(connection: socket.socket) -> None:
         connection.sendall(b"220 ready\r\n")
@@ -99,6 +108,7 @@ def test_server_speaks_first(encrypted: Network) -> None:
         assert read_all(client) == b"221 bye\r\n"
 
 
+@BOTH_PROTOCOLS
 def test_server_speaks_first_and_at_length(encrypted: Network) -> None:
     data = random.Random(2).randbytes(2_000_000)
     with dialogue(encrypted, lambda connection: connection.sendall(data)) as client:
@@ -106,6 +116,7 @@ def test_server_speaks_first_and_at_length(encrypted: Network) -> None:
         assert read_all(client) == data
 
 
+@BOTH_PROTOCOLS
 @pytest.mark.parametrize("size", [0, 1, 1_000_000])
 def test_half_close(encrypted: Network, size: int) -> None:
     question = random.Random(3).randbytes(size)
@@ -120,6 +131,7 @@ def test_half_close(encrypted: Network, size: int) -> None:
         assert read_all(client) == hashlib.sha256(question).digest() + answer
 
 
+@BOTH_PROTOCOLS
 def test_server_closes_its_half_first(encrypted: Network) -> None:
     received: list[bytes] = []
 
@@ -136,14 +148,16 @@ def test_server_closes_its_half_first(encrypted: Network) -> None:
 
 
 @FAMILIES
-def test_both_hosts_name_the_same_session(encrypted: Network, family: int) -> None:
+@BOTH_PROTOCOLS
+def test_both_hosts_name_the_same_session(encrypted: Network, protocol: str, family: int) -> None:
     with dialogue(encrypted, echo_server, family=family) as first, dialogue(encrypted, echo_server) as second:
         assert exchange(first, MARKER) == exchange(second, MARKER)
         identifiers = {same_session(encrypted, first), same_session(encrypted, second)}
     assert len(identifiers) == 2
-    assert {len(bytes.fromhex(identifier)) for identifier in identifiers} == {20}
+    assert {len(bytes.fromhex(identifier)) for identifier in identifiers} == {SESSION_ID_LENGTHS[protocol]}
 
 
+@BOTH_PROTOCOLS
 def test_text_of_tcnetstat(encrypted: Network) -> None:
     with dialogue(encrypted, echo_server) as client:
         session = same_session(encrypted, client)
@@ -153,20 +167,34 @@ def test_text_of_tcnetstat(encrypted: Network) -> None:
     assert [line.split() for line in lines[1:]] == [[*ends, session]]
 
 
-def test_jumbo_frames(make_pair: Callable[[int], Network]) -> None:
+@BOTH_PROTOCOLS
+def test_jumbo_frames(make_pair: Callable[[int], Network], protocol: str) -> None:
     network = make_pair(9000)
-    network.client.start_daemon()
-    network.server.start_daemon()
+    for host in network.hosts():
+        host.start_daemon("--protocol", protocol)
     capture = network.client.capture()
     data = MARKER * 50_000
     with dialogue(network, echo_server) as client:
         same_session(network, client)
         assert exchange(client, data) == data
     capture.stop()
-    assert_encrypted(capture)
+    assert_encrypted(capture, protocol)
     assert max(len(segment.payload) for segment in capture.segments()) > 4016
 
 
+@BOTH_PROTOCOLS
+def test_an_interface_without_offloads(encrypted: Network, protocol: str) -> None:
+    for host in encrypted.hosts():
+        host.run(["ethtool", "-K", "eth0", "gso", "off", "gro", "off", "tso", "off"])
+    capture = encrypted.server.capture()
+    with dialogue(encrypted, echo_server) as client:
+        assert exchange(client, MARKER * 20_000) == MARKER * 20_000
+    capture.stop()
+    assert_encrypted(capture, protocol)
+    assert max(len(segment.payload) for segment in capture.segments()) <= 1460
+
+
+@BOTH_PROTOCOLS
 def test_many_connections_at_once(encrypted: Network) -> None:
     with (
         serve(encrypted.server.listen(0), echo_server) as port,
@@ -181,6 +209,7 @@ def test_many_connections_at_once(encrypted: Network) -> None:
         assert all(pool.map(talk, range(80)))
 
 
+@BOTH_PROTOCOLS
 def test_short_connections_one_after_another(encrypted: Network) -> None:
     with serve(encrypted.server.listen(0), echo_server) as port:
         for number in range(200):
@@ -188,27 +217,31 @@ def test_short_connections_one_after_another(encrypted: Network) -> None:
                 assert exchange(client, number.to_bytes(100)) == number.to_bytes(100)
 
 
-def test_abort_reaches_the_other_side(encrypted: Network) -> None:
+@BOTH_PROTOCOLS
+@pytest.mark.parametrize("aborted", [False, True], ids=["end", "reset"])
+def test_end_and_reset_are_told_apart(encrypted: Network, aborted: bool) -> None:
     outcome: list[type[OSError] | bytes] = []
 
-    def read_until_reset(connection: socket.socket) -> None:
+    def read_to_the_end(connection: socket.socket) -> None:
         try:
             outcome.append(read_all(connection))
         except OSError as error:
             outcome.append(type(error))
 
-    with dialogue(encrypted, read_until_reset) as client:
+    with dialogue(encrypted, read_to_the_end) as client:
         same_session(encrypted, client)
         client.sendall(MARKER)
-        # Closing with a linger time of 0 sends RST.
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        if aborted:
+            # Closing with a linger time of 0 sends RST.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         client.close()
         wait_until(lambda: outcome, "the server sees the end")
-    assert outcome == [ConnectionResetError]
+    assert outcome == [ConnectionResetError if aborted else MARKER]
 
 
 @FAMILIES
-def test_explicit_congestion_notification(encrypted: Network, family: int) -> None:
+@BOTH_PROTOCOLS
+def test_explicit_congestion_notification(encrypted: Network, protocol: str, family: int) -> None:
     for host in encrypted.hosts():
         host.namespace.sysctl("net.ipv4.tcp_ecn", 1)
     capture = encrypted.client.capture()
@@ -216,6 +249,86 @@ def test_explicit_congestion_notification(encrypted: Network, family: int) -> No
         assert exchange(client, MARKER * 100) == MARKER * 100
         same_session(encrypted, client)
     capture.stop()
-    assert_encrypted(capture)
+    assert_encrypted(capture, protocol)
     # SYN with ECE and CWR, SYN ACK with ECE.
     assert [segment.flags for segment in capture.segments() if segment.flags & 0x02] == [0xC2, 0x52]
+
+
+@BOTH_PROTOCOLS
+@pytest.mark.parametrize("setting", ["tcp_timestamps", "tcp_sack", "tcp_window_scaling"])
+def test_without_an_extension_of_tcp(encrypted: Network, protocol: str, setting: str) -> None:
+    for host in encrypted.hosts():
+        host.namespace.sysctl(f"net.ipv4.{setting}", 0)
+    kind = {"tcp_timestamps": tcp_options.TIMESTAMP, "tcp_sack": tcp_options.SACK, "tcp_window_scaling": 3}[setting]
+    capture = encrypted.client.capture()
+    with dialogue(encrypted, echo_server) as client:
+        assert exchange(client, MARKER * 20_000) == MARKER * 20_000
+        same_session(encrypted, client)
+    capture.stop()
+    assert_encrypted(capture, protocol)
+    assert kind not in capture.kinds()
+
+
+def urgent_byte(connection: socket.socket, found: list[bytes]) -> bool:
+    """Appends the urgent byte once it is there; the kernel says that there is none, or that it is still to come."""
+    with contextlib.suppress(OSError):
+        found.append(connection.recv(1, socket.MSG_OOB | socket.MSG_DONTWAIT))
+    return bool(found)
+
+
+@BOTH_PROTOCOLS
+@pytest.mark.parametrize("inline", [False, True], ids=["out of band", "inline"])
+def test_urgent_data(encrypted: Network, inline: bool) -> None:
+    received: list[bytes] = []
+    urgent: list[bytes] = []
+
+    def read(connection: socket.socket) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, inline)
+        connection.sendall(b"ready")
+        data = read_exactly(connection, 3)
+        if not inline:
+            wait_until(lambda: urgent_byte(connection, urgent), "the urgent byte has come")
+        received.append(data + read_all(connection))
+
+    with dialogue(encrypted, read) as client:
+        assert read_exactly(client, 5) == b"ready"
+        client.sendall(b"abc")
+        client.send(b"!", socket.MSG_OOB)
+        client.sendall(b"def")
+        client.shutdown(socket.SHUT_WR)
+        wait_until(lambda: received, "the server has read all")
+    assert received == [b"abc!def" if inline else b"abcdef"]
+    assert urgent == ([] if inline else [b"!"])
+
+
+@BOTH_PROTOCOLS
+def test_a_receiver_that_does_not_read_for_a_while(encrypted: Network) -> None:
+    """The window closes, is probed, and opens again."""
+    data = random.Random(5).randbytes(8_000_000)
+    may_read: list[bool] = []
+    digest: list[bytes] = []
+
+    def read_late(connection: socket.socket) -> None:
+        wait_until(lambda: may_read, "the window has been closed")
+        digest.append(hashlib.sha256(read_all(connection)).digest())
+
+    with dialogue(encrypted, read_late) as client:
+        client.setblocking(False)
+        sent = 0
+
+        def fill() -> bool:
+            nonlocal sent
+            try:
+                while sent < len(data):
+                    sent += client.send(data[sent:])
+            except BlockingIOError:
+                pass
+            return "persist" in encrypted.client.run(["ss", "-Htnoi", "dport", f"= {client.getpeername()[1]}"]).stdout
+
+        wait_until(fill, "the window is probed")
+        may_read.append(True)
+        client.settimeout(30)
+        client.sendall(data[sent:])
+        client.shutdown(socket.SHUT_WR)
+        wait_until(lambda: digest, "the server has read to the end", 20)
+    assert digest == [hashlib.sha256(data).digest()]

@@ -6,11 +6,22 @@ from tests.e2e.harness.diversion import divert_as
 from tests.e2e.harness.host import Host, Session
 from tests.e2e.harness.network import Network, pair, routed, single
 from tests.e2e.harness.process import HarnessError, wait_until
-from tests.e2e.harness.proof import MARKER, assert_encrypted, assert_plain, same_session
+from tests.e2e.harness.proof import (
+    BOTH_PROTOCOLS,
+    FAMILIES,
+    MARKER,
+    SESSION_ID_LENGTHS,
+    assert_encrypted,
+    assert_plain,
+    same_session,
+)
 from tests.e2e.harness.traffic import dialogue, echo_server, exchange, read_all, read_exactly, serve
 
 __all__ = [
+    "BOTH_PROTOCOLS",
+    "FAMILIES",
     "MARKER",
+    "SESSION_ID_LENGTHS",
     "Capture",
     "Daemon",
     "HarnessError",

@@ -2,17 +2,37 @@
 
 import socket
 
+import pytest
+
 from tests.e2e.harness.capture import KIND_CRYPT, KIND_MAC, Capture
 from tests.e2e.harness.network import Network
 
 MARKER = b"this text must never be seen on the wire; "
 
+BOTH_PROTOCOLS = pytest.mark.parametrize("protocol", ["crypt", "eno"])
+"""For tests that use the fixture `protocol`, themselves or by way of `encrypted`."""
+FAMILIES = pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["ipv4", "ipv6"])
+SESSION_ID_LENGTHS = {"crypt": 20, "eno": 33}
+"""Bytes; that of RFC 8548 begins with the TEP identifier."""
+_SYN = 0x02
 
-def assert_encrypted(capture: Capture, marker: bytes = MARKER) -> None:
-    """Data went over the wire with both options, and never the marker."""
-    assert capture.size() > 0
-    assert {KIND_CRYPT, KIND_MAC} <= capture.kinds()
-    assert not capture.contains(marker)
+
+def assert_encrypted(capture: Capture, protocol: str = "crypt") -> None:
+    """Data went over the wire as the protocol has it, and never the marker.
+
+    With `crypt` both options were there; with `eno` every SYN had the ENO option, and no segment a MAC.
+    """
+    segments = list(capture.segments())
+    assert any(segment.payload for segment in segments)
+    assert not any(MARKER in segment.payload for segment in segments)
+    kinds = set[int]().union(*(segment.kinds() for segment in segments))
+    if protocol == "crypt":
+        assert {KIND_CRYPT, KIND_MAC} <= kinds
+    else:
+        syns = [segment for segment in segments if segment.flags & _SYN]
+        assert syns
+        assert all(KIND_CRYPT in segment.kinds() for segment in syns)
+        assert KIND_MAC not in kinds
 
 
 def assert_plain(capture: Capture, marker: bytes = MARKER) -> None:
