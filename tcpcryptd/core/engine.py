@@ -276,6 +276,10 @@ class Engine:
                 self._report(error)
 
     def _report(self, error: Exception) -> None:
+        if isinstance(error, MemoryError):
+            # No bug, and nothing that there would be memory to tell with.
+            self._services.counters["memory_shortages"] += 1
+            return
         self._services.counters["internal_errors"] += 1
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:

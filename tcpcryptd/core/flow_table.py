@@ -85,7 +85,8 @@ class FlowTable:
         """Takes a connection out; one that is not in is no error."""
         if self.outbound.get(connection.key) is connection:
             del self.outbound[connection.key]
-            del self.inbound[reverse_key(connection.key)]
+            # It is not there when memory ran out while the connection was entered.
+            self.inbound.pop(reverse_key(connection.key), None)
             self._opening.pop(connection.key, None)
             self._closed.pop(connection.key, None)
 
