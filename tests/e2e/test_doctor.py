@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -164,6 +165,18 @@ def test_without_root(host: Host) -> None:
     assert "Traceback" not in done.stderr
     assert done.returncode == PROBLEM
     assert any(line.startswith("capabilities: missing") for line in findings(done)["problem"])
+
+
+def test_without_the_capability_to_administer_the_network(host: Host) -> None:
+    """As in many containers: root, but not of the network."""
+    limited = ["setpriv", "--bounding-set=-net_admin", "--"]
+    done = host.run([*limited, *entry_point("tcpcryptd"), "doctor", "--no-self-test"], check=False)
+    assert "Traceback" not in done.stderr
+    found = findings(done)
+    assert "capabilities: missing: CAP_NET_ADMIN" in found["problem"]
+    assert "iptables rules: not allowed to try them" in found["problem"]
+    advice = {after.strip() for line, after in pairwise(done.stdout.splitlines()) if line.startswith("problem")}
+    assert advice == {"-> run it as root, outside of a container"}
 
 
 @pytest.mark.parametrize("option", ["--nonsense", "--queue=x", "--config=/nonexistent.toml"])

@@ -5,14 +5,16 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from tcpcryptd.netio import capabilities
 from tcpcryptd.netio.daemon import DaemonConfig
 from tcpcryptd.netio.doctor.finding import Finding
-from tcpcryptd.netio.errors import FirewallError
+from tcpcryptd.netio.errors import ExitCode, FirewallError
 from tcpcryptd.netio.firewall import Firewall
 from tcpcryptd.netio.iptables import SEARCH_PATH, Iptables, our_chains, our_jumps, tables
 from tcpcryptd.netio.rules import TABLE
 
 _LEGACY_TABLES = {4: Path("/proc/net/ip_tables_names"), 6: Path("/proc/net/ip6_tables_names")}
+_AS_ROOT = "run it as root, outside of a container"
 _TIMEOUT = 30.0
 """Seconds."""
 
@@ -27,7 +29,8 @@ def check_rules(config: DaemonConfig, running: bool) -> Iterator[Finding]:
             yield _trial(subject, firewall.text(table.version))
             yield _own_rules(subject, table, running, config)
         except FirewallError as error:
-            yield Finding.problem(subject, error.message, "install the package iptables")
+            forbidden = error.exit_code == ExitCode.PERMISSION
+            yield Finding.problem(subject, error.message, _AS_ROOT if forbidden else "install the package iptables")
 
 
 def _variant(subject: str, table: Iptables) -> Finding:
@@ -75,6 +78,9 @@ def _trial(subject: str, rules: str) -> Finding:
     )
     if done.returncode == 0:
         return Finding.ok(f"{subject} rules", "the kernel takes all of them")
+    if not capabilities.has_network_capabilities():
+        # Says nothing of the kernel.
+        return Finding.problem(f"{subject} rules", "not allowed to try them", _AS_ROOT)
     return Finding.problem(
         f"{subject} rules",
         f"the kernel does not take them: {' '.join(done.stderr.split())}",
