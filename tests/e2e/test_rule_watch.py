@@ -12,6 +12,7 @@ import pytest
 from tcpcryptd.control.client import ControlClient
 from tcpcryptd.netio.rule_watch import CHECK_SECONDS
 from tests.e2e.harness import (
+    BOTH_PROTOCOLS,
     MARKER,
     Host,
     Network,
@@ -61,13 +62,13 @@ def own_rules(host: Host) -> list[str]:
     return sorted(line for line in host.rules().splitlines() if "TCPCRYPTD" in line)
 
 
-def assert_new_connections_are_encrypted(network: Network) -> None:
+def assert_new_connections_are_encrypted(network: Network, protocol: str = "crypt") -> None:
     capture = network.client.capture()
     with dialogue(network, echo_server) as client:
         assert exchange(client, MARKER * 100) == MARKER * 100
         same_session(network, client)
     capture.stop()
-    assert_encrypted(capture)
+    assert_encrypted(capture, protocol)
 
 
 @contextlib.contextmanager
@@ -91,8 +92,9 @@ def reset_at_both_ends(network: Network) -> Iterator[None]:
     assert outcome == [ConnectionResetError]
 
 
+@BOTH_PROTOCOLS
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_rules_are_put_back(encrypted: Network, damage: str) -> None:
+def test_rules_are_put_back(encrypted: Network, protocol: str, damage: str) -> None:
     host = encrypted.client
     before = own_rules(host)
     with reset_at_both_ends(encrypted):
@@ -100,7 +102,7 @@ def test_rules_are_put_back(encrypted: Network, damage: str) -> None:
             host.run(command)
         wait_until(partial(repaired, host), "the rules are repaired")
     wait_until(lambda: own_rules(host) == before, "the rules are all there")
-    assert_new_connections_are_encrypted(encrypted)
+    assert_new_connections_are_encrypted(encrypted, protocol)
     assert WARNING in host.daemons[0].log()
     assert host.daemons[0].stop() == 0
     assert not own_rules(host)
@@ -113,8 +115,9 @@ def unchanged(data: bytes) -> bool:
     return data == (MARKER * (len(data) // len(MARKER) + 1))[: len(data)]
 
 
+@BOTH_PROTOCOLS
 @pytest.mark.parametrize("side", ["client", "server"])
-def test_nobody_reads_what_is_not_deciphered(encrypted: Network, side: str) -> None:
+def test_nobody_reads_what_is_not_deciphered(encrypted: Network, protocol: str, side: str) -> None:
     """What comes while the rules are gone is taken by the kernel, and must not reach the application."""
     received = bytearray()
     ends: list[type[OSError]] = []
@@ -144,7 +147,7 @@ def test_nobody_reads_what_is_not_deciphered(encrypted: Network, side: str) -> N
     assert ends == [ConnectionResetError]
     assert unchanged(bytes(received))
     wait_until(partial(repaired, host), "the rules are repaired")
-    assert_new_connections_are_encrypted(encrypted)
+    assert_new_connections_are_encrypted(encrypted, protocol)
 
 
 def test_plain_connections_go_on(network: Network) -> None:
