@@ -151,16 +151,25 @@ class LibraryServer:
         try:
             if message.option == LibraryOption.NETSTAT and not message.sets:
                 self._begin_listing(question)
-                return
-            data = self._options.answer(message, question.user_id)
+            elif (data := self._data(question)) is not None:
+                self._send(question, message.answered(data))
+        except Refused as refused:
+            self._refuse(question, refused)
+
+    def _data(self, question: _Question) -> bytes | None:
+        """None when the question has to wait for the end of a handshake. Raises Refused."""
+        message = question.message
+        try:
+            return self._options.answer(message, question.user_id)
         except Refused as refused:
             ends = LibraryOptions.ends(message)
-            if refused.errno == "EAGAIN" and ends is not None and self._options.is_undecided(ends):
+            if refused.errno != "EAGAIN" or ends is None:
+                raise
+            if self._options.is_undecided(ends):
                 self._wait(question, ends)
-            else:
-                self._refuse(question, refused)
-        else:
-            self._send(question, message.answered(data))
+                return None
+        # The handshake has ended in between: a worker does not wait for us.
+        return self._options.answer(message, question.user_id)
 
     def _begin_listing(self, question: _Question) -> None:
         if len(self._listings) >= MAX_LISTINGS:

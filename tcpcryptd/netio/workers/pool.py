@@ -61,6 +61,9 @@ class WorkerPool:
         self._limits = [RespawnLimit() for _ in range(numbers.workers)]
         self._deaths: deque[tuple[int, int]] = deque()
         """Index and exit status."""
+        self._decided: deque[Json] = deque()
+        """Ends of connections whose handshake is over, for the next turn: who hears that it is not begins to wait in
+        this one."""
         self._failure: DaemonError | None = None
         self._started = False
         self._counted: Counter[str] = Counter()
@@ -224,12 +227,15 @@ class WorkerPool:
 
     def next_timeout(self) -> float | None:
         """When `handle_timeout` is due."""
-        return 0.0 if self._deaths or self._failure is not None else self._heartbeat_due
+        return 0.0 if self._deaths or self._decided or self._failure is not None else self._heartbeat_due
 
     def handle_timeout(self, now: float) -> None:
         """Replaces workers that have died, and asks the others how they are; raises DaemonError."""
         if self._failure is not None:
             raise self._failure
+        while self._decided:
+            local, remote = self._decided.popleft()
+            self._on_decided(Endpoint(*local), Endpoint(*remote))
         while self._deaths:
             self._replace(*self._deaths.popleft(), now)
         if now >= self._heartbeat_due:
@@ -266,8 +272,7 @@ class WorkerPool:
     def _read_link(self, link: WorkerLink) -> None:
         if link.is_closed:
             return
-        for local, remote in link.read():
-            self._on_decided(Endpoint(*local), Endpoint(*remote))
+        self._decided += link.read()
         if link.is_closed:
             self._epoll.unregister(link.channel)
             link.channel.close()

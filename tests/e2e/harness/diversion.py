@@ -7,7 +7,7 @@ from tests.e2e.harness.host import Host
 
 def divert_as(host: Host, connection_class: ConnectionClass) -> None:
     """Installs the rules; all connections are of that class from now on."""
-    host.run(["scripts/launch_iptables.sh", "--install", "--all-ports"])
+    host.run(["scripts/launch_iptables.sh", "--install", "--all-ports", "--workers", "1"])
     marks = MarkScheme()
     mark = marks.match(marks.of_class(connection_class))
     for tool in ("iptables", "ip6tables"):

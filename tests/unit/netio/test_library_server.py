@@ -113,6 +113,16 @@ def test_who_is_gone_is_not_answered(library: Library) -> None:
     assert library.engine.actions == []
 
 
+def test_a_handshake_that_ends_between_two_looks(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers go on while they are asked."""
+    states = iter([ConnectionClass.UNDECIDED, ConnectionClass.ENCRYPTED, ConnectionClass.ENCRYPTED])
+    monkeypatch.setattr(library.engine, "connection", lambda *_: connection(80, next(states)))
+    library.ask(question())
+    answer = library.answer()
+    assert answer is not None
+    assert (answer.error, answer.data) == (0, connection(80, ConnectionClass.ENCRYPTED).session_id)
+
+
 @pytest.mark.parametrize(("state", "error"), [(ConnectionClass.ENCRYPTED, 0), (ConnectionClass.PLAIN, errno.ENODATA)])
 def test_the_answer_waits_for_the_handshake(library: Library, state: ConnectionClass, error: int) -> None:
     library.engine.known.append(connection(90, ConnectionClass.UNDECIDED))

@@ -153,6 +153,10 @@ def test_sums(rig: Rig) -> None:
 
 
 def test_what_workers_say_unasked(rig: Rig) -> None:
+    """In a turn of its own: whoever has just heard that a handshake goes on must have the time to begin to wait."""
+    assert rig.engine.connection(UNKNOWN, REMOTE) is None
+    assert rig.decided == []
+    rig.turn_until(lambda: bool(rig.decided))
     assert sorted(rig.decided) == [(local, REMOTE) for local in LOCAL]
 
 
