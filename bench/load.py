@@ -62,13 +62,14 @@ def load(route: Route, held: int, rate: float, seconds: float) -> dict[str, Any]
     network = route.network
     result: dict[str, Any] = {}
     with ExitStack() as stack:
+        # For what the first connections make a process load.
+        route.try_out(20)
+        # All processes of the daemons, and none of the load's.
+        before = memory_bytes(route.processes())
         server = network.server.namespace.spawn([*ENDS, "server", *PORTS], log=network.server.directory / "load.log")
         stack.callback(end, server)
         for port in PORTS:
             network.server.wait_listening(int(port))
-        # For what the first connections make a process load.
-        route.try_out(20)
-        before = memory_bytes(_daemons(route))
         established = stack.enter_context(dialogue(network, echo_server))
         pings: list[float] = []
 
@@ -89,7 +90,7 @@ def load(route: Route, held: int, rate: float, seconds: float) -> dict[str, Any]
             return max(_known(network), default=0) <= 1
 
         wait_until(settled, "the daemons forget what is over", SETTLE_SECONDS)
-        result["growth afterwards, MiB"] = growth(before, memory_bytes(_daemons(route))) / _MEBIBYTE
+        result["growth afterwards, MiB"] = growth(before, memory_bytes(before)) / _MEBIBYTE
         result["counters"] = [{name: each[name] for name in COUNTERS if name in each} for each in _counters(network)]
     return result
 
@@ -98,7 +99,7 @@ def _hold(route: Route, count: int, before: dict[int, int], ping: Callable[[], N
     with _client(route, "hold", route.address, str(count), *PORTS) as client:
         opened = _report(client, ping)
         # It has the idle connections now, and uses them again after a signal.
-        grown = growth(before, memory_bytes(_daemons(route)))
+        grown = growth(before, memory_bytes(before))
         known = _known(route.network)
         client.send_signal(signal.SIGUSR1)
         again = _report(client, ping)
@@ -119,7 +120,7 @@ def _rate(
 
         def look() -> None:
             nonlocal largest
-            largest = max(largest, growth(before, memory_bytes(_daemons(route))))
+            largest = max(largest, growth(before, memory_bytes(before)))
             ping()
 
         report = _report(client, look)
@@ -143,10 +144,6 @@ def _report(client: Popen[bytes], meanwhile: Callable[[], None]) -> dict[str, An
         meanwhile()
     report: dict[str, Any] = json.loads(reports.readline())
     return report
-
-
-def _daemons(route: Route) -> list[int]:
-    return [daemon.pid for host in route.network.hosts() for daemon in host.daemons]
 
 
 def _counters(network: Network) -> list[dict[str, int]]:
