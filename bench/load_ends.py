@@ -58,7 +58,8 @@ class Connection:
         if not piece:
             raise OSError(errno.ECONNRESET, "closed by the server")
         if piece != MESSAGE[-self._missing :][: len(piece)]:
-            sys.stderr.write(f"wrong bytes at {len(MESSAGE) - self._missing}: {piece.hex()}\n")
+            ends = f"{self.socket.getsockname()[:2]} {self.socket.getpeername()[:2]}"
+            sys.stderr.write(f"wrong bytes at {len(MESSAGE) - self._missing}, {ends}: {piece.hex()}\n")
             raise OSError(errno.EBADMSG, "the echo differs")
         self._missing -= len(piece)
         return not self._missing

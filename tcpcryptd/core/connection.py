@@ -183,7 +183,7 @@ class Connection:
 
     def orphaned(self, now: float) -> None:
         """The keys of an earlier daemon's connection are lost: it is reset."""
-        self._services.graves.add(self.key)
+        self._services.graves.add(self.key, self.opening)
         self._services.table.opened(self)
         self._services.table.closed(self)
         self._lifecycle.saw(RST, Direction.OUT)
@@ -207,6 +207,7 @@ class Connection:
         self.count("plain")
         self._services.table.record_plain(
             self.key,
+            self.opening,
             ConnectionInfo(
                 local,
                 remote,
@@ -230,6 +231,9 @@ class Connection:
 
     def renew(self, segment: Segment, direction: Direction, now: float) -> Verdict:
         """The SYN of a new connection with the same addresses and ports: this one is over."""
+        if self.opening.active and direction is Direction.OUT and segment.sequence == self.opening.isn:
+            # This one's, sent again before its answer came, has waited behind that.
+            return DROP
         self.close()
         self._services.graves.discard(self.key)
         return self._services.first_packet(segment, direction, now, self.connection_class)
@@ -250,6 +254,9 @@ class Connection:
 
         The SYN has been delivered; the verdict on the SYN ACK.
         """
+        if not self.opening.active and syn.sequence == self.opening.isn:
+            # The SYN of this one, that a kernel without room for the connection answers again.
+            return DROP
         self.close()
         self._services.graves.discard(self.key)
         self._services.first_packet(syn, Direction.IN, now, ConnectionClass.UNDECIDED)
@@ -274,7 +281,7 @@ class Connection:
         if self._protocol is not None:
             for direction, packet in self._protocol.resets():
                 self.inject(direction, packet)
-        self._services.graves.add(self.key)
+        self._services.graves.add(self.key, self.opening)
         self.close()
 
     def rekey(self) -> bool:

@@ -94,11 +94,7 @@ class Engine:
         encrypted = diverted_as.is_encrypted or key in self._services.graves
         # A peer's SYN is not authentic: it does not end a connection that an earlier daemon encrypted.
         if segment.is_opening and not (encrypted and direction is Direction.IN):
-            if not self.admission.admits(direction, now):
-                self._services.counters["openings_deferred"] += 1
-                return DROP
-            self._services.graves.discard(key)
-            return self._open(key, segment, direction, now)
+            return self._admit(key, segment, direction, now)
         if encrypted:
             connection = Connection(self._services, key, Opening(False, now), "none")
             if not self._services.table.add(connection):
@@ -119,6 +115,16 @@ class Engine:
         # sends itself shows that there is a connection, one from before the start.
         return ACCEPT if direction is Direction.IN or segment.flags & RST else ACCEPT_PLAIN
 
+    def _admit(self, key: bytes, syn: Segment, direction: Direction, now: float) -> Verdict:
+        if direction is Direction.OUT and self._services.graves.opened_by(key, syn.sequence):
+            # It has waited in the queue since before its connection was reset.
+            return DROP
+        if not self.admission.admits(direction, now):
+            self._services.counters["openings_deferred"] += 1
+            return DROP
+        self._services.graves.discard(key)
+        return self._open(key, syn, direction, now)
+
     def _refuse_stray(self, key: bytes, segment: Segment, stray: Stray) -> Verdict:
         """A plain connection cannot use the segment, and the application must not see it."""
         self._services.counters["stray"] += 1
@@ -138,8 +144,13 @@ class Engine:
             bare = syn.edited(payload=b"")
             opened = self._open(key, Segment(bare, syn.offset), direction, now)
             return (Action.MODIFY, bare, opened[2]) if opened[0] is Action.ACCEPT else opened
+        if self._services.table.was_left_plain(key, active, syn.sequence):
+            # Its SYN again, perhaps one that has waited since before it was: what came of the first one holds.
+            return ACCEPT_PLAIN
+        self._services.table.forget_plain(key)
+        opening = Opening(active, now, syn.sequence)
         for protocol in self._candidates(key, active, now):
-            connection = Connection(self._services, key, Opening(active, now), protocol.name)
+            connection = Connection(self._services, key, opening, protocol.name)
             if not self._services.table.add(connection):
                 self._services.counters["table_full"] += 1
                 return connection.decide_plain("the table of connections is full")
@@ -150,7 +161,7 @@ class Engine:
             if verdict is not None:
                 return verdict
             connection.close()
-        connection = Connection(self._services, key, Opening(active, now), "none")
+        connection = Connection(self._services, key, opening, "none")
         return connection.decide_plain("nothing is offered" if active else "the peer does not speak tcpcrypt")
 
     def _candidates(self, key: bytes, active: bool, now: float) -> list[ProtocolFactory]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from tcpcryptd.core.connection import Connection
 from tcpcryptd.core.event import ConnectionInfo
+from tcpcryptd.core.protocol import Opening
 from tcpcryptd.wire.segment import reverse_key
 
 _EVICTION_TRIES = 16
@@ -22,7 +23,11 @@ class FlowTable:
         self.inbound: dict[bytes, Connection] = {}
         self._opening: OrderedDict[bytes, Connection] = OrderedDict()
         self._closed: OrderedDict[bytes, Connection] = OrderedDict()
-        self._plain: OrderedDict[bytes, ConnectionInfo] = OrderedDict()
+        # For each side that opens connections its own: a flood of SYNs does not push out what local programs opened.
+        self._plain: dict[bool, OrderedDict[bytes, tuple[ConnectionInfo, int]]] = {
+            True: OrderedDict(),
+            False: OrderedDict(),
+        }
         self._max_connections = max_connections
         self._max_opening = max_opening
         self._max_closed = max_closed
@@ -47,7 +52,6 @@ class FlowTable:
         self.outbound[connection.key] = connection
         self.inbound[reverse_key(connection.key)] = connection
         self._opening[connection.key] = connection
-        self._plain.pop(connection.key, None)
         return True
 
     def _evict_closed(self) -> bool:
@@ -90,21 +94,35 @@ class FlowTable:
             self._opening.pop(connection.key, None)
             self._closed.pop(connection.key, None)
 
-    def record_plain(self, key: bytes, info: ConnectionInfo) -> None:
+    def record_plain(self, key: bytes, opening: Opening, info: ConnectionInfo) -> None:
         """Remembers why a connection is not encrypted, as long as there is room."""
-        self._plain[key] = info
-        self._plain.move_to_end(key)
-        if len(self._plain) > self._max_plain_records:
-            self._plain.popitem(last=False)
+        records = self._plain[opening.active]
+        records[key] = info, opening.isn
+        records.move_to_end(key)
+        if len(records) > self._max_plain_records:
+            records.popitem(last=False)
+
+    def was_left_plain(self, key: bytes, active: bool, isn: int) -> bool:
+        """Whether the connection that such a SYN opened was."""
+        record = self._plain[active].get(key)
+        return record is not None and record[1] == isn
+
+    def forget_plain(self, key: bytes) -> None:
+        """A new connection has taken that one's place."""
+        for records in self._plain.values():
+            records.pop(key, None)
 
     def plain_records(self) -> Iterator[ConnectionInfo]:
-        """Connections that were left plain, oldest first; some may have ended since."""
-        return iter(list(self._plain.values()))
+        """Connections that were left plain, oldest first of each side; some may have ended since."""
+        return iter([info for records in self._plain.values() for info, _ in records.values()])
 
     def find(self, key: bytes) -> ConnectionInfo | None:
         """What is known of the connection with this outgoing key."""
         connection = self.outbound.get(key)
-        return connection.info() if connection is not None else self._plain.get(key)
+        if connection is not None:
+            return connection.info()
+        records = [records[key][0] for records in self._plain.values() if key in records]
+        return max(records, key=lambda info: info.started, default=None)
 
     def count_encrypted(self) -> int:
         """How many connections are encrypted: those whose handshake is over, since plain ones are no entries then."""

@@ -3,8 +3,10 @@
 A reset can miss the local kernel: somebody on the path sends a byte before it gets there, and its number is not exact
 any more. With a forged RST and SYN the connection tracker forgets the mark, too. So whatever comes for such a
 connection is treated as what an earlier daemon has encrypted (`orphan.py`), until the local kernel opens or accepts a
-new one.
+new one. A SYN of the old one that waits in a queue is none.
 """
+
+from tcpcryptd.core.protocol import Opening
 
 
 class Graves:
@@ -12,7 +14,7 @@ class Graves:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._keys: dict[bytes, None] = {}
+        self._keys: dict[bytes, Opening] = {}
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._keys
@@ -20,12 +22,17 @@ class Graves:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def add(self, key: bytes) -> None:
+    def opened_by(self, key: bytes, isn: int) -> bool:
+        """Whether the connection was, by such a SYN of the local kernel."""
+        opening = self._keys.get(key)
+        return opening is not None and opening.active and opening.isn == isn
+
+    def add(self, key: bytes, opening: Opening) -> None:
         """The connection was reset."""
         self._keys.pop(key, None)
         if len(self._keys) >= self._limit:
             del self._keys[next(iter(self._keys))]
-        self._keys[key] = None
+        self._keys[key] = opening
 
     def discard(self, key: bytes) -> None:
         """The local kernel has a new connection with these addresses and ports."""

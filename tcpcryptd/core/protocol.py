@@ -49,6 +49,8 @@ class Opening:
     active: bool
     """The local host sent the SYN."""
     started: float
+    isn: int = 0
+    """The sequence number of that SYN."""
 
 
 class Stray(enum.Enum):

@@ -12,6 +12,7 @@ from tcpcryptd.crypt.server_exchange import ServerExchange
 from tcpcryptd.crypt.session import Resumable, Session
 from tcpcryptd.crypt.state import HandshakeState
 from tcpcryptd.crypt.syn import for_local_kernel, without_sack
+from tcpcryptd.crypt.unanswered import Unanswered
 from tcpcryptd.crypt.unconfirmed import Unconfirmed
 from tcpcryptd.wire import options, sequence
 from tcpcryptd.wire.segment import ACK, RST, SYN, Segment
@@ -84,7 +85,13 @@ class HelloSent(HandshakeState):
             return self._send(segment, self._area(segment))
         if segment.flags & SYN:
             return self._connection.decide_plain("both hosts opened the connection at once")
-        return ACCEPT
+        if segment.flags & RST:
+            return ACCEPT
+        if segment.sequence == sequence.add(self._handshake.local.isn, 1):
+            # The SYN has waited in the queue while the kernel was answered one before it.
+            return self._connection.decide_plain("the connection is older than the SYN")
+        # Of an earlier connection, which may have been encrypted.
+        return DROP
 
     def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
@@ -171,8 +178,9 @@ class PkconfSent(HandshakeState):
         if option.find(option.read(segment), Opcode.INIT1) is not None:
             return self._exchange.receive(segment, now)
         if segment.option(CRYPT) is None:
-            return self._connection.decide_plain("the peer did not go on with the handshake")
+            self._connection.cancel_timer()
+            return Unanswered(handshake, "the peer did not go on with the handshake").take_over()
         return DROP
 
     def _give_up(self, now: float) -> None:
-        self._handshake.give_up("PKCONF was not answered")
+        Unanswered(self._handshake, "PKCONF was not answered").take_over_in_time()

@@ -11,6 +11,7 @@ from tcpcryptd.crypt.messages import Init1, Init2, MessageError, split_specs
 from tcpcryptd.crypt.roles import Role
 from tcpcryptd.crypt.session import Resumable, Session
 from tcpcryptd.crypt.state import HandshakeState
+from tcpcryptd.crypt.unanswered import Unanswered
 from tcpcryptd.crypt.unconfirmed import Unconfirmed
 from tcpcryptd.crypto.key_agreement import KeyAgreementError, PrivateKey
 from tcpcryptd.crypto.key_schedule import initial_secret
@@ -96,7 +97,8 @@ class ClientExchange(HandshakeState):
             return self._receive_init2(segment, now)
         if segment.option(CRYPT) is None and segment.option(MAC) is None and segment.acknowledgment == first:
             # A peer that took INIT1 would have acknowledged it, and its kernel sends nothing before.
-            return self._connection.decide_plain("the peer did not take INIT1")
+            self._connection.cancel_timer()
+            return Unanswered(handshake, "the peer did not take INIT1", len(self._message)).take_over()
         return DROP
 
     def _receive_init2(self, segment: Segment, now: float) -> Verdict:
@@ -137,4 +139,4 @@ class ClientExchange(HandshakeState):
         return modify(opened, ConnectionClass.ENCRYPTED)
 
     def _give_up(self, now: float) -> None:
-        self._handshake.give_up("INIT1 was not answered")
+        Unanswered(self._handshake, "INIT1 was not answered", len(self._message)).take_over_in_time()

@@ -34,7 +34,7 @@ class CryptFactory:
         return option.find(option.read(syn), *OPENINGS) is not None
 
     def recognizes(self, segment: Segment) -> Stray | None:
-        """Only this protocol's segments carry CRYPT or MAC without SYN."""
+        """Only this protocol's segments carry MAC, or CRYPT with something in it, without SYN."""
         if segment.option(MAC) is not None:
             return Stray.RESET
-        return Stray.DROP if segment.option(CRYPT) is not None else None
+        return Stray.DROP if segment.option(CRYPT) else None

@@ -3,22 +3,23 @@
 | state | this host has | leaves for |
 |---|---|---|
 | active.HelloSent | sent a SYN with HELLO or NEXTK1 | ClientExchange, PkconfSent, Unconfirmed; plain |
-| active.PkconfSent | been answered HELLO, sends PKCONF | Init2Sent; plain |
+| active.PkconfSent | been answered HELLO, sends PKCONF | Init2Sent, Unanswered; plain |
 | passive.HelloReceived | received a SYN with HELLO or NEXTK1 | AwaitInit1, AwaitPkconf, Nextk2Sent; plain |
 | passive.AwaitInit1 | sent PKCONF | Init2Sent; plain |
 | passive.AwaitPkconf | answered HELLO with HELLO | ClientExchange; plain |
 | passive.Nextk2Sent | sent NEXTK2 | Protection; plain |
-| client_exchange.ClientExchange | received PKCONF, sends INIT1 | Unconfirmed; plain |
+| client_exchange.ClientExchange | received PKCONF, sends INIT1 | Unconfirmed, Unanswered; plain |
+| unanswered.Unanswered | sent INIT1 or PKCONF in vain | plain; reset |
 | unconfirmed.Init2Sent | received INIT1, sends INIT2 | Protection |
 | unconfirmed.Unconfirmed | received INIT2 or NEXTK2 | Protection |
 | protection.Protection | heard that the peer has the keys | |
 
-Rules: no payload leaves in any of them, and the local kernel is kept from sending by a window of 0 (spec section 3).
-What does not fit the state and could have been forged from off the path is dropped or passed on without changing the
-state. "Plain" hands the connection back to the two kernels as they left it.
+Rules: no payload leaves in any of them but Unanswered, and the local kernel is kept from sending by a window of 0
+(spec section 3). What does not fit the state and could have been forged from off the path is dropped or passed on
+without changing the state. "Plain" hands the connection back to the two kernels as they left it.
 """
 
-from tcpcryptd.core.protocol import Connection, ConnectionClass, Direction, Injection
+from tcpcryptd.core.protocol import Connection, Direction, Injection
 from tcpcryptd.crypt.config import CryptConfig
 from tcpcryptd.crypt.constants import PUBLIC_KEY_SPEC_SIZE, SYMMETRIC_SPEC_SIZE
 from tcpcryptd.crypt.numbers import Numbers
@@ -125,14 +126,6 @@ class Handshake:
     def numbers(self, *, sent: int, received: int) -> Numbers:
         """Where the wire's sequence numbers are after handshake messages of these lengths."""
         return Numbers(sent, received, add(self.local.isn, 1 + sent), add(self.remote.isn, 1 + received))
-
-    def give_up(self, reason: str) -> None:
-        """The peer does not answer: the kernels go on with each other, as far as the application allows plain TCP."""
-        self.connection.decide_plain(reason)
-        if self.connection.connection_class is ConnectionClass.PLAIN:
-            # The ACK of the peer's SYN ACK, and the window that was kept from our kernel.
-            self.connection.inject(Direction.OUT, self.acknowledgment())
-            self.connection.inject(Direction.IN, self.make(Direction.IN))
 
     def resets(self, sent: int = 0) -> list[Injection]:
         """RST segments for both kernels, which have not exchanged data yet; the peer's may have seen `sent` bytes."""

@@ -1,6 +1,6 @@
 """The active opener until a TEP is negotiated or the connection is left plain (RFC 8547 section 4.6)."""
 
-from tcpcryptd.core.protocol import ACCEPT, Direction, Support, Verdict, modify
+from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Support, Verdict, modify
 from tcpcryptd.eno import option
 from tcpcryptd.eno.constants import ENO
 from tcpcryptd.eno.enabled import enable
@@ -78,7 +78,13 @@ class SynSent(State):
             return self._send(segment)
         if segment.flags & SYN:
             return self._connection.decide_plain("both hosts opened the connection at once")
-        return ACCEPT
+        if segment.flags & RST:
+            return ACCEPT
+        if segment.sequence == sequence.add(self._ends.local.isn, 1):
+            # The SYN has waited in the queue while the kernel was answered one before it.
+            return self._connection.decide_plain("the connection is older than the SYN")
+        # Of an earlier connection, which may have been encrypted.
+        return DROP
 
     def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)

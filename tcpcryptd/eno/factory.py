@@ -40,5 +40,9 @@ class EnoFactory:
         return discards_data(syn.options)
 
     def recognizes(self, segment: Segment) -> Stray | None:
-        """Init1 shows that the peer has enabled encryption; later segments look like any others."""
-        return Stray.RESET if segment.option(ENO) is not None and looks_like_init1(segment.payload) else None
+        """An option without SYN shows that the peer has enabled encryption; later segments look like any others.
+
+        One with something in it, which counts as well (RFC 8547 section 4.1), can be the CRYPT protocol's.
+        """
+        value = segment.option(ENO)
+        return Stray.RESET if value == b"" or (value is not None and looks_like_init1(segment.payload)) else None

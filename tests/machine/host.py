@@ -43,6 +43,9 @@ class Host:
         self.events: list[Event] = []
         self.tracked: dict[bytes, Tracked] = {}
         self.diverted = 0
+        self.lag: Callable[[], float] | None = None
+        """Seconds that the next packet waits behind those before it in its queue, in a daemon with too much to do."""
+        self._free = dict.fromkeys(ConnectionClass, 0.0)
         self._wake_up: float | None = None
         link.attach(name, self.receive)
 
@@ -92,7 +95,24 @@ class Host:
                 onward(packet)
             return
         self.diverted += 1
-        action, changed, connection_class = self.engine.handle_packet(packet, direction, self.clock.now, entry.mark)
+        if self.lag is None:
+            self._handle(packet, direction, onward, entry, entry.mark)
+            return
+        mark = entry.mark
+        self._free[mark] = max(self._free[mark], self.clock.now) + self.lag()
+        self.clock.at(self._free[mark], lambda: self._handle(packet, direction, onward, entry, mark))
+
+    def _handle(
+        self,
+        packet: bytes,
+        direction: Direction,
+        onward: Callable[[bytes], None],
+        entry: Tracked,
+        diverted_as: ConnectionClass,
+    ) -> None:
+        if self.engine is None:
+            return
+        action, changed, connection_class = self.engine.handle_packet(packet, direction, self.clock.now, diverted_as)
         if action is Action.SPLIT:
             assert changed is not None
             for piece in adjacent_packets(changed):

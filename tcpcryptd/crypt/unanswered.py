@@ -1,0 +1,81 @@
+"""The peer has not answered INIT1 or PKCONF: the connection goes on in clear, unless the peer turns out to have keys.
+
+What was sent may only have been late: it can wait in a queue of the peer's for longer than this host sends it again.
+Until the peer has answered a segment that went in clear, its messages must not be taken for the application's data. Nor
+is the connection encrypted after all when they come: some of it has been in clear on the wire.
+"""
+
+from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Injection, Verdict
+from tcpcryptd.crypt import option
+from tcpcryptd.crypt.constants import CRYPT, MAC, Opcode
+from tcpcryptd.crypt.handshake import Handshake
+from tcpcryptd.crypt.messages import Init2, MessageError
+from tcpcryptd.crypt.state import HandshakeState
+from tcpcryptd.wire.segment import FIN, RST, SYN, Segment
+from tcpcryptd.wire.sequence import add
+
+
+class Unanswered(HandshakeState):
+    """Both kernels may send data."""
+
+    def __init__(self, handshake: Handshake, reason: str, message_length: int = 0) -> None:
+        """`message_length`: bytes of INIT1, which the peer may have taken."""
+        super().__init__(handshake)
+        self._reason = reason
+        self._message_length = message_length
+
+    def take_over(self) -> Verdict:
+        """Binds the handlers, unless the connection must not be plain; the verdict on an ACK that shows that it is."""
+        if self._connection.must_encrypt:
+            return self._connection.decide_plain(self._reason)
+        self._connection.become(self, self._outbound, self._inbound)
+        return ACCEPT
+
+    def take_over_in_time(self) -> None:
+        """The same when nothing has come."""
+        if self.take_over() == ACCEPT:
+            # The ACK of the peer's SYN ACK, and the window that was kept from our kernel.
+            self._connection.inject(Direction.OUT, self._handshake.acknowledgment())
+            self._connection.inject(Direction.IN, self._handshake.make(Direction.IN))
+
+    def resets(self) -> list[Injection]:
+        """The peer may have taken INIT1 or not."""
+        taken, _ = self._handshake.resets(self._message_length)
+        return [taken, *(reset for reset in super().resets() if reset != taken)]
+
+    def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        segment = Segment(packet, offset)
+        if segment.is_opening:
+            return self._connection.renew(segment, Direction.OUT, now)
+        return self._answers_other_syn(segment, now) or ACCEPT
+
+    def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        segment = Segment(packet, offset)
+        if segment.flags & RST or not segment.checksum_is_right:
+            return ACCEPT
+        if segment.is_opening:
+            return self._repeated_syn(segment)
+        if segment.flags & SYN:
+            return ACCEPT
+        first = add(self._handshake.local.isn, 1)
+        took_it = segment.acknowledgment == add(first, self._message_length)
+        if option.find(option.read(segment), Opcode.INIT2) is not None and took_it:
+            self._connection.count("late_init2")
+            self._connection.reset()
+            return DROP
+        if segment.option(CRYPT) is not None or segment.option(MAC) is not None or _looks_like_init2(segment.payload):
+            self._connection.count("stray")
+            return DROP
+        if segment.payload_length or segment.flags & FIN or (segment.acknowledgment != first and not took_it):
+            return self._connection.decide_plain(self._reason)
+        # A peer that took INIT1 may send the same number, if its MAC was lost on the way.
+        return ACCEPT
+
+
+def _looks_like_init2(payload: bytes) -> bool:
+    """Whether a payload is an INIT2 that has lost its option on the way."""
+    try:
+        Init2.decode(payload)
+    except MessageError:
+        return False
+    return True
