@@ -2,9 +2,9 @@
 
 import logging
 import os
-import sys
 
 from tcpcryptd.core.event import Closed, Disabled, Event, IntegrityFailure, InternalError, Negotiated
+from tcpcryptd.netio.stderr_lines import StderrLines
 
 _STDERR = 2
 
@@ -13,6 +13,15 @@ _log = logging.getLogger("tcpcryptd")
 
 class _Formatter(logging.Formatter):
     """Marks what is worse than information."""
+
+    _second, _text = 0, ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 (logging's name)
+        """The time of day, which many lines of one second share."""
+        second = int(record.created)
+        if second != self._second:
+            self._second, self._text = second, super().formatTime(record, datefmt)
+        return self._text
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
         if record.levelno > logging.INFO:
@@ -29,16 +38,18 @@ def reserve_standard_descriptors() -> None:
 
 
 def set_up_log(verbose: bool) -> None:
-    """Sends the package's log to stderr, one line for each message. What cannot be written is lost."""
+    """Sends the package's log to stderr, one line for each message. What cannot be written at once is lost."""
     logging.raiseExceptions = False
     # Nothing of these is shown, and they are half of what a line costs (logging's "Optimization").
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    handler = logging.StreamHandler(sys.stderr)
+    if not _log.handlers:
+        # Once: without privileges, a pipe cannot be opened again.
+        _log.addHandler(StderrLines())
     # The journal has the time of each line itself.
     text = "%(message)s" if "JOURNAL_STREAM" in os.environ else "%(asctime)s %(message)s"
-    handler.setFormatter(_Formatter(text, "%Y-%m-%d %H:%M:%S"))
-    _log.handlers[:] = [handler]
+    for handler in _log.handlers:
+        handler.setFormatter(_Formatter(text, "%Y-%m-%d %H:%M:%S"))
     _log.setLevel(logging.DEBUG if verbose else logging.INFO)
     _log.propagate = False
 

@@ -5,11 +5,13 @@ connection still sends makes it worse: none gets done. A SYN that is dropped is 
 pass in clear instead would leave what is encrypted to whoever can send many SYN segments.
 """
 
+from typing import Final
+
 from tcpcryptd.core.verdict import Direction
 
-BURST = {Direction.OUT: 256.0, Direction.IN: 1024.0}
+BURST: Final = {Direction.OUT: 256.0, Direction.IN: 1024.0}
 """Connections that may begin after a time in which everything was handled."""
-PER_SECOND = {Direction.OUT: 100.0, Direction.IN: 400.0}
+PER_SECOND: Final = {Direction.OUT: 100.0, Direction.IN: 400.0}
 """Connections that may begin meanwhile: a transfer that takes all of the processor's time must not keep others out.
 
 More for those that peers open: a peer whose SYN is lost several times takes the option for the reason, and goes on in

@@ -3,6 +3,7 @@
 import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from tcpcryptd.core.admission import Admission
 from tcpcryptd.core.config import EngineConfig
@@ -17,12 +18,12 @@ from tcpcryptd.core.verdict import ACCEPT, ACCEPT_PLAIN, DROP, Action, Connectio
 from tcpcryptd.wire.options import OptionError
 from tcpcryptd.wire.segment import ACK, RST, SYN, Fragment, MalformedPacket, Segment, locate, make, reverse_key
 
-_IPV4 = struct.Struct(">HxxHxB")
-_IPV6 = struct.Struct(">HB")
-_PLAIN_IPV4_HEADER = 0x45
+_IPV4: Final = struct.Struct(">HxxHxB")
+_IPV6: Final = struct.Struct(">HB")
+_PLAIN_IPV4_HEADER: Final = 0x45
 """Version 4, five words: no IP options."""
-_TCP = 6
-_FRAGMENT = 0x3FFF
+_TCP: Final = 6
+_FRAGMENT: Final = 0x3FFF
 
 
 class Engine:

@@ -2,13 +2,14 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import Final
 
 from tcpcryptd.core.connection import Connection
 from tcpcryptd.core.event import ConnectionInfo
 from tcpcryptd.core.protocol import Opening
 from tcpcryptd.wire.segment import reverse_key
 
-_EVICTION_TRIES = 16
+_EVICTION_TRIES: Final = 16
 """Handshakes that are looked at for one that can be dropped: the cost of one SYN of a flood."""
 
 

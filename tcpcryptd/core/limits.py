@@ -1,8 +1,10 @@
 """Bounds of the implementation; none of them is part of a protocol. Times are seconds."""
 
+from typing import Final
+
 from tcpcryptd.core.lifecycle import Phase
 
-IDLE = {
+IDLE: Final = {
     # Longer than the kernel's longest gap between two SYNs (64 s).
     Phase.OPENING: 75.0,
     # The connection tracker's own limit for an established connection (nf_conntrack_tcp_timeout_established).
@@ -15,33 +17,33 @@ IDLE = {
 }
 """How long an entry of the flow table lives without an authentic segment."""
 
-MAX_CONNECTIONS = 65_536
+MAX_CONNECTIONS: Final = 65_536
 """Entries of the flow table; new connections are plain TCP beyond it."""
 
-MAX_OPENING = 8_192
+MAX_OPENING: Final = 8_192
 """Entries whose handshake is unfinished; the oldest makes room for a new one."""
 
-MAX_CLOSED = 16_384
+MAX_CLOSED: Final = 16_384
 """Entries of connections that are over; the oldest is dropped. Each takes some 20 KiB, like an open one."""
 
-MAX_GRAVES = 16_384
+MAX_GRAVES: Final = 16_384
 """Connections that were reset here and are remembered."""
 
-MAX_PLAIN_RECORDS = 16_384
+MAX_PLAIN_RECORDS: Final = 16_384
 """Plain connections whose reason is remembered for the control socket."""
 
-MAX_EVENTS = 4_096
-MAX_INJECTIONS = 65_536
+MAX_EVENTS: Final = 4_096
+MAX_INJECTIONS: Final = 65_536
 """What waits to be collected; beyond it the newest is dropped and counted."""
 
-MAX_SESSIONS = 4_096
-SESSION_LIFETIME = 3_600.0
+MAX_SESSIONS: Final = 4_096
+SESSION_LIFETIME: Final = 3_600.0
 """Sessions that wait to be resumed."""
 
-MAX_OPTIONS = 4_096
+MAX_OPTIONS: Final = 4_096
 """Local ends that applications left wishes for."""
 
-MAX_PEERS = 4_096
-PEER_LIFETIME = 600.0
-PEER_TRUST = 86_400.0
+MAX_PEERS: Final = 4_096
+PEER_LIFETIME: Final = 600.0
+PEER_TRUST: Final = 86_400.0
 """Hosts whose answers to an offer are remembered, and for how long: that they declined, and that they did not."""

@@ -5,7 +5,7 @@ import struct
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 
 from tcpcryptd.core.endpoint import Endpoint
 
@@ -55,7 +55,7 @@ class ConnectionOptions:
         return replace(self, **changes)
 
 
-DEFAULT_OPTIONS = ConnectionOptions()
+DEFAULT_OPTIONS: Final = ConnectionOptions()
 
 
 class OptionRegistry:

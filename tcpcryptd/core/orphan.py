@@ -6,13 +6,15 @@ follows from a segment that is seen. An end that is silent is made to speak: an 
 being exact is answered with a challenge ACK (RFC 5961, section 3.2).
 """
 
+from typing import Final
+
 from tcpcryptd.core.connection import Connection
 from tcpcryptd.core.protocol import Description, Injection
 from tcpcryptd.core.verdict import DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire import sequence
 from tcpcryptd.wire.segment import ACK, RST, Segment, make, reverse_key
 
-_PROBE_DISTANCE = 1024
+_PROBE_DISTANCE: Final = 1024
 """Bytes: more than two handshake messages of any suite shift by, and less than any window that is not closed."""
 
 

@@ -2,9 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-MAX_PER_KEY = 16
+MAX_PER_KEY: Final = 16
 """Sessions that one peer may have waiting, as connections that are open at once leave them."""
 
 

@@ -1,6 +1,7 @@
 """What the engine answers for a packet."""
 
 import enum
+from typing import Final
 
 
 class Direction(enum.IntEnum):
@@ -51,9 +52,9 @@ Verdict = tuple[Action, bytes | None, ConnectionClass]
 A plain tuple: one is made per segment.
 """
 
-ACCEPT: Verdict = (Action.ACCEPT, None, ConnectionClass.UNDECIDED)
-ACCEPT_PLAIN: Verdict = (Action.ACCEPT, None, ConnectionClass.PLAIN)
-DROP: Verdict = (Action.DROP, None, ConnectionClass.UNDECIDED)
+ACCEPT: Final[Verdict] = (Action.ACCEPT, None, ConnectionClass.UNDECIDED)
+ACCEPT_PLAIN: Final[Verdict] = (Action.ACCEPT, None, ConnectionClass.PLAIN)
+DROP: Final[Verdict] = (Action.DROP, None, ConnectionClass.UNDECIDED)
 
 
 def modify(packet: bytes, connection_class: ConnectionClass = ConnectionClass.UNDECIDED) -> Verdict:

@@ -1,5 +1,7 @@
 """The active opener until it has keys or leaves the connection plain (spec sections 2, 7 and 8)."""
 
+from typing import Final
+
 from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Support, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.client_exchange import ClientExchange
@@ -18,10 +20,10 @@ from tcpcryptd.wire import options, sequence
 from tcpcryptd.wire.segment import ACK, RST, SYN, Segment
 from tcpcryptd.wire.syn import End, refusal
 
-_AWARE = frozenset((Opcode.HELLO_SUPPORT, Opcode.PKCONF_SUPPORT, Opcode.NEXTK2_SUPPORT))
-_MAX_AREA = options.MAX_LENGTH - len(option.encode(option.Suboption(Opcode.NEXTK1, bytes(SESSION_PREFIX_SIZE))))
+_AWARE: Final = frozenset((Opcode.HELLO_SUPPORT, Opcode.PKCONF_SUPPORT, Opcode.NEXTK2_SUPPORT))
+_MAX_AREA: Final = options.MAX_LENGTH - len(option.encode(option.Suboption(Opcode.NEXTK1, bytes(SESSION_PREFIX_SIZE))))
 """Bytes of other options beside which there is space to resume a session."""
-_ANSWERS = (*_AWARE, Opcode.HELLO, Opcode.PKCONF, Opcode.NEXTK2)
+_ANSWERS: Final = (*_AWARE, Opcode.HELLO, Opcode.PKCONF, Opcode.NEXTK2)
 
 
 class HelloSent(HandshakeState):

@@ -1,6 +1,6 @@
 """The client of the key exchange: it has a PKCONF, sends INIT1 and waits for INIT2 (spec section 2)."""
 
-from typing import Self
+from typing import Final, Self
 
 from tcpcryptd.core.protocol import ACCEPT, DROP, ConnectionClass, Direction, Injection, Retransmission, Verdict, modify
 from tcpcryptd.crypt import option
@@ -19,7 +19,7 @@ from tcpcryptd.crypto.suites import PublicKeyAlgorithm
 from tcpcryptd.wire import sequence
 from tcpcryptd.wire.segment import RST, SYN, Segment
 
-_INIT1 = option.Suboption(Opcode.INIT1)
+_INIT1: Final = option.Suboption(Opcode.INIT1)
 
 
 class ClientExchange(HandshakeState):

@@ -1,10 +1,11 @@
 """Numbers of the protocol; see spec/crypt-option.md. Sizes are bytes."""
 
 import enum
+from typing import Final
 
-CRYPT = 69
+CRYPT: Final = 69
 """TCP option kind of the handshake and of REKEY (spec section 1)."""
-MAC = 70
+MAC: Final = 70
 """TCP option kind of the MAC (spec section 1)."""
 
 
@@ -24,24 +25,24 @@ class Opcode(enum.IntEnum):
     NEXTK1_SUPPORT = 0x85
 
 
-FIRST_WITH_LENGTH = 0x40
+FIRST_WITH_LENGTH: Final = 0x40
 """From here a suboption's second byte is its length."""
-FIRST_OF_FIXED_LENGTH = 0x80
+FIRST_OF_FIXED_LENGTH: Final = 0x80
 """From here the opcode alone decides the length."""
-FIXED_LENGTHS = {Opcode.REKEY: 6, Opcode.NEXTK1: 10, Opcode.NEXTK1_SUPPORT: 10}
+FIXED_LENGTHS: Final = {Opcode.REKEY: 6, Opcode.NEXTK1: 10, Opcode.NEXTK1_SUPPORT: 10}
 """Whole suboptions, opcode included."""
 
-INIT1_OPERATION = 1
-INIT2_OPERATION = 2
+INIT1_OPERATION: Final = 1
+INIT2_OPERATION: Final = 2
 
-NONCE_SIZE = 16
-SESSION_PREFIX_SIZE = 9
+NONCE_SIZE: Final = 16
+SESSION_PREFIX_SIZE: Final = 9
 """How much of a session ID NEXTK1 carries (spec section 8)."""
-PUBLIC_KEY_SPEC_SIZE = 3
-SYMMETRIC_SPEC_SIZE = 4
+PUBLIC_KEY_SPEC_SIZE: Final = 3
+SYMMETRIC_SPEC_SIZE: Final = 4
 
-MSS_REDUCTION = 40
+MSS_REDUCTION: Final = 40
 """What the option and its padding can take from a segment (spec section 11)."""
 
-UNAUTHENTICATED_OPTIONS = frozenset((0, 1, 8, 16, 17, 19, MAC))
+UNAUTHENTICATED_OPTIONS: Final = frozenset((0, 1, 8, 16, 17, 19, MAC))
 """Options that do not enter the MAC (spec section 6)."""

@@ -19,6 +19,8 @@ Rules: no payload leaves in any of them but Unanswered, and the local kernel is 
 without changing the state. "Plain" hands the connection back to the two kernels as they left it.
 """
 
+from typing import Final
+
 from tcpcryptd.core.protocol import Connection, Direction, Injection
 from tcpcryptd.crypt.config import CryptConfig
 from tcpcryptd.crypt.constants import PUBLIC_KEY_SPEC_SIZE, SYMMETRIC_SPEC_SIZE
@@ -28,7 +30,7 @@ from tcpcryptd.wire.segment import Segment
 from tcpcryptd.wire.sequence import add
 from tcpcryptd.wire.syn import End, Ends
 
-_TCP_HEADER = 20
+_TCP_HEADER: Final = 20
 
 
 class Handshake:

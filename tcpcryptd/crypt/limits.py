@@ -1,13 +1,15 @@
 """Bounds of the implementation; none of them is part of the protocol. Times are seconds."""
 
-HELLO_TRIES = 2
+from typing import Final
+
+HELLO_TRIES: Final = 2
 """SYN and SYN ACK segments that carry the option; later ones go without it (spec section 10)."""
 
-RETRANSMISSION_INTERVALS = (0.5, 1.0, 2.0, 4.0)
+RETRANSMISSION_INTERVALS: Final = (0.5, 1.0, 2.0, 4.0)
 """After which INIT1 and INIT2 are sent again; after the last one the sender gives up."""
 
-REKEY_INTERVAL = 3600.0
+REKEY_INTERVAL: Final = 3600.0
 """After which keys are replaced whatever was sent with them."""
 
-OLD_KEYS_LIFETIME = 60.0
+OLD_KEYS_LIFETIME: Final = 60.0
 """How long segments of the generation before are still opened and sent again: half of TCP's 2 MSL."""

@@ -6,7 +6,7 @@
 
 import struct
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tcpcryptd.core.protocol import DROP, Action, Connection, Direction, Verdict
 from tcpcryptd.crypt.constants import MAC, UNAUTHENTICATED_OPTIONS
@@ -19,7 +19,7 @@ from tcpcryptd.wire.checksum import address_sum, ones_complement_sum
 from tcpcryptd.wire.segment import FIN, SYN, TCP_HEADER, MalformedPacket, Segment
 from tcpcryptd.wire.sequence import MASK, extend
 
-_CHECKSUM = struct.Struct(">H")
+_CHECKSUM: Final = struct.Struct(">H")
 
 Open = Callable[[int, bytes, bytes, bytes, bytes, bytes], bytes | None]
 """SegmentProtection.open of one key."""

@@ -1,6 +1,7 @@
 """The CRYPT option's suboptions (spec section 1)."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from tcpcryptd.crypt.constants import (
     CRYPT,
@@ -14,7 +15,7 @@ from tcpcryptd.wire import options
 from tcpcryptd.wire.reader import Reader, ReadError
 from tcpcryptd.wire.segment import Segment
 
-_KNOWN = frozenset(Opcode)
+_KNOWN: Final = frozenset(Opcode)
 
 
 class CryptOptionError(ValueError):
@@ -29,7 +30,7 @@ class Suboption:
     body: bytes = b""
 
 
-HELLO = Suboption(Opcode.HELLO)
+HELLO: Final = Suboption(Opcode.HELLO)
 
 
 def parse(value: bytes) -> list[Suboption]:

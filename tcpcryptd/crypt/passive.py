@@ -1,5 +1,7 @@
 """The passive opener until it has keys or leaves the connection plain (spec sections 2, 7 and 8)."""
 
+from typing import Final
+
 from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Injection, Support, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.client_exchange import ClientExchange
@@ -17,7 +19,7 @@ from tcpcryptd.wire import sequence
 from tcpcryptd.wire.segment import ACK, FIN, RST, SYN, Segment
 from tcpcryptd.wire.syn import End, refusal
 
-OPENINGS = (Opcode.HELLO, Opcode.HELLO_SUPPORT, Opcode.NEXTK1, Opcode.NEXTK1_SUPPORT)
+OPENINGS: Final = (Opcode.HELLO, Opcode.HELLO_SUPPORT, Opcode.NEXTK1, Opcode.NEXTK1_SUPPORT)
 """What a SYN of this protocol carries."""
 
 

@@ -5,7 +5,7 @@ and FIN in the last one, CWR in the first, IPv4 identifications that count on.
 """
 
 import struct
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tcpcryptd.crypt.constants import MAC
 from tcpcryptd.crypt.session import Keys
@@ -13,12 +13,12 @@ from tcpcryptd.wire.checksum import ones_complement_sum, ones_complement_sums
 from tcpcryptd.wire.segment import CWR, FIN, PSH, TCP_HEADER, URG, Segment
 from tcpcryptd.wire.sequence import MASK
 
-M = struct.Struct(">HHBBHQ")
+M: Final = struct.Struct(">HHBBHQ")
 """Magic, TCP length, data offset in words, flags, urgent pointer, extended sequence number (spec section 6)."""
-M_MAGIC = 0x8000
+M_MAGIC: Final = 0x8000
 
-_UINT16 = struct.Struct(">H")
-_MANY = 3
+_UINT16: Final = struct.Struct(">H")
+_MANY: Final = 3
 """Packets from which on one pass over all of them is faster than one for each."""
 
 

@@ -1,6 +1,6 @@
 """Connections that go on from an earlier session, without public-key work (spec section 8)."""
 
-from typing import Any
+from typing import Any, Final
 
 from tcpcryptd.core.protocol import Connection
 from tcpcryptd.crypt.constants import SESSION_PREFIX_SIZE
@@ -8,8 +8,8 @@ from tcpcryptd.crypt.handshake import Handshake
 from tcpcryptd.crypt.roles import Role, fits
 from tcpcryptd.crypt.session import Resumable
 
-_ACTIVE = b"crypt active "
-_PASSIVE = b"crypt passive "
+_ACTIVE: Final = b"crypt active "
+_PASSIVE: Final = b"crypt passive "
 
 
 def remember(connection: Connection, following: Resumable, now: float) -> None:

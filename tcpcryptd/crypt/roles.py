@@ -1,6 +1,7 @@
 """Who is the client of the key exchange, when each host has its wish (spec section 7)."""
 
 import enum
+from typing import Final
 
 from tcpcryptd.core.protocol import ClientMode
 
@@ -14,7 +15,7 @@ class Role(enum.Enum):
 
 _DEFAULT, _NEVER, _ALWAYS = ClientMode.DEFAULT, ClientMode.NEVER, ClientMode.ALWAYS
 
-ACTIVE_ROLE: dict[tuple[ClientMode, ClientMode], Role | None] = {
+ACTIVE_ROLE: Final[dict[tuple[ClientMode, ClientMode], Role | None]] = {
     # Of the active opener, the passive opener: what the active one becomes. None: the connection is not encrypted.
     (_DEFAULT, _DEFAULT): Role.CLIENT,
     (_DEFAULT, _NEVER): Role.CLIENT,

@@ -6,7 +6,7 @@
 
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tcpcryptd.core.protocol import DROP, Action, Connection, ConnectionClass, Direction, Verdict
 from tcpcryptd.crypt import option
@@ -22,20 +22,20 @@ from tcpcryptd.wire.sequence import MASK, add, extend
 if TYPE_CHECKING:
     from tcpcryptd.crypt.opener import Opener
 
-A = struct.Struct(">Q")
+A: Final = struct.Struct(">Q")
 """Extended acknowledgment number."""
-TIMESTAMP_PREFIX = b"\x01\x01\x08\x0a"
-TIMESTAMP_AREA = 12
+TIMESTAMP_PREFIX: Final = b"\x01\x01\x08\x0a"
+TIMESTAMP_AREA: Final = 12
 """NOP NOP timestamp: the only options that the kernel sends in an open connection without SACK."""
-RARE = SYN | FIN | RST
-_OPENING_OR_RESET = SYN | RST
+RARE: Final = SYN | FIN | RST
+_OPENING_OR_RESET: Final = SYN | RST
 
-_UINT16 = struct.Struct(">H")
-_PEEK = struct.Struct(">4xI4xBB")
-_PADDING = (b"", b"\0", b"\0\0", b"\0\0\0")
-_LARGE = 1000
+_UINT16: Final = struct.Struct(">H")
+_PEEK: Final = struct.Struct(">4xI4xBB")
+_PADDING: Final = (b"", b"\0", b"\0\0", b"\0\0\0")
+_LARGE: Final = 1000
 """Bytes of packet: below any path MTU that IPv6 allows, with room for what is added."""
-_MAX_SEGMENT = 65_531 - 60
+_MAX_SEGMENT: Final = 65_531 - 60
 """What the kernel copies to a queue at most (design notes, section 3), less the longest IP header."""
 
 

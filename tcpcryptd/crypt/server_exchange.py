@@ -1,5 +1,7 @@
 """The server of the key exchange: INIT1 comes in, INIT2 goes out (spec section 2)."""
 
+from typing import Final
+
 from tcpcryptd.core.protocol import DROP, ConnectionClass, Direction, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import NONCE_SIZE, SYMMETRIC_SPEC_SIZE, Opcode
@@ -13,7 +15,7 @@ from tcpcryptd.crypto.key_schedule import initial_secret
 from tcpcryptd.crypto.suites import SymmetricSuite
 from tcpcryptd.wire.segment import Segment
 
-_INIT2 = option.Suboption(Opcode.INIT2)
+_INIT2: Final = option.Suboption(Opcode.INIT2)
 
 
 class ServerExchange:

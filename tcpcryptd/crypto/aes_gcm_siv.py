@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from tcpcryptd.crypto.segment import MAX_PAYLOAD_LENGTH, PayloadTooLong
 
-KEY_LENGTH = 32
-TAG_LENGTH = 16
+KEY_LENGTH: Final = 32
+TAG_LENGTH: Final = 16
 
 _pack_nonce = struct.Struct(">Q4x").pack
 

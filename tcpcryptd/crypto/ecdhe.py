@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey, X448P
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-_PREFIX_LENGTH = 2
-_COMPRESSED = (0x02, 0x03)
+_PREFIX_LENGTH: Final = 2
+_COMPRESSED: Final = (0x02, 0x03)
 
 
 class InvalidPublicKey(ValueError):

@@ -7,12 +7,12 @@ from typing import Final, Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
-NONCE_LENGTH = 12
+NONCE_LENGTH: Final = 12
 """ae_nonce_len, bytes, of every algorithm."""
-TAG_LENGTH = 16
+TAG_LENGTH: Final = 16
 """Bytes by which a ciphertext is longer than its plaintext."""
 
-_OFFSET_BITS = 64
+_OFFSET_BITS: Final = 64
 
 Buffer = bytes | bytearray | memoryview
 

@@ -2,14 +2,15 @@
 
 import hashlib
 import hmac
+from typing import Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-KEY_SIZE = 32
+KEY_SIZE: Final = 32
 """Bytes of a private key, and of a public key."""
-SIGNATURE_SIZE = 64
-TAG_SIZE = 32
+SIGNATURE_SIZE: Final = 64
+TAG_SIZE: Final = 32
 
 
 def generate_private_key() -> bytes:

@@ -4,9 +4,9 @@ The client of the exchange sends its public key K_C in INIT1; the server answers
 section 2). Each mechanism is a module of its own and is registered in `suites`.
 """
 
-from typing import Protocol
+from typing import Final, Protocol
 
-NONCE_LENGTH = 16
+NONCE_LENGTH: Final = 16
 """Bytes of N_C and of N_S (spec section 2)."""
 
 

@@ -11,11 +11,11 @@ HEADER: Final = "# tcpcryptd key log 1: whoever has these lines can read the con
 MAX_LINE_LENGTH: Final = 512
 """Characters, a limit of ours; a line that is written has at most 211."""
 
-_MAX_NUMBER = 0xFFFFFFFF
+_MAX_NUMBER: Final = 0xFFFFFFFF
 _SHAPES: Final = {CRYPT: (("client", "server"), 20, 4, 20), ENO: (("a", "b"), 33, 2, 32)}
 """For each protocol: the opener's roles, bytes of session ID, of suite and of master key."""
-_NUMBER = re.compile("[0-9]{1,10}", re.ASCII)
-_BYTES = re.compile("([0-9a-f]{2})+", re.ASCII)
+_NUMBER: Final = re.compile("[0-9]{1,10}", re.ASCII)
+_BYTES: Final = re.compile("([0-9a-f]{2})+", re.ASCII)
 
 
 class KeyLogError(ValueError):

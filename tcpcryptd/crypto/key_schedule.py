@@ -4,16 +4,17 @@ Every value is bytes: secrets, session IDs and master keys have 20, traffic keys
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from tcpcryptd.crypto.prf import Prf, hmac_sha1
 
-_TAG_SESSION_ID = bytes.fromhex("00000000")
-_TAG_NEXT_SECRET = bytes.fromhex("00000001")
-_TAG_MASTER_KEY = bytes.fromhex("00000002")
-_TAG_CLIENT_ENCRYPTION = bytes.fromhex("00000003")
-_TAG_CLIENT_MAC = bytes.fromhex("00000004")
-_TAG_SERVER_ENCRYPTION = bytes.fromhex("00000005")
-_TAG_SERVER_MAC = bytes.fromhex("00000006")
+_TAG_SESSION_ID: Final = bytes.fromhex("00000000")
+_TAG_NEXT_SECRET: Final = bytes.fromhex("00000001")
+_TAG_MASTER_KEY: Final = bytes.fromhex("00000002")
+_TAG_CLIENT_ENCRYPTION: Final = bytes.fromhex("00000003")
+_TAG_CLIENT_MAC: Final = bytes.fromhex("00000004")
+_TAG_SERVER_ENCRYPTION: Final = bytes.fromhex("00000005")
+_TAG_SERVER_MAC: Final = bytes.fromhex("00000006")
 
 
 @dataclass(frozen=True, slots=True)

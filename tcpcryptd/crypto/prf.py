@@ -1,9 +1,11 @@
 """The pseudorandom function of the CRYPT-option protocol."""
 
+from typing import Final
+
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.hmac import HMAC
 
-_SHA1 = SHA1()  # noqa: S303  (HMAC asks nothing of it that it has lost)
+_SHA1: Final = SHA1()  # noqa: S303  (HMAC asks nothing of it that it has lost)
 
 
 class Prf:

@@ -1,18 +1,18 @@
 """Key agreement with RSA-2048, public exponent 3 and RSAES-OAEP (RFC 8017 section 7.1), as in spec section 2."""
 
-from typing import Self
+from typing import Final, Self
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from tcpcryptd.crypto.key_agreement import NONCE_LENGTH, KeyAgreementError
 
-MODULUS_BITS = 2048
-MODULUS_LENGTH = MODULUS_BITS // 8
-PUBLIC_EXPONENT = 3
+MODULUS_BITS: Final = 2048
+MODULUS_LENGTH: Final = MODULUS_BITS // 8
+PUBLIC_EXPONENT: Final = 3
 
 # The protocol fixes SHA-1; OAEP does not rest on its collision resistance.
-_OAEP = padding.OAEP(mgf=padding.MGF1(hashes.SHA1()), algorithm=hashes.SHA1(), label=None)  # noqa: S303
+_OAEP: Final = padding.OAEP(mgf=padding.MGF1(hashes.SHA1()), algorithm=hashes.SHA1(), label=None)  # noqa: S303
 
 
 class RsaPrivateKey:

@@ -1,8 +1,8 @@
 """What protects the payloads of one direction of a connection."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
-MAX_PAYLOAD_LENGTH = 65535
+MAX_PAYLOAD_LENGTH: Final = 65535
 """Bytes: more than any IP packet leaves for a TCP payload."""
 
 

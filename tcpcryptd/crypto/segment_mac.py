@@ -1,9 +1,11 @@
 """HMAC-SHA1-128 of the CRYPT-option protocol, of which all 20 bytes are sent (spec section 6)."""
 
+from typing import Final
+
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.hmac import HMAC
 
-TAG_LENGTH = 20
+TAG_LENGTH: Final = 20
 
 
 class SegmentMac:

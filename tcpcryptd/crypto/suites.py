@@ -16,7 +16,7 @@ from tcpcryptd.crypto.rsa_oaep import RsaOaep
 from tcpcryptd.crypto.segment import SegmentProtection
 from tcpcryptd.crypto.x25519_hpke import X25519Hpke
 
-PUBLIC_KEY_SPEC_LENGTH = 3
+PUBLIC_KEY_SPEC_LENGTH: Final = 3
 
 
 @dataclass(frozen=True, slots=True)

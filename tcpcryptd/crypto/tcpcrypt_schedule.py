@@ -4,27 +4,28 @@ Secrets and master keys have K_LEN = 32 bytes (section 5).
 """
 
 import hmac
+from typing import Final
 
 from tcpcryptd.crypto.frame_aead import FrameAead
 
-K_LEN = 32
+K_LEN: Final = 32
 """Bytes of PRK, ss[i] and mk[j]."""
-NONCE_LENGTH = 32
+NONCE_LENGTH: Final = 32
 """N_A_LEN and N_B_LEN, bytes."""
-RESUMPTION_IDENTIFIER_LENGTH = 18
+RESUMPTION_IDENTIFIER_LENGTH: Final = 18
 """Bytes of resume[i]; each half names the session in one direction."""
-SESSION_ID_LENGTH = 1 + K_LEN
+SESSION_ID_LENGTH: Final = 1 + K_LEN
 
-_CONST_NEXTK = b"\x01"
-_CONST_SESSID = b"\x02"
-_CONST_REKEY = b"\x03"
-_CONST_KEY_A = b"\x04"
-_CONST_KEY_B = b"\x05"
-_CONST_RESUME = b"\x06"
+_CONST_NEXTK: Final = b"\x01"
+_CONST_SESSID: Final = b"\x02"
+_CONST_REKEY: Final = b"\x03"
+_CONST_KEY_A: Final = b"\x04"
+_CONST_KEY_B: Final = b"\x05"
+_CONST_RESUME: Final = b"\x06"
 
-_HASH = "sha256"
-_HASH_LENGTH = 32
-_MAX_BLOCKS = 255
+_HASH: Final = "sha256"
+_HASH_LENGTH: Final = 32
+_MAX_BLOCKS: Final = 255
 
 
 def extract(salt: bytes, material: bytes) -> bytes:

@@ -4,19 +4,21 @@ K_C is an ephemeral X25519 public key of 32 bytes. ENC(K_C, N_S) is HPKE's encap
 sealed with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256 and AES-128-GCM (16 + 16 bytes).
 """
 
+from typing import Final
+
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from tcpcryptd.crypto.key_agreement import NONCE_LENGTH, KeyAgreementError
 
-PUBLIC_KEY_LENGTH = 32
-CIPHERTEXT_LENGTH = PUBLIC_KEY_LENGTH + NONCE_LENGTH + 16
+PUBLIC_KEY_LENGTH: Final = 32
+CIPHERTEXT_LENGTH: Final = PUBLIC_KEY_LENGTH + NONCE_LENGTH + 16
 
-_SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_128_GCM)
-_INFO = b"tcpcryptd CRYPT X25519-HPKE 1"
+_SUITE: Final = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_128_GCM)
+_INFO: Final = b"tcpcryptd CRYPT X25519-HPKE 1"
 # RFC 7748 clamping makes every scalar a multiple of 8, so any scalar takes a low-order point to zero.
-_PROBE = X25519PrivateKey.from_private_bytes(bytes(PUBLIC_KEY_LENGTH))
+_PROBE: Final = X25519PrivateKey.from_private_bytes(bytes(PUBLIC_KEY_LENGTH))
 
 
 class X25519Key:

@@ -3,6 +3,8 @@
 Headers are not authenticated, by design of the protocol (RFC 8548 section 8).
 """
 
+from typing import Final
+
 from tcpcryptd.core.protocol import (
     DROP,
     ConnectionClass,
@@ -27,7 +29,7 @@ from tcpcryptd.eno.syn import for_local_kernel
 from tcpcryptd.wire.segment import ACK, PSH, RST, Segment, make, reverse_key
 from tcpcryptd.wire.syn import refusal
 
-_TCP_HEADER = 20
+_TCP_HEADER: Final = 20
 
 
 class Channel:

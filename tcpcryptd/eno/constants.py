@@ -1,39 +1,41 @@
 """Numbers of TCP-ENO (RFC 8547) and of tcpcrypt's use of it (RFC 8548). Sizes are bytes."""
 
-ENO = 69
+from typing import Final
+
+ENO: Final = 69
 """TCP option kind (RFC 8547 section 4.1)."""
 
-V_BIT = 0x80
+V_BIT: Final = 0x80
 """In a suboption's first byte: data follows, or this is a length byte (RFC 8547 section 4.1)."""
-GLT_MASK = 0x7F
+GLT_MASK: Final = 0x7F
 """In a suboption's first byte: global suboption, length or TEP identifier (RFC 8547 section 4.1)."""
-FIRST_TEP = 0x20
+FIRST_TEP: Final = 0x20
 """From here up to 0x7f a glt is a TEP identifier (RFC 8547 section 4.1, Table 1)."""
-LAST_TEP = 0x7F
+LAST_TEP: Final = 0x7F
 
-PASSIVE_ROLE = 0x01
+PASSIVE_ROLE: Final = 0x01
 """Bit b of the global suboption (RFC 8547 section 4.2)."""
-APPLICATION_AWARE = 0x02
+APPLICATION_AWARE: Final = 0x02
 """Bit a of the global suboption (RFC 8547 section 4.2)."""
 
-LENGTH_MASK = 0x1F
+LENGTH_MASK: Final = 0x1F
 """In a length byte: the data's length less one (RFC 8547 section 4.4)."""
-MAX_PREFIXED_DATA = 32
+MAX_PREFIXED_DATA: Final = 32
 """What a length byte can say; only the last suboption can have more (RFC 8547 section 4.4)."""
 
-FAST_OPEN = 34
+FAST_OPEN: Final = 34
 """TCP option kind of the Fast Open cookie (RFC 7413 section 4.1.1)."""
-EXPERIMENT = 254
+EXPERIMENT: Final = 254
 """TCP option kind that Fast Open had before (RFC 7413 appendix B; RFC 6994)."""
-FAST_OPEN_EXPERIMENT = b"\xf9\x89"
+FAST_OPEN_EXPERIMENT: Final = b"\xf9\x89"
 """Its experiment identifier."""
 
-RESUMPTION_HALF = 9
+RESUMPTION_HALF: Final = 9
 """Half of a resumption identifier (RFC 8548 section 3.5)."""
-MAX_RESUMPTION_NONCE = 8
+MAX_RESUMPTION_NONCE: Final = 8
 """Longest nonce behind it (RFC 8548 section 3.5)."""
 
-INIT1_MAGIC = 0x15101A0E
+INIT1_MAGIC: Final = 0x15101A0E
 """First four bytes of Init1 (RFC 8548 section 4.3)."""
-INIT2_MAGIC = 0x097105E0
+INIT2_MAGIC: Final = 0x097105E0
 """First four bytes of Init2 (RFC 8548 section 4.3)."""

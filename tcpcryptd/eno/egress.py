@@ -1,6 +1,7 @@
 """The outgoing direction of an encrypted connection: the kernel's segments become pieces of the stream of frames."""
 
 from collections.abc import Callable
+from typing import Final
 
 from tcpcryptd.core.protocol import DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.eno.flow import Flow
@@ -15,7 +16,7 @@ from tcpcryptd.eno.packets import (
 )
 from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, TCP_HEADER, URG, MalformedPacket, Segment
 
-_LARGE = 1000
+_LARGE: Final = 1000
 """Bytes of packet: below any path MTU that IPv6 allows, with room for what is added."""
 
 

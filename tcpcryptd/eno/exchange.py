@@ -1,5 +1,7 @@
 """The key exchange: Init1 from host A, Init2 from host B (RFC 8548 sections 3.3 and 4.1)."""
 
+from typing import Final
+
 from tcpcryptd.core.protocol import (
     ACCEPT,
     DROP,
@@ -29,7 +31,7 @@ from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, Segment
 from tcpcryptd.wire.sequence import MASK, add, extend
 
-_LIMITS = Limits(reach=MAX_INIT_LENGTH, ranges=16, segments=256)
+_LIMITS: Final = Limits(reach=MAX_INIT_LENGTH, ranges=16, segments=256)
 
 
 class _Exchange(State):

@@ -7,33 +7,33 @@ zero and ignored.
 
 import struct
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 Buffer = bytes | bytearray | memoryview
 
-HEADER = struct.Struct(">BH")
+HEADER: Final = struct.Struct(">BH")
 """Control and clen."""
-_URGENT = struct.Struct(">BH")
+_URGENT: Final = struct.Struct(">BH")
 """Flags and urgent."""
 
-REKEY = 0x01
+REKEY: Final = 0x01
 """Of control: the first frame of a key generation."""
-FINP = 0x01
-URGP = 0x02
+FINP: Final = 0x01
+URGP: Final = 0x02
 """Of flags."""
 
-HEADER_LENGTH = HEADER.size
-TAG_LENGTH = 16
+HEADER_LENGTH: Final = HEADER.size
+TAG_LENGTH: Final = 16
 """Of each AEAD algorithm of RFC 8548, section 6."""
-LEAD = HEADER_LENGTH + 1
+LEAD: Final = HEADER_LENGTH + 1
 """Bytes from a frame's beginning to its data; two more with URGp."""
-OVERHEAD = LEAD + TAG_LENGTH
-URGENT_LENGTH = 2
-MIN_CIPHERTEXT = 1 + TAG_LENGTH
-MAX_CIPHERTEXT = 0xFFFF
-MAX_DATA = MAX_CIPHERTEXT - TAG_LENGTH - 1 - URGENT_LENGTH
+OVERHEAD: Final = LEAD + TAG_LENGTH
+URGENT_LENGTH: Final = 2
+MIN_CIPHERTEXT: Final = 1 + TAG_LENGTH
+MAX_CIPHERTEXT: Final = 0xFFFF
+MAX_DATA: Final = MAX_CIPHERTEXT - TAG_LENGTH - 1 - URGENT_LENGTH
 """Data that fits one frame, whether urgent or not."""
-MAX_URGENT = 0xFFFF
+MAX_URGENT: Final = 0xFFFF
 """How far behind a frame's first byte the last urgent byte can be."""
 
 

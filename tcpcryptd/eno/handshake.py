@@ -15,6 +15,8 @@ with an ENO option went each way there is no way back to plain TCP (RFC 8547 sec
 the connection at both ends.
 """
 
+from typing import Final
+
 from tcpcryptd.core.protocol import Connection, Direction
 from tcpcryptd.crypto.ecdhe import EcdheScheme
 from tcpcryptd.crypto.frame_aead import FrameAead
@@ -23,7 +25,7 @@ from tcpcryptd.eno.offer import EnoRole
 from tcpcryptd.wire.segment import Segment
 from tcpcryptd.wire.syn import Ends
 
-_CIPHER_SPEC_SIZE = 2
+_CIPHER_SPEC_SIZE: Final = 2
 
 
 class Handshake:

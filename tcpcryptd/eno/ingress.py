@@ -1,6 +1,7 @@
 """The incoming direction of an encrypted connection: verified plaintext for the local kernel, in order."""
 
 from collections.abc import Callable
+from typing import Final
 
 from tcpcryptd.core.protocol import DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.eno.flow import Flow
@@ -18,8 +19,8 @@ from tcpcryptd.eno.packets import (
 from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, TCP_HEADER, URG, MalformedPacket, Segment, reverse_key
 
-_FATAL = (Outcome.DAMAGED, Outcome.TRUNCATED, Outcome.INVALID)
-_ANSWERED = (Outcome.OUT_OF_ORDER, Outcome.OUTDATED, Outcome.EMPTY)
+_FATAL: Final = (Outcome.DAMAGED, Outcome.TRUNCATED, Outcome.INVALID)
+_ANSWERED: Final = (Outcome.OUT_OF_ORDER, Outcome.OUTDATED, Outcome.EMPTY)
 """What the local kernel does not see and does not acknowledge."""
 
 

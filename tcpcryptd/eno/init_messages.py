@@ -5,20 +5,20 @@ Integers are big endian. PRK takes in the messages as they were sent, so that re
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from tcpcryptd.crypto.tcpcrypt_schedule import NONCE_LENGTH
 from tcpcryptd.eno.constants import INIT1_MAGIC, INIT2_MAGIC
 from tcpcryptd.wire.reader import Reader, ReadError
 
-MAX_INIT_LENGTH = 8192
+MAX_INIT_LENGTH: Final = 8192
 """Longest message that is accepted, a limit of ours: one without ignored bytes has at most 620."""
 
-_MAGIC_SIZE = 4
-_PREFIX_SIZE = 8
+_MAGIC_SIZE: Final = 4
+_PREFIX_SIZE: Final = 8
 """Magic and message_len."""
-_CIPHER_SIZE = 2
-_MAX_CIPHERS = 255
+_CIPHER_SIZE: Final = 2
+_MAX_CIPHERS: Final = 255
 
 
 class InitMessageError(ValueError):

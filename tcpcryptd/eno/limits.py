@@ -1,8 +1,8 @@
 """Bounds of the implementation; none of them is part of the protocol."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-FRAME_COST = 256
+FRAME_COST: Final = 256
 """Bytes that a kept frame counts for besides its own: what the record of a frame without data takes."""
 
 
@@ -23,27 +23,27 @@ class Limits(NamedTuple):
     """Frames without data that are unacknowledged, so that a peer that only rekeys cannot make us keep more."""
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS: Final = Limits()
 
-MAX_EXPANSION = 21
+MAX_EXPANSION: Final = 21
 """Wire bytes for a byte of plaintext, when each frame has one. Windows are of plaintext."""
-WINDOW_SLACK = 65_535
+WINDOW_SLACK: Final = 65_535
 """Bytes: a frame that is begun lies beyond the window."""
-OLDEST_ACKNOWLEDGMENT = 1 << 20
+OLDEST_ACKNOWLEDGMENT: Final = 1 << 20
 """Bytes of the stream: how far behind the newest acknowledgment an older one may lie."""
 
-SYN_TRIES = 2
+SYN_TRIES: Final = 2
 """SYN segments that carry the option; later ones go without it, and the connection is plain (RFC 8547 section 4.6)."""
 
-INIT_INTERVALS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+INIT_INTERVALS: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds after which Init1 and Init2 are sent again; after the last one the connection is reset."""
 
-INIT1_PATIENCE = 60.0
+INIT1_PATIENCE: Final = 60.0
 """Seconds that host B waits for Init1, longer than host A sends it, before it resets the connection."""
 
-EMPTY_FRAME_INTERVALS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+EMPTY_FRAME_INTERVALS: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """The same of frames without data, which no kernel sends again; the last one again and again, since one of them
 may be the answer to the peer's keep-alive, which counts nothing else."""
 
-REKEY_INTERVAL = 3600.0
+REKEY_INTERVAL: Final = 3600.0
 """Seconds after which keys are replaced whatever was sent with them."""

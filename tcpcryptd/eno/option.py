@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from tcpcryptd.eno.constants import (
     APPLICATION_AWARE,
@@ -18,12 +19,12 @@ from tcpcryptd.wire import options
 from tcpcryptd.wire.options import Option
 from tcpcryptd.wire.reader import Reader, ReadError
 
-NON_SYN = options.encode(ENO)
+NON_SYN: Final = options.encode(ENO)
 """The whole non-SYN-form option; tcpcrypt gives its contents no meaning, so it has none (section 4.1)."""
 
-_CRYPT_OPENINGS = (b"", b"\x01", b"\x02")
-_CRYPT_NEXTK1 = (0x84, 0x85)
-_CRYPT_NEXTK1_SIZE = 10
+_CRYPT_OPENINGS: Final = (b"", b"\x01", b"\x02")
+_CRYPT_NEXTK1: Final = (0x84, 0x85)
+_CRYPT_NEXTK1_SIZE: Final = 10
 
 
 class EnoOptionError(ValueError):

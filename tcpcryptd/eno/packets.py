@@ -1,22 +1,22 @@
 """Whole packets of an open connection, put together at little cost: they can have 64 KiB."""
 
 import struct
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tcpcryptd.eno.frame import Buffer
 from tcpcryptd.wire import options
 from tcpcryptd.wire.checksum import address_sum, ones_complement_sum
 from tcpcryptd.wire.segment import TCP_HEADER, Segment
 
-TIMESTAMP_PREFIX = b"\x01\x01\x08\x0a"
-TIMESTAMP_AREA = 12
+TIMESTAMP_PREFIX: Final = b"\x01\x01\x08\x0a"
+TIMESTAMP_AREA: Final = 12
 """NOP NOP timestamp: what the kernel sends in most segments."""
-MAX_PACKET = 65_531
+MAX_PACKET: Final = 65_531
 """What the kernel copies to a queue at most (design notes, section 3)."""
 
-_UINT16 = struct.Struct(">H")
-_BLOCK = struct.Struct(">II")
-_TIMESTAMP = struct.Struct(">4xII")
+_UINT16: Final = struct.Struct(">H")
+_BLOCK: Final = struct.Struct(">II")
+_TIMESTAMP: Final = struct.Struct(">4xII")
 
 
 class Fields(NamedTuple):

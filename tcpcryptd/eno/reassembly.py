@@ -4,11 +4,12 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from enum import Enum
 from heapq import nlargest
+from typing import Final
 
 from tcpcryptd.eno.frame import Buffer
 from tcpcryptd.eno.limits import Limits
 
-MAX_SACK_BLOCKS = 4
+MAX_SACK_BLOCKS: Final = 4
 """That fit the option space (RFC 2018, section 3)."""
 
 

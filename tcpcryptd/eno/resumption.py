@@ -4,15 +4,15 @@ All secrets that come from one key exchange serve the same kind of open at this 
 suggests: so no two connections can take the same secret at once.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from tcpcryptd.core.protocol import Connection
 from tcpcryptd.eno.handshake import Handshake
 from tcpcryptd.eno.offer import Resumption
 from tcpcryptd.eno.session import SessionSecret
 
-_ACTIVE = b"eno active "
-_PASSIVE = b"eno passive "
+_ACTIVE: Final = b"eno active "
+_PASSIVE: Final = b"eno passive "
 
 
 def remember(connection: Connection, following: SessionSecret, now: float) -> None:

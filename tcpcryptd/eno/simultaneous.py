@@ -1,5 +1,7 @@
 """A simultaneous open, in which exactly one host has asked for the passive role (RFC 8547 sections 4.2, 4.3, 4.6)."""
 
+from typing import Final
+
 from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Verdict, modify
 from tcpcryptd.eno import option
 from tcpcryptd.eno.enabled import enable
@@ -13,7 +15,7 @@ from tcpcryptd.eno.syn import for_local_kernel, with_eno
 from tcpcryptd.wire import sequence
 from tcpcryptd.wire.segment import ACK, RST, SYN, Segment
 
-_STRIPPED = "the peer's segment has no ENO option"
+_STRIPPED: Final = "the peer's segment has no ENO option"
 
 
 class SynCrossed(State):

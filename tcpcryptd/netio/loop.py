@@ -7,16 +7,16 @@ import math
 import select
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from tcpcryptd.core.event import Event
 from tcpcryptd.core.verdict import Direction
 
-MAX_EVENTS_PER_TURN = 256
-MAX_WAITING_EVENTS = 64
+MAX_EVENTS_PER_TURN: Final = 256
+MAX_WAITING_EVENTS: Final = 64
 """They do not wait for an idle moment beyond this."""
-_LONGEST_WAIT = 3600.0
-_DRAIN_TURNS = 64
+_LONGEST_WAIT: Final = 3600.0
+_DRAIN_TURNS: Final = 64
 
 
 class Source(Protocol):

@@ -7,25 +7,32 @@ Source: linux/netfilter/nfnetlink_queue.h. Attribute values and the queue number
 
 import struct
 import sys
+from typing import Final
 
 from tcpcryptd.netio import netlink
 
-_MESSAGE_PACKET = 3 << 8 | 0
-_MESSAGE_CONFIG = 3 << 8 | 2
-_PACKET_HEADER, _MARK, _INTERFACE_OUT, _PAYLOAD = 1, 3, 6, 10
-_PARAMETERS, _MAXIMUM_LENGTH, _FLAG_MASK, _FLAGS = 2, 3, 4, 5
-_COPY_PACKET = 2
-_FLAG_GSO = 4
+_MESSAGE_PACKET: Final = 3 << 8 | 0
+_MESSAGE_CONFIG: Final = 3 << 8 | 2
+_PACKET_HEADER: Final = 1
+_MARK: Final = 3
+_INTERFACE_OUT: Final = 6
+_PAYLOAD: Final = 10
+_PARAMETERS: Final = 2
+_MAXIMUM_LENGTH: Final = 3
+_FLAG_MASK: Final = 4
+_FLAGS: Final = 5
+_COPY_PACKET: Final = 2
+_FLAG_GSO: Final = 4
 
-_ATTRIBUTES_OFFSET = 20
+_ATTRIBUTES_OFFSET: Final = 20
 """After struct nlmsghdr and struct nfgenmsg."""
-_COPIED_WHOLE = 4096
+_COPIED_WHOLE: Final = 4096
 """Bytes: a slice of a copy costs less than one of the buffer."""
-_HEAD_SIZE = 1024
+_HEAD_SIZE: Final = 1024
 """Bytes: more than all that stands before the packet."""
-_IS_LITTLE = sys.byteorder == "little"
+_IS_LITTLE: Final = sys.byteorder == "little"
 
-MAX_COPY_RANGE = 65531
+MAX_COPY_RANGE: Final = 65531
 """Bytes; the kernel cuts longer copies to what an attribute can hold."""
 
 

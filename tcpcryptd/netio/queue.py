@@ -7,7 +7,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from netfilterqueue import NetfilterQueue
 
@@ -37,26 +37,26 @@ class Outlet(Protocol):
         """Whether this one would overtake packets of its connection."""
 
 
-QUEUE_LENGTH = 4096
+QUEUE_LENGTH: Final = 4096
 """Packets that may wait in the kernel."""
-SOCKET_BUFFER = 4 << 20
-SOCKET_BUFFER_GSO = 16 << 20
+SOCKET_BUFFER: Final = 4 << 20
+SOCKET_BUFFER_GSO: Final = 16 << 20
 """Bytes."""
-BATCH = 64
+BATCH: Final = 64
 """Packets handled at most before the event loop gets its turn again."""
-BATCH_BYTES = 1 << 20
+BATCH_BYTES: Final = 1 << 20
 """Bytes of packets after which it gets its turn, however few they are."""
 
-_RECEIVE_SIZE = 128 << 10
-_FEW = 4
+_RECEIVE_SIZE: Final = 128 << 10
+_FEW: Final = 4
 """Packets in a batch after which the next one is not taken for a busy one."""
-_LIBRARY_COPY_RANGE = 4016
-_HOOK_FORWARD = 2
-_HOOK_LOCAL_OUT = 3
-_SOL_NETLINK = 270
-_NETLINK_NO_ENOBUFS = 5
-_ACKNOWLEDGMENT_TIMEOUT = 2.0
-_CONFIGURATION_SEQUENCE = 0x74637063
+_LIBRARY_COPY_RANGE: Final = 4016
+_HOOK_FORWARD: Final = 2
+_HOOK_LOCAL_OUT: Final = 3
+_SOL_NETLINK: Final = 270
+_NETLINK_NO_ENOBUFS: Final = 5
+_ACKNOWLEDGMENT_TIMEOUT: Final = 2.0
+_CONFIGURATION_SEQUENCE: Final = 0x74637063
 
 _log = logging.getLogger(__name__)
 

@@ -8,30 +8,34 @@ import socket
 import struct
 from collections.abc import Iterator
 from socket import htonl
+from typing import Final
 
-BATCH = 64
+BATCH: Final = 64
 """Pieces of messages that wait at most; a verdict is one piece, or three with a large packet."""
-BATCH_BYTES = 1 << 18
+BATCH_BYTES: Final = 1 << 18
 """After which a batch is sent. The kernel refuses a message that is longer than the send buffer."""
-SEND_BUFFER = 4 << 20
+SEND_BUFFER: Final = 4 << 20
 
-NF_DROP, NF_ACCEPT = 0, 1
+NF_DROP: Final = 0
+NF_ACCEPT: Final = 1
 
-_VERDICT_TYPE = 3 << 8 | 1
-_REQUEST = 0x1
-_VERDICT, _MARK, _PAYLOAD = 2, 3, 10
-_NETLINK_HEADER = struct.Struct("=IHHII")
-_QUEUE_HEADER = struct.Struct(">BBH")
-_HEAD = "=IHHII4sHHII"
+_VERDICT_TYPE: Final = 3 << 8 | 1
+_REQUEST: Final = 0x1
+_VERDICT: Final = 2
+_MARK: Final = 3
+_PAYLOAD: Final = 10
+_NETLINK_HEADER: Final = struct.Struct("=IHHII")
+_QUEUE_HEADER: Final = struct.Struct(">BBH")
+_HEAD: Final = "=IHHII4sHHII"
 """struct nlmsghdr, struct nfgenmsg and the attribute with the verdict."""
-_ATTRIBUTE = "HH"
-_BARE = struct.Struct(_HEAD)
-_WITH_PACKET = struct.Struct(_HEAD + _ATTRIBUTE)
-_WITH_MARK = struct.Struct(_HEAD + _ATTRIBUTE + "I")
-_WITH_BOTH = struct.Struct(_HEAD + _ATTRIBUTE + "I" + _ATTRIBUTE)
-_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
-_SO_SNDBUFFORCE = 32
-_LARGE = 4096
+_ATTRIBUTE: Final = "HH"
+_BARE: Final = struct.Struct(_HEAD)
+_WITH_PACKET: Final = struct.Struct(_HEAD + _ATTRIBUTE)
+_WITH_MARK: Final = struct.Struct(_HEAD + _ATTRIBUTE + "I")
+_WITH_BOTH: Final = struct.Struct(_HEAD + _ATTRIBUTE + "I" + _ATTRIBUTE)
+_PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
+_SO_SNDBUFFORCE: Final = 32
+_LARGE: Final = 4096
 """Bytes from which a packet is not copied into the message: the kernel gathers the pieces."""
 
 

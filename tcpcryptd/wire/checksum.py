@@ -1,15 +1,17 @@
 """The Internet checksum (RFC 1071) over IPv4 headers and TCP segments."""
 
+from typing import Final
+
 import numpy
 
-_BIG_INTEGER_LIMIT = 1024
+_BIG_INTEGER_LIMIT: Final = 1024
 """Bytes up to which one big-integer remainder is faster than numpy's set-up."""
 
-_TCP = 6
-_WORD = numpy.dtype("<u4")
-_HALF_WORD = numpy.dtype("<u2")
-_UINT32 = numpy.dtype(numpy.uint32)
-_SUM = None if numpy.dtype(numpy.uint).itemsize == 8 else numpy.dtype(numpy.uint64)
+_TCP: Final = 6
+_WORD: Final = numpy.dtype("<u4")
+_HALF_WORD: Final = numpy.dtype("<u2")
+_UINT32: Final = numpy.dtype(numpy.uint32)
+_SUM: Final = None if numpy.dtype(numpy.uint).itemsize == 8 else numpy.dtype(numpy.uint64)
 """Sums take 64 bits; naming the type costs time where that is the default."""
 _add = numpy.add.reduce
 

@@ -1,19 +1,20 @@
 """TCP options: kind, length, value (RFC 9293, section 3.1)."""
 
 from collections.abc import Iterable
+from typing import Final
 
-EOL = 0
-NOP = 1
-MSS = 2
-WINDOW_SCALE = 3
-SACK_PERMITTED = 4
-SACK = 5
-TIMESTAMP = 8
-MD5_SIGNATURE = 19
-TCP_AO = 29
-MPTCP = 30
+EOL: Final = 0
+NOP: Final = 1
+MSS: Final = 2
+WINDOW_SCALE: Final = 3
+SACK_PERMITTED: Final = 4
+SACK: Final = 5
+TIMESTAMP: Final = 8
+MD5_SIGNATURE: Final = 19
+TCP_AO: Final = 29
+MPTCP: Final = 30
 
-MAX_LENGTH = 40
+MAX_LENGTH: Final = 40
 """Bytes that the options of one segment can take."""
 
 Option = tuple[int, bytes]

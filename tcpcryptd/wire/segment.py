@@ -1,25 +1,33 @@
 """One TCP segment in its IP packet: a view for reading, and whole new packets for what is changed or made."""
 
 import struct
+from typing import Final
 
 from tcpcryptd.wire import options
 from tcpcryptd.wire import sequence as sequence_numbers
 from tcpcryptd.wire.checksum import ipv4_header_checksum, tcp_checksum
 
-FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << bit for bit in range(8))
+FIN: Final = 0x01
+SYN: Final = 0x02
+RST: Final = 0x04
+PSH: Final = 0x08
+ACK: Final = 0x10
+URG: Final = 0x20
+ECE: Final = 0x40
+CWR: Final = 0x80
 
-TCP_HEADER = struct.Struct(">HHIIBBHHH")
+TCP_HEADER: Final = struct.Struct(">HHIIBBHHH")
 """Ports, sequence, acknowledgment, data offset (upper four bits, 32-bit words), flags, window, checksum, urgent."""
 
-_IPV4 = struct.Struct(">2xH2xHxB2x")
-_IPV6 = struct.Struct(">4xHB")
-_LENGTH = struct.Struct(">H")
-_FRAGMENT = 0x3FFF
-_TCP = 6
-_EXTENSION_HEADERS = frozenset((0, 60))
+_IPV4: Final = struct.Struct(">2xH2xHxB2x")
+_IPV6: Final = struct.Struct(">4xHB")
+_LENGTH: Final = struct.Struct(">H")
+_FRAGMENT: Final = 0x3FFF
+_TCP: Final = 6
+_EXTENSION_HEADERS: Final = frozenset((0, 60))
 """Hop-by-hop and destination options (RFC 8200, section 4): those that leave the checksum's pseudo header alone."""
-_MAX_EXTENSION_HEADERS = 8
-_HOP_LIMIT = 64
+_MAX_EXTENSION_HEADERS: Final = 8
+_HOP_LIMIT: Final = 64
 
 
 class MalformedPacket(ValueError):

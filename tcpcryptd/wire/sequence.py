@@ -1,8 +1,10 @@
 """Sequence numbers: unsigned 32-bit integers, all arithmetic modulo 2^32 (RFC 9293, section 3.4)."""
 
-MODULUS = 1 << 32
-MASK = MODULUS - 1
-_HALF = 1 << 31
+from typing import Final
+
+MODULUS: Final = 1 << 32
+MASK: Final = MODULUS - 1
+_HALF: Final = 1 << 31
 
 
 def add(sequence: int, count: int) -> int:

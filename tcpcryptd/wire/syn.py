@@ -2,18 +2,19 @@
 
 import struct
 from dataclasses import dataclass
+from typing import Final
 
 from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, RST, Segment, make, reverse_key, timestamps
 from tcpcryptd.wire.sequence import add
 
-MAX_MSS = 65_491
+MAX_MSS: Final = 65_491
 """A full packet then is no longer than what a queue carries (design notes, section 3)."""
 
-_DEFAULT_MSS = 536
-_MAX_WINDOW_SCALE = 14
-_MSS = struct.Struct(">H")
-_SIGNED = frozenset((options.MD5_SIGNATURE, options.TCP_AO, options.MPTCP))
+_DEFAULT_MSS: Final = 536
+_MAX_WINDOW_SCALE: Final = 14
+_MSS: Final = struct.Struct(">H")
+_SIGNED: Final = frozenset((options.MD5_SIGNATURE, options.TCP_AO, options.MPTCP))
 
 
 @dataclass(slots=True)

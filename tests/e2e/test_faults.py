@@ -6,11 +6,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 from scapy.layers.inet import IP, TCP
 
 from tcpcryptd.control.client import ControlClient
+from tcpcryptd.control.errors import ControlError
 from tests.e2e.harness import (
     BOTH_PROTOCOLS,
     MARKER,
@@ -27,6 +29,7 @@ from tests.e2e.harness import (
 )
 from tests.e2e.harness.daemon import Daemon
 from tests.e2e.harness.host import CONTROL_SECONDS
+from tests.e2e.harness.process import run
 from tests.e2e.test_lifecycle import Transfer, stalled, transfer
 
 __all__ = ["transfer"]
@@ -43,13 +46,13 @@ def counters(host: Host) -> dict[str, int]:
         return client.counters()
 
 
-def assert_works(network: Network) -> None:
+def assert_works(network: Network, protocol: str) -> None:
     capture = network.client.capture()
     with dialogue(network, echo_server) as client:
         assert exchange(client, MARKER * 1000) == MARKER * 1000
         same_session(network, client)
     capture.stop()
-    assert_encrypted(capture)
+    assert_encrypted(capture, protocol)
 
 
 @BOTH_PROTOCOLS
@@ -90,15 +93,16 @@ def flood(network: Network) -> None:
             raw.sendto(packet, (network.server.ipv4, 0))
 
 
-def test_an_overflowing_queue_drops_and_counts(network: Network) -> None:
+@BOTH_PROTOCOLS
+def test_an_overflowing_queue_drops_and_counts(network: Network, protocol: str) -> None:
     host = network.server
     daemon = host.start_daemon()
     daemon.pause()
     flood(network)
     daemon.resume()
     wait_until(lambda: counters(host)["queue_dropped"] > 0, "drops are counted")
-    network.client.start_daemon()
-    assert_works(network)
+    network.client.start_daemon("--protocol", protocol)
+    assert_works(network, protocol)
     assert "Traceback" not in daemon.log()
 
 
@@ -122,15 +126,23 @@ def test_interface_down_and_up(encrypted: Network, transfer: Transfer, side: str
         same_session(encrypted, client)
 
 
-STDERR = {"full": 'exec "$@" 2>/dev/full', "closed": 'exec "$@" 2>&-', "all closed": 'exec "$@" <&- >&- 2>&-'}
+STDERR = {
+    "full": 'exec "$@" 2>/dev/full',
+    "closed": 'exec "$@" 2>&-',
+    "all closed": 'exec "$@" <&- >&- 2>&-',
+    # It has a reader, which reads nothing: the daemon itself.
+    "full pipe": 'mkfifo "$0" && exec 2<>"$0" && head -c 65536 /dev/zero >&2 && exec "$@"',
+}
 
 
+@BOTH_PROTOCOLS
 @pytest.mark.parametrize("stderr", STDERR)
-def test_a_log_that_cannot_be_written(network: Network, stderr: str) -> None:
+def test_a_log_that_cannot_be_written(network: Network, directory: Path, stderr: str, protocol: str) -> None:
     before = network.client.rules()
-    daemon = network.client.start_wrapped_daemon(["sh", "-c", STDERR[stderr], "sh"], "--verbose")
+    wrapper = ["sh", "-c", STDERR[stderr], str(directory / "log")]
+    daemon = network.client.start_wrapped_daemon(wrapper, "--verbose", "--protocol", protocol)
     network.server.start_daemon()
-    assert_works(network)
+    assert_works(network, protocol)
     assert daemon.running()
     assert daemon.stop() == 0
     assert network.client.rules() == before
@@ -148,6 +160,37 @@ def test_a_run_directory_that_cannot_be_written(host: Host, trouble: str) -> Non
     assert daemon.wait() == 1
     assert place in daemon.log() or "connection tracking cannot be set" in daemon.log()
     assert "error: " in daemon.log()
+    assert host.rules() == before
+
+
+@pytest.fixture
+def small_place(network: Network) -> Iterator[Path]:
+    """The client's run directory, a file system of 64 KiB."""
+    place = network.client.namespace.run_directory
+    run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=755", "none", str(place)])
+    yield place
+    run(["umount", "--lazy", str(place)])
+
+
+@BOTH_PROTOCOLS
+@pytest.mark.parametrize("trouble", ["full", "read only"])
+def test_a_run_directory_that_cannot_be_written_later(
+    network: Network, small_place: Path, trouble: str, protocol: str
+) -> None:
+    host = network.client
+    before = host.rules()
+    daemon = host.start_daemon("--protocol", protocol)
+    network.server.start_daemon()
+    if trouble == "full":
+        with pytest.raises(OSError, match="No space"):
+            (small_place / "x").write_bytes(bytes(100_000))
+    else:
+        run(["mount", "-o", "remount,ro", str(small_place)])
+    assert_works(network, protocol)
+    host.run(["iptables", "-t", "mangle", "-F"])
+    wait_until(lambda: counters(host)["rules_repaired"] > 0, "the rules are back")
+    assert_works(network, protocol)
+    assert daemon.stop() == 0
     assert host.rules() == before
 
 
@@ -182,9 +225,10 @@ def pests(encrypted: Network) -> Iterator[list[socket.socket]]:
         client.close()
 
 
-def test_control_clients_that_hang_or_flood(encrypted: Network, pests: list[socket.socket]) -> None:
+@BOTH_PROTOCOLS
+def test_control_clients_that_hang_or_flood(encrypted: Network, pests: list[socket.socket], protocol: str) -> None:
     assert len(pests) == 200
-    assert_works(encrypted)
+    assert_works(encrypted, protocol)
     assert counters(encrypted.client)["encrypted"] >= 0
     descriptors = os.listdir(f"/proc/{encrypted.client.daemons[0].pid}/fd")
     assert len(descriptors) < 150
@@ -195,19 +239,32 @@ def limit_memory(host: Host, daemon: Daemon, size: str) -> None:
     host.run([*NOBODY, "prlimit", f"--pid={daemon.pid}", f"--as={size}:"])
 
 
-def test_out_of_memory(network: Network) -> None:
+def is_short(host: Host) -> bool:
+    """Whether the daemon lacks memory: it may not even have it for an answer."""
+    try:
+        found = counters(host)
+    except (OSError, ControlError):
+        return True
+    return found["memory_shortages"] + found["queue_exceptions"] > 0
+
+
+@BOTH_PROTOCOLS
+def test_out_of_memory(network: Network, protocol: str) -> None:
     host = network.client
-    daemon = host.start_daemon("--user", "nobody", "--workers", "1")
+    daemon = host.start_daemon("--user", "nobody", "--workers", "1", "--protocol", protocol)
     network.server.start_daemon()
-    assert_works(network)
+    assert_works(network, protocol)
     limit_memory(host, daemon, str(int(daemon.status()["VmSize"].split()[0]) * 1024))
     capture = host.capture()
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(serve(network.server.listen(0), echo_server))
-        with contextlib.suppress(TimeoutError):
-            for _ in range(MANY):
+        for _ in range(MANY):
+            try:
                 client = stack.enter_context(host.connect(network.server.ipv4, port, 1.0))
                 client.sendall(MARKER)
+            except TimeoutError:
+                if not daemon.running() or is_short(host):
+                    break
     if daemon.running():
         limit_memory(host, daemon, "unlimited")
         found = counters(host)
@@ -217,8 +274,8 @@ def test_out_of_memory(network: Network) -> None:
     else:
         # Compiled code cannot raise wherever a number has no memory: the process ends then.
         assert "fatal: out of memory" in daemon.log()
-        daemon = host.start_daemon()
-    assert_works(network)
+        daemon = host.start_daemon("--protocol", protocol)
+    assert_works(network, protocol)
     capture.stop()
     assert not capture.contains(MARKER)
     assert daemon.stop() == 0

@@ -1,5 +1,8 @@
-import logging
-from collections.abc import Iterator
+import contextlib
+import os
+import select
+import socket
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -45,36 +48,84 @@ QUIET_LINES: list[tuple[Event, str]] = [
 
 
 @pytest.fixture(autouse=True)
-def _log_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _in_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOURNAL_STREAM", "1:2")
-    log = logging.getLogger("tcpcryptd")
-    before = log.handlers[:], log.level, log.propagate
-    yield
-    log.handlers[:], log.level, log.propagate = before
 
 
-def logged(event: Event, verbose: bool, capsys: pytest.CaptureFixture[str]) -> str:
+def logged(event: Event, verbose: bool, capfd: pytest.CaptureFixture[str]) -> str:
     set_up_log(verbose)
     log_event(event)
-    output = capsys.readouterr()
+    output = capfd.readouterr()
     assert output.out == ""
     return output.err
 
 
 @pytest.mark.parametrize(("event", "line"), LINES)
-def test_lines(event: Event, line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert logged(event, False, capsys) == line + "\n"
+def test_lines(event: Event, line: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert logged(event, False, capfd) == line + "\n"
 
 
 @pytest.mark.parametrize(("event", "line"), QUIET_LINES)
-def test_lines_of_a_verbose_log(event: Event, line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert logged(event, False, capsys) == ""
-    assert logged(event, True, capsys) == line + "\n"
+def test_lines_of_a_verbose_log(event: Event, line: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert logged(event, False, capfd) == ""
+    assert logged(event, True, capfd) == line + "\n"
 
 
 def test_lines_have_the_time_outside_of_the_journal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("JOURNAL_STREAM")
-    date, clock, *_ = logged(NEGOTIATED, False, capsys).split()
+    date, clock, *_ = logged(NEGOTIATED, False, capfd).split()
     assert (len(date), len(clock)) == (10, 8)
+
+
+@contextlib.contextmanager
+def stderr_to(descriptor: int) -> Iterator[None]:
+    before = os.dup(2)
+    os.dup2(descriptor, 2)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+
+
+def pipe() -> tuple[int, int]:
+    return os.pipe()
+
+
+def stream() -> tuple[int, int]:
+    ends = socket.socketpair()
+    return ends[0].detach(), ends[1].detach()
+
+
+@pytest.mark.parametrize("ends", [pipe, stream])
+def test_a_reader_that_hangs_holds_nobody_up(ends: Callable[[], tuple[int, int]]) -> None:
+    reader, writer = ends()
+    with stderr_to(writer):
+        set_up_log(False)
+        for _ in range(20_000):
+            log_event(NEGOTIATED)
+        got = os.read(reader, 1 << 24)
+        while select.select([reader], [], [], 0)[0]:
+            got += os.read(reader, 1 << 24)
+        log_event(NEGOTIATED)
+        log_event(NEGOTIATED)
+        end = os.read(reader, 1 << 24)
+    lost, line, again = end.decode().splitlines()
+    assert line == again == LINES[0][1]
+    assert lost == f"{20_000 - got.count(b'encrypted')} lines of the log were lost: they could not be written"
+    # The description of a pipe that others have too is as it was.
+    assert os.get_blocking(writer)
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("ends", [pipe, stream])
+def test_a_reader_that_is_gone(ends: Callable[[], tuple[int, int]]) -> None:
+    reader, writer = ends()
+    with stderr_to(writer):
+        set_up_log(False)
+        os.close(reader)
+        log_event(NEGOTIATED)
+    os.close(writer)

@@ -1,6 +1,6 @@
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 
@@ -17,14 +17,6 @@ from tcpcryptd.eno import EnoConfig
 
 INSIDE, OUTSIDE = "192.0.2.7", "198.51.100.7"
 NETWORK = ip_network("192.0.2.0/24")
-
-
-@pytest.fixture(autouse=True)
-def _log_as_before() -> Iterator[None]:
-    log = logging.getLogger("tcpcryptd")
-    before = log.handlers[:], log.level, log.propagate
-    yield
-    log.handlers[:], log.level, log.propagate = before
 
 
 class Rig:
@@ -70,11 +62,11 @@ def test_suites_change_only_when_they_differ(monkeypatch: pytest.MonkeyPatch) ->
     assert chosen == [("X25519-HPKE",)]
 
 
-def test_the_log_level(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_level(capfd: pytest.CaptureFixture[str]) -> None:
     rig = Rig(Settings())
     rig.reload(Settings(verbose=True))
     assert logging.getLogger("tcpcryptd").level == logging.DEBUG
-    assert "changed: verbose" in capsys.readouterr().err
+    assert "changed: verbose" in capfd.readouterr().err
     rig.reload(Settings())
     assert logging.getLogger("tcpcryptd").level == logging.INFO
 

@@ -1,5 +1,3 @@
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,25 +14,17 @@ from tcpcryptd.netio.refusal import Refused
 from tests.unit.control.daemon import RunningServer
 
 
-@pytest.fixture(autouse=True)
-def _log_as_before() -> Iterator[None]:
-    log = logging.getLogger("tcpcryptd")
-    before = log.handlers[:], log.level, log.propagate
-    yield
-    log.handlers[:], log.level, log.propagate = before
-
-
-def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         tcpcryptd.main(["--version"])
     assert caught.value.code == 0
-    assert capsys.readouterr().out == f"tcpcryptd {__version__}\n"
+    assert capfd.readouterr().out == f"tcpcryptd {__version__}\n"
 
 
-def test_help_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_the_exit_codes(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         tcpcryptd.main(["--help"])
-    text = capsys.readouterr().out
+    text = capfd.readouterr().out
     assert all(f"\n  {code:d}  " in text for code in ExitCode)
     assert all(len(line) <= 120 for line in text.splitlines())
 
@@ -58,7 +48,7 @@ def test_cleanup(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [config.runtime_directory for config in given] == [Path("/run/b")]
 
 
-def test_flushing_the_cache_of_the_running_daemon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_flushing_the_cache_of_the_running_daemon(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     asked: list[Caller] = []
 
     def handle(request: Request, caller: Caller) -> Pages:
@@ -72,20 +62,20 @@ def test_flushing_the_cache_of_the_running_daemon(tmp_path: Path, capsys: pytest
     try:
         options = ["--flush-cache", "--runtime-directory", str(tmp_path)]
         assert tcpcryptd.main(options) == ExitCode.OK
-        assert "12 sessions forgotten" in capsys.readouterr().err
+        assert "12 sessions forgotten" in capfd.readouterr().err
         assert tcpcryptd.main(options) == ExitCode.PERMISSION
-        assert "only root" in capsys.readouterr().err
+        assert "only root" in capfd.readouterr().err
     finally:
         server.stop()
     assert tcpcryptd.main(options) == ExitCode.FAILURE
-    assert "not running" in capsys.readouterr().err
+    assert "not running" in capfd.readouterr().err
 
 
-def test_a_suite_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_suite_that_there_is_not(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         tcpcryptd.main(["--suites", "ROT13"])
     assert ended.value.code == ExitCode.USAGE
-    message = capsys.readouterr().err
+    message = capfd.readouterr().err
     assert all(name in message for name in ("X25519-HPKE", "RSA-2048", "AES-256-GCM-SIV", "AES128-CTR-SEQIV/HMAC-SHA1"))
 
 
@@ -98,31 +88,31 @@ def test_a_suite_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_errors_are_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, exit_code: int
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], error: Exception, exit_code: int
 ) -> None:
     def run(settings: Settings, load: LoadSettings) -> int:
         raise error
 
     monkeypatch.setattr(tcpcryptd, "run", run)
     assert tcpcryptd.main([]) == exit_code
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = capfd.readouterr().err.splitlines()
     assert line.endswith(f"error: {error}")
 
 
-def test_an_interrupt_while_starting(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupt_while_starting(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     def run(settings: Settings, load: LoadSettings) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(tcpcryptd, "run", run)
     assert tcpcryptd.main([]) == ExitCode.FAILURE
-    assert capsys.readouterr().err.endswith("error: interrupted while starting\n")
+    assert capfd.readouterr().err.endswith("error: interrupted while starting\n")
 
 
-def test_a_broken_configuration_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_configuration_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "tcpcryptd.toml"
     path.write_text("prot = 80")
     assert tcpcryptd.main(["--config", str(path)]) == ExitCode.USAGE
-    assert f"{path}: unknown key 'prot'" in capsys.readouterr().err
+    assert f"{path}: unknown key 'prot'" in capfd.readouterr().err
 
 
 def test_the_shell_is_told_what_the_settings_say() -> None:
