@@ -12,7 +12,7 @@ from tcpcryptd.crypt.handshake import Handshake
 from tcpcryptd.crypt.messages import Init2, MessageError
 from tcpcryptd.crypt.state import HandshakeState
 from tcpcryptd.wire.segment import FIN, RST, SYN, Segment
-from tcpcryptd.wire.sequence import add
+from tcpcryptd.wire.sequence import add, difference
 
 
 class Unanswered(HandshakeState):
@@ -23,6 +23,8 @@ class Unanswered(HandshakeState):
         super().__init__(handshake)
         self._reason = reason
         self._message_length = message_length
+        self._sent_plain = 0
+        """How much sequence space the kernel has used after its SYN: no peer acknowledges more."""
 
     def take_over(self) -> Verdict:
         """Binds the handlers, unless the connection must not be plain; the verdict on an ACK that shows that it is."""
@@ -47,7 +49,11 @@ class Unanswered(HandshakeState):
         segment = Segment(packet, offset)
         if segment.is_opening:
             return self._connection.renew(segment, Direction.OUT, now)
-        return self._answers_other_syn(segment, now) or ACCEPT
+        verdict = self._answers_other_syn(segment, now)
+        if verdict is not None:
+            return verdict
+        self._sent_plain = max(self._sent_plain, difference(segment.end, add(self._handshake.local.isn, 1)))
+        return ACCEPT
 
     def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
@@ -57,8 +63,9 @@ class Unanswered(HandshakeState):
             return self._repeated_syn(segment)
         if segment.flags & SYN:
             return ACCEPT
-        first = add(self._handshake.local.isn, 1)
-        took_it = segment.acknowledgment == add(first, self._message_length)
+        acknowledged = difference(segment.acknowledgment, add(self._handshake.local.isn, 1))
+        is_first = segment.sequence == add(self._handshake.remote.isn, 1)
+        took_it = is_first and acknowledged == self._message_length
         if option.find(option.read(segment), Opcode.INIT2) is not None and took_it:
             self._connection.count("late_init2")
             self._connection.reset()
@@ -66,7 +73,10 @@ class Unanswered(HandshakeState):
         if segment.option(CRYPT) is not None or segment.option(MAC) is not None or _looks_like_init2(segment.payload):
             self._connection.count("stray")
             return DROP
-        if segment.payload_length or segment.flags & FIN or (segment.acknowledgment != first and not took_it):
+        if not is_first or not 0 <= acknowledged <= self._sent_plain:
+            # Perhaps of somebody who does not see the connection: the kernel knows what to do with it.
+            return ACCEPT
+        if segment.payload_length or segment.flags & FIN or (acknowledged and not took_it):
             return self._connection.decide_plain(self._reason)
         # A peer that took INIT1 may send the same number, if its MAC was lost on the way.
         return ACCEPT
