@@ -40,7 +40,10 @@ run: compiled
 demo: setup
 	$(SUDO) $(abspath $(PYTHON)) -m scripts.demo
 
-test: unit machine-compiled e2e
+# Those of simulated hosts and those of the compiled packet path side by side: neither looks at a clock.
+test:
+	$(MAKE) --jobs=2 --output-sync=target unit machine-compiled
+	$(MAKE) e2e
 
 unit: setup
 	$(PYTHON) -m pytest -q -m "not e2e"

@@ -40,7 +40,8 @@ def check_engine(engine: Engine, host: Host) -> None:
     require(len(table.outbound) <= BOUNDS.max_connections, f"{host.name}: too many connections")
     require(table.outbound.keys() == {reverse_key(key) for key in table.inbound}, f"{host.name}: the tables differ")
     require(len(table._opening) <= BOUNDS.max_opening, f"{host.name}: too many handshakes")
-    require(len(list(table.plain_records())) <= BOUNDS.max_plain_records, f"{host.name}: too many records")
+    for records in table._plain.values():
+        require(len(records) <= BOUNDS.max_plain_records, f"{host.name}: too many records")
     require(len(services.sessions) <= BOUNDS.max_sessions, f"{host.name}: too many sessions")
     require(len(services.options.endpoints()) <= BOUNDS.max_options, f"{host.name}: too many options")
     require(len(services.events) <= MAX_EVENTS, f"{host.name}: too many events")

@@ -30,7 +30,7 @@ MAX_GRAVES: Final = 16_384
 """Connections that were reset here and are remembered."""
 
 MAX_PLAIN_RECORDS: Final = 16_384
-"""Plain connections whose reason is remembered for the control socket."""
+"""Plain connections that are remembered, of those that this host opened and of its peers' each so many."""
 
 MAX_EVENTS: Final = 4_096
 MAX_INJECTIONS: Final = 65_536
