@@ -17,6 +17,7 @@ from fuzz.stream import MARK, Stream
 from fuzz.target import Target
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
+from tcpcryptd.core.lifecycle import Phase
 from tcpcryptd.core.verdict import ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.segment import reverse_key
 from tests.machine.endpoint import Behaviour, State
@@ -139,7 +140,8 @@ class Arena:
         if stream is not None:
             # Not the tracker's mark, and not before it is open: those can be of an earlier one with the same ports.
             known = host.engine._services.table.outbound.get(key) if host.engine is not None else None
-            encrypted = known is not None and known.connection_class.is_encrypted
+            encrypted = known is not None and known.connection_class.is_encrypted and known.phase is not Phase.CLOSED
+            # What was reset may never have had keys: it counts as encrypted when it was so before.
             if encrypted and stream.socket.state is State.OPEN:
                 stream.encrypted, stream.tracked = True, host.tracked.get(key)
             stream.hostile |= stream.orphaned and not _is_marked(stream, host)

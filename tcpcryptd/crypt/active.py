@@ -33,8 +33,8 @@ class HelloSent(HandshakeState):
         super().__init__(handshake)
         self._tries = 0
         self._resumable: Resumable | None = None
-        self._session: Session | None = None
-        """Of the session that was offered, made when the SYN has gone out."""
+        self._session: tuple[Session, Resumable] | None = None
+        """Of the session that was offered, and what follows it, made when the SYN has gone out."""
         self._hello = option.HELLO
 
     def offer(self, syn: Segment, now: float) -> Verdict:
@@ -66,7 +66,7 @@ class HelloSent(HandshakeState):
 
     def _make_keys(self, _now: float) -> None:
         if self._resumable is not None:
-            self._session = Session.of(self._resumable, resumed=True)
+            self._session = Session.begin(self._resumable, resumed=True)
 
     def _area(self, syn: Segment) -> bytes | None:
         return option.append(without_sack(syn.option_area), self._hello)
@@ -135,8 +135,8 @@ class HelloSent(HandshakeState):
 
     def _resume(self, syn_ack: Segment, resumable: Resumable, now: float) -> Verdict:
         self._connection.cancel_timer()
-        session = self._session or Session.of(resumable, resumed=True)
-        unconfirmed = Unconfirmed(self._handshake, session, resumable.following)
+        session, following = self._session or Session.begin(resumable, resumed=True)
+        unconfirmed = Unconfirmed(self._handshake, session, following)
         unconfirmed.take_over()
         self._connection.encrypted(now)
         # For a peer that does not get the kernel's ACK and sends its SYN ACK again.

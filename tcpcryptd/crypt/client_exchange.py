@@ -127,9 +127,10 @@ class ClientExchange(HandshakeState):
         handshake = self._handshake
         handshake.saw(segment, Direction.IN, now)
         self._connection.cancel_timer()
-        session = Session.of(state, public_key=self._init1.public_key, public_key_spec=self._init1.public_key_spec)
+        init1 = self._init1
+        session, following = Session.begin(state, public_key=init1.public_key, public_key_spec=init1.public_key_spec)
         lengths = {"sent": len(self._message), "received": segment.payload_length}
-        unconfirmed = Unconfirmed(handshake, session, state.following, **lengths)
+        unconfirmed = Unconfirmed(handshake, session, following, **lengths)
         unconfirmed.take_over()
         self._connection.encrypted(now)
         unconfirmed.protection.answer = handshake.acknowledgment

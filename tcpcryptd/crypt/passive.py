@@ -215,8 +215,8 @@ class Nextk2Sent(SynAckSent):
 
     def _keys_made(self) -> Unconfirmed:
         if self._unconfirmed is None:
-            session = Session.of(self._resumable, resumed=True)
-            self._unconfirmed = Unconfirmed(self._handshake, session, self._resumable.following)
+            session, following = Session.begin(self._resumable, resumed=True)
+            self._unconfirmed = Unconfirmed(self._handshake, session, following)
         return self._unconfirmed
 
     def _answered(self, segment: Segment, now: float) -> Verdict | None:

@@ -54,13 +54,13 @@ class ServerExchange:
             client_nonce=init1.nonce,
         )
         state = Resumable(secret, Role.SERVER, suite, algorithm.agreement.name)
-        session = Session.of(state, public_key=init1.public_key, public_key_spec=init1.public_key_spec)
+        session, following = Session.begin(state, public_key=init1.public_key, public_key_spec=init1.public_key_spec)
         message = Init2(suite.spec, ciphertext).encode()
         received = segment.payload_length
         self._handshake.saw(segment, Direction.IN, now)
         init2 = self._handshake.make(Direction.OUT, received, option.encode(_INIT2), message)
         lengths = {"sent": len(message), "received": received}
-        Init2Sent(self._handshake, session, state.following, **lengths).begin(init2, now)
+        Init2Sent(self._handshake, session, following, **lengths).begin(init2, now)
         # The ACK that the kernel waits for; its window stays closed until the peer has shown that it has the keys.
         return modify(segment.edited(window=0, payload=b""), ConnectionClass.ENCRYPTED)
 

@@ -36,25 +36,25 @@ class Keys:
         return Keys.of(master, self.generation + 1 & 0xFF, self.suite, self.role)
 
 
-@dataclass(frozen=True, slots=True)
 class Resumable:
     """What is kept of a session so that the next connection can go on from it; used once (spec section 8)."""
 
-    secret: bytes = field(repr=False)
-    """The session secret of the next connection, 20 bytes."""
-    role: Role
-    suite: SymmetricSuite
-    public_key_name: str
+    __slots__ = ("_session_id", "public_key_name", "role", "secret", "suite")
+
+    def __init__(self, secret: bytes, role: Role, suite: SymmetricSuite, public_key_name: str) -> None:
+        """`secret`: the session secret of the next connection, 20 bytes."""
+        self.secret = secret
+        self.role = role
+        self.suite = suite
+        self.public_key_name = public_key_name
+        self._session_id: bytes | None = None
 
     @property
     def session_id(self) -> bytes:
         """The ID of the session that is about to start."""
-        return key_schedule.session_id(self.secret)
-
-    @property
-    def following(self) -> "Resumable":
-        """What the connection after that can go on from."""
-        return Resumable(key_schedule.next_secret(self.secret), self.role, self.suite, self.public_key_name)
+        if self._session_id is None:
+            self._session_id = key_schedule.session_id(self.secret)
+        return self._session_id
 
 
 @dataclass(slots=True)
@@ -73,26 +73,20 @@ class Session:
     public_key_spec: bytes | None = None
 
     @classmethod
-    def of(
+    def begin(
         cls,
         state: Resumable,
         *,
         resumed: bool = False,
         public_key: bytes | None = None,
         public_key_spec: bytes | None = None,
-    ) -> Self:
-        """The session of a session secret."""
-        keys = Keys.of(key_schedule.master_key(state.secret), 0, state.suite, state.role)
-        return cls(
-            state.session_id,
-            state.role,
-            state.suite,
-            state.public_key_name,
-            keys,
-            resumed,
-            public_key,
-            public_key_spec,
-        )
+    ) -> tuple[Self, Resumable]:
+        """The session of a session secret, and what the connection after it can go on from."""
+        master, next_secret = key_schedule.master_key_and_next_secret(state.secret)
+        role, suite, name = state.role, state.suite, state.public_key_name
+        keys = Keys.of(master, 0, suite, role)
+        session = cls(state.session_id, role, suite, name, keys, resumed, public_key, public_key_spec)
+        return session, Resumable(next_secret, role, suite, name)
 
     @property
     def suite_name(self) -> str:

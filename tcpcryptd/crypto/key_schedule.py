@@ -54,14 +54,13 @@ def session_id(secret: bytes) -> bytes:
     return hmac_sha1(secret, _TAG_SESSION_ID)
 
 
-def next_secret(secret: bytes) -> bytes:
-    """Return ss[i+1], the secret of the session that may resume the one of ss[i]."""
-    return hmac_sha1(secret, _TAG_NEXT_SECRET)
+def master_key_and_next_secret(secret: bytes) -> tuple[bytes, bytes]:
+    """Return what follows from the session secret ss[i] besides its ID.
 
-
-def master_key(secret: bytes) -> bytes:
-    """Return the first master key of the session with the secret ss[i]."""
-    return hmac_sha1(secret, _TAG_MASTER_KEY)
+    That is the first master key of its session, and ss[i+1], the secret of the session that may resume it.
+    """
+    prf = Prf(secret)
+    return prf.of(_TAG_MASTER_KEY), prf.of(_TAG_NEXT_SECRET)
 
 
 def next_master_key(master: bytes) -> bytes:

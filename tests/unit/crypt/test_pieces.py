@@ -57,7 +57,7 @@ class Sender:
         self, suite: SymmetricSuite, version: int, connection_class: ConnectionClass, path_mtu: int | None = None
     ) -> None:
         self.connection = FakeConnection(KEYS[version], path_mtu)
-        session = Session.of(Resumable(bytes(20), Role.CLIENT, suite, "none"))
+        session, _ = Session.begin(Resumable(bytes(20), Role.CLIENT, suite, "none"))
         numbers = Numbers(100, 200, add(ISN, 100), 5000)
         self.protection = Protection(
             self.connection,  # type: ignore[arg-type]

@@ -38,22 +38,22 @@ def test_initial_secret_of_the_first_connection() -> None:
 def test_session_values(connection: dict[str, Any]) -> None:
     secret = bytes.fromhex(connection["ss"])
     assert key_schedule.session_id(secret).hex() == connection["sid"]
-    assert key_schedule.next_secret(secret).hex() == connection["nk"]
-    assert key_schedule.master_key(secret).hex() == connection["mk"]
+    assert key_schedule.master_key_and_next_secret(secret)[1].hex() == connection["nk"]
+    assert key_schedule.master_key_and_next_secret(secret)[0].hex() == connection["mk"]
 
 
 @each_connection
 def test_cached_session_values(connection: dict[str, Any]) -> None:
     cached = connection["session_cache_for_next"]
-    secret = key_schedule.next_secret(bytes.fromhex(connection["ss"]))
+    secret = key_schedule.master_key_and_next_secret(bytes.fromhex(connection["ss"]))[1]
     assert secret.hex() == cached["ss_next"]
     assert key_schedule.session_id(secret).hex() == cached["sid_next"]
-    assert key_schedule.master_key(secret).hex() == cached["mk_next"]
-    assert key_schedule.next_secret(secret).hex() == cached["nk_next"]
+    assert key_schedule.master_key_and_next_secret(secret)[0].hex() == cached["mk_next"]
+    assert key_schedule.master_key_and_next_secret(secret)[1].hex() == cached["nk_next"]
 
 
 def test_the_second_connection_resumes_the_first() -> None:
-    assert key_schedule.next_secret(bytes.fromhex(FIRST["ss"])).hex() == CACHED["ss"]
+    assert key_schedule.master_key_and_next_secret(bytes.fromhex(FIRST["ss"]))[1].hex() == CACHED["ss"]
 
 
 @each_connection
