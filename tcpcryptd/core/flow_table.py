@@ -25,7 +25,7 @@ class FlowTable:
         self._opening: OrderedDict[bytes, Connection] = OrderedDict()
         self._closed: OrderedDict[bytes, Connection] = OrderedDict()
         # For each side that opens connections its own: a flood of SYNs does not push out what local programs opened.
-        self._plain: dict[bool, OrderedDict[bytes, tuple[ConnectionInfo, int]]] = {
+        self._plain: dict[bool, OrderedDict[bytes, tuple[ConnectionInfo, int | None]]] = {
             True: OrderedDict(),
             False: OrderedDict(),
         }
@@ -115,7 +115,8 @@ class FlowTable:
 
     def plain_records(self) -> Iterator[ConnectionInfo]:
         """Connections that were left plain, oldest first of each side; some may have ended since."""
-        return iter([info for records in self._plain.values() for info, _ in records.values()])
+        records = [entry for side in self._plain.values() for entry in side.items()]
+        return iter([info for key, (info, _) in records if key not in self.outbound])
 
     def find(self, key: bytes) -> ConnectionInfo | None:
         """What is known of the connection with this outgoing key."""

@@ -49,8 +49,8 @@ class Opening:
     active: bool
     """The local host sent the SYN."""
     started: float
-    isn: int = 0
-    """The sequence number of that SYN."""
+    isn: int | None = None
+    """The sequence number of that SYN; None: an earlier daemon saw it."""
 
 
 class Stray(enum.Enum):

@@ -15,7 +15,6 @@ from tcpcryptd.crypt.session import Resumable, Session
 from tcpcryptd.crypt.state import HandshakeState
 from tcpcryptd.crypt.syn import for_local_kernel, without_sack
 from tcpcryptd.crypt.unconfirmed import Unconfirmed
-from tcpcryptd.wire import sequence
 from tcpcryptd.wire.segment import ACK, FIN, RST, SYN, Segment
 from tcpcryptd.wire.syn import End, refusal
 
@@ -153,13 +152,6 @@ class SynAckSent(HandshakeState):
     def _answered(self, segment: Segment, now: float) -> Verdict | None:
         """The verdict on the peer's answer, None when it is none."""
         raise NotImplementedError
-
-    def _ahead(self, number: int) -> int:
-        """How far a number of ours lies behind the SYN."""
-        return sequence.difference(number, sequence.add(self._handshake.local.isn, 1))
-
-    def _is_first(self, segment: Segment) -> bool:
-        return segment.sequence == sequence.add(self._handshake.remote.isn, 1)
 
 
 class AwaitInit1(SynAckSent):

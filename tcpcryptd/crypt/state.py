@@ -8,7 +8,7 @@ from tcpcryptd.crypt.handshake import Handshake
 from tcpcryptd.crypt.limits import RETRANSMISSION_INTERVALS
 from tcpcryptd.crypt.syn import for_local_kernel
 from tcpcryptd.wire.segment import FIN, RST, SYN, Segment
-from tcpcryptd.wire.sequence import add
+from tcpcryptd.wire.sequence import add, difference
 from tcpcryptd.wire.syn import refusal
 
 
@@ -80,3 +80,11 @@ class HandshakeState:
         if self._other_syn is None or not syn_ack.answers(self._other_syn):
             return None
         return self._connection.reopen(self._other_syn, syn_ack, now)
+
+    def _ahead(self, number: int) -> int:
+        """How far a number of ours lies behind the SYN."""
+        return difference(number, add(self._handshake.local.isn, 1))
+
+    def _is_first(self, segment: Segment) -> bool:
+        """Whether a segment of the peer's begins where its SYN ends."""
+        return segment.sequence == add(self._handshake.remote.isn, 1)

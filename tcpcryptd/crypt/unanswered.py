@@ -12,7 +12,6 @@ from tcpcryptd.crypt.handshake import Handshake
 from tcpcryptd.crypt.messages import Init2, MessageError
 from tcpcryptd.crypt.state import HandshakeState
 from tcpcryptd.wire.segment import FIN, RST, SYN, Segment
-from tcpcryptd.wire.sequence import add, difference
 
 
 class Unanswered(HandshakeState):
@@ -52,7 +51,7 @@ class Unanswered(HandshakeState):
         verdict = self._answers_other_syn(segment, now)
         if verdict is not None:
             return verdict
-        self._sent_plain = max(self._sent_plain, difference(segment.end, add(self._handshake.local.isn, 1)))
+        self._sent_plain = max(self._sent_plain, self._ahead(segment.end))
         return ACCEPT
 
     def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
@@ -63,8 +62,7 @@ class Unanswered(HandshakeState):
             return self._repeated_syn(segment)
         if segment.flags & SYN:
             return ACCEPT
-        acknowledged = difference(segment.acknowledgment, add(self._handshake.local.isn, 1))
-        is_first = segment.sequence == add(self._handshake.remote.isn, 1)
+        acknowledged, is_first = self._ahead(segment.acknowledgment), self._is_first(segment)
         took_it = is_first and acknowledged == self._message_length
         if option.find(option.read(segment), Opcode.INIT2) is not None and took_it:
             self._connection.count("late_init2")

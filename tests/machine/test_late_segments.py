@@ -149,3 +149,14 @@ def test_frames_of_a_peer_whose_handshake_was_dropped() -> None:
     assert world.clock.run_until(lambda: client.error is not None, LIMIT), world.trace()
     assert not any(each.received for each in world.server.stack.accepted)
     world.assert_nothing_in_clear()
+
+
+def test_a_plain_connection_with_a_segment_of_an_encrypted_one_before_it_is_told_of_once() -> None:
+    world = World.encrypting(filters=[strip(CRYPT, SYN_ACK)])
+    client, server = world.connect()
+    world.exchange(client, server)
+    engine, (local, remote) = world.client.engine, world.ends(client)
+    assert engine is not None
+    stale = make(server.key, sequence=1, acknowledgment=1, flags=0x10, window=1, payload=b"x")
+    engine.handle_packet(stale, Direction.IN, world.clock.now, ConnectionClass.ENCRYPTED)
+    assert len([each for each in engine.connections() if (each.local, each.remote) == (local, remote)]) == 1
