@@ -3,9 +3,13 @@
 from typing import Final
 
 import numpy
+from mypy_extensions import i64
 
+_COMPILED: Final = not __file__.endswith(".py")
+_BYTE_BY_BYTE_LIMIT: Final = 4096
+"""Bytes up to which a loop is faster than numpy's set-up, once it is compiled."""
 _BIG_INTEGER_LIMIT: Final = 1024
-"""Bytes up to which one big-integer remainder is faster than numpy's set-up."""
+"""The same for one big-integer remainder."""
 
 _TCP: Final = 6
 _WORD: Final = numpy.dtype("<u4")
@@ -19,6 +23,8 @@ _add = numpy.add.reduce
 def ones_complement_sum(data: bytes | bytearray | memoryview) -> int:
     """The sum of `data` as big-endian 16-bit words modulo 65535; an odd last byte is padded with zero."""
     length = len(data)
+    if _COMPILED and length <= _BYTE_BY_BYTE_LIMIT:
+        return _sum_of_bytes(data if isinstance(data, bytes) else bytes(data))
     if length <= _BIG_INTEGER_LIMIT:
         total = int.from_bytes(data, "big")
         return (total << 8 if length & 1 else total) % 65535
@@ -27,6 +33,18 @@ def ones_complement_sum(data: bytes | bytearray | memoryview) -> int:
     little = int(_add(numpy.frombuffer(data, _WORD, words), 0, _SUM)) % 65535
     swapped = (little & 0xFF) << 8 | little >> 8
     return (swapped + ones_complement_sum(data[words << 2 :])) % 65535
+
+
+def _sum_of_bytes(data: bytes) -> int:
+    end: i64 = len(data)
+    index: i64 = 1
+    total: i64 = 0
+    while index < end:
+        total += i64(data[index - 1]) << 8 | i64(data[index])
+        index += 2
+    if end & 1:
+        total += i64(data[end - 1]) << 8
+    return int(total % 65535)
 
 
 def ones_complement_sums(data: bytes | bytearray, count: int, stride: int, start: int) -> list[int]:
