@@ -1,7 +1,6 @@
 """The facade: a packet, its direction and the time in, a verdict out. Nothing that a packet holds makes it raise."""
 
 import os
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -17,9 +16,8 @@ from tcpcryptd.core.services import Services
 from tcpcryptd.core.verdict import ACCEPT, ACCEPT_PLAIN, DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.options import OptionError
 from tcpcryptd.wire.segment import ACK, RST, SYN, Fragment, MalformedPacket, Segment, locate, make, reverse_key
+from tcpcryptd.wire.words import uint16
 
-_IPV4: Final = struct.Struct(">HxxHxB")
-_IPV6: Final = struct.Struct(">HB")
 _PLAIN_IPV4_HEADER: Final = 0x45
 """Version 4, five words: no IP options."""
 _TCP: Final = 6
@@ -307,11 +305,8 @@ class Engine:
 def _locate(packet: bytes) -> tuple[int, bytes]:
     """`locate`, with a short cut for headers without options."""
     if len(packet) >= 40 and packet[0] == _PLAIN_IPV4_HEADER:
-        length, fragment, protocol = _IPV4.unpack_from(packet, 2)
-        if length == len(packet) and protocol == _TCP and not fragment & _FRAGMENT:
+        if uint16(packet, 2) == len(packet) and packet[9] == _TCP and not uint16(packet, 6) & _FRAGMENT:
             return 20, packet[12:24]
-    elif len(packet) >= 60 and packet[0] >> 4 == 6:
-        length, protocol = _IPV6.unpack_from(packet, 4)
-        if length + 40 == len(packet) and protocol == _TCP:
-            return 40, packet[8:44]
+    elif len(packet) >= 60 and packet[0] >> 4 == 6 and uint16(packet, 4) + 40 == len(packet) and packet[6] == _TCP:
+        return 40, packet[8:44]
     return locate(packet)

@@ -4,22 +4,20 @@
 `extended` count on where 32 bits wrap.
 """
 
-import struct
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from tcpcryptd.core.protocol import DROP, Action, Connection, Direction, Verdict
 from tcpcryptd.crypt.constants import MAC, UNAUTHENTICATED_OPTIONS
 from tcpcryptd.crypt.numbers import Numbers
-from tcpcryptd.crypt.pieces import M_MAGIC, M
-from tcpcryptd.crypt.sealer import RARE, TIMESTAMP_AREA, TIMESTAMP_PREFIX, A, Sealer
+from tcpcryptd.crypt.pieces import authenticated_header
+from tcpcryptd.crypt.sealer import RARE, TIMESTAMP_AREA, TIMESTAMP_PREFIX, Sealer
 from tcpcryptd.crypt.session import Keys
 from tcpcryptd.wire import options
 from tcpcryptd.wire.checksum import address_sum, ones_complement_sum
-from tcpcryptd.wire.segment import FIN, SYN, TCP_HEADER, MalformedPacket, Segment
+from tcpcryptd.wire.segment import FIN, SYN, MalformedPacket, Segment
 from tcpcryptd.wire.sequence import MASK, extend
-
-_CHECKSUM: Final = struct.Struct(">H")
+from tcpcryptd.wire.words import uint16, uint32
 
 Open = Callable[[int, bytes, bytes, bytes, bytes, bytes], bytes | None]
 """SegmentProtection.open of one key."""
@@ -99,13 +97,13 @@ class Opener:
         self, packet: bytes, offset: int, tag: bytes, covered: bytes, now: float, successor: Successor | None = None
     ) -> Verdict:
         """The verdict on a segment with a MAC; `covered` are the options that enter it."""
-        source, destination, sequence, acknowledgment, data_offset, flags, window, _, urgent = TCP_HEADER.unpack_from(
-            packet, offset
-        )
-        start = offset + (data_offset >> 4) * 4
+        data_offset, flags = packet[offset + 12] >> 4, packet[offset + 13]
+        sequence, acknowledgment = uint32(packet, offset + 4), uint32(packet, offset + 8)
+        start = offset + data_offset * 4
         length = len(packet) - offset
-        constant_sum = self._address_sum + length
-        if (constant_sum + ones_complement_sum(packet[offset:])) % 65535:
+        payload = packet[start:]
+        header_sum = self._address_sum + length + ones_complement_sum(packet[offset:start])
+        if (header_sum + ones_complement_sum(payload)) % 65535:
             self._connection.count("bad_checksum")
             return DROP
         extended = extend(sequence, self.next)
@@ -116,10 +114,10 @@ class Opener:
             open_segment = successor.open
         protected = (
             number,
-            M.pack(M_MAGIC, length, data_offset >> 4, flags, urgent, number),
-            A.pack(extended_acknowledgment & self._mask),
+            authenticated_header(length, data_offset, flags, uint16(packet, offset + 18), number),
+            (extended_acknowledgment & self._mask).to_bytes(8, "big"),
             covered,
-            packet[start:],
+            payload,
             tag,
         )
         plaintext = open_segment(*protected)
@@ -138,22 +136,27 @@ class Opener:
         self.next = max(self.next, extended + len(plaintext) + (flags & FIN))
         if self._sealer.announcing and regular:
             self._check_announcement(extended, covered)
-        tcp = bytearray(
-            TCP_HEADER.pack(
-                source,
-                destination,
-                (sequence - self._shift) & MASK,
-                (acknowledgment - self._acknowledgment_shift) & MASK,
-                data_offset,
-                flags,
-                window,
-                0,
-                urgent,
+        return Action.MODIFY, self._shifted_back(packet, offset, start, header_sum, plaintext), self._class
+
+    def _shifted_back(self, packet: bytes, offset: int, start: int, header_sum: int, plaintext: bytes) -> bytes:
+        """The packet in the local kernel's numbers, with another payload; `header_sum` has all but the payload."""
+        sequence, acknowledgment = uint32(packet, offset + 4), uint32(packet, offset + 8)
+        shifted = (sequence - self._shift) & MASK
+        shifted_acknowledgment = (acknowledgment - self._acknowledgment_shift) & MASK
+        # 2^16 is 1 modulo 65535, so a number counts as the sum of its 16-bit words.
+        total = header_sum - uint16(packet, offset + 16) - sequence - acknowledgment + shifted + shifted_acknowledgment
+        checksum = (total + ones_complement_sum(plaintext)) % 65535 ^ 0xFFFF
+        return b"".join(
+            (
+                packet[: offset + 4],
+                shifted.to_bytes(4, "big"),
+                shifted_acknowledgment.to_bytes(4, "big"),
+                packet[offset + 12 : offset + 16],
+                checksum.to_bytes(2, "big"),
+                packet[offset + 18 : start],
+                plaintext,
             )
         )
-        tail = packet[offset + 20 : start] + plaintext
-        _CHECKSUM.pack_into(tcp, 16, (constant_sum + ones_complement_sum(tcp + tail)) % 65535 ^ 0xFFFF)
-        return Action.MODIFY, b"".join((packet[:offset], tcp, tail)), self._class
 
     def _opened_with_other_keys(
         self, extended: int, protected: tuple[int, bytes, bytes, bytes, bytes, bytes], successor: Successor | None

@@ -10,16 +10,19 @@ from typing import Final, NamedTuple
 from tcpcryptd.crypt.constants import MAC
 from tcpcryptd.crypt.session import Keys
 from tcpcryptd.wire.checksum import ones_complement_sum, ones_complement_sums
-from tcpcryptd.wire.segment import CWR, FIN, PSH, TCP_HEADER, URG, Segment
+from tcpcryptd.wire.segment import CWR, FIN, PSH, TCP_HEADER, URG, Segment, with_length
 from tcpcryptd.wire.sequence import MASK
 
-M: Final = struct.Struct(">HHBBHQ")
-"""Magic, TCP length, data offset in words, flags, urgent pointer, extended sequence number (spec section 6)."""
-M_MAGIC: Final = 0x8000
-
+_M_MAGIC: Final = b"\x80\x00"
 _UINT16: Final = struct.Struct(">H")
 _MANY: Final = 3
 """Packets from which on one pass over all of them is faster than one for each."""
+
+
+def authenticated_header(length: int, data_offset: int, flags: int, urgent: int, number: int) -> bytes:
+    """M: TCP length, data offset in words, flags, urgent pointer, extended sequence number (spec section 6)."""
+    fields = length << 32 | data_offset << 24 | flags << 16 | urgent
+    return _M_MAGIC + fields.to_bytes(6, "big") + number.to_bytes(8, "big")
 
 
 class Whole(NamedTuple):
@@ -69,7 +72,7 @@ def sealed_pieces(
         extended = whole.sequence + at
         length = header_length + stop - at
         number = extended & mask
-        header = M.pack(M_MAGIC, length, header_length >> 2, flags, urgent, number)
+        header = authenticated_header(length, header_length >> 2, flags, urgent, number)
         ciphertext, tag = seal(number, header, extended_acknowledgment, covered, packet[base + at : base + stop])
         tcp = TCP_HEADER.pack(
             source,
@@ -82,8 +85,7 @@ def sealed_pieces(
             0,
             urgent,
         )
-        ip_header = resized_ip_header(packet, offset, length, index)
-        parts += (bytes(ip_header), tcp, prefix, tag, padding, ciphertext)
+        parts += (with_length(packet[:offset], offset + length, index), tcp, prefix, tag, padding, ciphertext)
         at = stop
         index += 1
         if at >= end:
@@ -105,22 +107,3 @@ def _fill_in_checksums(packets: bytearray, offset: int, stride: int, address_sum
         total = sums[index] if index < len(sums) else ones_complement_sum(view[start + offset : stop])
         checksum = (address_sum + stop - start - offset + total) % 65535 ^ 0xFFFF
         _UINT16.pack_into(packets, start + offset + 16, checksum)
-
-
-def resized_ip_header(packet: bytes, offset: int, segment_length: int, index: int = 0) -> bytearray:
-    """The IP header for a TCP segment of another length, of the packet that comes `index` packets later."""
-    header = bytearray(packet[:offset])
-    if header[0] >> 4 == 4:
-        length = offset + segment_length
-        # The checksum follows from the old one (RFC 1624).
-        total = (_UINT16.unpack_from(header, 10)[0] ^ 0xFFFF) + length - _UINT16.unpack_from(header, 2)[0]
-        if index:
-            before = _UINT16.unpack_from(header, 4)[0]
-            identification = before + index & 0xFFFF
-            total += identification - before
-            _UINT16.pack_into(header, 4, identification)
-        _UINT16.pack_into(header, 2, length)
-        _UINT16.pack_into(header, 10, total % 65535 ^ 0xFFFF)
-    else:
-        _UINT16.pack_into(header, 4, offset + segment_length - 40)
-    return header

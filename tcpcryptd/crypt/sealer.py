@@ -4,7 +4,6 @@
 `extended` count on where 32 bits wrap.
 """
 
-import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -12,26 +11,23 @@ from tcpcryptd.core.protocol import DROP, Action, Connection, ConnectionClass, D
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import MAC, MSS_REDUCTION, Opcode
 from tcpcryptd.crypt.numbers import Numbers
-from tcpcryptd.crypt.pieces import M_MAGIC, M, Whole, resized_ip_header, sealed_pieces
+from tcpcryptd.crypt.pieces import Whole, authenticated_header, sealed_pieces
 from tcpcryptd.crypt.session import Keys
 from tcpcryptd.wire import options
 from tcpcryptd.wire.checksum import address_sum, ones_complement_sum
-from tcpcryptd.wire.segment import FIN, RST, SYN, TCP_HEADER, Segment
+from tcpcryptd.wire.segment import FIN, RST, SYN, Segment, with_length
 from tcpcryptd.wire.sequence import MASK, add, extend
+from tcpcryptd.wire.words import uint16, uint32
 
 if TYPE_CHECKING:
     from tcpcryptd.crypt.opener import Opener
 
-A: Final = struct.Struct(">Q")
-"""Extended acknowledgment number."""
 TIMESTAMP_PREFIX: Final = b"\x01\x01\x08\x0a"
 TIMESTAMP_AREA: Final = 12
 """NOP NOP timestamp: the only options that the kernel sends in an open connection without SACK."""
 RARE: Final = SYN | FIN | RST
 _OPENING_OR_RESET: Final = SYN | RST
 
-_UINT16: Final = struct.Struct(">H")
-_PEEK: Final = struct.Struct(">4xI4xBB")
 _PADDING: Final = (b"", b"\0", b"\0\0", b"\0\0\0")
 _LARGE: Final = 1000
 """Bytes of packet: below any path MTU that IPv6 allows, with room for what is added."""
@@ -124,9 +120,9 @@ class Sealer:
 
     def outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         """A segment from the local kernel."""
-        sequence, data_offset, flags = _PEEK.unpack_from(packet, offset)
-        area = packet[offset + 20 : offset + (data_offset >> 4) * 4]
-        extended = extend(sequence + self._shift, self.next)
+        flags = packet[offset + 13]
+        area = packet[offset + 20 : offset + (packet[offset + 12] >> 4) * 4]
+        extended = extend(uint32(packet, offset + 4) + self._shift, self.next)
         if len(packet) > _LARGE and (extended < self.next or not self._path_known):
             self._follow_path_mtu(offset)
             self._follow_kernel(len(packet) - offset, extended)
@@ -179,9 +175,8 @@ class Sealer:
         seal: Callable[[int, bytes, bytes, bytes, bytes], tuple[bytes, bytes]],
     ) -> Verdict:
         """The segment with `area` for its options and a MAC behind them; `covered`: the options that enter the MAC."""
-        source, destination, _, acknowledgment, data_offset, flags, window, _, urgent = TCP_HEADER.unpack_from(
-            packet, offset
-        )
+        acknowledgment, urgent = uint32(packet, offset + 8), uint16(packet, offset + 18)
+        data_offset, flags = packet[offset + 12], packet[offset + 13]
         payload = packet[offset + (data_offset >> 4) * 4 :]
         end = extended + len(payload) + (flags & FIN)
         if end > self.next:
@@ -199,33 +194,28 @@ class Sealer:
         number = extended & self.mask
         ciphertext, tag = seal(
             number,
-            M.pack(M_MAGIC, length, header_length >> 2, flags, urgent, number),
-            A.pack(extend(acknowledgment, self.opener.next) & self.mask),
+            authenticated_header(length, header_length >> 2, flags, urgent, number),
+            (extend(acknowledgment, self.opener.next) & self.mask).to_bytes(8, "big"),
             covered,
             payload,
         )
         tail = b"".join((area, self._mac_prefix, tag, padding, ciphertext))
-        tcp = bytearray(
-            TCP_HEADER.pack(
-                source,
-                destination,
-                extended & MASK,
-                acknowledgment,
-                header_length << 2 | data_offset & 0x0F,
-                flags,
-                window,
-                0,
-                urgent,
+        start = b"".join(
+            (
+                packet[offset : offset + 4],
+                (extended & MASK).to_bytes(4, "big"),
+                acknowledgment.to_bytes(4, "big"),
+                bytes((header_length << 2 | data_offset & 0x0F, flags)),
+                packet[offset + 14 : offset + 16],
             )
         )
-        _UINT16.pack_into(tcp, 16, (self._address_sum + length + ones_complement_sum(tcp + tail)) % 65535 ^ 0xFFFF)
+        total = self._address_sum + length + ones_complement_sum(start) + urgent + ones_complement_sum(tail)
+        checksum = (total % 65535 ^ 0xFFFF).to_bytes(2, "big")
         if end >= self._worn_at:
             self.rekey()
-        return (
-            Action.MODIFY,
-            b"".join((resized_ip_header(packet, offset, length), tcp, tail)),
-            self.connection_class,
-        )
+        ip_header = with_length(packet[:offset], offset + length)
+        sealed = b"".join((ip_header, start, checksum, packet[offset + 18 : offset + 20], tail))
+        return Action.MODIFY, sealed, self.connection_class
 
     def _rare(self, segment: Segment, extended: int, now: float) -> Verdict:
         """A segment that resets, carries other options, belongs to old keys, announces new ones, or is too long."""
@@ -242,7 +232,7 @@ class Sealer:
         """Seals the segment, cut where it would be longer than the links carry and where new keys begin."""
         self.last_acknowledgment = segment.acknowledgment
         acknowledgment = (segment.acknowledgment + self._acknowledgment_shift) & MASK
-        extended_acknowledgment = A.pack(extend(acknowledgment, self.opener.next) & self.mask)
+        extended_acknowledgment = (extend(acknowledgment, self.opener.next) & self.mask).to_bytes(8, "big")
         whole = Whole(segment, extended, acknowledgment, extended_acknowledgment, self.mask, self._address_sum)
         total = segment.payload_length
         finish = segment.flags & FIN

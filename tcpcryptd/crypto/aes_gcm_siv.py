@@ -4,7 +4,6 @@ The nonce is the 64-bit wire sequence number, big endian, and 4 zero bytes. The 
 travels in the MAC option. docs/suites.md says why repeating a nonce in a retransmission is safe.
 """
 
-import struct
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -15,7 +14,7 @@ from tcpcryptd.crypto.segment import MAX_PAYLOAD_LENGTH, PayloadTooLong
 KEY_LENGTH: Final = 32
 TAG_LENGTH: Final = 16
 
-_pack_nonce = struct.Struct(">Q4x").pack
+_NONCE_END: Final = bytes(4)
 
 
 class GcmSivProtection:
@@ -38,7 +37,7 @@ class GcmSivProtection:
         """Return the ciphertext and its tag of 16 bytes; see `SegmentProtection.seal`."""
         if len(payload) > MAX_PAYLOAD_LENGTH:
             raise PayloadTooLong(f"payload of {len(payload)} bytes")
-        sealed = self._encrypt(_pack_nonce(sequence), payload, header + acknowledgment + options)
+        sealed = self._encrypt(sequence.to_bytes(8, "big") + _NONCE_END, payload, header + acknowledgment + options)
         return sealed[:-TAG_LENGTH], sealed[-TAG_LENGTH:]
 
     def open(
@@ -51,6 +50,8 @@ class GcmSivProtection:
         if len(tag) != TAG_LENGTH:
             return None
         try:
-            return self._decrypt(_pack_nonce(sequence), payload + tag, header + acknowledgment + options)
+            return self._decrypt(
+                sequence.to_bytes(8, "big") + _NONCE_END, payload + tag, header + acknowledgment + options
+            )
         except InvalidTag:
             return None

@@ -61,11 +61,6 @@ def ones_complement_sums(data: bytes | bytearray, count: int, stride: int, start
     return sums
 
 
-def ipv4_header_checksum(header: bytes | bytearray) -> int:
-    """The checksum of an IPv4 header whose checksum field is zero."""
-    return ones_complement_sum(header) ^ 0xFFFF
-
-
 def address_sum(addresses: bytes) -> int:
     """The pseudo header's part that stays the same for a connection: both addresses and the protocol number."""
     return ones_complement_sum(addresses) + _TCP

@@ -5,7 +5,8 @@ from typing import Final
 
 from tcpcryptd.wire import options
 from tcpcryptd.wire import sequence as sequence_numbers
-from tcpcryptd.wire.checksum import ipv4_header_checksum, tcp_checksum
+from tcpcryptd.wire.checksum import ones_complement_sum, tcp_checksum
+from tcpcryptd.wire.words import uint16, uint32
 
 FIN: Final = 0x01
 SYN: Final = 0x02
@@ -21,7 +22,6 @@ TCP_HEADER: Final = struct.Struct(">HHIIBBHHH")
 
 _IPV4: Final = struct.Struct(">2xH2xHxB2x")
 _IPV6: Final = struct.Struct(">4xHB")
-_LENGTH: Final = struct.Struct(">H")
 _FRAGMENT: Final = 0x3FFF
 _TCP: Final = 6
 _EXTENSION_HEADERS: Final = frozenset((0, 60))
@@ -109,9 +109,10 @@ class Segment:
     def __init__(self, packet: bytes, offset: int) -> None:
         self.packet = packet
         self.offset = offset
-        fields: tuple[int, ...] = TCP_HEADER.unpack_from(packet, offset)
-        self.source_port, self.destination_port, self.sequence, self.acknowledgment = fields[:4]
-        data_offset, self.flags, self.window, _, self.urgent = fields[4:]
+        self.source_port, self.destination_port = uint16(packet, offset), uint16(packet, offset + 2)
+        self.sequence, self.acknowledgment = uint32(packet, offset + 4), uint32(packet, offset + 8)
+        data_offset, self.flags, self.window = packet[offset + 12], packet[offset + 13], uint16(packet, offset + 14)
+        self.urgent = uint16(packet, offset + 18)
         self._options: list[options.Option] | None = None
         self.payload_start = offset + (data_offset >> 4) * 4
         """Where in `packet` the payload is."""
@@ -200,7 +201,7 @@ class Segment:
             self.urgent if urgent is None else urgent,
         )
         return _assemble(
-            bytearray(self.packet[: self.offset]),
+            self.packet[: self.offset],
             self.addresses,
             fields,
             self.option_area if option_area is None else option_area,
@@ -221,16 +222,15 @@ def make(
     """A new packet for the flow `key`, which names its source first."""
     addresses = key[:-4]
     if len(addresses) == 8:
-        header = bytearray(b"\x45\x00\x00\x00\x00\x00\x40\x00") + bytes((_HOP_LIMIT, _TCP, 0, 0)) + addresses
+        header = b"\x45\x00\x00\x00\x00\x00\x40\x00" + bytes((_HOP_LIMIT, _TCP, 0, 0)) + addresses
     else:
-        header = bytearray(b"\x60\x00\x00\x00\x00\x00") + bytes((_TCP, _HOP_LIMIT)) + addresses
-    source_port, destination_port = struct.unpack(">HH", key[-4:])
-    fields = (source_port, destination_port, sequence, acknowledgment, flags, window, 0)
+        header = b"\x60\x00\x00\x00\x00\x00" + bytes((_TCP, _HOP_LIMIT)) + addresses
+    fields = (uint16(key, len(key) - 4), uint16(key, len(key) - 2), sequence, acknowledgment, flags, window, 0)
     return _assemble(header, addresses, fields, option_area, payload)
 
 
 def _assemble(
-    ip_header: bytearray,
+    ip_header: bytes,
     addresses: bytes,
     fields: tuple[int, int, int, int, int, int, int],
     option_area: bytes,
@@ -241,25 +241,23 @@ def _assemble(
     if len(option_area) > options.MAX_LENGTH or len(option_area) % 4 or length > 0xFFFF:
         raise MalformedPacket(f"{len(option_area)} bytes of options in a packet of {length}")
     source_port, destination_port, sequence, acknowledgment, flags, window, urgent = fields
-    segment = bytearray(
-        TCP_HEADER.pack(
-            source_port, destination_port, sequence, acknowledgment, header_length << 2, flags, window, 0, urgent
-        )
+    start = TCP_HEADER.pack(
+        source_port, destination_port, sequence, acknowledgment, header_length << 2, flags, window, 0, urgent
     )
-    segment += option_area + payload
-    _LENGTH.pack_into(segment, 16, tcp_checksum(addresses, segment))
-    _set_ip_length(ip_header, length)
-    return bytes(ip_header + segment)
+    segment = b"".join((start, option_area, payload))
+    checksum = tcp_checksum(addresses, segment).to_bytes(2, "big")
+    return b"".join((with_length(ip_header, length), segment[:16], checksum, segment[18:]))
 
 
-def _set_ip_length(ip_header: bytearray, length: int) -> None:
-    """Writes the length of the whole packet, and with IPv4 the header's checksum."""
+def with_length(ip_header: bytes, length: int, index: int = 0) -> bytes:
+    """The IP header for a packet of `length` bytes, of the packet that comes `index` packets later."""
     if ip_header[0] >> 4 == 4:
-        _LENGTH.pack_into(ip_header, 2, length)
-        _LENGTH.pack_into(ip_header, 10, 0)
-        _LENGTH.pack_into(ip_header, 10, ipv4_header_checksum(ip_header))
-    else:
-        _LENGTH.pack_into(ip_header, 4, length - 40)
+        identification = (uint16(ip_header, 4) + index & 0xFFFF).to_bytes(2, "big")
+        start = b"".join((ip_header[:2], length.to_bytes(2, "big"), identification, ip_header[6:10]))
+        end = ip_header[12:]
+        checksum = (ones_complement_sum(start) + ones_complement_sum(end)) % 65535 ^ 0xFFFF
+        return b"".join((start, checksum.to_bytes(2, "big"), end))
+    return b"".join((ip_header[:4], (length - 40).to_bytes(2, "big"), ip_header[6:]))
 
 
 def timestamps(option_list: list[options.Option]) -> tuple[int, int] | None:

@@ -14,7 +14,7 @@ from tcpcryptd.crypt.protection import Protection
 from tcpcryptd.crypt.roles import Role
 from tcpcryptd.crypt.session import Resumable, Session
 from tcpcryptd.crypto.suites import SYMMETRIC_SUITES, SymmetricSuite
-from tcpcryptd.wire.checksum import ipv4_header_checksum
+from tcpcryptd.wire.checksum import ones_complement_sum
 from tcpcryptd.wire.segment import ACK, CWR, ECE, FIN, PSH, URG, Segment, lengths, locate, make
 from tcpcryptd.wire.sequence import add
 
@@ -92,7 +92,7 @@ def split(packets: bytes) -> list[bytes]:
 def identify(packet: bytearray, identification: int) -> None:
     packet[4:6] = identification.to_bytes(2, "big")
     packet[10:12] = bytes(2)
-    packet[10:12] = ipv4_header_checksum(packet[:20]).to_bytes(2, "big")
+    packet[10:12] = (ones_complement_sum(packet[:20]) ^ 0xFFFF).to_bytes(2, "big")
 
 
 def whole_packet(

@@ -6,7 +6,7 @@ from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
 from scapy.utils import checksum as scapy_checksum
 
-from tcpcryptd.wire.checksum import ipv4_header_checksum, ones_complement_sum, ones_complement_sums, tcp_checksum
+from tcpcryptd.wire.checksum import ones_complement_sum, ones_complement_sums, tcp_checksum
 from tcpcryptd.wire.segment import Segment, locate
 
 # On both sides of the border between the two ways of adding, odd and even, long enough for every remainder of 4.
@@ -49,14 +49,6 @@ def test_tcp(payload: bytes, version_6: bool, sequence: int) -> None:
     zeroed = bytearray(packet[offset:])
     zeroed[16:18] = b"\0\0"
     assert tcp_checksum(segment.addresses, zeroed) % 65535 == int.from_bytes(packet[offset + 16 : offset + 18]) % 65535
-
-
-@given(st.integers(0, 0xFFFF), st.integers(0, 255))
-def test_ipv4_header(identification: int, ttl: int) -> None:
-    header = bytearray(bytes(IP(src="10.1.2.3", dst="10.4.5.6", id=identification, ttl=ttl, proto=6))[:20])
-    expected = int.from_bytes(header[10:12])
-    header[10:12] = b"\0\0"
-    assert ipv4_header_checksum(header) == expected
 
 
 @given(st.binary(min_size=1, max_size=60), st.integers(0, 10_000))

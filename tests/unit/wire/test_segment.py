@@ -1,5 +1,7 @@
 """The view of a segment, edits and new packets; scapy is the oracle."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +21,7 @@ from tcpcryptd.wire.segment import (
     make,
     reverse_key,
     timestamps,
+    with_length,
 )
 
 KEYS = st.binary(min_size=12, max_size=12) | st.binary(min_size=36, max_size=36)
@@ -188,3 +191,12 @@ def test_lengths_of_adjacent_packets() -> None:
 def test_a_length_that_leads_nowhere() -> None:
     with pytest.raises(MalformedPacket):
         lengths(b"\x45" + bytes(19))
+
+
+@given(UINT16, UINT8, st.integers(40, 65535), st.integers(0, 100))
+def test_the_ip_header_of_a_later_packet(identification: int, ttl: int, length: int, index: int) -> None:
+    fields: dict[str, Any] = {"src": "10.1.2.3", "dst": "10.4.5.6", "ttl": ttl, "proto": 6}
+    header = bytes(IP(id=identification, len=40, **fields))
+    assert with_length(header, length, index) == bytes(IP(id=(identification + index) % 65536, len=length, **fields))
+    header = bytes(IPv6(hlim=ttl, nh=6, plen=20, fl=identification))
+    assert with_length(header, length, index) == bytes(IPv6(hlim=ttl, nh=6, plen=length - 40, fl=identification))
