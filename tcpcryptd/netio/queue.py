@@ -139,11 +139,16 @@ class PacketQueue:
         return self._socket.fileno()
 
     def handle_ready(self) -> None:
-        """Handles the packets that wait, up to BATCH or BATCH_BYTES. They share one reading of the clock."""
+        """Handles the packets that wait, up to BATCH or BATCH_BYTES. They share one reading of the clock.
+
+        Verdicts on many are sent together; one on a packet that came alone is what somebody waits for.
+        """
         self._now = time.monotonic()
         self._reader.begin(BATCH, BATCH_BYTES)
         while (packet := self._reader.next()) is not None:
             self._handle(packet)
+            if not self._reader.is_busy:
+                self._flush()
         self._flush()
         self._on_batch(self.number, self._reader.is_limited)
         self.seconds += time.monotonic() - self._now
@@ -276,7 +281,12 @@ class _Reader:
         self._limit = 0
         self._bytes_left = 0
         self._early: list[bytes] = []
-        self._is_busy = False
+        self._was_busy = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether packets come so fast that their verdicts are better sent together."""
+        return self._was_busy or self._taken > _FEW
 
     @property
     def is_limited(self) -> bool:
@@ -289,7 +299,7 @@ class _Reader:
 
     def begin(self, count: int, size: int) -> None:
         """Lets `count` packets through, or those that have `size` bytes together. One waits, if none was put back."""
-        self._is_busy = self._taken > _FEW
+        self._was_busy = self._taken > _FEW
         self._taken = 0
         self._limit = count
         self._bytes_left = size
@@ -303,7 +313,7 @@ class _Reader:
                 self._buffer[:length] = message
             else:
                 # Python takes ten times as long to report that there is none as the kernel to tell before.
-                if self._taken and not self._is_busy and not self._poll(0):
+                if self._taken and not self._was_busy and not self._poll(0):
                     return None
                 try:
                     length = self._receive_into(self._buffer, _RECEIVE_SIZE, socket.MSG_DONTWAIT)
