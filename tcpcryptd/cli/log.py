@@ -14,19 +14,9 @@ _log = logging.getLogger("tcpcryptd")
 class _Formatter(logging.Formatter):
     """Marks what is worse than information."""
 
-    _second, _text = 0, ""
-
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 (logging's name)
-        """The time of day, which many lines of one second share."""
-        second = int(record.created)
-        if second != self._second:
-            self._second, self._text = second, super().formatTime(record, datefmt)
-        return self._text
-
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
-        if record.levelno > logging.INFO:
-            record.message = f"{record.levelname.lower()}: {record.message}"
-        return super().formatMessage(record)
+        line = super().formatMessage(record)
+        return f"{record.levelname.lower()}: {line}" if record.levelno > logging.INFO else line
 
 
 def reserve_standard_descriptors() -> None:
@@ -46,27 +36,29 @@ def set_up_log(verbose: bool) -> None:
     if not _log.handlers:
         # Once: without privileges, a pipe cannot be opened again.
         _log.addHandler(StderrLines())
-    # The journal has the time of each line itself.
-    text = "%(message)s" if "JOURNAL_STREAM" in os.environ else "%(asctime)s %(message)s"
     for handler in _log.handlers:
-        handler.setFormatter(_Formatter(text, "%Y-%m-%d %H:%M:%S"))
+        handler.setFormatter(_Formatter())
+        if isinstance(handler, StderrLines):
+            # The journal has the time of each line itself.
+            handler.timed = "JOURNAL_STREAM" not in os.environ
     _log.setLevel(logging.DEBUG if verbose else logging.INFO)
     _log.propagate = False
+
+
+def _inform(line: str) -> None:
+    """`_log.info` without what that costs, for what is logged of every connection."""
+    for handler in _log.handlers:
+        if isinstance(handler, StderrLines):
+            handler.write_line(line)
 
 
 def log_event(event: Event) -> None:
     """Writes what the engine reports of a connection."""
     match event:
-        case Negotiated(info=info):
-            _log.info(
-                "%s %s encrypted, session %s, %s, %s%s",
-                info.local,
-                info.remote,
-                info.session_id.hex() if info.session_id is not None else "-",
-                info.suite,
-                info.role,
-                ", resumed" if info.resumed else "",
-            )
+        case Negotiated():
+            session = event.session_id.hex() if event.session_id is not None else "-"
+            resumed = ", resumed" if event.resumed else ""
+            _inform(f"{event.local} {event.remote} encrypted, session {session}, {event.suite}, {event.role}{resumed}")
         case Disabled(local=local, remote=remote, reason=reason):
             _log.debug("%s %s not encrypted: %s", local, remote, reason)
         case IntegrityFailure(local=local, remote=remote):

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ def endpoints(key: bytes) -> tuple[Endpoint, Endpoint]:
     return Endpoint(_text(key[:half]), source_port), Endpoint(_text(key[half:-4]), destination_port)
 
 
+@lru_cache(maxsize=256)
 def _text(address: bytes) -> str:
     # `ip_address` takes ten times as long, and is asked for every connection.
     return ".".join(map(str, address)) if len(address) == 4 else str(ip_address(address))
@@ -52,7 +54,6 @@ class Connection:
     """An entry of the flow table. `outbound` and `inbound` are rebound by the protocol when its state changes."""
 
     __slots__ = (
-        "_description",
         "_expiry",
         "_integrity_reported",
         "_kept",
@@ -93,8 +94,6 @@ class Connection:
         self._negotiated = False
         self._kept: tuple[bytes, int] | None = None
         """The session that this connection has left in the cache."""
-        self._description: Description | None = None
-        """What an ended protocol was."""
 
     @property
     def phase(self) -> Phase:
@@ -179,7 +178,12 @@ class Connection:
             self._services.peers.offered(self.peer_address, self.protocol_name)
         self.last_seen = now
         self.watch_idleness(now)
-        self._services.emit(lambda: Negotiated(self.info()))
+        about = self._describe()
+        self._services.emit(
+            lambda: Negotiated(
+                *endpoints(self.key), self.protocol_name, about.session_id, about.suite, about.role, about.resumed
+            )
+        )
 
     def orphaned(self, now: float) -> None:
         """The keys of an earlier daemon's connection are lost: it is reset."""
@@ -314,7 +318,7 @@ class Connection:
 
     def info(self) -> ConnectionInfo:
         """A snapshot for the control socket and the log."""
-        about = self._protocol.describe() if self._protocol is not None else self._description or Description()
+        about = self._describe()
         local, remote = endpoints(self.key)
         # The firewall's class can be there before the keys.
         encrypted = self.connection_class.is_encrypted and self.phase is not Phase.OPENING
@@ -339,6 +343,9 @@ class Connection:
             self.options,
         )
 
+    def _describe(self) -> Description:
+        return self._protocol.describe() if self._protocol is not None else Description()
+
     def _forget(self) -> None:
         self.cancel_timer()
         if self._expiry is not None:
@@ -347,7 +354,6 @@ class Connection:
         self._services.table.remove(self)
         if self._protocol is not None:
             # The protocol refers to this, too: the two would keep each other, and the keys.
-            self._description = self._protocol.describe()
             self._protocol.forget()
             self._protocol = None
             self.outbound = self.inbound = _gone

@@ -41,14 +41,21 @@ class ConnectionInfo:
     options: ConnectionOptions = DEFAULT_OPTIONS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Negotiated:
     """A connection is encrypted from now on."""
 
-    info: ConnectionInfo
+    local: Endpoint
+    remote: Endpoint
+    protocol: str
+    """The wire protocol: crypt or eno."""
+    session_id: bytes | None
+    suite: str | None
+    role: str | None
+    resumed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Disabled:
     """A connection goes on as plain TCP, or was refused because its destination must be encrypted."""
 
@@ -65,7 +72,7 @@ class IntegrityFailure:
     remote: Endpoint
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Closed:
     """An encrypted connection has ended and its keys are gone."""
 

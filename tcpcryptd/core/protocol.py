@@ -42,7 +42,7 @@ Injection = tuple[Direction, bytes]
 """A whole IP packet that goes out by itself: to the wire, or to the local kernel."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Opening:
     """How a connection came to be."""
 
@@ -62,7 +62,7 @@ class Stray(enum.Enum):
     """The peer has keys, and we have none: the connection is lost."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Description:
     """A protocol's part of ConnectionInfo."""
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Numbers:
     """The wire's numbers and the local kernel's, which differ by the handshake messages (spec section 3)."""
 

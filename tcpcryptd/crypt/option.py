@@ -22,7 +22,7 @@ class CryptOptionError(ValueError):
     """A CRYPT option that ends early or whose suboptions have no knowable length; it counts as absent."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Suboption:
     """An opcode and what follows it, without its length byte."""
 

@@ -9,7 +9,7 @@ from tcpcryptd.crypto.segment import SegmentProtection
 from tcpcryptd.crypto.suites import SymmetricSuite
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Keys:
     """One generation of traffic keys, ready for use, and the master key that the next one follows from."""
 

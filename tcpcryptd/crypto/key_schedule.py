@@ -17,7 +17,7 @@ _TAG_SERVER_ENCRYPTION: Final = bytes.fromhex("00000005")
 _TAG_SERVER_MAC: Final = bytes.fromhex("00000006")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TrafficKeys:
     """The keys of one generation, 40 bytes each or none; "client" and "server" are the roles in the key exchange."""
 

@@ -52,7 +52,7 @@ class Resumed:
         return local + self.remote_nonce if is_first else self.remote_nonce + local
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Negotiated:
     """A TEP is negotiated. Encryption is enabled once an ACK with an ENO option went each way (RFC 8547 4.6)."""
 

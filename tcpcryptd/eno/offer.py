@@ -18,7 +18,7 @@ class EnoRole(enum.Enum):
     B = "B"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Resumption:
     """A cached session that this host is willing to resume.
 
@@ -63,7 +63,7 @@ class Resumption:
         return self.identifier[:RESUMPTION_HALF] if first else self.identifier[RESUMPTION_HALF:]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Offer:
     """What this host sends in its SYN, and what it needs to know to understand the answer."""
 

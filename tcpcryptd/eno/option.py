@@ -31,7 +31,7 @@ class EnoOptionError(ValueError):
     """A SYN-form ENO option that breaks section 4.4, or suboptions that no such option can hold."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Suboption:
     """An offer of a TEP."""
 
@@ -46,7 +46,7 @@ class Suboption:
         return self.tep if self.data is None else V_BIT | self.tep
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SynOption:
     """A SYN-form ENO option."""
 

@@ -11,7 +11,7 @@ from tcpcryptd.eno.negotiation import Negotiated
 from tcpcryptd.eno.offer import EnoRole, Resumption
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SessionSecret:
     """ss[i], which no connection has used, and what it was negotiated with; used once (section 3.5)."""
 
@@ -33,7 +33,7 @@ class SessionSecret:
         return Resumption(self.scheme.tep, self.original_role, identifier, nonce)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Session:
     """What two hosts agreed on for one connection."""
 

@@ -110,9 +110,7 @@ class LibraryServer:
     def on_event(self, event: Event) -> None:
         """Answers soon who waits for the end of this connection's handshake."""
         match event:
-            case Negotiated(info=info):
-                self.on_decided(info.local, info.remote)
-            case Disabled(local=local, remote=remote):
+            case Negotiated(local=local, remote=remote) | Disabled(local=local, remote=remote):
                 self.on_decided(local, remote)
 
     def on_decided(self, local: Endpoint, remote: Endpoint) -> None:

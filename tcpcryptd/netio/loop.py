@@ -13,8 +13,10 @@ from tcpcryptd.core.event import Event
 from tcpcryptd.core.verdict import Direction
 
 MAX_EVENTS_PER_TURN: Final = 256
-MAX_WAITING_EVENTS: Final = 64
-"""They do not wait for an idle moment beyond this."""
+EVENT_BATCH: Final = 32
+"""So many events do not wait for more."""
+EVENT_DELAY: Final = 0.02
+"""Seconds that an event waits for others at most."""
 _LONGEST_WAIT: Final = 3600.0
 _DRAIN_TURNS: Final = 64
 
@@ -68,6 +70,7 @@ class EventLoop:
         self._beat: Callable[[], None] = lambda: None
         self._beat_interval = math.inf
         self._beat_due = math.inf
+        self._events_due = math.inf
 
     def add(self, source: Source) -> None:
         """Serves a source from now on."""
@@ -97,19 +100,19 @@ class EventLoop:
                 self._on_hangup()
 
     def drain(self) -> None:
-        """Serves what waits already, in a bounded number of turns."""
+        """Serves what waits already, in a bounded number of turns, and passes the events on."""
         for _ in range(_DRAIN_TURNS):
             if not self.turn(0.0):
                 break
+        self._pass_on_events(MAX_EVENTS_PER_TURN)
 
     def turn(self, wait: float) -> bool:
         """Waits up to `wait` seconds for work and does it; whether there was any.
 
-        Events are passed on when no packet waits, one at a time: what follows on a handshake need not wait for the log.
+        Events are passed on together: a line of the log by itself costs as much as two packets of the handshake.
         """
         engine = self._engine
-        events = engine.waiting_events()
-        ready = self._epoll.poll(0.0 if events else wait)
+        ready = self._epoll.poll(wait)
         if len(ready) == 1:
             self._sources[ready[0][0]].handle_ready()
         elif ready:
@@ -121,14 +124,15 @@ class EventLoop:
         if due is not None and due <= now:
             engine.handle_timeout(now)
         self._send_injections()
-        if events > MAX_WAITING_EVENTS:
+        events = engine.waiting_events()
+        if events >= EVENT_BATCH or now >= self._events_due:
             self._pass_on_events(MAX_EVENTS_PER_TURN)
-        elif events and not ready:
-            self._pass_on_events(1)
+        elif events and self._events_due == math.inf:
+            self._events_due = now + EVENT_DELAY
         if now >= self._beat_due:
             self._beat_due = now + self._beat_interval
             self._beat()
-        return bool(ready or events)
+        return bool(ready)
 
     def collect(self) -> None:
         """Sends what the engine wants injected and passes its events on."""
@@ -140,6 +144,7 @@ class EventLoop:
             self._inject(direction, packet)
 
     def _pass_on_events(self, limit: int) -> None:
+        self._events_due = math.inf
         for _ in range(limit):
             event = self._engine.next_event()
             if event is None:
@@ -163,5 +168,7 @@ class EventLoop:
         if self._hung_up:
             return 0.0
         due = self._engine.next_timeout()
-        soonest = self._beat_due if due is None else min(due, self._beat_due)
+        soonest = min(self._beat_due, self._events_due)
+        if due is not None:
+            soonest = min(soonest, due)
         return min(max(0.0, soonest - time.monotonic()), _LONGEST_WAIT)

@@ -5,6 +5,8 @@ import logging
 import os
 import socket
 import stat
+import time
+from functools import lru_cache
 
 _STDERR = 2
 
@@ -14,6 +16,8 @@ class StderrLines(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
+        self.timed = False
+        """Whether lines begin with the date and the time of day."""
         self._lost = 0
         self._descriptor = _STDERR
         self._socket: socket.socket | None = None
@@ -26,9 +30,16 @@ class StderrLines(logging.Handler):
                 self._descriptor = os.open(f"/proc/self/fd/{_STDERR}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Writes a record's line."""
+        try:
+            self.write_line(self.format(record))
+        except MemoryError:
+            self._lost += 1
+
+    def write_line(self, text: str) -> None:
         """Writes a line, and before it how many were lost."""
         try:
-            line = self.format(record) + "\n"
+            line = f"{_date_and_time(int(time.time()))} {text}\n" if self.timed else f"{text}\n"
             if self._lost:
                 line = f"{self._lost} lines of the log were lost: they could not be written\n{line}"
             self._write(line.encode(errors="backslashreplace"))
@@ -49,3 +60,9 @@ class StderrLines(logging.Handler):
         if self._descriptor != _STDERR:
             os.close(self._descriptor)
         super().close()
+
+
+@lru_cache(maxsize=1)
+def _date_and_time(second: int) -> str:
+    """Local, in the form with which all lines of one second begin."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))

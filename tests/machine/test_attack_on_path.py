@@ -201,10 +201,7 @@ def test_a_handshake_message_is_replayed_into_another_connection(side: str) -> N
     fresh = world.open(port=40_002)
     fresh.write(text(500))
     world.clock.run_for(60)
-    new = [
-        {event.info.session_id for event in host.events[seen:] if isinstance(event, Negotiated)}
-        for host, seen in before
-    ]
+    new = [{event.session_id for event in host.events[seen:] if isinstance(event, Negotiated)} for host, seen in before]
     assert not new[0] & new[1]
     for each in world.server.stack.accepted[1:]:
         assert text(500).startswith(bytes(each.received))

@@ -23,7 +23,7 @@ def talk(world: World, port: int) -> str | None:
     client, server = world.connect(port=port)
     world.exchange(client, server, 2000)
     world.close(client, server)
-    found = [event.info.protocol for event in world.client.events[seen:] if isinstance(event, Negotiated)]
+    found = [event.protocol for event in world.client.events[seen:] if isinstance(event, Negotiated)]
     return found[0] if found else None
 
 

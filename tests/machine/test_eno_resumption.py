@@ -6,7 +6,7 @@ import pytest
 
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
-from tcpcryptd.core.event import ConnectionInfo, Negotiated
+from tcpcryptd.core.event import Negotiated
 from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.crypto import tcpcrypt_schedule as schedule
 from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES, EcdheScheme
@@ -43,13 +43,13 @@ def engine_of(host: Host) -> Engine:
     return host.engine
 
 
-def latest(world: World) -> list[ConnectionInfo]:
+def latest(world: World) -> list[Negotiated]:
     """What both hosts negotiated last."""
-    found = [[e.info for e in host.events if isinstance(e, Negotiated)] for host in (world.client, world.server)]
+    found = [[e for e in host.events if isinstance(e, Negotiated)] for host in (world.client, world.server)]
     return [each[-1] for each in found]
 
 
-def talk(world: World, port: int, *, reverse: bool = False) -> list[ConnectionInfo]:
+def talk(world: World, port: int, *, reverse: bool = False) -> list[Negotiated]:
     """One more connection, opened by the server with `reverse`; what was negotiated."""
     opener, other = (world.server, world.client) if reverse else (world.client, world.server)
     other.stack.listen(PORT)
@@ -317,6 +317,6 @@ def test_both_ends_on_one_host() -> None:
         assert world.clock.run_until(lambda number=number: len(host.stack.accepted) > number, LIMIT)  # type: ignore[misc]
         world.exchange(socket, host.stack.accepted[number])
         world.close(socket, host.stack.accepted[number])
-    events = [event.info for event in host.events if isinstance(event, Negotiated)]
+    events = [event for event in host.events if isinstance(event, Negotiated)]
     assert [info.resumed for info in events] == [False, False, True, True, True, True]
     assert len({info.session_id for info in events}) == 3

@@ -46,7 +46,7 @@ def crossing(
 
 def roles(world: World) -> list[str | None]:
     events = [event for host in (world.client, world.server) for event in host.events if isinstance(event, Negotiated)]
-    return [event.info.role for event in events]
+    return [event.role for event in events]
 
 
 def works(world: World, client: Socket, server: Socket) -> None:
@@ -158,7 +158,7 @@ def test_resumption(lost: int) -> None:
     began = len(world.link.log)
     client, server = crossing(world, ports={"client": 6000, "server": 6001})
     works(world, client, server)
-    latest = [[e.info for e in host.events if isinstance(e, Negotiated)][-1] for host in (world.client, world.server)]
+    latest = [[e for e in host.events if isinstance(e, Negotiated)][-1] for host in (world.client, world.server)]
     assert [info.resumed for info in latest] == [True, True]
     assert latest[0].session_id == latest[1].session_id
     # Until something without SYN has come, each segment has the option.
@@ -171,7 +171,7 @@ def test_roles_change_and_keys_do_not() -> None:
     works(world, *crossing(world))
     world.clock.run_for(300)
     works(world, *crossing(world, ("client",), {"client": 6000, "server": 6001}))
-    latest = [[e.info for e in host.events if isinstance(e, Negotiated)][-1] for host in (world.client, world.server)]
+    latest = [[e for e in host.events if isinstance(e, Negotiated)][-1] for host in (world.client, world.server)]
     assert [info.role for info in latest] == ["B", "A"]
     assert [info.resumed for info in latest] == [True, True]
 

@@ -50,7 +50,7 @@ def resumed(world: World) -> tuple[bool, bool]:
     events = [
         [event for event in host.events if isinstance(event, Negotiated)] for host in (world.client, world.server)
     ]
-    return events[0][-1].info.resumed, events[1][-1].info.resumed
+    return events[0][-1].resumed, events[1][-1].resumed
 
 
 def is_key_exchange(suite: Suite, crossing: Crossing) -> bool:
@@ -252,7 +252,7 @@ def test_the_passive_side_can_be_the_client(first: str, lost: int) -> None:
     world.close(client, server)
     if world.session_ids()[0] is not None:
         world.assert_encrypted()
-        roles = [event.info.role for event in world.server.events if isinstance(event, Negotiated)]
+        roles = [event.role for event in world.server.events if isinstance(event, Negotiated)]
         assert roles == ["client"]
     else:
         assert lost, "nothing was lost, yet the connection is not encrypted"
@@ -285,4 +285,4 @@ def test_the_best_common_suite_is_taken() -> None:
         talk(world, 40_000)
         world.assert_encrypted()
         (event,) = (event for event in world.client.events if isinstance(event, Negotiated))
-        assert event.info.suite == f"{expected}/AES-256-GCM-SIV"
+        assert event.suite == f"{expected}/AES-256-GCM-SIV"

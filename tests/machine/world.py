@@ -142,7 +142,7 @@ class World:
     def session_ids(self) -> tuple[bytes | None, bytes | None]:
         """Of the latest negotiation, at either host."""
         found = [
-            [event.info.session_id for event in host.events if isinstance(event, Negotiated)]
+            [event.session_id for event in host.events if isinstance(event, Negotiated)]
             for host in (self.client, self.server)
         ]
         return (found[0][-1] if found[0] else None, found[1][-1] if found[1] else None)
@@ -158,7 +158,7 @@ class World:
     @property
     def _protocol(self) -> str | None:
         negotiated = [event for event in self.client.events if isinstance(event, Negotiated)]
-        return negotiated[-1].info.protocol if negotiated else None
+        return negotiated[-1].protocol if negotiated else None
 
     def assert_nothing_in_clear(self) -> None:
         for crossing in self.link.log:

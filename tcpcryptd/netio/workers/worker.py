@@ -149,9 +149,7 @@ class Worker:
         self._parts.on_event(event)
         if self._config.tells_decisions:
             match event:
-                case Negotiated(info=info):
-                    self._channel.send([0, True, [info.local, info.remote]])
-                case Disabled(local=local, remote=remote):
+                case Negotiated(local=local, remote=remote) | Disabled(local=local, remote=remote):
                     self._channel.send([0, True, [local, remote]])
 
     # What is asked

@@ -8,28 +8,10 @@ import pytest
 
 from tcpcryptd.cli.log import log_event, set_up_log
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import (
-    Closed,
-    ConnectionInfo,
-    Disabled,
-    Event,
-    IntegrityFailure,
-    InternalError,
-    Negotiated,
-)
-from tcpcryptd.core.verdict import ConnectionClass
+from tcpcryptd.core.event import Closed, Disabled, Event, IntegrityFailure, InternalError, Negotiated
 
 LOCAL, REMOTE = Endpoint("192.0.2.1", 40000), Endpoint("2001:db8::2", 80)
-NEGOTIATED = Negotiated(
-    ConnectionInfo(
-        LOCAL,
-        REMOTE,
-        ConnectionClass.ENCRYPTED,
-        session_id=bytes(20),
-        role="client",
-        suite="AES128-CTR-SEQIV/HMAC-SHA1",
-    )
-)
+NEGOTIATED = Negotiated(LOCAL, REMOTE, "crypt", bytes(20), "AES128-CTR-SEQIV/HMAC-SHA1", "client")
 LINES: list[tuple[Event, str]] = [
     (
         NEGOTIATED,

@@ -73,7 +73,7 @@ def test_a_fresh_connection_and_its_resumption_come_out_as_recorded(trace: str, 
         assert replay(engine, recorded[trace], assert_same) == packets
         event = engine.next_event()
         assert isinstance(event, Negotiated)
-        assert event.info.session_id == bytes.fromhex(recorded["sid"])
-        assert event.info.resumed == (recorded is RESUMED)
+        assert event.session_id == bytes.fromhex(recorded["sid"])
+        assert event.resumed == (recorded is RESUMED)
     assert engine.counters()["encrypted"] == 2
     assert "integrity_failures" not in engine.counters()

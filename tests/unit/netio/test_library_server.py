@@ -71,7 +71,11 @@ class Library:
         self.engine.known = [info if each.remote.port == port else each for each in self.engine.known]
         ends = Endpoint(*HOST), Endpoint("192.0.2.1", port)
         encrypted = state is ConnectionClass.ENCRYPTED
-        self.server.on_event(Negotiated(info) if encrypted else Disabled(*ends, "the peer does not speak tcpcrypt"))
+        self.server.on_event(
+            Negotiated(*ends, "crypt", bytes(20), "suite", "client")
+            if encrypted
+            else Disabled(*ends, "the peer does not speak tcpcrypt")
+        )
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import pytest
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Closed, Event
 from tcpcryptd.core.verdict import Direction
-from tcpcryptd.netio.loop import MAX_WAITING_EVENTS, EventLoop
+from tcpcryptd.netio import loop
+from tcpcryptd.netio.loop import EVENT_BATCH, EventLoop
 from tcpcryptd.netio.signals import watch_signals
 
 EVENT = Closed(Endpoint("192.0.2.1", 1), Endpoint("192.0.2.2", 2))
@@ -93,16 +94,30 @@ def test_what_the_engine_has_is_collected_after_a_source_was_served(rig: Rig) ->
     source.close()
 
 
-def test_events_wait_for_packets_but_not_for_ever(rig: Rig) -> None:
+def test_events_wait_for_others_until_there_are_many(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "EVENT_DELAY", 3600.0)
     source = Pipe(lambda: rig.engine.events.append(EVENT))
     rig.loop.add(source)
-    source.writer.send(bytes(MAX_WAITING_EVENTS + 2))
-    for _ in range(MAX_WAITING_EVENTS + 1):
+    source.writer.send(bytes(EVENT_BATCH))
+    for _ in range(EVENT_BATCH - 1):
         assert rig.loop.turn(10.0)
     assert rig.events == []
     assert rig.loop.turn(10.0)
-    assert len(rig.events) == MAX_WAITING_EVENTS + 2
+    assert len(rig.events) == EVENT_BATCH
     source.close()
+
+
+def test_a_single_event_does_not_wait_for_ever(rig: Rig) -> None:
+    def stop(event: Event) -> None:
+        rig.events.append(event)
+        rig.loop.stop()
+
+    rig.loop._on_event = stop
+    rig.engine.events.append(EVENT)
+    rig.loop.turn(0.0)
+    assert rig.events == []
+    rig.loop.run()
+    assert rig.events == [EVENT]
 
 
 def test_sources_are_served_in_the_order_of_their_addition(rig: Rig) -> None:

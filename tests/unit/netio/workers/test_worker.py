@@ -175,7 +175,11 @@ def test_what_fails_is_said_and_logged_without_its_message(rig: Rig, caplog: pyt
 
 
 def test_handshakes_that_are_over_are_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[Event] = [Negotiated(INFOS[0]), Disabled(REMOTE, LOCAL, "why"), ConnectionClosed(LOCAL, REMOTE)]
+    taken: list[Event] = [
+        Negotiated(LOCAL, REMOTE, "crypt", None, None, None),
+        Disabled(REMOTE, LOCAL, "why"),
+        ConnectionClosed(LOCAL, REMOTE),
+    ]
     for event in taken:
         rig.worker.on_event(event)
     ends = [[[*LOCAL], [*REMOTE]], [[*REMOTE], [*LOCAL]]]
