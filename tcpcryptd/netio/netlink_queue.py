@@ -9,7 +9,10 @@ import struct
 import sys
 from typing import Final
 
+from mypy_extensions import i64
+
 from tcpcryptd.netio import netlink
+from tcpcryptd.wire.words import uint32
 
 _MESSAGE_PACKET: Final = 3 << 8 | 0
 _MESSAGE_CONFIG: Final = 3 << 8 | 2
@@ -98,9 +101,9 @@ def diverted_packet(buffer: memoryview, length: int) -> DivertedPacket | None:
         elif kind == _PACKET_HEADER and size >= 11:
             identifier, hook = _uint32(data, offset), data[offset + 6]
         elif kind == _MARK and size >= 8:
-            mark = int.from_bytes(data[offset : offset + 4], "big")
+            mark = uint32(data, offset)
         elif kind == _INTERFACE_OUT and size >= 8:
-            interface_out = int.from_bytes(data[offset : offset + 4], "big")
+            interface_out = uint32(data, offset)
         offset = end + 3 & ~3
     return DivertedPacket(identifier, hook, mark, interface_out, payload) if hook >= 0 else None
 
@@ -113,10 +116,10 @@ def _taken(buffer: memoryview, start: int, end: int) -> bytes:
 
 
 def _uint16(data: bytes, offset: int) -> int:
-    """In host byte order. An index into bytes is a machine instruction or two once it is compiled."""
-    if _IS_LITTLE:
-        return data[offset] | data[offset + 1] << 8
-    return data[offset] << 8 | data[offset + 1]
+    """In host byte order; for the rest see tcpcryptd.wire.words."""
+    at: i64 = offset
+    first, second = i64(data[at]), i64(data[at + 1])
+    return int(first | second << 8) if _IS_LITTLE else int(first << 8 | second)
 
 
 def _uint32(data: bytes, offset: int) -> int:

@@ -7,7 +7,7 @@ travels together through the rest of the kernel: that doubles the throughput (do
 import socket
 import struct
 from collections.abc import Iterator
-from socket import htonl
+from sys import byteorder
 from typing import Final
 
 BATCH: Final = 64
@@ -25,14 +25,12 @@ _VERDICT: Final = 2
 _MARK: Final = 3
 _PAYLOAD: Final = 10
 _NETLINK_HEADER: Final = struct.Struct("=IHHII")
-_QUEUE_HEADER: Final = struct.Struct(">BBH")
-_HEAD: Final = "=IHHII4sHHII"
-"""struct nlmsghdr, struct nfgenmsg and the attribute with the verdict."""
-_ATTRIBUTE: Final = "HH"
-_BARE: Final = struct.Struct(_HEAD)
-_WITH_PACKET: Final = struct.Struct(_HEAD + _ATTRIBUTE)
-_WITH_MARK: Final = struct.Struct(_HEAD + _ATTRIBUTE + "I")
-_WITH_BOTH: Final = struct.Struct(_HEAD + _ATTRIBUTE + "I" + _ATTRIBUTE)
+_BEGINNING: Final = struct.Struct("=HHIIBB2sHH4s")
+"""struct nlmsghdr from its second field on, struct nfgenmsg, and the attribute with the verdict up to the ID."""
+_BARE_LENGTH: Final = 32
+"""Bytes of a message with no more than that and the ID."""
+_MARK_HEAD: Final = struct.pack("=HH", 8, _MARK)
+_PAYLOAD_KIND: Final = struct.pack("=H", _PAYLOAD)
 _PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
 _SO_SNDBUFFORCE: Final = 32
 _LARGE: Final = 4096
@@ -48,43 +46,34 @@ class VerdictSender:
         self._sendmsg = queue_socket.sendmsg
         self._waiting: list[bytes] = []
         self._bytes = 0
-        self._queue = _QUEUE_HEADER.pack(0, 0, queue_number)
+        queue = queue_number.to_bytes(2, "big")
+        self._beginnings = {
+            verdict: _BEGINNING.pack(
+                *(_VERDICT_TYPE, _REQUEST, 0, 0, 0, 0, queue, 12, _VERDICT, verdict.to_bytes(4, "big"))
+            )
+            for verdict in (NF_DROP, NF_ACCEPT)
+        }
 
     def add(self, packet_id: int, verdict: int, payload: bytes | None = None, mark: int | None = None) -> None:
         """A verdict, with the whole new packet and the new mark where they are given.
 
         `packet_id`: as `DivertedPacket` has it.
         """
-        # Every call is spelled out: to unpack what they share costs more than to pack it.
-        queue, given = self._queue, htonl(verdict)
+        marked = b"" if mark is None else _MARK_HEAD + mark.to_bytes(4, "big")
+        length = _BARE_LENGTH + len(marked)
+        beginning, number = self._beginnings[verdict], packet_id.to_bytes(4, byteorder)
         if payload is None:
-            if mark is None:
-                length = 32
-                message = _BARE.pack(32, _VERDICT_TYPE, _REQUEST, 0, 0, queue, 12, _VERDICT, given, packet_id)
-            else:
-                length = 40
-                message = _WITH_MARK.pack(
-                    *(40, _VERDICT_TYPE, _REQUEST, 0, 0, queue, 12, _VERDICT, given, packet_id, 8, _MARK, htonl(mark))
-                )
-            self._waiting.append(message)
+            self._waiting.append(b"".join((length.to_bytes(4, byteorder), beginning, number, marked)))
         else:
             size = len(payload)
             padding = _PADDING[size & 3]
-            if mark is None:
-                length = 36 + size + len(padding)
-                message = _WITH_PACKET.pack(
-                    length, _VERDICT_TYPE, _REQUEST, 0, 0, queue, 12, _VERDICT, given, packet_id, size + 4, _PAYLOAD
-                )
-            else:
-                length = 44 + size + len(padding)
-                message = _WITH_BOTH.pack(
-                    *(length, _VERDICT_TYPE, _REQUEST, 0, 0, queue, 12, _VERDICT, given, packet_id),
-                    *(8, _MARK, htonl(mark), size + 4, _PAYLOAD),
-                )
+            length += 4 + size + len(padding)
+            attribute = (size + 4).to_bytes(2, byteorder)
+            head = (length.to_bytes(4, byteorder), beginning, number, marked, attribute, _PAYLOAD_KIND)
             if size < _LARGE:
-                self._waiting.append(message + payload + padding)
+                self._waiting.append(b"".join((*head, payload, padding)))
             else:
-                self._waiting += message, payload, padding
+                self._waiting += b"".join(head), payload, padding
         self._bytes += length
         if len(self._waiting) >= BATCH or self._bytes >= BATCH_BYTES:
             self.flush()
