@@ -304,9 +304,13 @@ class Connection:
 
     def watch_idleness(self, now: float) -> None:
         """Sets the timer that drops the entry when nothing authentic comes any more."""
+        due = self.last_seen + IDLE[self.phase]
         if self._expiry is not None:
+            if self._expiry.when <= due:
+                # It looks again then.
+                return
             self._expiry.cancel()
-        self._expiry = self._services.schedule(self.last_seen + IDLE[self.phase], self._check_idleness)
+        self._expiry = self._services.schedule(due, self._check_idleness)
 
     def _check_idleness(self, now: float) -> None:
         self._expiry = None
@@ -317,7 +321,7 @@ class Connection:
             self.watch_idleness(now)
 
     def info(self) -> ConnectionInfo:
-        """A snapshot for the control socket and the log."""
+        """A snapshot for the control socket."""
         about = self._describe()
         local, remote = endpoints(self.key)
         # The firewall's class can be there before the keys.

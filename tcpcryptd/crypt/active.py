@@ -60,13 +60,17 @@ class HelloSent(HandshakeState):
             self._resumable = take_to_open(self._handshake, now)
         if self._resumable is None:
             return option.Suboption(Opcode.HELLO_SUPPORT if aware else Opcode.HELLO)
-        self._connection.set_timer(now, self._make_keys)
+        self._connection.afterwards(self._make_keys)
         opcode = Opcode.NEXTK1_SUPPORT if aware else Opcode.NEXTK1
         return option.Suboption(opcode, self._resumable.session_id[:SESSION_PREFIX_SIZE])
 
-    def _make_keys(self, _now: float) -> None:
-        if self._resumable is not None:
+    def _make_keys(self) -> None:
+        self._keys_made()
+
+    def _keys_made(self) -> tuple[Session, Resumable] | None:
+        if self._session is None and self._resumable is not None:
             self._session = Session.begin(self._resumable, resumed=True)
+        return self._session
 
     def _area(self, syn: Segment) -> bytes | None:
         return option.append(without_sack(syn.option_area), self._hello)
@@ -118,9 +122,10 @@ class HelloSent(HandshakeState):
     def _go_on(self, syn_ack: Segment, answer: option.Suboption, now: float) -> Verdict:
         mode = self._connection.options.client_mode
         if answer.opcode in (Opcode.NEXTK2, Opcode.NEXTK2_SUPPORT):
-            if self._resumable is None:
+            keys = self._keys_made()
+            if keys is None:
                 return self._connection.decide_plain("the peer resumes a session that was not offered")
-            return self._resume(syn_ack, self._resumable, now)
+            return self._resume(syn_ack, keys[0], keys[1], now)
         switched = answer.opcode in (Opcode.HELLO, Opcode.HELLO_SUPPORT)
         if not active_accepts(mode, switched=switched):
             return self._connection.decide_plain("the hosts' wishes for the roles do not fit")
@@ -133,9 +138,7 @@ class HelloSent(HandshakeState):
             exchange.take_over()
         return modify(for_local_kernel(syn_ack, self._handshake.local.mss))
 
-    def _resume(self, syn_ack: Segment, resumable: Resumable, now: float) -> Verdict:
-        self._connection.cancel_timer()
-        session, following = self._session or Session.begin(resumable, resumed=True)
+    def _resume(self, syn_ack: Segment, session: Session, following: Resumable, now: float) -> Verdict:
         unconfirmed = Unconfirmed(self._handshake, session, following)
         unconfirmed.take_over()
         self._connection.encrypted(now)

@@ -200,9 +200,9 @@ class Nextk2Sent(SynAckSent):
     def take_over(self) -> None:
         """Binds the handlers. The keys are made when the SYN ACK has gone out."""
         super().take_over()
-        self._connection.set_timer(self._connection.last_seen, self._make_keys)
+        self._connection.afterwards(self._make_keys)
 
-    def _make_keys(self, _now: float) -> None:
+    def _make_keys(self) -> None:
         self._keys_made()
 
     def _keys_made(self) -> Unconfirmed:

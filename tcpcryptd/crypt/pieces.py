@@ -4,19 +4,15 @@ They are what the kernel's own segmentation would have made of the packet (`tcp_
 and FIN in the last one, CWR in the first, IPv4 identifications that count on.
 """
 
-import struct
 from typing import Final, NamedTuple
 
 from tcpcryptd.crypt.constants import MAC
 from tcpcryptd.crypt.session import Keys
-from tcpcryptd.wire.checksum import ones_complement_sum, ones_complement_sums
-from tcpcryptd.wire.segment import CWR, FIN, PSH, TCP_HEADER, URG, Segment, with_length
+from tcpcryptd.wire.checksum import ones_complement_sum
+from tcpcryptd.wire.segment import CWR, FIN, PSH, URG, Segment, with_length
 from tcpcryptd.wire.sequence import MASK
 
 _M_MAGIC: Final = b"\x80\x00"
-_UINT16: Final = struct.Struct(">H")
-_MANY: Final = 3
-"""Packets from which on one pass over all of them is faster than one for each."""
 
 
 def authenticated_header(length: int, data_offset: int, flags: int, urgent: int, number: int) -> bytes:
@@ -49,7 +45,6 @@ def sealed_pieces(
     """
     segment = whole.segment
     packet, offset = segment.packet, segment.offset
-    source, destination, _, _, data_offset, all_flags, window, _, last_urgent = TCP_HEADER.unpack_from(packet, offset)
     base, total = segment.payload_start, segment.payload_length
     seal = keys.outgoing.seal
     mac_length = keys.suite.tag_length + 2
@@ -61,7 +56,7 @@ def sealed_pieces(
     at = start
     while True:
         stop = min(at + room, end)
-        flags, urgent = all_flags, last_urgent
+        flags, urgent = segment.flags, segment.urgent
         if flags & URG:
             urgent = max(urgent - at, 0)
             flags &= 0xFF if urgent else ~URG
@@ -74,36 +69,33 @@ def sealed_pieces(
         number = extended & mask
         header = authenticated_header(length, header_length >> 2, flags, urgent, number)
         ciphertext, tag = seal(number, header, extended_acknowledgment, covered, packet[base + at : base + stop])
-        tcp = TCP_HEADER.pack(
-            source,
-            destination,
-            extended & MASK,
-            acknowledgment,
-            header_length << 2 | data_offset & 0x0F,
-            flags,
-            window,
-            0,
-            urgent,
-        )
-        parts += (with_length(packet[:offset], offset + length, index), tcp, prefix, tag, padding, ciphertext)
+        tail = b"".join((prefix, tag, padding, ciphertext))
+        parts.append(with_length(packet[:offset], offset + length, index))
+        tcp = rewritten_header(packet, offset, extended, acknowledgment, header_length, flags)
+        parts.append(checked_segment(tcp, urgent, tail, whole.address_sum))
         at = stop
         index += 1
         if at >= end:
             break
-    packets = bytearray(b"".join(parts))
-    _fill_in_checksums(packets, offset, min(offset + header_length + room, len(packets)), whole.address_sum)
-    return bytes(packets)
+    return b"".join(parts)
 
 
-def _fill_in_checksums(packets: bytearray, offset: int, stride: int, address_sum: int) -> None:
-    """Writes the checksums of adjacent TCP segments, all as long as the first one but the last."""
-    count = len(packets) // stride
-    sums = []
-    if count >= _MANY and not (stride | offset) & 1:
-        sums = ones_complement_sums(packets, count, stride, offset)
-    view = memoryview(packets)
-    for index, start in enumerate(range(0, len(packets), stride)):
-        stop = min(start + stride, len(packets))
-        total = sums[index] if index < len(sums) else ones_complement_sum(view[start + offset : stop])
-        checksum = (address_sum + stop - start - offset + total) % 65535 ^ 0xFFFF
-        _UINT16.pack_into(packets, start + offset + 16, checksum)
+def rewritten_header(
+    packet: bytes, offset: int, sequence: int, acknowledgment: int, header_length: int, flags: int
+) -> bytes:
+    """The TCP header in the place of a packet's, up to the checksum."""
+    return b"".join(
+        (
+            packet[offset : offset + 4],
+            (sequence & MASK).to_bytes(4, "big"),
+            acknowledgment.to_bytes(4, "big"),
+            bytes((header_length << 2 | packet[offset + 12] & 0x0F, flags)),
+            packet[offset + 14 : offset + 16],
+        )
+    )
+
+
+def checked_segment(header: bytes, urgent: int, tail: bytes, address_sum: int) -> bytes:
+    """A TCP segment, of what stands before its checksum and what follows on the urgent pointer."""
+    total = address_sum + 20 + len(tail) + ones_complement_sum(header) + urgent + ones_complement_sum(tail)
+    return b"".join((header, (total % 65535 ^ 0xFFFF).to_bytes(2, "big"), urgent.to_bytes(2, "big"), tail))

@@ -11,10 +11,10 @@ from tcpcryptd.core.protocol import DROP, Action, Connection, ConnectionClass, D
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import MAC, MSS_REDUCTION, Opcode
 from tcpcryptd.crypt.numbers import Numbers
-from tcpcryptd.crypt.pieces import Whole, authenticated_header, sealed_pieces
+from tcpcryptd.crypt.pieces import Whole, authenticated_header, checked_segment, rewritten_header, sealed_pieces
 from tcpcryptd.crypt.session import Keys
 from tcpcryptd.wire import options
-from tcpcryptd.wire.checksum import address_sum, ones_complement_sum
+from tcpcryptd.wire.checksum import address_sum
 from tcpcryptd.wire.segment import FIN, RST, SYN, Segment, with_length
 from tcpcryptd.wire.sequence import MASK, add, extend
 from tcpcryptd.wire.words import uint16, uint32
@@ -176,8 +176,8 @@ class Sealer:
     ) -> Verdict:
         """The segment with `area` for its options and a MAC behind them; `covered`: the options that enter the MAC."""
         acknowledgment, urgent = uint32(packet, offset + 8), uint16(packet, offset + 18)
-        data_offset, flags = packet[offset + 12], packet[offset + 13]
-        payload = packet[offset + (data_offset >> 4) * 4 :]
+        flags = packet[offset + 13]
+        payload = packet[offset + (packet[offset + 12] >> 4) * 4 :]
         end = extended + len(payload) + (flags & FIN)
         if end > self.next:
             if end > self._spent_at:
@@ -200,22 +200,11 @@ class Sealer:
             payload,
         )
         tail = b"".join((area, self._mac_prefix, tag, padding, ciphertext))
-        start = b"".join(
-            (
-                packet[offset : offset + 4],
-                (extended & MASK).to_bytes(4, "big"),
-                acknowledgment.to_bytes(4, "big"),
-                bytes((header_length << 2 | data_offset & 0x0F, flags)),
-                packet[offset + 14 : offset + 16],
-            )
-        )
-        total = self._address_sum + length + ones_complement_sum(start) + urgent + ones_complement_sum(tail)
-        checksum = (total % 65535 ^ 0xFFFF).to_bytes(2, "big")
+        tcp = rewritten_header(packet, offset, extended, acknowledgment, header_length, flags)
+        segment = checked_segment(tcp, urgent, tail, self._address_sum)
         if end >= self._worn_at:
             self.rekey()
-        ip_header = with_length(packet[:offset], offset + length)
-        sealed = b"".join((ip_header, start, checksum, packet[offset + 18 : offset + 20], tail))
-        return Action.MODIFY, sealed, self.connection_class
+        return Action.MODIFY, with_length(packet[:offset], offset + length) + segment, self.connection_class
 
     def _rare(self, segment: Segment, extended: int, now: float) -> Verdict:
         """A segment that resets, carries other options, belongs to old keys, announces new ones, or is too long."""

@@ -13,8 +13,6 @@ _BIG_INTEGER_LIMIT: Final = 1024
 
 _TCP: Final = 6
 _WORD: Final = numpy.dtype("<u4")
-_HALF_WORD: Final = numpy.dtype("<u2")
-_UINT32: Final = numpy.dtype(numpy.uint32)
 _SUM: Final = None if numpy.dtype(numpy.uint).itemsize == 8 else numpy.dtype(numpy.uint64)
 """Sums take 64 bits; naming the type costs time where that is the default."""
 _add = numpy.add.reduce
@@ -45,20 +43,6 @@ def _sum_of_bytes(data: bytes) -> int:
     if end & 1:
         total += i64(data[end - 1]) << 8
     return int(total % 65535)
-
-
-def ones_complement_sums(data: bytes | bytearray, count: int, stride: int, start: int) -> list[int]:
-    """`ones_complement_sum` of what follows on the first `start` bytes in each of `count` records of `stride` bytes.
-
-    One pass over all of them. `stride` and `start` are even, and a record has no more than 65,536 bytes.
-    """
-    records = numpy.frombuffer(data, _HALF_WORD, count * stride >> 1).reshape(count, stride >> 1)
-    totals: list[int] = _add(records[:, start >> 1 :], 1, _UINT32).tolist()
-    sums = []
-    for total in totals:
-        little = total % 65535
-        sums.append((little & 0xFF) << 8 | little >> 8)
-    return sums
 
 
 def address_sum(addresses: bytes) -> int:
