@@ -48,6 +48,7 @@ BATCH_BYTES: Final = 1 << 20
 """Bytes of packets after which it gets its turn, however few they are."""
 
 _RECEIVE_SIZE: Final = 128 << 10
+_MSG_DONTWAIT: Final[int] = socket.MSG_DONTWAIT
 _FEW: Final = 4
 """Packets in a batch after which the next one is not taken for a busy one."""
 _LIBRARY_COPY_RANGE: Final = 4016
@@ -316,7 +317,7 @@ class _Reader:
                 if self._taken and not self._was_busy and not self._poll(0):
                     return None
                 try:
-                    length = self._receive_into(self._buffer, _RECEIVE_SIZE, socket.MSG_DONTWAIT)
+                    length = self._receive_into(self._buffer, _RECEIVE_SIZE, _MSG_DONTWAIT)
                 except BlockingIOError:
                     return None
             self._taken += 1

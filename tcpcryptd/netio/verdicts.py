@@ -43,6 +43,7 @@ class VerdictSender:
     def __init__(self, queue_number: int, queue_socket: socket.socket) -> None:
         self.errors = 0
         queue_socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, SEND_BUFFER)
+        self._send = queue_socket.send
         self._sendmsg = queue_socket.sendmsg
         self._waiting: list[bytes] = []
         self._bytes = 0
@@ -84,14 +85,17 @@ class VerdictSender:
         if not waiting:
             return
         try:
-            self._sendmsg(waiting)
+            if len(waiting) == 1:
+                self._send(waiting[0])
+            else:
+                self._sendmsg(waiting)
         except OSError:
             self._send_one_by_one(waiting)
 
     def _send_one_by_one(self, waiting: list[bytes]) -> None:
         for message in _messages(b"".join(waiting)):
             try:
-                self._sendmsg([message])
+                self._send(message)
             except OSError:
                 self.errors += 1
 

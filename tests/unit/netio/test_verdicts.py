@@ -23,7 +23,9 @@ class FakeSocket:
         pass
 
     def sendmsg(self, pieces: Iterable[bytes]) -> int:
-        message = b"".join(pieces)
+        return self.send(b"".join(pieces))
+
+    def send(self, message: bytes) -> int:
         if len(message) > self.limit:
             raise OSError(90, "Message too long")
         self.sent.append(message)
