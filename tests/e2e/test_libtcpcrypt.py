@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.harness import MARKER, Host, Network, dialogue, echo_server, exchange, same_session, serve
+from tests.e2e.harness.process import wait_until
 
 CLIENT = Path(__file__).with_name("library_client.py")
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -55,7 +56,7 @@ def test_a_connection_of_ones_own(library: Network) -> None:
     assert support == [0, "00" + session]
     assert [row[1:] for row in listed[1]] == [[PORT, session]]
     assert again == [errno.EISCONN, ""]
-    assert session in library.server.daemons[0].log()
+    wait_until(lambda: session in library.server.daemons[0].log(), "the server's daemon has logged the session")
 
 
 def test_wishes_before_the_connection_is_opened(library: Network) -> None:
