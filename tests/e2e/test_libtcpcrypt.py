@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import MARKER, Host, Network, dialogue, echo_server, exchange, same_session, serve
-from tests.e2e.harness.process import wait_until
+from tests.e2e.harness import MARKER, Host, Network, dialogue, echo_server, exchange, same_session, serve, wait_until
 
 CLIENT = Path(__file__).with_name("library_client.py")
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
