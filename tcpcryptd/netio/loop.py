@@ -104,7 +104,7 @@ class EventLoop:
         for _ in range(_DRAIN_TURNS):
             if not self.turn(0.0):
                 break
-        self._pass_on_events(MAX_EVENTS_PER_TURN)
+        self._pass_on_events(_DRAIN_TURNS * MAX_EVENTS_PER_TURN)
 
     def turn(self, wait: float) -> bool:
         """Waits up to `wait` seconds for work and does it; whether there was any.
@@ -127,7 +127,8 @@ class EventLoop:
         events = engine.waiting_events()
         if events >= EVENT_BATCH or now >= self._events_due:
             self._pass_on_events(MAX_EVENTS_PER_TURN)
-        elif events and self._events_due == math.inf:
+            events = engine.waiting_events()
+        if events and self._events_due == math.inf:
             self._events_due = now + EVENT_DELAY
         if now >= self._beat_due:
             self._beat_due = now + self._beat_interval

@@ -12,7 +12,7 @@ from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Closed, Event
 from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio import loop
-from tcpcryptd.netio.loop import EVENT_BATCH, EventLoop
+from tcpcryptd.netio.loop import EVENT_BATCH, MAX_EVENTS_PER_TURN, EventLoop
 from tcpcryptd.netio.signals import watch_signals
 
 EVENT = Closed(Endpoint("192.0.2.1", 1), Endpoint("192.0.2.2", 2))
@@ -107,17 +107,25 @@ def test_events_wait_for_others_until_there_are_many(rig: Rig, monkeypatch: pyte
     source.close()
 
 
-def test_a_single_event_does_not_wait_for_ever(rig: Rig) -> None:
-    def stop(event: Event) -> None:
+@pytest.mark.parametrize("count", [1, MAX_EVENTS_PER_TURN + 1])
+def test_the_last_event_does_not_wait_for_a_packet(rig: Rig, count: int) -> None:
+    def take(event: Event) -> None:
         rig.events.append(event)
-        rig.loop.stop()
+        if len(rig.events) == count:
+            rig.loop.stop()
 
-    rig.loop._on_event = stop
-    rig.engine.events.append(EVENT)
+    rig.loop._on_event = take
+    rig.engine.events += [EVENT] * count
     rig.loop.turn(0.0)
-    assert rig.events == []
+    assert len(rig.events) == count - 1
     rig.loop.run()
-    assert rig.events == [EVENT]
+    assert len(rig.events) == count
+
+
+def test_draining_passes_on_more_events_than_a_turn(rig: Rig) -> None:
+    rig.engine.events += [EVENT] * (3 * MAX_EVENTS_PER_TURN)
+    rig.loop.drain()
+    assert len(rig.events) == 3 * MAX_EVENTS_PER_TURN
 
 
 def test_sources_are_served_in_the_order_of_their_addition(rig: Rig) -> None:
