@@ -10,7 +10,7 @@ SOURCES := tcpcryptd tests bench scripts examples fuzz setup.py
 COMPILED := $(abspath build/compiled)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compiled run demo test unit machine-compiled e2e coverage lint format types bench bench-peers dist deb man test-packages clean
+.PHONY: help setup compiled run demo test unit machine-compiled e2e coverage lint format types bench bench-peers dist deb man test-packages test-kernels clean
 
 help:
 	@echo "make run      encrypt this host's TCP connections (Ctrl-C stops; ARGS=... are tcpcryptd's options)"
@@ -25,6 +25,7 @@ help:
 	@echo "make dist     wheel and source archive, in dist/"
 	@echo "make deb      Debian package, in dist/"
 	@echo "make test-packages  installs the Debian package under a systemd of its own and tries it (root; a minute)"
+	@echo "make test-kernels  chosen end-to-end tests on Debian's kernels, in virtual machines (root; an hour; KERNELS, VARIANTS, ARGS)"
 	@echo "make bench-peers  install the other tunnels: stunnel, OpenSSH, wireguard-go"
 
 setup:
@@ -86,6 +87,11 @@ deb: compiled
 
 test-packages: deb
 	$(SUDO) env TCPCRYPTD_TEST_PACKAGES=1 $(abspath $(PYTHON)) -m pytest -q -p no:cacheprovider tests/packages
+
+# One virtual machine after the other, emulated: KERNELS="6.1 7.2" VARIANTS=nft ARGS=tests/e2e/test_transfer.py (docs/kernels.md)
+test-kernels: export TCPCRYPTD_SETUP := kernels
+test-kernels: compiled
+	$(SUDO) env KERNELS="$(KERNELS)" VARIANTS="$(VARIANTS)" nice $(abspath $(PYTHON)) -m tests.kernels $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

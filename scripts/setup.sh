@@ -11,6 +11,8 @@ iptables iproute2"
 # Running the tests, the demo and the benchmark.
 [ "${TCPCRYPTD_SETUP:-}" = run ] || packages="$packages
 tcpdump iperf3 netcat-openbsd curl conntrack procps ethtool nftables tshark groff-base"
+# Running other kernels in virtual machines.
+[ "${TCPCRYPTD_SETUP:-}" != kernels ] || packages="$packages qemu-system-x86 busybox-static kmod"
 
 die() {
     echo "setup: $*" >&2

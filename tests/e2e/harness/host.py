@@ -11,10 +11,10 @@ from typing import Any
 from tests.e2e.harness.capture import Capture
 from tests.e2e.harness.daemon import Daemon, entry_point
 from tests.e2e.harness.namespace import Namespace
-from tests.e2e.harness.process import wait_until
+from tests.e2e.harness.process import PATIENCE, wait_until
 
-SOCKET_SECONDS = 30.0
-CONTROL_SECONDS = 5.0
+SOCKET_SECONDS = 30.0 * PATIENCE
+CONTROL_SECONDS = 5.0 * PATIENCE
 QUEUE_COUNTERS = "/proc/net/netfilter/nfnetlink_queue"
 
 

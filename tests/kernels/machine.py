@@ -1,0 +1,108 @@
+"""A virtual machine whose root is this host's, read-only, below an overlay in memory: nothing that it does stays."""
+
+import lzma
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.kernels.packages import Kernel
+from tests.kernels.work import ENVIRONMENT
+
+HERE = Path(__file__).parent
+BUSYBOX = Path("/bin/busybox")
+MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
+"""What the initial file system loads; the rest comes by the kernel's own requests, from the package's modules."""
+MEMORY = "3G"
+PROCESSORS = 2
+
+
+class MachineError(Exception):
+    """The machine did not end in time, or without saying how its command ended."""
+
+
+def run(kernel: Kernel, command: Sequence[str], results: Path, seconds: float) -> int:
+    """Runs a command as root on that kernel, in the current directory, and returns its exit code.
+
+    It can write to /results, which is `results` here; the console, the command's output and the kernel's messages are
+    there as well. Raises MachineError.
+    """
+    shutil.rmtree(results, ignore_errors=True)
+    results.mkdir(parents=True)
+    shutil.copy(HERE / "inside.sh", results)
+    (results / "command").write_text(
+        f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(['env', *ENVIRONMENT, *command])}\n"
+    )
+    initial = results / "initial.cpio"
+    _make_initial(kernel, results / "initial", initial)
+    console = results / "console"
+    with console.open("wb") as output:
+        machine = subprocess.Popen(
+            _qemu(kernel, initial, results), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+        try:
+            machine.wait(seconds)
+        except subprocess.TimeoutExpired as late:
+            raise MachineError(f"not done within {seconds:g} s") from late
+        finally:
+            machine.kill()
+            machine.wait()
+    status = results / "status"
+    if not status.exists():
+        raise MachineError(f"it ended without a result: {console.read_text(errors='replace')[-2000:]}")
+    return int(status.read_text())
+
+
+def _qemu(kernel: Kernel, initial: Path, results: Path) -> list[str]:
+    shares = (
+        ("host", Path("/"), ",readonly=on"),
+        ("modules", kernel.modules, ",readonly=on"),
+        ("results", results, ""),
+    )
+    command = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", str(PROCESSORS)]
+    command += ["-m", MEMORY, "-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"]
+    for tag, path, options in shares:
+        command += ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none,multidevs=remap{options}"]
+    arguments = "console=ttyS0 quiet panic=-1"
+    return [*command, "-kernel", str(kernel.image), "-initrd", str(initial), "-append", arguments]
+
+
+def _make_initial(kernel: Kernel, tree: Path, archive: Path) -> None:
+    for name in ("bin", "dev", "proc", "sys", "host", "memory", "root", "modules"):
+        (tree / name).mkdir(parents=True)
+    shutil.copy(BUSYBOX, tree / "bin/busybox")
+    shutil.copy(HERE / "init.sh", tree / "init")
+    (tree / "init").chmod(0o755)
+    names = []
+    for module in _in_order(kernel.modules):
+        data = module.read_bytes()
+        if module.suffix == ".xz":
+            data = lzma.decompress(data)
+        names.append(module.name.split(".")[0] + ".ko")
+        (tree / "modules" / names[-1]).write_bytes(data)
+    (tree / "modules/order").write_text("\n".join(names) + "\n")
+    listing = "".join(f"{path.relative_to(tree)}\n" for path in sorted(tree.rglob("*")))
+    with archive.open("wb") as output:
+        command = [str(BUSYBOX), "cpio", "-o", "-H", "newc"]
+        subprocess.run(command, input=listing.encode(), stdout=output, stderr=subprocess.DEVNULL, cwd=tree, check=True)
+    shutil.rmtree(tree)
+
+
+def _in_order(modules: Path) -> list[Path]:
+    """The files of MODULES and of what they need, each after what it needs; what is built in has none."""
+    needs: dict[str, list[str]] = {}
+    for line in (modules / "modules.dep").read_text().splitlines():
+        file, _, needed = line.partition(":")
+        needs[file] = needed.split()
+    by_name = {Path(file).name.split(".")[0].replace("-", "_"): file for file in needs}
+    order: list[str] = []
+    for name in MODULES:
+        # depmod names first what has to be loaded last.
+        order += [
+            each
+            for file in ([by_name[name]] if name in by_name else [])
+            for each in [*reversed(needs[file]), file]
+            if each not in order
+        ]
+    return [modules / file for file in order]

@@ -1,0 +1,12 @@
+"""Where packages and results are kept, and how tests are told of the slow processors."""
+
+from pathlib import Path
+
+_WORK = Path("build/kernels").absolute()
+APT = _WORK / "apt"
+RESULTS = _WORK / "results"
+TABLE = _WORK / "result.md"
+
+PATIENCE = 8
+"""Emulated processors are about so much slower."""
+ENVIRONMENT = (f"TCPCRYPTD_TEST_PATIENCE={PATIENCE}", f"TCPCRYPTD_PACKAGE={Path('build/compiled').absolute()}")
