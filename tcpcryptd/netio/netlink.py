@@ -64,13 +64,18 @@ def transact(protocol: int, request: bytes) -> list[bytes]:
 
     The request must ask for an acknowledgment or a dump.
     """
-    answers: list[bytes] = []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as kernel:
         kernel.settimeout(5)
         kernel.bind((0, 0))
-        kernel.send(request)
-        while True:
-            for kind, _, body in messages(kernel.recv(_RECEIVE_SIZE)):
-                if is_acknowledgment(kind, body):
-                    return answers
-                answers.append(body)
+        return ask(kernel, request)
+
+
+def ask(kernel: socket.socket, request: bytes) -> list[bytes]:
+    """The same over a socket that nothing else waits on."""
+    answers: list[bytes] = []
+    kernel.send(request)
+    while True:
+        for kind, _, body in messages(kernel.recv(_RECEIVE_SIZE)):
+            if is_acknowledgment(kind, body):
+                return answers
+            answers.append(body)

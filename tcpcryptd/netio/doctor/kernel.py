@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tcpcryptd.netio import capabilities
 from tcpcryptd.netio.doctor.finding import Finding
-from tcpcryptd.netio.encrypted_sockets import can_end_sockets
 from tcpcryptd.netio.memory import can_lock_memory
 from tcpcryptd.netio.queue import SOCKET_BUFFER
+from tcpcryptd.netio.sock_diag import can_destroy
 from tcpcryptd.netio.stats import QUEUES_FILE
 from tcpcryptd.netio.sysctl import SETTINGS_DIRECTORY
 
@@ -107,7 +107,7 @@ def check_tracking(running: bool) -> Iterator[Finding]:
 def check_sockets() -> Iterator[Finding]:
     """Whether the kernel ends sockets, which keeps them from going on in clear."""
     try:
-        able = can_end_sockets()
+        able = can_destroy()
     except OSError as error:
         if error.errno != errno.EPERM:
             raise

@@ -32,6 +32,7 @@ class Daemon:
 
     def __init__(self, host: "Host", options: tuple[str, ...], log: Path, wrapper: Sequence[str] = ()) -> None:
         """`wrapper`: a command that ends by executing its arguments."""
+        self.options = options
         self._host = host
         self._log = log
         self._log_start = log.stat().st_size if log.exists() else 0

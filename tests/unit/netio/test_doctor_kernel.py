@@ -111,7 +111,7 @@ def refused() -> bool:
     ],
 )
 def test_ending_sockets(monkeypatch: Patch, ask: Callable[[], bool], severity: Severity, advice: str) -> None:
-    monkeypatch.setattr(kernel, "can_end_sockets", ask)
+    monkeypatch.setattr(kernel, "can_destroy", ask)
     (found,) = kernel.check_sockets()
     assert found.severity is severity
     assert advice in found.advice

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from tcpcryptd.netio import netlink, netlink_queue
 from tcpcryptd.netio.conntrack import Flow, _parse_flow
-from tcpcryptd.netio.encrypted_sockets import _destroy_request
 
 pytestmark = pytest.mark.skipif(sys.byteorder != "little", reason="expected bytes are written for little-endian hosts")
 
@@ -78,17 +77,6 @@ def flow_attributes(protocol: int) -> bytes:
 def test_flow_of_connection_tracking() -> None:
     assert _parse_flow(flow_attributes(6)) == Flow(bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2)), b"\x80\x00", b"\x00\x50")
     assert _parse_flow(flow_attributes(17)) is None
-
-
-def test_request_to_end_a_socket() -> None:
-    flow = Flow(bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2)), b"\x80\x00", b"\x00\x50")
-    request = _destroy_request(flow, 3)
-    assert len(request) == 16 + 56
-    assert request[4:6] == b"\x15\x00"
-    assert request[16:18] == bytes((2, 6))
-    assert request[24:28].hex() == "80000050"
-    assert request[28:60] == bytes((10, 0, 0, 1)) + bytes(12) + bytes((10, 0, 0, 2)) + bytes(12)
-    assert request[60:] == b"\x03\0\0\0" + b"\xff" * 8
 
 
 def packet_message(*attributes: tuple[int, bytes], kind: int = 0x300) -> bytes:
