@@ -14,6 +14,7 @@ from tcpcryptd.core.protocol import Description, Handler, Opening, WireProtocol
 from tcpcryptd.core.session_cache import SessionCache
 from tcpcryptd.core.timers import Timer
 from tcpcryptd.core.verdict import ACCEPT_PLAIN, DROP, Action, ConnectionClass, Direction, Verdict
+from tcpcryptd.wire.icmp import packet_too_big
 from tcpcryptd.wire.segment import RST, Segment
 
 if TYPE_CHECKING:
@@ -129,7 +130,25 @@ class Connection:
 
     def path_mtu(self) -> int | None:
         """Bytes of IP packet that reach the peer; None: not known."""
-        return self._services.path_mtu(self.peer_address)
+        return self._services.path_mtus.of(self.peer_address)
+
+    def narrowed(self, mtu: int, added: int) -> int:
+        """The path carries `mtu` bytes, of which `added` are ours in every packet: what the local kernel is told."""
+        return self._services.path_mtus.narrowed(self.peer_address, mtu, added)
+
+    def tell_path_mtu(self, packet: bytes, offset: int, mtu: int, added: int) -> None:
+        """Lets the local kernel reckon with what is added to its segments, of which `packet` is an unacknowledged one.
+
+        As a router would: by an ICMP error. Not again while the kernel remembers.
+        """
+        if not self._services.path_mtus.is_reckoned_with(self.peer_address):
+            told = self.narrowed(mtu, added)
+            if told < mtu:
+                self.inject(Direction.IN, packet_too_big(packet, offset, told))
+
+    def translated(self, direction: Direction, sequence: int, mtu: int | None) -> tuple[int, int | None] | None:
+        """See WireProtocol.translated."""
+        return self._protocol.translated(direction, sequence, mtu) if self._protocol is not None else None
 
     def count(self, name: str) -> None:
         """Adds one to a counter."""

@@ -9,11 +9,13 @@ from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.connection import Connection, endpoints, flow_key, peer_address
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, Event, InternalError
+from tcpcryptd.core.icmp_errors import translated
 from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.core.orphan import Orphan
 from tcpcryptd.core.protocol import Injection, Opening, ProtocolFactory, Stray
 from tcpcryptd.core.services import Services
 from tcpcryptd.core.verdict import ACCEPT, ACCEPT_PLAIN, DROP, Action, ConnectionClass, Direction, Verdict
+from tcpcryptd.wire.icmp import is_icmp
 from tcpcryptd.wire.options import OptionError
 from tcpcryptd.wire.segment import ACK, RST, SYN, Fragment, MalformedPacket, Segment, locate, make, reverse_key
 from tcpcryptd.wire.words import uint16
@@ -69,6 +71,8 @@ class Engine:
             self._services.counters["fragments"] += 1
             return DROP
         except (MalformedPacket, OptionError):
+            if connection is None and is_icmp(packet):
+                return self._handle_icmp_error(packet, direction, diverted_as)
             self._services.counters["malformed"] += 1
         except Exception as error:
             self._report(error)
@@ -76,6 +80,16 @@ class Engine:
                 return DROP
         encrypted = diverted_as.is_encrypted or (connection is not None and connection.connection_class.is_encrypted)
         return DROP if encrypted else ACCEPT
+
+    def _handle_icmp_error(self, packet: bytes, direction: Direction, diverted_as: ConnectionClass) -> Verdict:
+        try:
+            return translated(packet, direction, self._services, diverted_as)
+        except MalformedPacket:
+            self._services.counters["malformed"] += 1
+        except Exception as error:
+            self._report(error)
+        # What goes out may quote plaintext.
+        return DROP
 
     def _belongs_to_a_protocol(self, packet: bytes) -> bool:
         """Whether a packet that could not be handled holds what no application may see."""

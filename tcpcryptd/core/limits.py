@@ -36,6 +36,9 @@ MAX_EVENTS: Final = 4_096
 MAX_INJECTIONS: Final = 65_536
 """What waits to be collected; beyond it the newest is dropped and counted."""
 
+MAX_PATHS: Final = 4_096
+"""Hosts that the kernel was told a smaller path MTU for than there is."""
+
 MAX_SESSIONS: Final = 4_096
 SESSION_LIFETIME: Final = 3_600.0
 """Sessions that wait to be resumed."""

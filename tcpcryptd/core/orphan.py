@@ -46,6 +46,10 @@ class Orphan:
     def rekey(self) -> None:
         """There are no keys."""
 
+    def translated(self, direction: Direction, sequence: int, mtu: int | None) -> tuple[int, int | None] | None:
+        """The numbers are lost with the keys."""
+        return None
+
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         return self._refuse(Segment(packet, offset), Direction.OUT, now)
 

@@ -94,6 +94,12 @@ class WireProtocol(Protocol):
     def rekey(self) -> None:
         """Replaces the keys; only asked of an open connection. May put it off or do nothing."""
 
+    def translated(self, direction: Direction, sequence: int, mtu: int | None) -> tuple[int, int | None] | None:
+        """What an ICMP error about a segment of the other direction says on this side: sequence number and MTU.
+
+        The MTU is that of a link that the segment was too large for. None: nobody can have sent such a segment lately.
+        """
+
 
 class Connection(Protocol):
     """What the core lends a wire protocol for one connection; times are the caller's."""
@@ -130,6 +136,12 @@ class Connection(Protocol):
 
     def path_mtu(self) -> int | None:
         """Bytes of IP packet that reach the peer; None: not known."""
+
+    def narrowed(self, mtu: int, added: int) -> int:
+        """The path carries `mtu` bytes, of which `added` are ours in every packet: what the local kernel is told."""
+
+    def tell_path_mtu(self, packet: bytes, offset: int, mtu: int, added: int) -> None:
+        """Lets the local kernel reckon with what is added to its segments; `packet` is one, not acknowledged."""
 
     def count(self, name: str) -> None:
         """Adds one to a counter."""

@@ -7,8 +7,9 @@ from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.event import Event
 from tcpcryptd.core.flow_table import FlowTable
 from tcpcryptd.core.graves import Graves
-from tcpcryptd.core.limits import MAX_EVENTS, MAX_GRAVES, MAX_INJECTIONS
+from tcpcryptd.core.limits import MAX_EVENTS, MAX_GRAVES, MAX_INJECTIONS, MAX_PATHS
 from tcpcryptd.core.options import OptionRegistry
+from tcpcryptd.core.path_mtu import PathMtus
 from tcpcryptd.core.peers import PeerMemory
 from tcpcryptd.core.protocol import Injection
 from tcpcryptd.core.session_cache import SessionCache
@@ -31,7 +32,7 @@ class Services:
     ) -> None:
         self.config = config
         self.random = random
-        self.path_mtu = path_mtu
+        self.path_mtus = PathMtus(path_mtu, MAX_PATHS)
         self.first_packet = first_packet
         self.counters: Counter[str] = Counter()
         self.table = FlowTable(config.max_connections, config.max_opening, config.max_closed, config.max_plain_records)

@@ -26,6 +26,8 @@ class Action(enum.IntEnum):
     DROP = 2
     SPLIT = 3
     """Drop it, and send the packets that it was cut into: they stand one after the other, whole IP packets."""
+    ELSEWHERE = 4
+    """An ICMP error about a connection that this engine does not know: another worker may."""
 
 
 class ConnectionClass(enum.IntEnum):

@@ -13,7 +13,7 @@ from tcpcryptd.core.protocol import (
     Verdict,
     modify,
 )
-from tcpcryptd.crypt.constants import Opcode
+from tcpcryptd.crypt.constants import MSS_REDUCTION, Opcode
 from tcpcryptd.crypt.limits import OLD_KEYS_LIFETIME, REKEY_INTERVAL
 from tcpcryptd.crypt.numbers import Numbers
 from tcpcryptd.crypt.opener import Opener, Successor, find_mac
@@ -133,6 +133,14 @@ class Protection:
         if self.log_keys is not None and keys is not self._keys:
             self.log_keys(keys)
         self._keys = keys
+
+    def translated(self, direction: Direction, sequence: int, mtu: int | None) -> tuple[int, int | None] | None:
+        """Shifts the number (spec section 3)."""
+        if direction is Direction.OUT:
+            return add(sequence, self._numbers.received_shift), mtu and mtu + MSS_REDUCTION
+        if not self._opener.acknowledged <= extend(sequence, self._sealer.next) <= self._sealer.next:
+            return None
+        return add(sequence, -self._numbers.sent_shift), mtu and self._sealer.narrow(mtu)
 
     def _rekey_in_time(self, now: float) -> None:
         self.rekey()

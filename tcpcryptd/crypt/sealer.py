@@ -124,7 +124,7 @@ class Sealer:
         area = packet[offset + 20 : offset + (packet[offset + 12] >> 4) * 4]
         extended = extend(uint32(packet, offset + 4) + self._shift, self.next)
         if len(packet) > _LARGE and (extended < self.next or not self._path_known):
-            self._follow_path_mtu(offset)
+            self._follow_path_mtu(packet, offset)
             self._follow_kernel(len(packet) - offset, extended)
         if (
             flags & _OPENING_OR_RESET
@@ -143,17 +143,30 @@ class Sealer:
         self._connection.saw_closing(flags, Direction.OUT, now)
         self.finished |= bool(flags & FIN)
 
-    def _follow_path_mtu(self, offset: int) -> None:
+    def _follow_path_mtu(self, packet: bytes, offset: int) -> None:
         """A large segment was lost, perhaps because a link on the way is narrower than the local one.
 
         The kernel has cut its segments to the path then, but knows nothing of what is added here. Of whole packets
         it does not say how it would cut them, so that this is looked up before the first one.
         """
+        is_again = self._path_known
         self._path_known = True
         mtu = self._connection.path_mtu()
-        if mtu is not None and mtu - offset < self._max_segment:
-            self._max_segment = mtu - offset
-            self._limit = min(self._limit, self._max_segment)
+        if mtu is not None and self._narrow(mtu - offset) and is_again:
+            self._connection.tell_path_mtu(packet, offset, mtu, MSS_REDUCTION)
+
+    def narrow(self, mtu: int) -> int:
+        """The path carries `mtu` bytes of IP packet: how many the local kernel may reckon with."""
+        self._narrow(mtu - (20 if len(self._connection.key) == 12 else 40))
+        return self._connection.narrowed(mtu, MSS_REDUCTION)
+
+    def _narrow(self, segment: int) -> bool:
+        """Whether that is less than before."""
+        if segment >= self._max_segment:
+            return False
+        self._max_segment = segment
+        self._limit = min(self._limit, segment)
+        return True
 
     def _follow_kernel(self, length: int, extended: int) -> None:
         """The kernel cuts what it sends again to one segment, which tells their size where it probes for the path's.

@@ -35,6 +35,10 @@ class HandshakeState:
     def rekey(self) -> None:
         """There are no keys."""
 
+    def translated(self, direction: Direction, sequence: int, mtu: int | None) -> tuple[int, int | None] | None:
+        """Nothing is sealed yet."""
+        return None
+
     def held_back(self, segment: Segment, now: float) -> Verdict | None:
         """The verdict on what the local kernel sends; None for its ACK of the SYN ACK, which can carry our option."""
         if segment.flags & RST:

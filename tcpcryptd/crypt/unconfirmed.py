@@ -1,6 +1,6 @@
 """Keys are there; the peer's first authentic segment is to show that it has them too."""
 
-from tcpcryptd.core.protocol import DROP, ConnectionClass, Description, Injection, Retransmission, Verdict
+from tcpcryptd.core.protocol import DROP, ConnectionClass, Description, Direction, Injection, Retransmission, Verdict
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import Opcode
 from tcpcryptd.crypt.handshake import Handshake
@@ -54,6 +54,10 @@ class Unconfirmed:
 
     def rekey(self) -> None:
         """Not before the peer is known to have the first keys."""
+
+    def translated(self, direction: Direction, sequence: int, mtu: int | None) -> tuple[int, int | None] | None:
+        """As of an open connection."""
+        return self.protection.translated(direction, sequence, mtu)
 
     def inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         """Opens a segment; the first that is authentic ends this state."""

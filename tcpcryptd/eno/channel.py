@@ -17,6 +17,7 @@ from tcpcryptd.core.protocol import (
 )
 from tcpcryptd.eno.egress import Egress
 from tcpcryptd.eno.flow import Flow
+from tcpcryptd.eno.frame import OVERHEAD
 from tcpcryptd.eno.handshake import Handshake
 from tcpcryptd.eno.ingress import Ingress
 from tcpcryptd.eno.key_log import ConnectionKeyLog
@@ -130,6 +131,14 @@ class Channel:
         """Begins a new generation of keys with a frame without data."""
         self._flow.out.rekey()
         self._send_empty(self._flow.out.empty_frame(), self._connection.last_seen)
+
+    def translated(self, direction: Direction, sequence: int, mtu: int | None) -> tuple[int, int | None] | None:
+        """From one number space to the other; a frame makes one segment of several longer."""
+        flow = self._flow
+        if direction is Direction.OUT:
+            return flow.remote_number(flow.wire_received(sequence)), mtu and mtu + OVERHEAD
+        plain = flow.plain_outstanding(sequence)
+        return None if plain is None else (flow.local_number(plain), mtu and self._egress.narrow(mtu))
 
     def _probe(self, now: float) -> bool:
         """The local kernel's keep-alive: only an authentic answer shows that the peer lives (RFC 8548 section 3.9)."""

@@ -5,6 +5,7 @@ from typing import Final
 
 from tcpcryptd.core.protocol import DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.eno.flow import Flow
+from tcpcryptd.eno.frame import OVERHEAD
 from tcpcryptd.eno.outgoing import Piece
 from tcpcryptd.eno.packets import (
     MAX_PACKET,
@@ -60,7 +61,7 @@ class Egress:
             # It may end inside a frame, of which the peer's kernel would see nothing and say nothing.
             flags |= PSH if payload else 0
             if len(packet) > _LARGE:
-                self._follow_path_mtu(offset)
+                self._follow_path_mtu(packet, offset)
             if not payload and flow.peer_window and self._probe(now):
                 return DROP
         piece = out.send(plain, payload, flags & FIN != 0, plain + urgent - 1 if flags & URG else None)
@@ -110,7 +111,12 @@ class Egress:
             packets.append(self._builder.build(ip_header, cut, area, payload[at : at + room]))
         return packets
 
-    def _follow_path_mtu(self, offset: int) -> None:
+    def narrow(self, mtu: int) -> int:
+        """The path carries `mtu` bytes of IP packet: how many the local kernel may reckon with."""
+        self._max_segment = min(self._max_segment, mtu - (20 if len(self._connection.key) == 12 else 40))
+        return self._connection.narrowed(mtu, OVERHEAD)
+
+    def _follow_path_mtu(self, packet: bytes, offset: int) -> None:
         """A large segment was lost, perhaps because a link on the way is narrower than the local one.
 
         The kernel has cut its segments to the path then, but knows nothing of what is added here.
@@ -118,6 +124,7 @@ class Egress:
         mtu = self._connection.path_mtu()
         if mtu is not None and mtu - offset < self._max_segment:
             self._max_segment = mtu - offset
+            self._connection.tell_path_mtu(packet, offset, mtu, OVERHEAD)
 
     def _reset(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)

@@ -61,6 +61,15 @@ class Flow:
         """Wire offset of an acknowledgment number of the peer's."""
         return extend((number - self._local) & MASK, self.out.wire_end)
 
+    def plain_outstanding(self, number: int) -> int | None:
+        """Plain offset of a number on the wire that this host has sent and the peer has not acknowledged, else None."""
+        out, wire = self.out, self.acknowledged_by_peer(number)
+        return out.plain_acknowledgment(wire) if out.acknowledged <= wire <= out.wire_end + out.finished else None
+
+    def wire_received(self, number: int) -> int:
+        """Wire offset of a number of the peer's, as the local kernel knows it."""
+        return self.in_.wire_acknowledgment(extend((number - self._remote) & MASK, self.in_.end))
+
     def is_plausible(self, wire: int, acknowledgment: int) -> bool:
         """Whether a segment can be the peer's: its wire offset lies in a window, and its acknowledgment is not too old.
 

@@ -56,7 +56,7 @@ def locate(packet: bytes) -> tuple[int, bytes]:
     elif version == 6:
         length, protocol = _IPV6.unpack_from(packet)
         length += 40
-        offset, protocol = _skip_extension_headers(packet, protocol)
+        offset, protocol = skip_extension_headers(packet, 40, protocol)
         addresses = packet[8:40]
     else:
         raise MalformedPacket(f"IP version {version}")
@@ -83,8 +83,8 @@ def lengths(packets: bytes) -> list[int]:
     return found
 
 
-def _skip_extension_headers(packet: bytes, protocol: int) -> tuple[int, int]:
-    offset = 40
+def skip_extension_headers(packet: bytes, offset: int, protocol: int) -> tuple[int, int]:
+    """Where the header behind IPv6's extension headers starts, and its protocol; they start at `offset`."""
     for _ in range(_MAX_EXTENSION_HEADERS):
         if protocol not in _EXTENSION_HEADERS:
             return offset, protocol

@@ -65,6 +65,7 @@ class Socket:
         self._acknowledged = self._next = self._highest = 0
         self._window, self._window_at = 0, (0, 0)
         self._mss = 536
+        self.errors_out_of_window = 0
         self._timestamps = behaviour.timestamps
         self._recent = 0
         self._remote_isn = 0
@@ -316,6 +317,24 @@ class Socket:
             self.stack.emit_whole(packet, segment_size)
         else:
             self.stack.emit(packet)
+
+    def too_big(self, sequence: int, mtu: int) -> None:
+        """Only about what is outstanding (RFC 5927, section 7); what was lost is sent again in smaller segments."""
+        if not self._acknowledged <= difference(sequence, self.isn) <= self._highest:
+            self.errors_out_of_window += 1
+        elif self.believe(mtu):
+            self._next = self._acknowledged
+            self._next += self._send_data(self._next)
+
+    @property
+    def path_mtu(self) -> int:
+        return self._mss + (40 if len(self.key) == 12 else 60)
+
+    def believe(self, mtu: int) -> bool:
+        """Segments are for packets of so many bytes; whether they were larger."""
+        before = self.path_mtu
+        self._mss -= max(before - mtu, 0)
+        return mtu < before
 
     # Time.
 

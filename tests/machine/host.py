@@ -40,6 +40,8 @@ class Host:
         self.stack.emit_whole = self._send_whole
         self.diverted_whole = 0
         """Packets that the daemon was given before they were cut."""
+        self.injected: list[bytes] = []
+        """What the daemon has sent to the kernel itself."""
         self.events: list[Event] = []
         self.tracked: dict[bytes, Tracked] = {}
         self.diverted = 0
@@ -54,6 +56,14 @@ class Host:
         if packet[0] >> 4 == 4 and folded_sum(packet[: (packet[0] & 0xF) * 4]) != 0xFFFF:
             return
         self._divert(packet, Direction.IN, self.stack.receive)
+
+    def receive_error(self, packet: bytes, key: bytes) -> None:
+        """An ICMP error about a segment of this host's with this flow key, diverted when that is encrypted."""
+        entry = self.tracked.get(key, Tracked())
+        if entry.mark.is_encrypted and self.engine is not None:
+            self._handle(packet, Direction.IN, self.stack.receive, Tracked(), ConnectionClass.UNDECIDED)
+        else:
+            self.stack.receive(packet)
 
     def kill_engine(self) -> None:
         self.engine = None
@@ -131,6 +141,7 @@ class Host:
             if direction is Direction.OUT:
                 self.link.send(self.name, packet)
             else:
+                self.injected.append(packet)
                 self.clock.after(0.0, lambda packet=packet: self.stack.receive(packet))  # type: ignore[misc]
         while (event := self.engine.next_event()) is not None:
             self.events.append(event)

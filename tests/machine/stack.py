@@ -8,6 +8,7 @@ from random import Random
 from tcpcryptd.wire.segment import ACK, RST, MalformedPacket, Segment, locate, make, reverse_key
 from tests.machine.clock import Clock
 from tests.machine.endpoint import Behaviour, Socket, State
+from tests.machine.icmp import TooBig, read_too_big
 
 
 def folded_sum(data: bytes) -> int:
@@ -57,6 +58,10 @@ class Stack:
 
     def receive(self, packet: bytes) -> None:
         """A packet for the local host; as a kernel does, it drops what has a wrong checksum."""
+        error = read_too_big(packet)
+        if error is not None:
+            self._receive_error(packet, error)
+            return
         try:
             offset, flow = locate(packet)
             segment = Segment(packet, offset)
@@ -79,6 +84,15 @@ class Stack:
             self._add(key, behaviour, None, lambda new: new.accept(segment))
         elif not segment.flags & RST:
             self.refuse(segment)
+
+    def _receive_error(self, packet: bytes, error: TooBig) -> None:
+        is_v6 = packet[0] >> 4 == 6
+        message = packet[40:] if is_v6 else packet[20:]
+        pseudo_header = packet[8:40] + len(message).to_bytes(4, "big") + b"\0\0\0\x3a" if is_v6 else b""
+        if folded_sum(pseudo_header + message) != 0xFFFF:
+            self.bad_packets += 1
+        elif error.key in self.sockets:
+            self.sockets[error.key].too_big(error.sequence, error.mtu)
 
     def refuse(self, segment: Segment) -> None:
         """RFC 9293, section 3.10.7.1."""

@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from tcpcryptd.core.event import InternalError
+from tcpcryptd.core.path_mtu import PathMtus
 from tcpcryptd.core.verdict import ConnectionClass
 from tcpcryptd.crypto.suites import SymmetricSuite
 from tcpcryptd.wire.segment import FIN, PSH
@@ -130,7 +131,7 @@ def test_a_narrower_path_is_met_before_the_first_packet() -> None:
     world = World.encrypting(whole(ALL))
     for host in (world.client, world.server):
         assert host.engine is not None
-        host.engine._services.path_mtu = lambda _: 1400
+        host.engine._services.path_mtus = PathMtus(lambda _: 1400, 1)
     too_long = drop(lambda crossing: len(crossing.packet) > 1400)
     world.link.filters.append(too_long)
     client, server = connect(world, WHOLE)

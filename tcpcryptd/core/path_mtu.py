@@ -1,0 +1,47 @@
+"""What the path to a host carries, and what the local kernel was told that it carries.
+
+The kernel cuts its segments to the path's MTU, and does not reckon with what is added to them afterwards. So it is told
+less; and whoever asks it must know which of the two it says.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tcpcryptd.wire.icmp import LEAST_MTU
+
+
+class _Told(NamedTuple):
+    path: int
+    kernel: int
+
+
+class PathMtus:
+    """Asks the kernel, and remembers what it was told; bounded."""
+
+    def __init__(self, lookup: Callable[[bytes], int | None], limit: int) -> None:
+        """`lookup`: what the kernel believes, in bytes of IP packet, given an address; None: it does not say."""
+        self._lookup = lookup
+        self._limit = limit
+        self._told: OrderedDict[bytes, _Told] = OrderedDict()
+
+    def of(self, address: bytes) -> int | None:
+        """Bytes of IP packet that reach a host; None: not known."""
+        believed = self._lookup(address)
+        told = self._told.get(address)
+        # The kernel forgets in time, and may have learnt another one since.
+        return told.path if told is not None and told.kernel == believed else believed
+
+    def narrowed(self, address: bytes, mtu: int, added: int) -> int:
+        """The path carries `mtu` bytes, of which `added` are ours in every packet: what to tell the kernel."""
+        kernel = max(mtu - added, LEAST_MTU[4 if len(address) == 4 else 6])
+        self._told[address] = _Told(mtu, kernel)
+        self._told.move_to_end(address)
+        if len(self._told) > self._limit:
+            self._told.popitem(last=False)
+        return kernel
+
+    def is_reckoned_with(self, address: bytes) -> bool:
+        """Whether what the kernel believes is what it was told."""
+        told = self._told.get(address)
+        return told is not None and told.kernel == self._lookup(address)
