@@ -13,7 +13,7 @@ from tcpcryptd.crypt.roles import active_accepts
 from tcpcryptd.crypt.server_exchange import ServerExchange
 from tcpcryptd.crypt.session import Resumable, Session
 from tcpcryptd.crypt.state import HandshakeState
-from tcpcryptd.crypt.syn import for_local_kernel, without_sack
+from tcpcryptd.crypt.syn import for_local_kernel, kept_options
 from tcpcryptd.crypt.unanswered import Unanswered
 from tcpcryptd.crypt.unconfirmed import Unconfirmed
 from tcpcryptd.wire import options, sequence
@@ -55,7 +55,7 @@ class HelloSent(HandshakeState):
 
     def _opening(self, syn: Segment, now: float) -> option.Suboption:
         aware = self._connection.options.support
-        if len(syn.option_area) <= _MAX_AREA:
+        if len(kept_options(syn)) <= _MAX_AREA:
             # The session is gone once it was offered: its keys must not be used twice.
             self._resumable = take_to_open(self._handshake, now)
         if self._resumable is None:
@@ -73,12 +73,12 @@ class HelloSent(HandshakeState):
         return self._session
 
     def _area(self, syn: Segment) -> bytes | None:
-        return option.append(without_sack(syn.option_area), self._hello)
+        return option.append(kept_options(syn), self._hello)
 
     def _send(self, syn: Segment, area: bytes | None) -> Verdict:
         self._tries += 1
         if self._tries > HELLO_TRIES and not self._connection.must_encrypt:
-            return ACCEPT
+            return modify(syn.edited(payload=b"")) if syn.payload_length else ACCEPT
         # Data in a SYN would leave in clear; the kernel sends it again when the SYN ACK does not acknowledge it.
         return modify(syn.edited(option_area=area, payload=b""))
 
@@ -108,7 +108,7 @@ class HelloSent(HandshakeState):
         if not segment.flags & SYN or segment.flags & RST:
             return ACCEPT
         if segment.acknowledgment != sequence.add(self._handshake.local.isn, 1):
-            return ACCEPT
+            return DROP if self._handshake.local.is_acknowledged_too_far(segment) else ACCEPT
         self._handshake.remote = End.of(segment)
         answer = option.find(option.read(segment), *_ANSWERS)
         if answer is None:
@@ -161,10 +161,10 @@ class PkconfSent(HandshakeState):
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
-        verdict = self.held_back(segment, now)
-        if verdict is not None:
-            return verdict
-        return self._carried(segment, self._exchange.pkconf, self._give_up, now)
+        bare = self.first_ack(segment, now)
+        if isinstance(bare, tuple):
+            return bare
+        return self._carried(bare, self._exchange.pkconf, self._give_up, now)
 
     def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)

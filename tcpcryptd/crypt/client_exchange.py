@@ -76,10 +76,10 @@ class ClientExchange(HandshakeState):
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
-        verdict = self.held_back(segment, now)
-        if verdict is not None:
-            return verdict
-        return self._carried(segment, _INIT1, self._give_up, now, self._message)
+        bare = self.first_ack(segment, now)
+        if isinstance(bare, tuple):
+            return bare
+        return self._carried(bare, _INIT1, self._give_up, now, self._message)
 
     def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
@@ -135,6 +135,8 @@ class ClientExchange(HandshakeState):
         self._connection.encrypted(now)
         unconfirmed.protection.answer = handshake.acknowledgment
         unconfirmed.protection.send(handshake.acknowledgment(), now)
+        if handshake.held is not None:
+            unconfirmed.protection.send(handshake.held, now)
         # The window of INIT2's segment opens the kernel's.
         opened = segment.edited(acknowledgment=sequence.add(handshake.local.isn, 1), payload=b"")
         return modify(opened, ConnectionClass.ENCRYPTED)

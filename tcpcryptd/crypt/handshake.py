@@ -41,6 +41,8 @@ class Handshake:
         self.connection = connection
         self.config = config
         self.peer_aware = False
+        self.held: bytes | None = None
+        """The packet with the first bytes that the local kernel has sent before there were keys."""
 
     @property
     def public_key_algorithms(self) -> tuple[PublicKeyAlgorithm, ...]:

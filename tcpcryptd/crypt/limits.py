@@ -8,6 +8,10 @@ HELLO_TRIES: Final = 2
 RETRANSMISSION_INTERVALS: Final = (0.5, 1.0, 2.0, 4.0)
 """After which INIT1 and INIT2 are sent again; after the last one the sender gives up."""
 
+MAX_HELD: Final = 9_216
+"""Bytes of packet: what the kernel has sent before there are keys goes out with them, if it is no longer than a jumbo
+frame; else it waits until the kernel sends it again."""
+
 REKEY_INTERVAL: Final = 3600.0
 """After which keys are replaced whatever was sent with them."""
 

@@ -13,7 +13,7 @@ from tcpcryptd.crypt.roles import switches
 from tcpcryptd.crypt.server_exchange import ServerExchange, looks_like_init1
 from tcpcryptd.crypt.session import Resumable, Session
 from tcpcryptd.crypt.state import HandshakeState
-from tcpcryptd.crypt.syn import for_local_kernel, without_sack
+from tcpcryptd.crypt.syn import for_local_kernel, kept_options
 from tcpcryptd.crypt.unconfirmed import Unconfirmed
 from tcpcryptd.wire.segment import ACK, FIN, RST, SYN, Segment
 from tcpcryptd.wire.syn import End, refusal
@@ -95,7 +95,7 @@ class SynAckSent(HandshakeState):
 
     def area(self, syn_ack: Segment) -> bytes | None:
         """The SYN ACK's option area with the suboption; None when there is no space for it."""
-        return option.append(without_sack(syn_ack.option_area), self._suboption)
+        return option.append(kept_options(syn_ack), self._suboption)
 
     def take_over(self) -> None:
         """Binds the handlers."""

@@ -21,7 +21,7 @@ from tcpcryptd.crypt.option import Suboption, find, read
 from tcpcryptd.crypt.sealer import Sealer
 from tcpcryptd.crypt.session import Keys, Session
 from tcpcryptd.crypt.syn import for_local_kernel
-from tcpcryptd.wire.segment import ACK, RST, SYN, Segment, locate, make, reverse_key
+from tcpcryptd.wire.segment import ACK, RST, SYN, Segment, lengths, locate, make, reverse_key
 from tcpcryptd.wire.sequence import add, extend
 from tcpcryptd.wire.syn import refusal
 
@@ -73,10 +73,11 @@ class Protection:
     def send(self, packet: bytes, now: float) -> None:
         """Seals a packet that the local kernel sent in the handshake, or would have, and injects it."""
         latest = self._sealer.last_acknowledgment
-        sealed = self.outbound(packet, locate(packet)[0], now)[1]
+        sealed = self.outbound(packet, locate(packet)[0], now)[1] or b""
         self._sealer.last_acknowledgment = latest
-        if sealed is not None:
-            self._connection.inject(Direction.OUT, sealed)
+        for length in lengths(sealed):
+            self._connection.inject(Direction.OUT, sealed[:length])
+            sealed = sealed[length:]
 
     def describe(self) -> Description:
         """For the control socket."""

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from tcpcryptd.core.protocol import ACCEPT, DROP, Description, Direction, Injection, Retransmission, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.handshake import Handshake
-from tcpcryptd.crypt.limits import RETRANSMISSION_INTERVALS
+from tcpcryptd.crypt.limits import MAX_HELD, RETRANSMISSION_INTERVALS
 from tcpcryptd.crypt.syn import for_local_kernel
-from tcpcryptd.wire.segment import FIN, RST, SYN, Segment
+from tcpcryptd.wire.segment import FIN, PSH, RST, SYN, Segment
 from tcpcryptd.wire.sequence import add, difference
 from tcpcryptd.wire.syn import refusal
 
@@ -39,19 +39,27 @@ class HandshakeState:
         """Nothing is sealed yet."""
         return None
 
-    def held_back(self, segment: Segment, now: float) -> Verdict | None:
-        """The verdict on what the local kernel sends; None for its ACK of the SYN ACK, which can carry our option."""
+    def first_ack(self, segment: Segment, now: float) -> Segment | Verdict:
+        """The local kernel's ACK of the SYN ACK, which can carry our option; or the verdict on what else it sends.
+
+        A kernel whose SYN had data sends that in the place of the ACK, also into a closed window (RFC 7413 section 3):
+        it is cut off here and waits for the keys.
+        """
         if segment.flags & RST:
             return ACCEPT
         if segment.is_opening and segment.sequence != self._handshake.local.isn:
             return self._connection.renew(segment, Direction.OUT, now)
         first = add(self._handshake.local.isn, 1)
-        if segment.flags & (SYN | FIN) or segment.payload_length or segment.sequence != first:
+        if segment.flags & SYN or segment.sequence != first:
             # The window is closed; what comes all the same is sent again by the kernel.
             self._connection.count("held_back")
             return DROP
         self._handshake.saw(segment, Direction.OUT, now)
-        return None
+        if not segment.payload_length and not segment.flags & FIN:
+            return segment
+        self._connection.count("held_back")
+        self._handshake.held = segment.packet if len(segment.packet) <= MAX_HELD else None
+        return Segment(segment.edited(flags=segment.flags & ~(FIN | PSH), payload=b""), segment.offset)
 
     def _carried(
         self,

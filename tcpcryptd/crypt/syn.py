@@ -2,13 +2,14 @@
 
 from tcpcryptd.crypt.constants import MSS_REDUCTION
 from tcpcryptd.wire import options
+from tcpcryptd.wire.fast_open import without_fast_open
 from tcpcryptd.wire.segment import Segment
 from tcpcryptd.wire.syn import MAX_MSS, lowered_mss
 
 
-def without_sack(option_area: bytes) -> bytes:
-    """A SYN's option area with SACK-permitted blanked (spec section 11)."""
-    return options.replace(option_area, {options.SACK_PERMITTED: None})
+def kept_options(syn: Segment) -> bytes:
+    """A local SYN's option area with SACK-permitted blanked (spec section 11), and without Fast Open; not padded."""
+    return options.replace(without_fast_open(syn), {options.SACK_PERMITTED: None})
 
 
 def for_local_kernel(syn: Segment, max_mss: int = MAX_MSS, window: int = 0) -> bytes:
@@ -17,4 +18,6 @@ def for_local_kernel(syn: Segment, max_mss: int = MAX_MSS, window: int = 0) -> b
     mss = lowered_mss(syn, max_mss, MSS_REDUCTION)
     if mss is not None:
         edits[options.MSS] = mss
-    return syn.edited(window=window, option_area=options.replace(syn.option_area, edits), payload=b"")
+    return syn.edited(
+        window=window, option_area=options.pad(options.replace(without_fast_open(syn), edits)), payload=b""
+    )

@@ -11,7 +11,7 @@ from tcpcryptd.crypt.constants import CRYPT, MAC, Opcode
 from tcpcryptd.crypt.handshake import Handshake
 from tcpcryptd.crypt.messages import Init2, MessageError
 from tcpcryptd.crypt.state import HandshakeState
-from tcpcryptd.wire.segment import FIN, RST, SYN, Segment
+from tcpcryptd.wire.segment import FIN, RST, SYN, Segment, locate
 
 
 class Unanswered(HandshakeState):
@@ -30,6 +30,11 @@ class Unanswered(HandshakeState):
         if self._connection.must_encrypt:
             return self._connection.decide_plain(self._reason)
         self._connection.become(self, self._outbound, self._inbound)
+        held = self._handshake.held
+        if held is not None:
+            # The kernel has sent it again so often that it would now wait for seconds.
+            self._sent_plain = self._ahead(Segment(held, locate(held)[0]).end)
+            self._connection.inject(Direction.OUT, held)
         return ACCEPT
 
     def take_over_in_time(self) -> None:

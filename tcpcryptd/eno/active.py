@@ -67,7 +67,7 @@ class SynSent(State):
             return modify(packet)
         # Perhaps a middlebox drops SYNs with unknown options.
         self._disabled = True
-        return ACCEPT
+        return modify(syn.edited(payload=b"")) if syn.payload_length else ACCEPT
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
@@ -92,7 +92,7 @@ class SynSent(State):
             return ACCEPT
         opening = segment.is_opening
         if not opening and segment.acknowledgment != sequence.add(self._ends.local.isn, 1):
-            return ACCEPT
+            return DROP if self._ends.local.is_acknowledged_too_far(segment) else ACCEPT
         if self._disabled:
             if segment.option(ENO) is None:
                 self._connection.declined(now)

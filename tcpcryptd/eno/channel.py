@@ -7,6 +7,7 @@ from typing import Final
 
 from tcpcryptd.core.protocol import (
     DROP,
+    Action,
     ConnectionClass,
     Description,
     Direction,
@@ -27,7 +28,7 @@ from tcpcryptd.eno.outgoing import Piece
 from tcpcryptd.eno.resumption import remember
 from tcpcryptd.eno.session import Session, SessionSecret
 from tcpcryptd.eno.syn import for_local_kernel
-from tcpcryptd.wire.segment import ACK, PSH, RST, Segment, make, reverse_key
+from tcpcryptd.wire.segment import ACK, PSH, RST, Segment, locate, make, reverse_key
 from tcpcryptd.wire.syn import refusal
 
 _TCP_HEADER: Final = 20
@@ -81,6 +82,12 @@ class Channel:
     def acknowledge(self) -> None:
         """Acknowledges what has come of the peer's stream."""
         self._flow.acknowledge()
+
+    def send(self, packet: bytes, now: float) -> None:
+        """Seals a packet that the local kernel has sent before there were keys, and sends it."""
+        action, sealed, _ = self.outbound(packet, locate(packet)[0], now)
+        if action is Action.MODIFY and sealed is not None:
+            self._connection.inject(Direction.OUT, sealed)
 
     def send_until_acknowledged(self, init2: bytes, now: float) -> None:
         """Sends Init2, which no kernel stands behind."""

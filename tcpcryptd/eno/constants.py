@@ -23,13 +23,6 @@ LENGTH_MASK: Final = 0x1F
 MAX_PREFIXED_DATA: Final = 32
 """What a length byte can say; only the last suboption can have more (RFC 8547 section 4.4)."""
 
-FAST_OPEN: Final = 34
-"""TCP option kind of the Fast Open cookie (RFC 7413 section 4.1.1)."""
-EXPERIMENT: Final = 254
-"""TCP option kind that Fast Open had before (RFC 7413 appendix B; RFC 6994)."""
-FAST_OPEN_EXPERIMENT: Final = b"\xf9\x89"
-"""Its experiment identifier."""
-
 RESUMPTION_HALF: Final = 9
 """Half of a resumption identifier (RFC 8548 section 3.5)."""
 MAX_RESUMPTION_NONCE: Final = 8

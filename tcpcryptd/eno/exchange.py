@@ -90,10 +90,10 @@ class InitSent(_Exchange):
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
-        verdict = self.held_back(segment, now)
-        if verdict is not None:
-            return verdict
-        carried = with_option(segment, self._message)
+        bare = self.first_ack(segment, now)
+        if isinstance(bare, tuple):
+            return bare
+        carried = with_option(bare, self._message)
         if carried is None:
             return self.abort("no_space_for_eno")
         self._send(carried, now)
@@ -152,6 +152,8 @@ class InitSent(_Exchange):
             received=len(message),
         )
         channel.acknowledge()
+        if self._handshake.held is not None:
+            channel.send(self._handshake.held, now)
         following = self._following(segment, len(message))
         verdict = channel.inbound(following, segment.offset, now) if following is not None else DROP
         # The window of Init2's segment opens the kernel's.
@@ -186,10 +188,10 @@ class AwaitInit1(_Exchange):
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
-        verdict = self.answers_other_syn(segment, now) or self.held_back(segment, now)
-        if verdict is not None:
-            return verdict
-        carried = packet if self._heard else with_option(segment)
+        bare = self.answers_other_syn(segment, now) or self.first_ack(segment, now)
+        if isinstance(bare, tuple):
+            return bare
+        carried = bare.packet if self._heard else with_option(bare)
         if carried is None:
             return self.abort("no_space_for_eno")
         return modify(carried, self._connection.connection_class)

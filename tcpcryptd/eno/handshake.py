@@ -37,6 +37,8 @@ class Handshake:
         self.ends = Ends(connection.key)
         self.sack = False
         """Whether both SYNs permit selective acknowledgments."""
+        self.held: bytes | None = None
+        """The packet with the first bytes that the local kernel has sent before there were keys."""
 
     @property
     def schemes(self) -> tuple[EcdheScheme, ...]:

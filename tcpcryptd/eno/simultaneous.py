@@ -45,11 +45,11 @@ class SynCrossed(State):
         if segment.flags & RST:
             return ACCEPT
         if not segment.flags & SYN:
-            verdict = self.held_back(segment, now)
-            carried = with_option(segment)
-            if verdict is not None or carried is None:
-                return verdict or DROP
-            return modify(carried)
+            bare = self.first_ack(segment, now)
+            if isinstance(bare, tuple):
+                return bare
+            carried = with_option(bare)
+            return DROP if carried is None else modify(carried)
         if segment.sequence != self._ends.local.isn:
             if segment.is_opening:
                 return self._connection.renew(segment, Direction.OUT, now)

@@ -2,8 +2,8 @@
 
 from tcpcryptd.eno.constants import ENO
 from tcpcryptd.eno.frame import OVERHEAD
-from tcpcryptd.eno.syn_data import is_fast_open
 from tcpcryptd.wire import options
+from tcpcryptd.wire.fast_open import is_fast_open, without_fast_open
 from tcpcryptd.wire.segment import Segment
 from tcpcryptd.wire.syn import MAX_MSS, lowered_mss
 
@@ -26,5 +26,7 @@ def with_eno(syn: Segment, eno: bytes) -> bytes | None:
 def for_local_kernel(syn: Segment, max_mss: int = MAX_MSS, window: int = 0) -> bytes:
     """A SYN of the peer's as the local kernel may see it: no data, window 0, and room in each segment for a frame."""
     mss = lowered_mss(syn, min(max_mss, MAX_MSS - OVERHEAD), OVERHEAD)
-    area = syn.option_area if mss is None else options.replace(syn.option_area, {options.MSS: mss})
+    area = options.pad(without_fast_open(syn))
+    if mss is not None:
+        area = options.replace(area, {options.MSS: mss})
     return syn.edited(window=window, option_area=area, payload=b"")

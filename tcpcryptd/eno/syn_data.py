@@ -6,15 +6,9 @@ whatever is negotiated. Nothing of it is acknowledged, since no kernel sees it: 
 
 from collections.abc import Iterable
 
-from tcpcryptd.eno.constants import ENO, EXPERIMENT, FAST_OPEN, FAST_OPEN_EXPERIMENT
+from tcpcryptd.eno.constants import ENO
 from tcpcryptd.wire.options import Option
 from tcpcryptd.wire.segment import Segment
-
-
-def is_fast_open(option: Option) -> bool:
-    """A Fast Open option, with a cookie or without: none must have a cookie beside an ENO option."""
-    kind, value = option
-    return kind == FAST_OPEN or (kind == EXPERIMENT and value.startswith(FAST_OPEN_EXPERIMENT))
 
 
 def discards_data(option_list: Iterable[Option]) -> bool:

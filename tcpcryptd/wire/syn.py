@@ -6,7 +6,7 @@ from typing import Final
 
 from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, RST, Segment, make, reverse_key, timestamps
-from tcpcryptd.wire.sequence import add
+from tcpcryptd.wire.sequence import add, difference
 
 MAX_MSS: Final = 65_491
 """A full packet then is no longer than what a queue carries (design notes, section 3)."""
@@ -27,6 +27,8 @@ class End:
     mss: int = _DEFAULT_MSS
     window_scale: int | None = None
     timestamp: int | None = None
+    data: int = 0
+    """Bytes that the SYN had, which are cut off wherever it carries an option of ours."""
 
     @classmethod
     def of(cls, syn: Segment) -> "End":
@@ -39,7 +41,12 @@ class End:
             _MSS.unpack(mss)[0] if mss is not None and len(mss) == 2 else _DEFAULT_MSS,
             min(scale[0], _MAX_WINDOW_SCALE) if scale is not None and len(scale) == 1 else None,
             sent[0] if sent else None,
+            syn.payload_length,
         )
+
+    def is_acknowledged_too_far(self, answer: Segment) -> bool:
+        """Whether a SYN ACK acknowledges data of this end's SYN that never left: its kernel would believe it."""
+        return 0 < difference(answer.acknowledgment, add(self.isn, 1)) <= self.data
 
 
 def refusal(syn: Segment) -> str | None:

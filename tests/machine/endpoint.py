@@ -43,6 +43,9 @@ class Behaviour:
     """Zero-window probes carry the next byte; otherwise the byte before the window, without data, as Linux does."""
     extra_options: bytes = b""
     """More options in the SYNs."""
+    syn_data: bytes = b""
+    """What the application has written when it connects by Fast Open, with a cookie among `extra_options`: the SYN has
+    it, and what stands in the place of the ACK when the SYN ACK does not acknowledge it, whatever the window."""
     segments_in_packet: int = 1
     """How many segments of new data it leaves to be cut on the way out, together in one packet."""
 
@@ -80,7 +83,8 @@ class Socket:
 
     def connect(self) -> None:
         self.state = State.SYN_SENT
-        self._send_syn(SYN | (ECE | CWR if self.behaviour.ecn else 0))
+        self._to_send += self.behaviour.syn_data
+        self._send_syn(SYN | (ECE | CWR if self.behaviour.ecn else 0), self.behaviour.syn_data)
 
     def write(self, data: bytes) -> None:
         self._to_send += data
@@ -128,7 +132,8 @@ class Socket:
             self._receive_synchronized(segment)
 
     def _receive_in_syn_sent(self, segment: Segment) -> None:
-        acceptable = segment.acknowledgment == add(self.isn, 1)
+        acknowledged = difference(segment.acknowledgment, self.isn)
+        acceptable = 1 <= acknowledged <= self._highest
         if segment.flags & ACK and not acceptable:
             if not segment.flags & RST:
                 self.stack.refuse(segment)
@@ -138,10 +143,13 @@ class Socket:
         elif segment.flags & SYN:
             self._take_syn(segment)
             if segment.flags & ACK:
-                self._acknowledged, self.state = 1, State.OPEN
+                self._acknowledged, self._next, self.state = acknowledged, acknowledged, State.OPEN
                 self._window = segment.window
+                if acknowledged < self._highest:
+                    self._next += self._send_data(acknowledged)
+                else:
+                    self._send(ACK, self._highest)
                 self._restart_timer(progress=True)
-                self._send(ACK, self._highest)
                 self._push()
             else:
                 self.state = State.SYN_RECEIVED
@@ -285,13 +293,13 @@ class Socket:
         self._send(ACK | (PSH if payload else 0) | (FIN if fin else 0), position, payload, segment_size=segment_size)
         return len(payload) + fin
 
-    def _send_syn(self, flags: int) -> None:
+    def _send_syn(self, flags: int, data: bytes = b"") -> None:
         area = b"\x02\x04" + struct.pack(">H", self.behaviour.mss)
         area += b"\x04\x02" if self.behaviour.sack and (not flags & ACK or self.sack) else b"\x01\x01"
         if self._timestamps:
             area += self._stamp()
-        self._highest = self._next = 1
-        self._send(flags, 0, area=options.pad(area + self.behaviour.extra_options))
+        self._highest, self._next = max(self._highest, 1 + len(data)), 1
+        self._send(flags, 0, data, area=options.pad(area + self.behaviour.extra_options))
         self._start_timer()
 
     def _stamp(self) -> bytes:
@@ -340,7 +348,7 @@ class Socket:
 
     def _start_timer(self) -> None:
         if not self._timer:
-            base = SYN_TIMEOUT if self._highest <= 1 and not self._acknowledged else MIN_TIMEOUT
+            base = SYN_TIMEOUT if not self._acknowledged else MIN_TIMEOUT
             self._timer = self.stack.schedule(min(base * 2**self._tries, MAX_TIMEOUT), self._timeout)
 
     def _restart_timer(self, *, progress: bool) -> None:
@@ -359,7 +367,7 @@ class Socket:
             self._end("timed out")
         elif self.state in (State.SYN_SENT, State.SYN_RECEIVED):
             self._send_syn(SYN if self.state is State.SYN_SENT else SYN | ACK)
-        elif self._acknowledged < self._highest and self._window:
+        elif self._acknowledged < self._highest and (self._window or self.behaviour.syn_data):
             self._next = self._acknowledged
             self._next += self._send_data(self._next)
             self._start_timer()
