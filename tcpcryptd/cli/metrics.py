@@ -118,6 +118,16 @@ METRICS: Final = (
             {"truncated": "queue_truncated", "exception": "queue_exceptions", "verdict": "queue_verdict_errors"},
         ),
     ),
+    _single(
+        "oversize_packets_total",
+        "Packets that were too large for a queue and came in segments instead.",
+        "queue_oversize",
+    ),
+    _single(
+        "outgrown_connections_total",
+        "Connections of which one was this host's own kernel's.",
+        "outgrown",
+    ),
     _single("injected_packets_total", "Packets that the daemon made itself.", "injected"),
     _single("injection_errors_total", "Packets of the daemon's own that could not be sent.", "injection_errors"),
     _single("cut_segments_total", "Segments that whole packets were cut into and that were sent.", "segments_sent"),

@@ -70,6 +70,7 @@ class Connection:
         "opening",
         "options",
         "outbound",
+        "outgrown",
         "protocol_name",
     )
 
@@ -86,6 +87,8 @@ class Connection:
         self.connection_class = ConnectionClass.UNDECIDED
         self.last_seen = opening.started
         """When the last authentic segment passed; the handlers of an open connection keep it."""
+        self.outgrown = False
+        """Whether the local kernel has sent a packet that was too large to be handled whole."""
         self._services = services
         self._lifecycle = Lifecycle()
         self._protocol: WireProtocol | None = None

@@ -91,6 +91,17 @@ class Engine:
         # What goes out may quote plaintext.
         return DROP
 
+    def outgrown(self, packet: bytes) -> None:
+        """A packet was too large to be handled whole, and comes in segments; this is the beginning of it."""
+        try:
+            _, key = locate(packet, whole=False)
+        except MalformedPacket:
+            return
+        connection = self._services.table.outbound.get(key)
+        if connection is not None and not connection.outgrown:
+            connection.outgrown = True
+            self._services.counters["outgrown"] += 1
+
     def _belongs_to_a_protocol(self, packet: bytes) -> bool:
         """Whether a packet that could not be handled holds what no application may see."""
         try:

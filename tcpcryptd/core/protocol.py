@@ -111,6 +111,8 @@ class Connection(Protocol):
     connection_class: ConnectionClass
     last_seen: float
     """When the last authentic segment passed; the handlers of an open connection keep it."""
+    outgrown: bool
+    """Whether the local kernel has sent a packet that was too large to be handled whole."""
 
     @property
     def phase(self) -> Phase:

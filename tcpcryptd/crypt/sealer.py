@@ -17,6 +17,7 @@ from tcpcryptd.wire import options
 from tcpcryptd.wire.checksum import address_sum
 from tcpcryptd.wire.segment import FIN, RST, SYN, Segment, with_length
 from tcpcryptd.wire.sequence import MASK, add, extend
+from tcpcryptd.wire.syn import LOCAL_MAX_MSS
 from tcpcryptd.wire.words import uint16, uint32
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ _OPENING_OR_RESET: Final = SYN | RST
 _PADDING: Final = (b"", b"\0", b"\0\0", b"\0\0\0")
 _LARGE: Final = 1000
 """Bytes of packet: below any path MTU that IPv6 allows, with room for what is added."""
-_MAX_SEGMENT: Final = 65_531 - 60
-"""What the kernel copies to a queue at most (design notes, section 3), less the longest IP header."""
+_MAX_SEGMENT: Final = LOCAL_MAX_MSS + 20
 
 
 class Sealer:

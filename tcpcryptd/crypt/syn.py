@@ -4,15 +4,22 @@ from tcpcryptd.crypt.constants import MSS_REDUCTION
 from tcpcryptd.wire import options
 from tcpcryptd.wire.fast_open import without_fast_open
 from tcpcryptd.wire.segment import Segment
-from tcpcryptd.wire.syn import MAX_MSS, lowered_mss
+from tcpcryptd.wire.syn import LOCAL_MAX_MSS, clamped_mss, lowered_mss
 
 
 def kept_options(syn: Segment) -> bytes:
-    """A local SYN's option area with SACK-permitted blanked (spec section 11), and without Fast Open; not padded."""
-    return options.replace(without_fast_open(syn), {options.SACK_PERMITTED: None})
+    """A local SYN's option area with SACK-permitted blanked (spec section 11), and without Fast Open; not padded.
+
+    The MSS is one that a queue can carry.
+    """
+    edits: dict[int, bytes | None] = {options.SACK_PERMITTED: None}
+    mss = clamped_mss(syn)
+    if mss is not None:
+        edits[options.MSS] = mss
+    return options.replace(without_fast_open(syn), edits)
 
 
-def for_local_kernel(syn: Segment, max_mss: int = MAX_MSS, window: int = 0) -> bytes:
+def for_local_kernel(syn: Segment, max_mss: int = LOCAL_MAX_MSS, window: int = 0) -> bytes:
     """A SYN of the peer's as the local kernel may see it: window 0, no SACK, MSS lowered (spec sections 3 and 11)."""
     edits: dict[int, bytes | None] = {options.SACK_PERMITTED: None}
     mss = lowered_mss(syn, max_mss, MSS_REDUCTION)

@@ -8,7 +8,6 @@ from tcpcryptd.eno.flow import Flow
 from tcpcryptd.eno.frame import OVERHEAD
 from tcpcryptd.eno.outgoing import Piece
 from tcpcryptd.eno.packets import (
-    MAX_PACKET,
     TIMESTAMP_AREA,
     TIMESTAMP_PREFIX,
     Fields,
@@ -16,6 +15,7 @@ from tcpcryptd.eno.packets import (
     timestamp_area,
 )
 from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, TCP_HEADER, URG, MalformedPacket, Segment
+from tcpcryptd.wire.syn import LOCAL_MAX_MSS, MAX_PACKET
 
 _LARGE: Final = 1000
 """Bytes of packet: below any path MTU that IPv6 allows, with room for what is added."""
@@ -42,7 +42,7 @@ class Egress:
         self._flow = flow
         self._connection = flow.connection
         self._builder = PacketBuilder(flow.connection.key)
-        self._max_segment = min(max_segment, MAX_PACKET - 60)
+        self._max_segment = min(max_segment, LOCAL_MAX_MSS + 20)
         self._syn = syn
         self._probe = probe
 
@@ -83,6 +83,8 @@ class Egress:
 
     def _sent(self, ip_header: bytes, fields: Fields, area: bytes, piece: Piece, original: int) -> Verdict:
         """The verdict on a packet that had a segment of `original` bytes."""
+        if self._flow.aperture is not None:
+            self._flow.aperture.sent(self._flow.out.wire_end, self._connection.last_seen)
         room = self._max_segment - 20 - len(area)
         is_large = original > self._max_segment
         """The kernel cuts the packet after us, and computes the checksums then."""

@@ -5,6 +5,7 @@ offset 0; sequence numbers are 32-bit, offsets are not.
 """
 
 from tcpcryptd.core.protocol import Connection, Direction
+from tcpcryptd.eno.aperture import Aperture
 from tcpcryptd.eno.handshake import Handshake
 from tcpcryptd.eno.incoming import Incoming
 from tcpcryptd.eno.limits import MAX_EXPANSION, OLDEST_ACKNOWLEDGMENT, WINDOW_SLACK
@@ -42,6 +43,9 @@ class Flow:
         """TSval that the local kernel sent last."""
         self.peer_stamp = ends.remote.timestamp or 0
         self.peer_window = ends.remote.window
+        """As the local kernel was shown it last, scaled."""
+        self.aperture: Aperture | None = None
+        self._peer_scale = (ends.remote.window_scale or 0) if ends.local.window_scale is not None else 0
         self.forwarded = 0
         """Plain: the highest acknowledgment of the peer's that the local kernel was given."""
         self._owed = False
@@ -79,6 +83,14 @@ class Flow:
         reach = self._widest * MAX_EXPANSION + WINDOW_SLACK
         oldest = self.out.acknowledged - OLDEST_ACKNOWLEDGMENT
         return -reach <= wire - self.in_.next_wire <= reach and acknowledgment >= oldest
+
+    def shown_window(self, window: int, acknowledgment: int, wire_acknowledgment: int, now: float) -> int:
+        """What the local kernel is shown of the peer's window, of which `acknowledgment` is the beginning."""
+        if self.aperture is None:
+            if not self.connection.outgrown:
+                return window
+            self.aperture = Aperture(self._peer_scale)
+        return self.aperture.narrowed(window, self.out.end - acknowledgment, wire_acknowledgment, now)
 
     def local_number(self, offset: int) -> int:
         """Sequence number of an offset in what this host sends, in either space."""

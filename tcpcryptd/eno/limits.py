@@ -2,6 +2,8 @@
 
 from typing import Final, NamedTuple
 
+from tcpcryptd.wire.syn import MAX_PACKET
+
 FRAME_COST: Final = 256
 """Bytes that a kept frame counts for besides its own: what the record of a frame without data takes."""
 
@@ -17,8 +19,8 @@ class Limits(NamedTuple):
     """Holes in what is held out of order."""
     segments: int = 16_384
     """Segments that are held, of whatever size."""
-    delivery: int = 65_535 - 40 - 60
-    """Plaintext handed over in one piece, so that it fits an IP packet with all TCP options."""
+    delivery: int = MAX_PACKET - 40 - 60
+    """Plaintext handed over in one piece, so that it fits the kernel's message with all TCP options."""
     empty_frames: int = 64
     """Frames without data that are unacknowledged, so that a peer that only rekeys cannot make us keep more."""
 

@@ -11,8 +11,6 @@ from tcpcryptd.wire.segment import TCP_HEADER, Segment
 TIMESTAMP_PREFIX: Final = b"\x01\x01\x08\x0a"
 TIMESTAMP_AREA: Final = 12
 """NOP NOP timestamp: what the kernel sends in most segments."""
-MAX_PACKET: Final = 65_531
-"""What the kernel copies to a queue at most (design notes, section 3)."""
 
 _UINT16: Final = struct.Struct(">H")
 _BLOCK: Final = struct.Struct(">II")

@@ -5,7 +5,7 @@ from tcpcryptd.eno.frame import OVERHEAD
 from tcpcryptd.wire import options
 from tcpcryptd.wire.fast_open import is_fast_open, without_fast_open
 from tcpcryptd.wire.segment import Segment
-from tcpcryptd.wire.syn import MAX_MSS, lowered_mss
+from tcpcryptd.wire.syn import LOCAL_MAX_MSS, clamped_mss, lowered_mss
 
 
 def room_for_eno(syn: Segment) -> bytes:
@@ -19,13 +19,15 @@ def room_for_eno(syn: Segment) -> bytes:
 
 def with_eno(syn: Segment, eno: bytes) -> bytes | None:
     """A local SYN or SYN ACK with this ENO option, and without data; None: there is no space for it."""
-    area = options.pad(room_for_eno(syn) + eno)
+    mss = clamped_mss(syn)
+    own = room_for_eno(syn)
+    area = options.pad((own if mss is None else options.replace(own, {options.MSS: mss})) + eno)
     return syn.edited(option_area=area, payload=b"") if len(area) <= options.MAX_LENGTH else None
 
 
-def for_local_kernel(syn: Segment, max_mss: int = MAX_MSS, window: int = 0) -> bytes:
+def for_local_kernel(syn: Segment, max_mss: int = LOCAL_MAX_MSS, window: int = 0) -> bytes:
     """A SYN of the peer's as the local kernel may see it: no data, window 0, and room in each segment for a frame."""
-    mss = lowered_mss(syn, min(max_mss, MAX_MSS - OVERHEAD), OVERHEAD)
+    mss = lowered_mss(syn, max_mss, OVERHEAD)
     area = options.pad(without_fast_open(syn))
     if mss is not None:
         area = options.replace(area, {options.MSS: mss})

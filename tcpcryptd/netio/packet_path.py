@@ -86,6 +86,8 @@ class PacketPath:
         ):
             gso = diverted_as is ConnectionClass.STREAM
             queue = PacketQueue(number, diverted_as, handler, self._marks, gso, injector.inject, outlet, on_batch)
+            if gso:
+                queue.segmenting, queue.on_oversize = self._queues[-1], self._engine.outgrown
             stack.callback(queue.close)
             self._queues.append(queue)
         loop = self._loop = EventLoop(self._engine, injector.inject, self._on_event)

@@ -49,6 +49,8 @@ BATCH_BYTES: Final = 1 << 20
 
 _RECEIVE_SIZE: Final = 128 << 10
 _MSG_DONTWAIT: Final[int] = socket.MSG_DONTWAIT
+_DRAIN_BATCHES: Final = 16
+"""Batches of segments that a packet of half a MiB, the largest one, can be cut into."""
 _FEW: Final = 4
 """Packets in a batch after which the next one is not taken for a busy one."""
 _LIBRARY_COPY_RANGE: Final = 4016
@@ -58,6 +60,11 @@ _SOL_NETLINK: Final = 270
 _NETLINK_NO_ENOBUFS: Final = 5
 _ACKNOWLEDGMENT_TIMEOUT: Final = 2.0
 _CONFIGURATION_SEQUENCE: Final = 0x74637063
+
+_OVERSIZE: Final = (
+    "queue %d: packets come that are larger than it carries; they are handled segment by segment, which is slower. "
+    "tcpcryptd doctor names the links that have them"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +99,11 @@ class PacketQueue:
         self.seconds = 0.0
         """Spent on packets: reading, handling and verdicts."""
         self.truncated = 0
+        self.oversize = 0
+        self.segmenting: PacketQueue | None = None
+        """Takes what is too large for a message: the kernel cuts packets into segments before it puts them there."""
+        self.on_oversize: Callable[[bytes], None] = lambda _: None
+        """Given the beginning of each such packet."""
         self.exceptions = 0
         self._handler = handler
         self._foreign = marks.foreign
@@ -154,16 +166,25 @@ class PacketQueue:
         self._on_batch(self.number, self._reader.is_limited)
         self.seconds += time.monotonic() - self._now
 
+    def drain(self) -> None:
+        """Handles the packets that wait, also more than a batch."""
+        for _ in range(_DRAIN_BATCHES):
+            self.handle_ready()
+            if not self._reader.is_limited:
+                break
+
     def counters(self) -> dict[str, int]:
         """Packets and bytes seen, and the time they took.
 
-        Also packets that came cut, exceptions while one was handled, and verdicts the kernel refused.
+        Also packets that were too large and cut by the kernel, those that came incomplete, exceptions while one was
+        handled, and verdicts the kernel refused.
         """
         return {
             "packets": self.packets,
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
             "nanoseconds": round(self.seconds * 1e9),
+            "oversize": self.oversize,
             "truncated": self.truncated,
             "exceptions": self.exceptions,
             "verdict_errors": self._verdicts.errors,
@@ -180,7 +201,7 @@ class PacketQueue:
             self.packets += 1
             size = len(payload)
             if size >= _LIBRARY_COPY_RANGE and is_truncated(payload):
-                self._refuse_truncated(packet)
+                self._handle_truncated(packet)
                 return
             mark_of = self._mark_of
             hook = packet.hook
@@ -251,9 +272,20 @@ class PacketQueue:
             self._inject(Direction.IN, piece)
         return True
 
-    def _refuse_truncated(self, packet: DivertedPacket) -> None:
-        self.truncated += 1
-        self._decide_unseen(packet)
+    def _handle_truncated(self, packet: DivertedPacket) -> None:
+        """Only a part of the packet fits a message. Where the kernel may still cut it, it does so for another queue."""
+        if self.segmenting is None:
+            self.truncated += 1
+            self._decide_unseen(packet)
+            return
+        self.oversize += 1
+        if self.oversize == 1:
+            _log.warning(_OVERSIZE, self.number)
+        self.on_oversize(packet.payload)
+        self._verdicts.pass_on(packet.identifier, self.segmenting.number)
+        # Now, so that nothing of its connection that waits here overtakes it.
+        self._waits_outwards = False
+        self.segmenting.drain()
 
     def _decide_unseen(self, packet: DivertedPacket) -> None:
         # Only our copy may be cut: what goes on is the kernel's.

@@ -18,6 +18,9 @@ SEND_BUFFER: Final = 4 << 20
 
 NF_DROP: Final = 0
 NF_ACCEPT: Final = 1
+_NF_QUEUE: Final = 3
+_QUEUE_SHIFT: Final = 16
+"""Where a verdict has the number of the queue that a packet goes to."""
 
 _VERDICT_TYPE: Final = 3 << 8 | 1
 _REQUEST: Final = 0x1
@@ -47,13 +50,20 @@ class VerdictSender:
         self._sendmsg = queue_socket.sendmsg
         self._waiting: list[bytes] = []
         self._bytes = 0
-        queue = queue_number.to_bytes(2, "big")
-        self._beginnings = {
-            verdict: _BEGINNING.pack(
-                *(_VERDICT_TYPE, _REQUEST, 0, 0, 0, 0, queue, 12, _VERDICT, verdict.to_bytes(4, "big"))
-            )
-            for verdict in (NF_DROP, NF_ACCEPT)
-        }
+        self._queue = queue_number.to_bytes(2, "big")
+        self._beginnings = {verdict: self._beginning(verdict) for verdict in (NF_DROP, NF_ACCEPT)}
+
+    def _beginning(self, verdict: int) -> bytes:
+        return _BEGINNING.pack(
+            *(_VERDICT_TYPE, _REQUEST, 0, 0, 0, 0, self._queue, 12, _VERDICT, verdict.to_bytes(4, "big"))
+        )
+
+    def pass_on(self, packet_id: int, queue_number: int) -> None:
+        """Has the kernel put the packet in another queue, at once and behind all verdicts before."""
+        verdict = queue_number << _QUEUE_SHIFT | _NF_QUEUE
+        self._beginnings.setdefault(verdict, self._beginning(verdict))
+        self.add(packet_id, verdict)
+        self.flush()
 
     def add(self, packet_id: int, verdict: int, payload: bytes | None = None, mark: int | None = None) -> None:
         """A verdict, with the whole new packet and the new mark where they are given.

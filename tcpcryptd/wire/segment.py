@@ -38,11 +38,12 @@ class Fragment(MalformedPacket):
     """An IPv4 fragment. The connection tracker puts fragments together before they get here."""
 
 
-def locate(packet: bytes) -> tuple[int, bytes]:
+def locate(packet: bytes, *, whole: bool = True) -> tuple[int, bytes]:
     """Where the TCP header starts, and the flow key: source | destination | source port | destination port.
 
     The key has 12 bytes with IPv4 and 36 with IPv6. Raises MalformedPacket when the length in the IP header is not the
-    packet's.
+    packet's, unless this is only the beginning of one. That of a packet of more than 64 KiB says 0, and behind an IPv6
+    header can stand a jumbo payload option (RFC 2675).
     """
     if len(packet) < 40:
         raise MalformedPacket(f"{len(packet)} bytes are too few for TCP over IP")
@@ -60,9 +61,9 @@ def locate(packet: bytes) -> tuple[int, bytes]:
         addresses = packet[8:40]
     else:
         raise MalformedPacket(f"IP version {version}")
-    if length != len(packet):
+    if whole and length != len(packet):
         raise MalformedPacket(f"IP length {length}, {len(packet)} bytes there")
-    if protocol != _TCP or offset < 20 or offset + 20 > length:
+    if protocol != _TCP or offset < 20 or offset + 20 > len(packet):
         raise MalformedPacket("no TCP header")
     return offset, addresses + packet[offset : offset + 4]
 

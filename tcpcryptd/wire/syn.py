@@ -8,8 +8,15 @@ from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, RST, Segment, make, reverse_key, timestamps
 from tcpcryptd.wire.sequence import add, difference
 
-MAX_MSS: Final = 65_491
-"""A full packet then is no longer than what a queue carries (design notes, section 3)."""
+MAX_PACKET: Final = 65_531
+"""Bytes of IP packet that the kernel's message to a queue can hold."""
+MAX_MSS: Final = MAX_PACKET - 40 - 20
+"""For the peer's kernel, of one segment in an IPv6 packet."""
+LOCAL_MAX_MSS: Final = 32_704
+"""For the local kernel, whose packets have two segments or more however large these are (tcp_min_tso_segs in Linux).
+
+Two with headers, all options and what a frame adds are no more than MAX_PACKET.
+"""
 
 _DEFAULT_MSS: Final = 536
 _MAX_WINDOW_SCALE: Final = 14
@@ -62,11 +69,22 @@ def refusal(syn: Segment) -> str | None:
 
 
 def lowered_mss(syn: Segment, max_mss: int, reduction: int) -> bytes | None:
-    """The MSS option's value that leaves room for `reduction` bytes in each segment; None: there is no such option."""
+    """The MSS option's value for the local kernel that leaves room for `reduction` bytes in each segment.
+
+    None: there is no such option.
+    """
     mss = syn.option(options.MSS)
     if mss is None or len(mss) != 2:
         return None
-    return _MSS.pack(max(min(_MSS.unpack(mss)[0], max_mss, MAX_MSS) - reduction, 1))
+    return _MSS.pack(max(min(_MSS.unpack(mss)[0], max_mss, LOCAL_MAX_MSS) - reduction, 1))
+
+
+def clamped_mss(syn: Segment) -> bytes | None:
+    """The MSS option's value for the peer's kernel; None: it can stay as it is, or there is none."""
+    mss = syn.option(options.MSS)
+    if mss is None or len(mss) != 2 or _MSS.unpack(mss)[0] <= MAX_MSS:
+        return None
+    return _MSS.pack(MAX_MSS)
 
 
 class Ends:

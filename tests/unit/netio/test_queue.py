@@ -73,10 +73,16 @@ class FakeVerdicts:
         self.packet: FakePacket
         self.flushed = 0
         self.on_flush: Callable[[], None] = lambda: None
+        self.on_pass: Callable[[], None] = lambda: None
 
     def flush(self) -> None:
         self.flushed += 1
         self.on_flush()
+
+    def pass_on(self, packet_id: int, queue_number: int) -> None:
+        assert packet_id == 7
+        self.packet.verdict = f"queue {queue_number}"
+        self.on_pass()
 
     def add(self, packet_id: int, verdict: int, payload: bytes | None = None, mark: int | None = None) -> None:
         assert packet_id == 7
@@ -196,6 +202,46 @@ def test_cut_packets_do_not_reach_the_engine(undecided: Rig, encrypted: Rig, key
     assert encrypted.handle(FakePacket(whole[:4016])).verdict == "drop"
     assert [len(rig.calls) for rig in (undecided, encrypted)] == [1, 1]
     assert [rig.queue.counters()["truncated"] for rig in (undecided, encrypted)] == [1, 1]
+
+
+JUMBO = b"\x60" + bytes(3) + b"\0\0\0\x40" + KEY6[:32] + b"\x06\x00\xc2\x04" + (1 << 17).to_bytes(4, "big")
+BEGUN = {
+    "ipv4": packet_of(bytes(65_491))[:2] + bytes(2) + packet_of(bytes(65_491))[4:],
+    "ipv4, up to its largest size": packet_of(bytes(65_495))[:65_531],
+    "ipv6, jumbo payload option": JUMBO + bytes(65_483),
+    "ipv6, without the option": JUMBO[:6] + b"\x06" + JUMBO[7:40] + bytes(65_491),
+}
+
+
+@pytest.mark.parametrize("packet", BEGUN.values(), ids=BEGUN)
+def test_what_is_too_large_is_cut_by_the_kernel(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, packet: bytes
+) -> None:
+    """Its segments are handled before anything that waits behind it."""
+    assert len(packet) == 65_531
+    encrypted, stream = Rig(monkeypatch, ConnectionClass.ENCRYPTED), Rig(monkeypatch, ConnectionClass.STREAM)
+    told: list[bytes] = []
+    stream.queue.segmenting, stream.queue.on_oversize = encrypted.queue, told.append
+    encrypted.verdicts.packet = FakePacket(b"")
+
+    def cut() -> None:
+        for _ in range(100):
+            encrypted.library.kernel.send(message(packet_of(b"x"), 3, 0))
+
+    stream.verdicts.on_pass = cut
+    for times in (1, 2):
+        assert stream.handle(FakePacket(packet)).verdict == "queue 1"
+        assert len(encrypted.calls) == 100 * times
+        assert encrypted.verdicts.packet.verdict == "accept"
+        encrypted.verdicts.packet = FakePacket(b"")
+    assert told == [packet, packet]
+    assert stream.calls == []
+    counters = stream.queue.counters()
+    assert (counters["oversize"], counters["truncated"]) == (2, 0)
+    assert len(caplog.records) == 1
+    # What the kernel cannot cut comes incomplete there, too.
+    assert encrypted.handle(FakePacket(packet)).verdict == "drop"
+    assert encrypted.queue.counters()["truncated"] == 1
 
 
 def test_large_packets_of_a_stream_are_as_closed_as_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,49 @@
+"""Links whose packets are larger than the kernel's message to a queue, which holds 65,531 bytes."""
+
+import random
+import socket
+
+import pytest
+
+from tests.e2e.conftest import MakeNetwork
+from tests.e2e.harness import FAMILIES, Network, dialogue, echo_server, exchange, same_session
+from tests.e2e.test_faults import counters
+
+DATA = random.Random(69).randbytes(1_000_000) * 8
+ENO = ("--protocol", "eno")
+DAEMONS = pytest.mark.parametrize("options", [ENO, ("--whole-packets",)], ids=["eno", "whole"])
+LOST = ("queue_truncated", "held_back", "segment_errors", "injection_errors", "too_long")
+
+
+def assert_carried(network: Network, family: int) -> None:
+    """Data both ways, without anything that the daemons had to drop."""
+    with dialogue(network, echo_server, family=family) as client:
+        same_session(network, client)
+        assert exchange(client, DATA) == DATA
+    for host in network.hosts():
+        found = counters(host)
+        assert {name: found.get(name, 0) for name in LOST} == dict.fromkeys(LOST, 0)
+
+
+@FAMILIES
+@DAEMONS
+def test_an_mtu_of_64_kib(make_pair: MakeNetwork, options: tuple[str, ...], family: int) -> None:
+    network = make_pair(65_535)
+    for host in network.hosts():
+        host.start_daemon(*options)
+    assert_carried(network, family)
+    assert counters(network.client)["queue_oversize"] == 0
+
+
+@DAEMONS
+def test_big_tcp(network: Network, options: tuple[str, ...]) -> None:
+    """The kernel cuts what is too large, and then makes no more of it where that is faster."""
+    for host in network.hosts():
+        for size in ("gso_max_size", "gro_max_size"):
+            host.run(["ip", "link", "set", "dev", "eth0", size, "180000"])
+        host.start_daemon(*options)
+    assert_carried(network, socket.AF_INET6)
+    found = counters(network.client)
+    assert found["queue_oversize"] > 0
+    assert found["outgrown"] == 1
+    assert network.client.log_file.read_text().count("larger than it carries") == 1
