@@ -43,6 +43,7 @@ def daemon_config(settings: Settings) -> DaemonConfig:
             interfaces=settings.interface,
             addresses=settings.address,
             forward=settings.forward,
+            loopback=settings.loopback,
         )
         queues = QueueNumbers.starting_at(settings.queue, settings.workers)
     except ValueError as error:

@@ -30,6 +30,7 @@ class Settings:
     exclude_port: tuple[int, ...] = ()
     all_ports: bool = False
     interface: tuple[str, ...] = ()
+    loopback: bool = False
     forward: tuple[str, ...] = ()
     address: tuple[Network, ...] = ()
     protocol: str = "crypt"

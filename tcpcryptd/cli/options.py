@@ -135,7 +135,8 @@ RUNNING = "running"
 DIAGNOSIS = "diagnosis"
 
 GROUPS: Final = {
-    WHAT: "By default all TCP connections, both ways, except those to ports that carry their own encryption.\n"
+    WHAT: "By default all TCP connections with other hosts, both ways, except those to ports that carry their own "
+    "encryption.\n"
     "Options of several kinds narrow it down further. A connection's port is the one that its opener connected to.",
     PROTOCOL: "What happens on the chosen connections.",
     RUNNING: "How the daemon fits in with the rest of this host.",
@@ -149,6 +150,11 @@ OPTIONS: Final = (
     Option("exclude-port", WHAT, "not this port", PORT, repeated=True),
     Option("all-ports", WHAT, f"also ports that carry their own encryption: {_OWN_ENCRYPTION}"),
     Option("interface", WHAT, "only connections through this network interface", INTERFACE, repeated=True),
+    Option(
+        "loopback",
+        WHAT,
+        "also connections within this host, by its loopback interface, to whatever address (default: --no-loopback)",
+    ),
     Option(
         "forward",
         WHAT,

@@ -150,6 +150,7 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exclude-port", type=int, action="append", default=[], help="not this port; may be repeated")
     parser.add_argument("--all-ports", action="store_true", help=f"also ports that carry their own encryption: {own}")
     parser.add_argument("--interface", action="append", default=[], help="only this interface; may be repeated")
+    parser.add_argument("--loopback", action="store_true", help="also connections within this host")
     parser.add_argument(
         "--forward",
         metavar="INTERFACE",
@@ -209,6 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             interfaces=tuple(options.interface),
             addresses=tuple(options.address),
             forward=tuple(options.forward),
+            loopback=options.loopback,
         )
         queues = QueueNumbers.starting_at(options.queue, options.workers)
         firewall = Firewall(selection, queues, MarkScheme(options.mark_mask))

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from tcpcryptd.core.verdict import ConnectionClass, Direction
 from tcpcryptd.netio.marks import MarkScheme
-from tcpcryptd.netio.selection import Selection
+from tcpcryptd.netio.selection import LOOPBACK, Selection
 
 TABLE = "mangle"
 RAW_TABLE = "raw"
@@ -296,6 +296,9 @@ class _Builder:
         yield f"{_NOT_OPENING} -m connmark --mark {self._of_class(ConnectionClass.PLAIN)} -j RETURN"
         for connection_class, queue in self._encrypted_queues():
             yield f"-m connmark --mark {self._of_class(connection_class)} {self._queues.target(queue)}"
+        if self._selection.leaves_loopback:
+            # What is injected towards the local kernel takes this interface as well, and has returned.
+            yield f"{'-o' if direction is Direction.OUT else '-i'} {LOOPBACK} -g {_PLAIN_CHAIN}"
         if direction is Direction.IN:
             yield from self._others_connections()
             # What is only forwarded here is encrypted, or not, by the hosts at its ends.

@@ -33,6 +33,8 @@ class Selection:
     """Networks of the remote host; empty: all."""
     forward: tuple[str, ...] = ()
     """Names of interfaces that lead to hosts on whose behalf forwarded connections are encrypted; empty: none."""
+    loopback: bool = False
+    """Also connections within this host, which `interfaces` can name as well."""
 
     def __post_init__(self) -> None:
         for port in self.ports + self.exclude_ports:
@@ -50,6 +52,15 @@ class Selection:
         """All ports that are left out, in order."""
         by_default = () if self.all_ports or self.ports else SELF_ENCRYPTED_PORTS
         return tuple(sorted({*by_default, *self.exclude_ports}))
+
+    @property
+    def leaves_loopback(self) -> bool:
+        """Whether connections within this host are left alone."""
+        return not self.loopback and LOOPBACK not in self.interfaces
+
+
+LOOPBACK = "lo"
+"""The name that every network namespace has for it."""
 
 
 def _is_interface_name(name: str) -> bool:

@@ -155,6 +155,17 @@ def test_a_host_that_asks_for_ecn(host: Host) -> None:
     assert any(line.startswith("ECN: tcp_ecn is 1") for line in findings(doctor(host))["warning"])
 
 
+@pytest.mark.parametrize("size", ["gso_max_size", "gro_max_size"])
+def test_a_link_with_big_tcp(host: Host, size: str) -> None:
+    for name, state in (("big0", "up"), ("big1", "down")):
+        host.run(["ip", "link", "add", name, size, "180000", "type", "veth", "peer", "name", f"{name}peer"])
+        host.run(["ip", "link", "set", name, state])
+    (warning,) = (line for line in findings(doctor(host))["warning"] if line.startswith("links:"))
+    assert "big0 has packets of up to 180000 bytes" in warning
+    host.run(["ip", "link", "set", "dev", "big0", "gso_max_size", "65536", "gro_max_size", "65536"])
+    assert not any(line.startswith("links:") for line in findings(doctor(host))["warning"])
+
+
 def test_rules_in_the_tables_of_the_other_variant(host: Host) -> None:
     host.run(["iptables-legacy", "-t", "mangle", "-N", "TCPCRYPTD_OUT"])
     assert any("iptables-legacy" in line for line in findings(doctor(host))["problem"])

@@ -216,7 +216,7 @@ def test_stopping_resets_both_ends_and_leaves_the_rules_as_they_were(
 
 
 def test_the_routers_own_connections(path: Network) -> None:
-    start(path)
+    start(path, "--loopback")
     router, server = router_of(path), path.server
     with serve(server.listen(7000), echo_server), router.connect(server.ipv4, 7000) as own:
         assert exchange(own, MARKER) == MARKER

@@ -1,4 +1,9 @@
-"""One daemon that has both ends of a connection."""
+"""Connections within one host: left alone, or one daemon that has both ends."""
+
+import random
+import socket
+
+import pytest
 
 from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio.marks import MarkScheme
@@ -8,12 +13,15 @@ from tests.e2e.harness import (
     MARKER,
     SESSION_ID_LENGTHS,
     Host,
+    Network,
     assert_encrypted,
     echo_server,
     exchange,
     serve,
 )
+from tests.e2e.test_faults import counters
 from tests.e2e.test_firewalls import TOOLS
+from tests.e2e.test_large_packets import LOST
 
 
 class PlaintextCounter:
@@ -48,7 +56,7 @@ def test_the_counter_sees_plaintext(host: Host, family: int) -> None:
 @FAMILIES
 @BOTH_PROTOCOLS
 def test_both_ends_on_one_host(host: Host, protocol: str, family: int) -> None:
-    host.start_daemon("--protocol", protocol)
+    host.start_daemon("--loopback", "--protocol", protocol)
     counter = PlaintextCounter(host, family)
     capture = host.capture("lo")
     # Segments up to the whole 65,536 bytes of loopback's MTU.
@@ -73,8 +81,34 @@ def test_both_ends_on_one_host(host: Host, protocol: str, family: int) -> None:
 
 @BOTH_PROTOCOLS
 def test_short_connections(host: Host, protocol: str) -> None:
-    host.start_daemon("--protocol", protocol)
+    host.start_daemon("--loopback", "--protocol", protocol)
     with serve(host.listen(0), echo_server) as port:
         for number in range(50):
             with host.connect("127.0.0.1", port) as client:
                 assert exchange(client, number.to_bytes(100)) == number.to_bytes(100)
+
+
+def test_they_are_left_alone(network: Network) -> None:
+    """By the interface that they take, whatever the address."""
+    host = network.client
+    host.start_daemon("--all-ports")
+    for address in ("127.0.0.1", "::1", host.ipv4, host.ipv6):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with serve(host.listen(0, family), echo_server) as port, host.connect(address, port) as client:
+            assert exchange(client, MARKER) == MARKER
+    assert host.queued_packets() == 0
+    assert host.report("--all") == []
+
+
+@FAMILIES
+@pytest.mark.parametrize("options", [("--protocol", "eno"), ("--whole-packets",)], ids=["eno", "whole"])
+def test_nothing_is_lost_in_bulk(host: Host, options: tuple[str, ...], family: int) -> None:
+    """Loopback's MTU is larger than an IP packet, and its packets as large as IP allows."""
+    host.start_daemon("--loopback", *options)
+    data = random.Random(69).randbytes(8_000_000)
+    with serve(host.listen(0, family), echo_server) as port, host.connect(host.address(family), port) as client:
+        assert host.session_id(client)
+        assert exchange(client, data) == data
+    found = counters(host)
+    assert {name: found.get(name, 0) for name in LOST} == dict.fromkeys(LOST, 0)
+    assert found["queue_oversize"] == 0

@@ -51,6 +51,9 @@ check "started by the installation" systemctl is-active tcpcryptd
 check "enabled" systemctl is-enabled tcpcryptd
 check "rules" rules
 check "settings of a running daemon" liberal 1
+check "leaves its own host's connections alone" eval "! converse"
+echo 'loopback = true' >>/etc/tcpcryptd.toml
+check "restart with loopback" systemctl restart tcpcryptd
 check "an encrypted connection" converse
 check "runs as its user" test "$(ps -o user= -p "$(main_pid)")" = tcpcryptd
 check "metrics" eval "tcnetstat --metrics | grep -q 'handshakes_total{outcome=\"encrypted\"} 2'"

@@ -8,6 +8,7 @@ from tcpcryptd.control.errors import ControlError
 from tcpcryptd.netio.daemon import DaemonConfig
 from tcpcryptd.netio.doctor import kernel, running
 from tcpcryptd.netio.doctor.finding import Finding
+from tcpcryptd.netio.doctor.links import check_links
 from tcpcryptd.netio.doctor.rules import check_rules
 from tcpcryptd.netio.errors import DaemonError
 
@@ -25,6 +26,7 @@ def examine(config: DaemonConfig, control_socket: Path, library_port: int | None
         ("iptables", lambda: check_rules(config, runs)),
         ("conntrack", lambda: kernel.check_tracking(runs)),
         ("SOCK_DESTROY", kernel.check_sockets),
+        ("links", lambda: check_links(config.selection)),
         ("ECN", kernel.check_congestion_notification),
         ("queues", lambda: running.check_queues(config, runs)),
         ("daemon", lambda: running.check_daemon(control_socket)),

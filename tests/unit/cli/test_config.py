@@ -14,6 +14,7 @@ FILE = """
 port = [80, 8080]
 exclude-port = 25
 all-ports = true
+loopback = true
 interface = "eth0"
 forward = ["eth1", "eth2"]
 address = ["192.0.2.0/24", "2001:db8::1"]
@@ -38,6 +39,7 @@ EXPECTED = Settings(
     exclude_port=(25,),
     all_ports=True,
     interface=("eth0",),
+    loopback=True,
     forward=("eth1", "eth2"),
     address=(ip_network("192.0.2.0/24"), ip_network("2001:db8::1")),
     require=(ip_network("198.51.100.7"),),
@@ -58,7 +60,7 @@ EXPECTED = Settings(
 )
 COMMAND_LINE = (
     "--port 80 --port 8080 --exclude-port 25 --all-ports --interface eth0 --address 192.0.2.0/24 "
-    "--forward eth1 --forward eth2 "
+    "--loopback --forward eth1 --forward eth2 "
     "--address 2001:db8::1 --require 198.51.100.7 "
     "--suites X25519-HPKE --suites AES-256-GCM-SIV --resumption-nonce 4 --no-cache --whole-packets "
     "--libtcpcrypt-port 666 --workers 4 --queue 100 --mark-mask 0x7000 --no-firewall --user daemon "

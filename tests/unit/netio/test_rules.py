@@ -212,6 +212,26 @@ def test_selection_on_all_counts(
     assert walk.connmark == (0 if selected else PLAIN)
 
 
+LOCAL = {"TCPCRYPTD_OUT": {"-o": "lo"}, "TCPCRYPTD_IN": {"-i": "lo"}}
+
+
+@BOTH
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("opening", [{}, {"--syn": ""}])
+def test_connections_within_this_host(chain: str, version: int, opening: dict[str, str]) -> None:
+    facts = LOCAL[chain] | opening | ({"-s": "::1", "-d": "::1"} if version == 6 else {})
+    for left in (Selection(), Selection(all_ports=True), Selection(ports=(80,), interfaces=("eth0",))):
+        walk = Walk(build(left, version), facts | {"--ctorigdstport": "80"}, connmark=0x7)
+        assert walk.through(chain) is None
+        assert walk.connmark == PLAIN | 0x7
+    for taken in (Selection(loopback=True), Selection(interfaces=("lo",))):
+        walk = Walk(build(taken, version), facts | {"--ctorigdstport": "80"})
+        assert walk.through(chain) == TO_QUEUE
+    # A daemon that took them was killed: nothing of them goes on in clear.
+    for connmark, queue in ((ENCRYPTED, TO_ENCRYPTED_QUEUE), (STREAM, TO_STREAM_QUEUE)):
+        assert Walk(build(version=version), facts, connmark=connmark).through(chain) == queue
+
+
 def test_no_network_of_the_version_selects_nothing() -> None:
     rules = build(Selection(addresses=(ip_network("10.0.0.0/8"),)), version=6)
     assert Walk(rules, {"-d": "2001:db8::1"}).through("TCPCRYPTD_OUT") is None
