@@ -17,7 +17,7 @@ BOUNDS = EngineConfig(max_connections=12, max_opening=6, max_plain_records=8, ma
 """Small, so that a short script reaches them."""
 MTU = 576
 """The smallest of a link here. What is longer the kernel cuts, and makes the checksums (design notes, section 3)."""
-_TIMERS_PER_CONNECTION = 2
+_TIMERS_PER_CONNECTION = 3
 _HEAP_SLACK = 64
 
 

@@ -55,6 +55,7 @@ class Connection:
     """An entry of the flow table. `outbound` and `inbound` are rebound by the protocol when its state changes."""
 
     __slots__ = (
+        "_delayed",
         "_expiry",
         "_integrity_reported",
         "_kept",
@@ -93,6 +94,7 @@ class Connection:
         self._lifecycle = Lifecycle()
         self._protocol: WireProtocol | None = None
         self._timer: Timer | None = None
+        self._delayed: Timer | None = None
         self._expiry: Timer | None = None
         self._integrity_reported = False
         self._negotiated = False
@@ -181,6 +183,11 @@ class Connection:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def delay(self, when: float, callback: Callable[[float], None]) -> None:
+        """Calls `callback(now)` at `when`, apart from the timer; nothing changes when a call waits already."""
+        if self._delayed is None or self._delayed.callback is None:
+            self._delayed = self._services.schedule(when, callback)
 
     def declined(self, now: float) -> None:
         """The peer has answered the offer as a host that does not speak the protocol."""
@@ -374,6 +381,9 @@ class Connection:
 
     def _forget(self) -> None:
         self.cancel_timer()
+        if self._delayed is not None:
+            self._delayed.cancel()
+            self._delayed = None
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None

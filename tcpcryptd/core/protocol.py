@@ -163,6 +163,9 @@ class Connection(Protocol):
     def cancel_timer(self) -> None:
         """Nothing is called any more."""
 
+    def delay(self, when: float, callback: Callable[[float], None]) -> None:
+        """Calls `callback(now)` at `when`, apart from the timer; nothing changes when a call waits already."""
+
     def declined(self, now: float) -> None:
         """The peer has answered the offer as a host that does not speak the protocol."""
 

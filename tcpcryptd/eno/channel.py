@@ -54,8 +54,14 @@ class Channel:
         self._init2: Retransmission | None = None
         self._empty_tries = 0
         self._syn: Segment | None = None
-        self._egress = Egress(self._flow, handshake.ends.local.mss + _TCP_HEADER, self._outbound_syn, self._probe)
         self._ingress = Ingress(self._flow, self._inbound_syn, self._authentic, self._acknowledged)
+        self._egress = Egress(
+            self._flow,
+            handshake.ends.local.mss + _TCP_HEADER,
+            self._outbound_syn,
+            self._probe,
+            self._ingress.release,
+        )
         self.outbound = self._egress.outbound
         self.inbound = self._ingress.inbound
 

@@ -30,6 +30,7 @@ class Egress:
         max_segment: int,
         syn: Callable[[Segment, float], Verdict],
         probe: Callable[[float], bool],
+        release: Callable[[], None],
     ) -> None:
         """Take over a connection.
 
@@ -38,6 +39,7 @@ class Egress:
             max_segment: Bytes of TCP segment that the local link carries.
             syn: Takes a segment with SYN.
             probe: Sees whether the peer is alive, in the place of a keep-alive; False: it cannot.
+            release: Gives the local kernel what it had no room for.
         """
         self._flow = flow
         self._connection = flow.connection
@@ -45,6 +47,7 @@ class Egress:
         self._max_segment = min(max_segment, LOCAL_MAX_MSS + 20)
         self._syn = syn
         self._probe = probe
+        self._release = release
 
     def outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         """A segment from the local kernel."""
@@ -73,13 +76,20 @@ class Egress:
         area = packet[offset + 20 : start]
         if len(area) != TIMESTAMP_AREA or area[:4] != TIMESTAMP_PREFIX:
             area = timestamp_area(packet, offset, area)
-        acknowledgment = flow.note_local(acknowledgment, window, area)
+        acknowledgment, window = self._note(acknowledgment, window, area)
         area += flow.extra_options(len(area))
         self._connection.last_seen = now
         if piece.fin:
             self._connection.saw_closing(FIN, Direction.OUT, now)
         fields = Fields(flow.local_number(piece.wire), acknowledgment, flags & ~(FIN | URG), window)
         return self._sent(packet[:offset], fields, area, piece, len(packet) - offset)
+
+    def _note(self, acknowledgment: int, window: int, area: bytes) -> tuple[int, int]:
+        """Keeps what the local kernel says; what the peer is told of it."""
+        told = self._flow.note_local(acknowledgment, window, area)
+        if self._flow.withheld >= 0:
+            self._release()
+        return told
 
     def _sent(self, ip_header: bytes, fields: Fields, area: bytes, piece: Piece, original: int) -> Verdict:
         """The verdict on a packet that had a segment of `original` bytes."""
@@ -132,8 +142,10 @@ class Egress:
         segment = Segment(packet, offset)
         flow = self._flow
         area = timestamp_area(packet, offset, segment.option_area)
-        acknowledgment = flow.note_local(segment.acknowledgment, segment.window, area) if segment.flags & ACK else 0
+        acknowledgment, window = 0, segment.window
+        if segment.flags & ACK:
+            acknowledgment, window = self._note(segment.acknowledgment, segment.window, area)
         wire = flow.out.wire_position(flow.sent(segment.sequence))
         self._connection.saw_closing(RST, Direction.OUT, now)
-        fields = Fields(flow.local_number(wire), acknowledgment, segment.flags & (RST | ACK), segment.window)
+        fields = Fields(flow.local_number(wire), acknowledgment, segment.flags & (RST | ACK), window)
         return Action.MODIFY, self._builder.build(packet[:offset], fields, area, b""), ConnectionClass.STREAM

@@ -52,6 +52,18 @@ class _Exchange(State):
             self._stream.add(wire, segment.payload)
         return bytes(self._stream.head()) if self._stream.contiguous else b""
 
+    def _is_cut_short(self, segment: Segment) -> bool:
+        """The peer's FIN has come, and all that is before it: no frame with FINp can (RFC 8548 section 3.7)."""
+        end = extend((segment.sequence + segment.payload_length - self._ends.remote.isn - 1) & MASK, self._stream.next)
+        return segment.flags & FIN != 0 and end == self._stream.next + self._stream.contiguous
+
+    def _acknowledge_part(self, sent: int) -> None:
+        """What has come of a message is acknowledged, whose rest the peer may wait with; `sent`: bytes of ours."""
+        if self._stream.contiguous > self._stream.pinned:
+            self._stream.pin()
+            packet = self._ends.acknowledgment(outgoing=True, sent=sent, shift=self._stream.pinned)
+            self._connection.inject(Direction.OUT, packet)
+
     def unpayloaded(self, segment: Segment, window: int) -> Verdict:
         """The segment as the local kernel may see it: an ACK of its SYN."""
         packet = segment.edited(
@@ -126,11 +138,14 @@ class InitSent(_Exchange):
         stream = self._collect(segment)
         try:
             read = Init2.read(stream, self._scheme.public_length)
-            if read is None:
-                return DROP
-            return self._receive(*read, segment, now)
+            if read is not None and (len(stream) > len(read[1]) or not self._is_cut_short(segment)):
+                return self._receive(*read, segment, now)
         except (InitMessageError, InvalidPublicKey):
             return self.abort("bad_init2")
+        if self._is_cut_short(segment):
+            return self.abort("truncated")
+        self._acknowledge_part(len(self._message))
+        return DROP
 
     def _receive(self, init2: Init2, message: bytes, segment: Segment, now: float) -> Verdict:
         aeads = self._handshake.aeads(EnoRole.A)
@@ -216,9 +231,14 @@ class AwaitInit1(_Exchange):
         self._handshake.saw(segment, Direction.IN, now)
         try:
             read = Init1.read(self._collect(segment), self._scheme.public_length)
-            return self.unpayloaded(segment, 0) if read is None else self._answer(*read, segment, now)
+            if read is not None and not self._is_cut_short(segment):
+                return self._answer(*read, segment, now)
         except (InitMessageError, InvalidPublicKey):
             return self.abort("bad_init1")
+        if self._is_cut_short(segment):
+            return self.abort("truncated")
+        self._acknowledge_part(0)
+        return self.unpayloaded(segment, 0)
 
     def _answer(self, init1: Init1, message: bytes, segment: Segment, now: float) -> Verdict:
         aeads = self._handshake.aeads(EnoRole.B)

@@ -8,7 +8,7 @@ from tcpcryptd.core.protocol import Connection, Direction
 from tcpcryptd.eno.aperture import Aperture
 from tcpcryptd.eno.handshake import Handshake
 from tcpcryptd.eno.incoming import Incoming
-from tcpcryptd.eno.limits import MAX_EXPANSION, OLDEST_ACKNOWLEDGMENT, WINDOW_SLACK
+from tcpcryptd.eno.limits import ACK_DELAY, MAX_EXPANSION, OLDEST_ACKNOWLEDGMENT, WINDOW_SLACK
 from tcpcryptd.eno.option import NON_SYN
 from tcpcryptd.eno.outgoing import Outgoing
 from tcpcryptd.eno.packets import TIMESTAMP_AREA, TIMESTAMP_PREFIX, sack_option, stamps
@@ -39,6 +39,18 @@ class Flow:
         self._scale = scale or 0
         self._widest = ends.local.window
         """Bytes: the widest window that the local kernel has opened."""
+        self.edge = ends.local.window
+        """Plain: behind what the local kernel has room for."""
+        self.withheld = -1
+        """Plain: from where on the local kernel was not given what is opened, for want of room; -1: it was."""
+        self._segment = ends.local.mss
+        """Bytes: what the peer sends in a segment at most."""
+        self._parts = 0
+        """Segments since the last acknowledgment that held a part of a frame."""
+        self._told = received
+        """Wire: the highest acknowledgment that the peer was sent."""
+        self._wire_edge = 0
+        """Wire: behind what the peer was told that there is room for."""
         self.stamp = ends.local.timestamp if ends.remote.timestamp is not None else None
         """TSval that the local kernel sent last."""
         self.peer_stamp = ends.remote.timestamp or 0
@@ -50,6 +62,8 @@ class Flow:
         """Plain: the highest acknowledgment of the peer's that the local kernel was given."""
         self._owed = False
         """Whether an acknowledgment waits for the packets at hand: the local kernel's own must not overtake it."""
+        self._part_owed = False
+        """The same of a part of a frame."""
         self._local = add(ends.local.isn, 1)
         self._remote = add(ends.remote.isn, 1)
 
@@ -100,24 +114,48 @@ class Flow:
         """The same of what the peer sends."""
         return (self._remote + offset) & MASK
 
-    def note_local(self, acknowledgment: int, window: int, area: bytes) -> int:
-        """Keeps what a segment of the local kernel's says; the acknowledgment number for the wire."""
+    def note_local(self, acknowledgment: int, window: int, area: bytes) -> tuple[int, int]:
+        """Keeps what a segment of the local kernel's says; the acknowledgment number and the window for the wire."""
         plain = extend((acknowledgment - self._remote) & MASK, self.in_.end)
         if plain > self.acknowledged:
             self.acknowledged = plain
             self.in_.acknowledge(plain)
-        if self.in_.has_gap:
-            self.in_.commit(self.acknowledged)
         self.window = window
-        self._widest = max(self._widest, window << self._scale)
+        room = window << self._scale
+        self._widest = max(self._widest, room)
+        self.edge = max(self.edge, plain + room)
         if self.stamp is not None and len(area) == TIMESTAMP_AREA:
             self.stamp = stamps(area)[0]
-        return self.wire_acknowledgment
+        return self._tell()
 
     @property
     def wire_acknowledgment(self) -> int:
         """The acknowledgment number that this host's segments have on the wire."""
         return self.remote_number(self.in_.wire_acknowledgment(self.acknowledged))
+
+    def _tell(self) -> tuple[int, int]:
+        """What the peer is told now: the acknowledgment number, and the window.
+
+        The local kernel has seen nothing of a frame that is begun. What is acknowledged of it takes of the window, as
+        what a kernel holds does. But a frame can be larger than the window, and the kernel empty: so there is always
+        room for its rest and a segment more, for which any sender goes on (RFC 9293 section 3.8.6.2.1), unless the
+        kernel has closed its window.
+        """
+        in_ = self.in_
+        if in_.has_part:
+            in_.commit(self.acknowledged)
+        self._parts = 0
+        told = in_.wire_acknowledgment(self.acknowledged)
+        self._told = max(self._told, told)
+        room = self.window << self._scale
+        if told != in_.committed or not in_.has_part:
+            self._wire_edge = max(self._wire_edge, told + room)
+            return self.remote_number(told), self.window
+        edge = max(self._wire_edge, in_.wire_position(self.acknowledged) + room)
+        if room and self.acknowledged == in_.end:
+            edge = max(edge, in_.frame_end + self._segment)
+        self._wire_edge = edge
+        return self.remote_number(told), min(max(edge - told, 0) + (1 << self._scale) - 1 >> self._scale, 0xFFFF)
 
     def extra_options(self, length: int) -> bytes:
         """What a segment with `length` bytes of options has besides: held ranges, and the ENO option at first."""
@@ -135,12 +173,13 @@ class Flow:
         area = b""
         if self.stamp is not None:
             area = TIMESTAMP_PREFIX + self.stamp.to_bytes(4, "big") + self.peer_stamp.to_bytes(4, "big")
+        acknowledgment, window = self._tell()
         return make(
             self.connection.key,
             sequence=self.local_number(wire),
-            acknowledgment=self.wire_acknowledgment,
+            acknowledgment=acknowledgment,
             flags=flags,
-            window=self.window,
+            window=window,
             option_area=area + self.extra_options(len(area)),
             payload=payload,
         )
@@ -155,6 +194,32 @@ class Flow:
 
     def _acknowledge(self) -> None:
         self._owed = False
-        self.in_.commit(self.acknowledged)
         packet = self.make(self.out.wire_end + self.out.finished)
         self.connection.inject(Direction.OUT, packet)
+
+    def note_part(self, now: float, *, at_once: bool) -> None:
+        """A segment has come in order that completes no frame, so that the local kernel sees nothing to acknowledge.
+
+        It is acknowledged as TCP does: every second full segment at once, else after a short time, if nothing of the
+        local kernel's has done so (RFC 1122 section 4.2.3.2, RFC 5681 section 4.2).
+        """
+        self._parts += 1
+        in_ = self.in_
+        if at_once or self._parts == 2 or in_.reach - self._told > self._segment:
+            if not self._part_owed:
+                self._part_owed = True
+                self.connection.afterwards(self._acknowledge_part)
+        else:
+            self.connection.delay(now + ACK_DELAY, self._acknowledge_late)
+
+    def _acknowledge_late(self, now: float) -> None:
+        self._acknowledge_part()
+
+    def _acknowledge_part(self) -> None:
+        self._part_owed = False
+        in_ = self.in_
+        in_.commit(self.acknowledged)
+        # Behind a frame that the local kernel has not acknowledged yet, its acknowledgment says this, too. The peer
+        # would take one more of the same number for a sign of loss.
+        if in_.wire_acknowledgment(self.acknowledged) > self._told:
+            self._acknowledge()

@@ -4,7 +4,6 @@ A FIN that has been delivered takes one number behind the last byte in either nu
 for what follows it, in positions and in acknowledgments.
 """
 
-from enum import Enum
 from typing import NamedTuple
 
 from tcpcryptd.eno.delivery import Delivery, cut
@@ -22,33 +21,10 @@ from tcpcryptd.eno.frame import (
 )
 from tcpcryptd.eno.ledger import Ledger
 from tcpcryptd.eno.limits import Limits
+from tcpcryptd.eno.outcome import Outcome, Received
 from tcpcryptd.eno.reassembly import Kept, Reassembly
 
 __all__ = ["Delivery", "Incoming", "Outcome", "Received"]
-
-
-class Outcome(Enum):
-    """What a segment led to. Deliveries are to be handed on whichever it is."""
-
-    DELIVERED = "new plaintext, or the end of the stream"
-    REPEATED = "nothing new; the kernel has not acknowledged this plaintext yet"
-    EMPTY = "frames without data alone: no kernel acknowledges them"
-    HELD = "in order; the frame is not complete"
-    OUT_OF_ORDER = "held behind a hole or in one, or held already: to be acknowledged at once, with sack_blocks()"
-    OUTDATED = "nothing that the kernel has not acknowledged: to be acknowledged again"
-    REFUSED = "not kept, at a bound"
-    FAILED = "a frame is not authentic: all that was held is discarded, the peer can send it again"
-    DAMAGED = "the same, but a part of it is acknowledged, so that nobody sends it again"
-    TRUNCATED = "FIN came where no frame with FINp has ended (RFC 8548, section 3.7)"
-    INVALID = "an authentic frame breaks the protocol"
-
-
-class Received(NamedTuple):
-    """What `Incoming.receive` says of a segment."""
-
-    outcome: Outcome
-    deliveries: list[Delivery]
-    """In order; what the kernel has not acknowledged yet may be repeated first."""
 
 
 class _Opened(NamedTuple):
@@ -65,7 +41,6 @@ class Incoming:
     """Puts segments together, opens frames and keeps their plaintext until the local kernel has acknowledged it."""
 
     __slots__ = (
-        "_committed",
         "_cut_short",
         "_end_with_fin",
         "_fin_came",
@@ -78,6 +53,7 @@ class Incoming:
         "_protection",
         "_urgent",
         "_wire_fin",
+        "committed",
         "conflicts",
         "failures",
         "finished",
@@ -101,7 +77,8 @@ class Incoming:
         self._wire_fin: int | None = None
         """Where the TCP header says that the stream ends; nothing authenticates that."""
         self._cut_short = False
-        self._committed = wire_start
+        self.committed = wire_start
+        """Wire: behind what is acknowledged whatever the local kernel says."""
         self._urgent = -1
         """Plain: the last urgent byte that a frame has told of."""
         self.finished = False
@@ -127,6 +104,21 @@ class Incoming:
     def has_gap(self) -> bool:
         """Whether bytes are held behind a hole."""
         return self._held.has_gap
+
+    @property
+    def has_part(self) -> bool:
+        """Whether anything is held: a part of a frame, or what is behind a hole."""
+        return bool(self._held)
+
+    @property
+    def frame_end(self) -> int:
+        """Wire: behind the frame that is begun, as far as is known."""
+        return self._held.next + self._needed
+
+    @property
+    def reach(self) -> int:
+        """Wire: behind what has come without a hole."""
+        return self._held.next + self._held.contiguous
 
     def receive(self, wire: int, payload: Buffer, fin: bool = False) -> Received:
         """Takes a segment with payload or FIN; `payload` must not change afterwards."""
@@ -305,8 +297,10 @@ class Incoming:
         if wire_end <= ledger.wire or ledger.start == ledger.end:
             return []
         # Where only the header or the tag came again, the byte that travels with it stands for the frame.
-        end = min(max(end, start + 1), ledger.end)
-        limit = self._limits.delivery
+        return self._kept(start, min(max(end, start + 1), ledger.end))
+
+    def _kept(self, start: int, end: int) -> list[Delivery]:
+        ledger, limit = self._ledger, self._limits.delivery
         return [
             Delivery(
                 at,
@@ -316,6 +310,13 @@ class Incoming:
             )
             for at in range(start, end, limit)
         ]
+
+    def withheld(self, start: int, end: int) -> list[Delivery]:
+        """Opened plaintext between two plain offsets, which the local kernel's window had no room for before."""
+        deliveries = self._kept(max(start, self._ledger.start), min(end, self.end))
+        if self.finished and end >= self.end and deliveries:
+            deliveries[-1] = deliveries[-1]._replace(fin=True)
+        return deliveries
 
     def commit(self, plain: int) -> None:
         """What has come of an unfinished frame is acknowledged from now on, when the local kernel has all before it.
@@ -328,15 +329,18 @@ class Incoming:
         """
         if plain >= self.end and not self._end_with_fin:
             self._held.pin()
-            self._committed = self._held.pinned
+            self.committed = self._held.pinned
 
     def wire_acknowledgment(self, plain: int) -> int:
         """What an acknowledgment of the local kernel's acknowledges on the wire."""
-        ledger = self._ledger
-        if plain == ledger.end:
+        if plain == self._ledger.end:
             return self._held.pinned
         # The frame can be complete, and the kernel not have acknowledged it: nothing is taken back.
-        return max(ledger.to_wire(plain) + (self._fin_came and plain > ledger.end), self._committed)
+        return max(self.wire_position(plain), self.committed)
+
+    def wire_position(self, plain: int) -> int:
+        """Where what the local kernel has acknowledged ends on the wire."""
+        return self._ledger.to_wire(plain) + (self._fin_came and plain > self._ledger.end)
 
     def acknowledge(self, plain: int) -> None:
         """Drops the plaintext that the local kernel has acknowledged."""
@@ -350,7 +354,7 @@ class Incoming:
         other place than `end` yet.
         """
         ledger = self._ledger
-        if wire < max(ledger.wire, self._committed):
+        if wire < max(ledger.wire, self.committed):
             # The local kernel need not have the frame that this was acknowledged of.
             return ledger.start - 1
         if wire < self.next_wire:

@@ -48,6 +48,8 @@ class Ingress:
         self._syn = syn
         self._authentic = authentic
         self._acknowledged = acknowledged
+        self._template: tuple[bytes, Fields, bytes] | None = None
+        """IP header, fields and options for what is withheld."""
         self.probing = False
         """A keep-alive waits for an authentic answer: no other counts (RFC 8548 section 3.9)."""
 
@@ -106,19 +108,68 @@ class Ingress:
             answered = self._authentic(now)
         elif outcome is Outcome.REFUSED:
             self._connection.count("refused_segments")
-        # PSH: the peer sends nothing more for now, and what has come of the frame would never be acknowledged.
-        if (outcome in _ANSWERED or (outcome is Outcome.HELD and fields.flags & PSH)) and not answered:
+        elif outcome is Outcome.HELD:
+            # PSH: the peer sends nothing more for now.
+            flow.note_part(now, at_once=fields.flags & PSH != 0)
+        if outcome in _ANSWERED and not answered:
             flow.acknowledge()
         if not deliveries:
             # The local kernel would take an acknowledgment that says nothing new for a sign of loss.
             if outcome is not Outcome.EMPTY and not news:
                 return DROP
             return self._acknowledgment(ip_header, fields, area, flow.in_.end)
+        return self._hand_on(ip_header, fields, area, deliveries, now)
+
+    def _hand_on(
+        self, ip_header: bytes, fields: Fields, area: bytes, deliveries: list[Delivery], now: float
+    ) -> Verdict:
+        last = deliveries[-1]
+        if last.start + len(last.data) > self._flow.edge:
+            self._template = ip_header, fields, area
+            deliveries = self._fitting(deliveries)
         for delivery in deliveries[1:]:
             self._connection.inject(Direction.IN, self._delivered(ip_header, fields, area, delivery))
         if deliveries[-1].fin:
             self._connection.saw_closing(FIN, Direction.IN, now)
         return Action.MODIFY, self._delivered(ip_header, fields, area, deliveries[0]), ConnectionClass.STREAM
+
+    def _fitting(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """What the local kernel has room for: a frame can be larger than its window. The rest is withheld for now.
+
+        Newer kernels drop a packet of which a part is beyond the window (Linux 6.17), and the peer that was
+        acknowledged a part of the frame sends the rest again only after a timeout.
+        """
+        flow = self._flow
+        fitting: list[Delivery] = []
+        for delivery in deliveries:
+            if 0 <= flow.withheld <= delivery.start:
+                break
+            room = max(flow.edge - delivery.start, 0)
+            if room < len(delivery.data):
+                flow.withheld = max(flow.withheld, delivery.start + room)
+                if room:
+                    fitting.append(delivery._replace(data=delivery.data[:room], fin=False))
+                break
+            fitting.append(delivery)
+        # A byte that it has no room for makes the local kernel answer with its window.
+        return fitting or flow.in_.withheld(flow.withheld, flow.withheld + 1)
+
+    def release(self) -> None:
+        """Gives the local kernel what it had no room for, as far as it has now."""
+        flow = self._flow
+        start = max(flow.withheld, flow.acknowledged)
+        flow.withheld = start
+        if self._template is None or flow.edge <= start < flow.in_.end:
+            return
+        ip_header, fields, area = self._template
+        if area[:4] == TIMESTAMP_PREFIX:
+            area = TIMESTAMP_PREFIX + flow.peer_stamp.to_bytes(4, "big") + area[8:TIMESTAMP_AREA]
+        fields = fields._replace(acknowledgment=flow.local_number(flow.forwarded), window=flow.peer_window)
+        for delivery in flow.in_.withheld(start, flow.edge):
+            self._connection.inject(Direction.IN, self._delivered(ip_header, fields, area, delivery))
+            if delivery.fin:
+                self._connection.saw_closing(FIN, Direction.IN, self._connection.last_seen)
+        flow.withheld = flow.edge if flow.edge < flow.in_.end else -1
 
     def _delivered(self, ip_header: bytes, fields: Fields, area: bytes, delivery: Delivery) -> bytes:
         flags, urgent = fields.flags | (FIN if delivery.fin else 0), 0

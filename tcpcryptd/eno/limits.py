@@ -34,6 +34,10 @@ WINDOW_SLACK: Final = 65_535
 OLDEST_ACKNOWLEDGMENT: Final = 1 << 20
 """Bytes of the stream: how far behind the newest acknowledgment an older one may lie."""
 
+ACK_DELAY: Final = 0.04
+"""Seconds after which a part of a frame is acknowledged at the latest, as Linux delays an acknowledgment; a second
+segment is not waited for any longer (RFC 1122 section 4.2.3.2: under 0.5)."""
+
 SYN_TRIES: Final = 2
 """SYN segments that carry the option; later ones go without it, and the connection is plain (RFC 8547 section 4.6)."""
 

@@ -16,9 +16,12 @@ ACK: Final = 0x10
 URG: Final = 0x20
 ECE: Final = 0x40
 CWR: Final = 0x80
+AE: Final = 0x01
+"""Of the reserved bits, the lower four of the byte before the flags: with ECE and CWR a field of AccECN (RFC 9768)."""
 
 TCP_HEADER: Final = struct.Struct(">HHIIBBHHH")
-"""Ports, sequence, acknowledgment, data offset (upper four bits, 32-bit words), flags, window, checksum, urgent."""
+"""Ports, sequence, acknowledgment, data offset (upper four bits, 32-bit words) and reserved bits, flags, window,
+checksum, urgent."""
 
 _IPV4: Final = struct.Struct(">2xH2xHxB2x")
 _IPV6: Final = struct.Struct(">4xHB")
@@ -162,6 +165,11 @@ class Segment:
         )
 
     @property
+    def reserved(self) -> int:
+        """The four bits between data offset and flags."""
+        return self.packet[self.offset + 12] & 0x0F
+
+    @property
     def is_opening(self) -> bool:
         """The first segment of a connection: SYN alone."""
         return self.flags & (SYN | ACK | RST | FIN) == SYN
@@ -184,10 +192,11 @@ class Segment:
         flags: int | None = None,
         window: int | None = None,
         urgent: int | None = None,
+        reserved: int | None = None,
         option_area: bytes | None = None,
         payload: bytes | None = None,
     ) -> bytes:
-        """The packet with fields replaced; lengths and checksums follow.
+        """The packet with fields replaced; lengths and checksums follow. `reserved`: the four bits behind the offset.
 
         Raises MalformedPacket when the options take more than 40 bytes or no multiple of 4, or the packet more than
         65,535.
@@ -205,6 +214,7 @@ class Segment:
             self.packet[: self.offset],
             self.addresses,
             fields,
+            self.reserved if reserved is None else reserved,
             self.option_area if option_area is None else option_area,
             self.payload if payload is None else payload,
         )
@@ -227,13 +237,14 @@ def make(
     else:
         header = b"\x60\x00\x00\x00\x00\x00" + bytes((_TCP, _HOP_LIMIT)) + addresses
     fields = (uint16(key, len(key) - 4), uint16(key, len(key) - 2), sequence, acknowledgment, flags, window, 0)
-    return _assemble(header, addresses, fields, option_area, payload)
+    return _assemble(header, addresses, fields, 0, option_area, payload)
 
 
 def _assemble(
     ip_header: bytes,
     addresses: bytes,
     fields: tuple[int, int, int, int, int, int, int],
+    reserved: int,
     option_area: bytes,
     payload: bytes,
 ) -> bytes:
@@ -242,8 +253,9 @@ def _assemble(
     if len(option_area) > options.MAX_LENGTH or len(option_area) % 4 or length > 0xFFFF:
         raise MalformedPacket(f"{len(option_area)} bytes of options in a packet of {length}")
     source_port, destination_port, sequence, acknowledgment, flags, window, urgent = fields
+    data_offset = header_length << 2 | reserved
     start = TCP_HEADER.pack(
-        source_port, destination_port, sequence, acknowledgment, header_length << 2, flags, window, 0, urgent
+        source_port, destination_port, sequence, acknowledgment, data_offset, flags, window, 0, urgent
     )
     segment = b"".join((start, option_area, payload))
     checksum = tcp_checksum(addresses, segment).to_bytes(2, "big")

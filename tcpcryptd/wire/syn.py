@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tcpcryptd.wire import options
-from tcpcryptd.wire.segment import ACK, RST, Segment, make, reverse_key, timestamps
+from tcpcryptd.wire.segment import ACK, CWR, ECE, RST, Segment, make, reverse_key, timestamps
 from tcpcryptd.wire.sequence import add, difference
 
 MAX_PACKET: Final = 65_531
@@ -68,6 +68,17 @@ def refusal(syn: Segment) -> str | None:
     return None
 
 
+def classic_ecn(syn: Segment) -> int:
+    """The flags of a peer's SYN or SYN ACK for a kernel that is not to use AccECN, besides reserved bits of 0.
+
+    AccECN counts packets and bytes as the wire has them, which no kernel behind us sees. A SYN that offers it offers
+    classic ECN then, and a SYN ACK that accepts it answers with no ECN, for which a peer in that mode is prepared
+    (RFC 9768 sections 3.1 and 3.2.2.4).
+    """
+    accepts = syn.flags & (ACK | CWR) == ACK | CWR
+    return syn.flags & ~(ECE | CWR) if accepts else syn.flags
+
+
 def lowered_mss(syn: Segment, max_mss: int, reduction: int) -> bytes | None:
     """The MSS option's value for the local kernel that leaves room for `reduction` bytes in each segment.
 
@@ -104,11 +115,18 @@ class Ends:
             end.timestamp = sent[0]
 
     def acknowledgment(
-        self, *, outgoing: bool, shift: int = 0, flags: int = ACK, option: bytes = b"", payload: bytes = b""
+        self,
+        *,
+        outgoing: bool,
+        sent: int = 0,
+        shift: int = 0,
+        flags: int = ACK,
+        option: bytes = b"",
+        payload: bytes = b"",
     ) -> bytes:
         """The ACK that one end would send after the SYNs, with an option and a payload of our own.
 
-        `shift` is added to the acknowledgment number.
+        `sent` is added to the sequence number, `shift` to the acknowledgment number.
         """
         sender, receiver = (self.local, self.remote) if outgoing else (self.remote, self.local)
         area = b""
@@ -118,7 +136,7 @@ class Ends:
         scale = sender.window_scale if receiver.window_scale is not None else None
         return make(
             self.key if outgoing else reverse_key(self.key),
-            sequence=add(sender.isn, 1),
+            sequence=add(sender.isn, 1 + sent),
             acknowledgment=add(receiver.isn, 1 + shift),
             flags=flags,
             window=sender.window >> (scale or 0) or 1,

@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from tcpcryptd.wire import options
-from tcpcryptd.wire.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, Segment, make, timestamps
+from tcpcryptd.wire.segment import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, Segment, make, timestamps
 from tcpcryptd.wire.sequence import add, difference
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class Behaviour:
     timestamps: bool = True
     sack: bool = True
     ecn: bool = False
+    accurate_ecn: bool = False
+    """AccECN (RFC 9768): its SYN has AE as well, and accepting it is answered with CWR alone."""
     mss: int = MSS
     probe_with_data: bool = False
     """Zero-window probes carry the next byte; otherwise the byte before the window, without data, as Linux does."""
@@ -48,6 +50,11 @@ class Behaviour:
     it, and what stands in the place of the ACK when the SYN ACK does not acknowledge it, whatever the window."""
     segments_in_packet: int = 1
     """How many segments of new data it leaves to be cut on the way out, together in one packet."""
+    window: int = WINDOW
+    """Bytes that it takes and the application has not read."""
+    in_flight: int = IN_FLIGHT
+    whole_or_nothing: bool = False
+    """It drops a packet that reaches beyond its window while the application has something to read (Linux 6.17)."""
 
 
 class Socket:
@@ -63,6 +70,9 @@ class Socket:
         self.peer_finished = False
         self.error: str | None = None
         self.sack = False
+        self.ecn_mode = ""
+        self.counters_seen: set[int] = set()
+        """The ACE fields of what has come in with AccECN."""
         self._to_send = bytearray()
         self._finish = False
         self._acknowledged = self._next = self._highest = 0
@@ -84,7 +94,8 @@ class Socket:
     def connect(self) -> None:
         self.state = State.SYN_SENT
         self._to_send += self.behaviour.syn_data
-        self._send_syn(SYN | (ECE | CWR if self.behaviour.ecn else 0), self.behaviour.syn_data)
+        offer = ECE | CWR if self.behaviour.ecn or self.behaviour.accurate_ecn else 0
+        self._send_syn(SYN | offer, self.behaviour.syn_data)
 
     def write(self, data: bytes) -> None:
         self._to_send += data
@@ -105,7 +116,12 @@ class Socket:
         self._send(ACK, self._acknowledged - 1)
 
     def resume_reading(self) -> None:
-        self.reading, self.unread = True, 0
+        self.reading = True
+        self.drain()
+
+    def drain(self) -> None:
+        """The application reads what there is."""
+        self.unread = 0
         self._send(ACK, self._highest)
 
     @property
@@ -123,7 +139,12 @@ class Socket:
         """The connection begins with a peer's SYN."""
         self.state = State.SYN_RECEIVED
         self._take_syn(syn)
-        self._send_syn(SYN | ACK | (ECE if syn.flags & ECE and self.behaviour.ecn else 0))
+        answer = 0
+        if self.behaviour.accurate_ecn and (syn.reserved & AE, syn.flags & (CWR | ECE)) == (AE, CWR | ECE):
+            self.ecn_mode, answer = "accurate", CWR
+        elif syn.flags & ECE and (self.behaviour.ecn or self.behaviour.accurate_ecn):
+            self.ecn_mode, answer = "classic", ECE
+        self._send_syn(SYN | ACK | answer)
 
     def receive(self, segment: Segment) -> None:
         if self.state is State.SYN_SENT:
@@ -142,6 +163,7 @@ class Socket:
                 self._end("refused")
         elif segment.flags & SYN:
             self._take_syn(segment)
+            self.ecn_mode = self._answered_ecn(segment)
             if segment.flags & ACK:
                 self._acknowledged, self._next, self.state = acknowledged, acknowledged, State.OPEN
                 self._window = segment.window
@@ -155,8 +177,17 @@ class Socket:
                 self.state = State.SYN_RECEIVED
                 self._send_syn(SYN | ACK)
 
+    def _answered_ecn(self, syn_ack: Segment) -> str:
+        """RFC 9768 section 3.1.2, Table 2."""
+        code = (syn_ack.reserved & AE, syn_ack.flags & CWR, syn_ack.flags & ECE)
+        if code in ((0, 0, ECE), (AE, 0, ECE)):
+            return "classic"
+        return "accurate" if self.behaviour.accurate_ecn and code not in ((0, 0, 0), (AE, CWR, ECE)) else ""
+
     def _receive_synchronized(self, segment: Segment) -> None:
         position = self._expected + difference(segment.sequence, add(self._remote_isn, self._expected))
+        if self.ecn_mode == "accurate" and segment.payload_length:
+            self.counters_seen.add((segment.reserved & AE) << 2 | segment.flags >> 6)
         if not segment.flags & RST and not self._timestamp_fits(segment):
             return
         if self.state is State.SYN_RECEIVED and segment.is_opening and position == 0:
@@ -192,6 +223,8 @@ class Socket:
         end = self._expected + self._own_window
         if not length:
             return self._expected <= position < end or position == self._expected
+        if self.behaviour.whole_or_nothing and self.unread and position + length > end:
+            return False
         return position < max(end, self._expected + 1) and position + length > self._expected
 
     def _take_acknowledgment(self, segment: Segment) -> bool:
@@ -231,7 +264,8 @@ class Socket:
             if self.peer_finished:
                 continue
             if not self.reading:
-                fits = fresh[: WINDOW - self.unread]
+                room = len(fresh) if self.behaviour.whole_or_nothing else self._own_window
+                fits = fresh[:room]
                 fin, fresh = fin and fits == fresh, fits
                 self.unread += len(fresh)
             self.received += fresh
@@ -259,13 +293,13 @@ class Socket:
 
     @property
     def _own_window(self) -> int:
-        return WINDOW - self.unread
+        return max(self.behaviour.window - self.unread, 0)
 
     def _push(self) -> None:
         """Sends what the peer's window and the number of bytes in flight allow."""
         if self.state is not State.OPEN:
             return
-        limit = self._acknowledged + min(self._window, IN_FLIGHT)
+        limit = self._acknowledged + min(self._window, self.behaviour.in_flight)
         while self._next < self._stream_end:
             only_fin = self._finish and self._next == self._stream_end - 1
             if (self._next >= limit and not only_fin) or self._defers(limit):
@@ -321,6 +355,7 @@ class Socket:
             option_area=area,
             payload=payload,
         )
+        packet = self._with_ecn(packet, flags)
         if len(payload) > segment_size:
             self.stack.emit_whole(packet, segment_size)
         else:
@@ -343,6 +378,15 @@ class Socket:
         before = self.path_mtu
         self._mss -= max(before - mtu, 0)
         return mtu < before
+
+    def _with_ecn(self, packet: bytes, flags: int) -> bytes:
+        """The SYN's offer, and a count of no mark in later segments (RFC 9768 section 3.2.2: it begins at 5)."""
+        offers = self.behaviour.accurate_ecn and flags & (SYN | ACK) == SYN
+        counts = self.ecn_mode == "accurate" and not flags & (SYN | RST)
+        if not offers and not counts:
+            return packet
+        offset = 20 if packet[0] >> 4 == 4 else 40
+        return Segment(packet, offset).edited(reserved=AE, flags=flags | (ECE if counts else 0))
 
     # Time.
 

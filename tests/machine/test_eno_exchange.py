@@ -13,7 +13,7 @@ from tcpcryptd.eno.constants import ENO as ENO_KIND
 from tcpcryptd.eno.constants import INIT1_MAGIC, INIT2_MAGIC
 from tcpcryptd.eno.init_messages import Init1, Init2
 from tcpcryptd.eno.limits import INIT1_PATIENCE
-from tcpcryptd.wire.segment import ACK, FIN, PSH, SYN, make
+from tcpcryptd.wire.segment import ACK, FIN, PSH, SYN, Segment, make
 from tcpcryptd.wire.sequence import add
 from tests.machine.endpoint import Behaviour, State
 from tests.machine.link import Conditions, Crossing, Filter, drop, drop_nth, repeat
@@ -128,6 +128,56 @@ def test_frames_follow_init2_in_its_segment(cut: int | None, closes: bool) -> No
     if not closes:
         world.exchange(client, server)
         world.close(client, server)
+
+
+@MESSAGES
+def test_a_part_of_a_message_is_acknowledged(message: str) -> None:
+    """The peer may wait with the rest until then, when it begins with a small window."""
+    found: list[Segment] = []
+
+    def cut(crossing: Crossing) -> list[bytes]:
+        segment = crossing.segment
+        if found or not carries(message)(crossing):
+            return [crossing.packet]
+        found.append(segment)
+        return [segment.edited(payload=segment.payload[:30], flags=segment.flags & ~PSH)]
+
+    world = World.encrypting(ENO, filters=[cut])
+    client = world.open()
+    assert world.clock.run_until(lambda: bool(found), LIMIT)
+    began = len(world.link.log)
+    world.clock.run_for(0.1)
+    receiver = "server" if message == "Init1" else "client"
+    numbers = {each.segment.acknowledgment for each in world.link.log[began:] if each.sender == receiver}
+    assert add(found[0].sequence, 30) in numbers
+    assert world.clock.run_until(lambda: bool(world.server.stack.accepted), LIMIT)
+    world.exchange(client, world.server.stack.accepted[0])
+    world.assert_encrypted()
+
+
+@pytest.mark.parametrize("size", [None, 30, 0], ids=["at its end", "inside", "before it"])
+@MESSAGES
+def test_fin_where_a_message_ends_or_before_aborts(message: str, size: int | None) -> None:
+    """No frame with FINp has come, and none can (RFC 8548 section 3.7): no end of file, but an error at both ends."""
+
+    def finished(crossing: Crossing) -> list[bytes]:
+        segment = crossing.segment
+        if not carries(message)(crossing):
+            return [crossing.packet]
+        return [segment.edited(payload=segment.payload[:size], flags=segment.flags | FIN)]
+
+    world = World.encrypting(ENO, filters=[finished])
+    client = world.open()
+    client.write(text(1000))
+    world.clock.run_for(0.3)
+    assert client.error == "reset"
+    assert not client.peer_finished
+    assert not world.server.stack.sockets
+    assert all(not server.received and not server.peer_finished for server in world.server.stack.accepted)
+    engine = (world.server if message == "Init1" else world.client).engine
+    assert engine is not None
+    assert engine.counters()["truncated"] == 1
+    world.assert_nothing_in_clear()
 
 
 def test_a_bad_path() -> None:

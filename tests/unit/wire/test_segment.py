@@ -93,6 +93,17 @@ def test_edit(
     assert segment.edited() == segment.packet
 
 
+@given(KEYS, st.integers(0, 15), UINT8, AREAS, PAYLOADS)
+def test_reserved_bits_stay(key: bytes, reserved: int, flags: int, area: bytes, payload: bytes) -> None:
+    """The lowest one is AccECN's (RFC 9768)."""
+    packet = bytearray(make(key, sequence=1, acknowledgment=2, flags=16, window=3))
+    packet[locate(bytes(packet))[0] + 12] |= reserved
+    edited = view(bytes(packet)).edited(flags=flags, option_area=area, payload=payload)
+    assert (view(edited).reserved, view(edited).option_area, view(edited).payload) == (reserved, area, payload)
+    assert view(edited).checksum_is_right
+    assert view(view(edited).edited(reserved=0)).reserved == 0
+
+
 @given(st.binary(max_size=120))
 def test_any_bytes_are_located_or_raise_the_typed_error(packet: bytes) -> None:
     try:
