@@ -27,11 +27,11 @@ class EnoFactory:
     def answer(self, connection: Connection, syn: Segment, now: float) -> Verdict | None:
         """A peer opens a connection; None when its SYN says nothing of TCP-ENO.
 
-        What can be read as the CRYPT protocol's, too, is that protocol's, which is asked before where it is spoken.
+        What can be read as the CRYPT protocol's, too, is that protocol's, which is asked before where it is spoken:
+        that is an empty option, 0x01 and 0x02, and ten bytes that begin with 0x84 or 0x85.
         """
-        value = syn.option(ENO)
         offered = option.read(syn.options)
-        if value is None or offered is None or not (option.is_eno(value) or option.is_ambiguous(value)):
+        if offered is None:
             return None
         return SynReceived(Handshake(connection, self._config), offered).answer(syn, now)
 

@@ -108,14 +108,15 @@ def _last_valid(
 ) -> tuple[Suboption, Suboption] | None:
     """Host A's and host B's suboption of the negotiated TEP (RFC 8547 section 4.5).
 
-    A resumption suboption of B's that does not fit is ignored (RFC 8548 section 3.5), before anything else. Of the
-    rest, tcpcrypt defines no meaning for several with one TEP, which make that TEP invalid.
+    A suboption of B's with data that is no resumption of this session is ignored (RFC 8548 section 3.5), before
+    anything else: also one that is too short to name any, which only what host A sends can be. Of the rest, tcpcrypt
+    defines no meaning for several with one TEP, which make that TEP invalid.
     """
     offered = {entry.tep: entry for entry in _single(a.suboptions)}
     candidates = [
         entry
         for entry in b.suboptions
-        if not is_resumption(entry) or (entry.tep in offered and resumes(offered[entry.tep], entry))
+        if entry.data is None or (is_resumption(entry) and entry.tep in offered and resumes(offered[entry.tep], entry))
     ]
     for entry in reversed(_single(candidates)):
         if entry.tep in offered:

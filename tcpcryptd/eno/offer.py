@@ -75,10 +75,7 @@ class Offer:
 
 
 def is_resumption(suboption: Suboption) -> bool:
-    """Its data is long enough to name a session; shorter data counts as v = 0 (RFC 8548 section 3.5).
-
-    The RFC says so of what a passive opener receives; we read it so from either host.
-    """
+    """Its data is long enough to name a session; shorter data of host A's counts as v = 0 (RFC 8548 section 3.5)."""
     return suboption.data is not None and len(suboption.data) >= RESUMPTION_HALF
 
 

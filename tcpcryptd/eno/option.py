@@ -22,10 +22,6 @@ from tcpcryptd.wire.reader import Reader, ReadError
 NON_SYN: Final = options.encode(ENO)
 """The whole non-SYN-form option; tcpcrypt gives its contents no meaning, so it has none (section 4.1)."""
 
-_CRYPT_OPENINGS: Final = (b"", b"\x01", b"\x02")
-_CRYPT_NEXTK1: Final = (0x84, 0x85)
-_CRYPT_NEXTK1_SIZE: Final = 10
-
 
 class EnoOptionError(ValueError):
     """A SYN-form ENO option that breaks section 4.4, or suboptions that no such option can hold."""
@@ -170,32 +166,3 @@ def read(option_list: Iterable[Option]) -> SynOption | None:
         return parse(values[0])
     except EnoOptionError:
         return None
-
-
-def is_eno(value: bytes) -> bool:
-    """Option 69 with this value in a SYN-only segment is ENO with an offer, and none of the CRYPT protocol's openings.
-
-    That protocol's SYN has an empty option, 0x01, 0x02, or 0x84 or 0x85 with nine bytes. The last two can be ENO with
-    an offer, too: `is_ambiguous`.
-    """
-    return not _opens_crypt(value) and _offers(value)
-
-
-def is_ambiguous(value: bytes) -> bool:
-    """Option 69 with this value opens the CRYPT protocol with NEXTK1, and can be read as ENO with an offer as well.
-
-    Whether the nine bytes name a cached session of that protocol has to decide. As ENO it begins with a suboption
-    with five or six bytes of data, which tcpcrypt never sends.
-    """
-    return _opens_crypt(value) and _offers(value)
-
-
-def _opens_crypt(value: bytes) -> bool:
-    return value in _CRYPT_OPENINGS or (len(value) == _CRYPT_NEXTK1_SIZE and value[0] in _CRYPT_NEXTK1)
-
-
-def _offers(value: bytes) -> bool:
-    try:
-        return not parse(value).is_vacuous
-    except EnoOptionError:
-        return False

@@ -1,20 +1,26 @@
 """The passive opener until a TEP is negotiated or the connection is left plain (RFC 8547 section 4.6)."""
 
+from typing import Final
+
 from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Injection, Support, Verdict, modify
 from tcpcryptd.eno import option
 from tcpcryptd.eno.channel import Channel
 from tcpcryptd.eno.exchange import AwaitInit1, looks_like_init1
 from tcpcryptd.eno.handshake import Handshake
-from tcpcryptd.eno.negotiation import Negotiated, NotNegotiated, choose, negotiate
-from tcpcryptd.eno.offer import Offer, Resumption
+from tcpcryptd.eno.negotiation import Negotiated, NotNegotiated, Reason, choose, negotiate
+from tcpcryptd.eno.offer import Offer, Resumption, global_suboption
 from tcpcryptd.eno.option import SynOption
 from tcpcryptd.eno.resumption import name, take_to_answer
 from tcpcryptd.eno.session import SessionSecret
 from tcpcryptd.eno.state import State
 from tcpcryptd.eno.syn import for_local_kernel, room_for_eno, with_eno
 from tcpcryptd.wire import options, sequence
+from tcpcryptd.wire.fast_open import without_fast_open
 from tcpcryptd.wire.segment import ACK, RST, SYN, Segment
 from tcpcryptd.wire.syn import End, refusal
+
+VACUOUS: Final = option.build(global_suboption(passive_role=True, aware=False), (), ordered=True)
+"""What answers a vacuous option, and says that TCP-ENO is known here (RFC 8547 section 4.6)."""
 
 
 class _Passive(State):
@@ -46,6 +52,8 @@ class SynReceived(_Passive):
             return self.leave_plain(syn, reason)
         self._connection.become(self, self._outbound, self._inbound)
         self._syn = syn
+        if self._offered.is_vacuous:
+            return modify(syn.edited(option_area=options.pad(without_fast_open(syn)), payload=b""))
         return modify(for_local_kernel(syn))
 
     def resets(self) -> list[Injection]:
@@ -76,15 +84,22 @@ class SynReceived(_Passive):
         self._ends.local = End.of(segment)
         if segment.option(options.SACK_PERMITTED) is None:
             self._handshake.sack = False
-        offer = self._choose(options.MAX_LENGTH - len(room_for_eno(segment)), now)
-        if isinstance(offer, NotNegotiated):
-            return self._connection.decide_plain(offer.reason)
-        negotiated = negotiate(offer, self._offered)
-        if isinstance(negotiated, NotNegotiated):
-            return self._connection.decide_plain(negotiated.reason)
-        state = SynAckSent(self._handshake, offer.option, negotiated, self._secret)
+        state = self._answer(segment, now)
+        if isinstance(state, NotNegotiated):
+            return self._connection.decide_plain(state.reason)
         state.take_over()
         return state.outbound(packet, offset, now)
+
+    def _answer(self, syn_ack: Segment, now: float) -> "SynAckSent | NotNegotiated":
+        offer = self._choose(options.MAX_LENGTH - len(room_for_eno(syn_ack)), now)
+        if self._offered.is_vacuous:
+            return SynAckSent(self._handshake, VACUOUS, None, None)
+        if isinstance(offer, NotNegotiated):
+            return offer
+        negotiated = negotiate(offer, self._offered)
+        if isinstance(negotiated, NotNegotiated):
+            return negotiated
+        return SynAckSent(self._handshake, offer.option, negotiated, self._secret)
 
     def _choose(self, space: int, now: float) -> Offer | NotNegotiated:
         wishes = self._connection.options
@@ -107,8 +122,9 @@ class SynAckSent(_Passive):
     """The SYN ACK carries the TEP; the peer's first ACK shows whether it got it."""
 
     def __init__(
-        self, handshake: Handshake, answer: SynOption, negotiated: Negotiated, secret: SessionSecret | None
+        self, handshake: Handshake, answer: SynOption, negotiated: Negotiated | None, secret: SessionSecret | None
     ) -> None:
+        """`negotiated`: None when the answer is vacuous; the connection is plain with the first ACK."""
         super().__init__(handshake)
         self._answer = answer
         self._negotiated = negotiated
@@ -144,6 +160,8 @@ class SynAckSent(_Passive):
             return DROP
         if segment.acknowledgment != sequence.add(self._ends.local.isn, 1):
             return DROP
+        if self._negotiated is None:
+            return self._connection.decide_plain(Reason.VACUOUS)
         if not option.is_present(segment.options):
             if looks_like_init1(segment.payload):
                 # It lost its option on the way; no application may see it.

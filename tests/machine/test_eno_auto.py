@@ -4,15 +4,16 @@ import pytest
 
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.event import Negotiated
+from tcpcryptd.crypt import option as crypt_option
 from tcpcryptd.crypto.suites import RSA_2048
-from tcpcryptd.eno import option
 from tcpcryptd.eno.constants import ENO as ENO_KIND
 from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, SYN
-from tests.machine.link import Crossing, has_flags, strip
+from tests.machine.link import Crossing, drop_nth, has_flags, strip
 from tests.machine.world import ALL, AUTO, ENO, World, make_engine
 
 SYN_ALONE = has_flags(SYN | ACK, SYN)
+SYN_ACK = has_flags(SYN | ACK, SYN | ACK)
 ONLY_CRYPT = EngineConfig(answers=("crypt",))
 ONLY_ENO = EngineConfig(answers=("eno",))
 
@@ -51,7 +52,7 @@ def test_a_host_that_speaks_neither() -> None:
     assert world.reasons(world.client)[2] == "nothing is offered"
     world.clock.run_for(600)
     assert talk(world, 40_010) is None
-    assert option.is_eno(offered(world) or b"")
+    assert not crypt_option.opens(offered(world))
 
 
 def test_a_forged_answer_has_no_effect_on_the_next_connection() -> None:
@@ -91,31 +92,67 @@ def test_an_offer_of_eno_is_never_taken_for_hello(value: bytes) -> None:
     assert answer.option(ENO_KIND) == (None if value in (b"\x01\x23", b"\x03\x23") else b"\x01\x23")
 
 
-AMBIGUOUS = b"\x84\xa4" + bytes(5) + b"\x23\x24\x21"
+NEXTK1_AND_ENO = "84a4" + "00" * 5 + "232421"
 """NEXTK1 of the CRYPT protocol, or five bytes of data of X448 and three TEPs (design notes, section 1)."""
 
 
-@pytest.mark.parametrize(("answers", "protocol"), [(None, "crypt"), (("crypt",), "crypt"), (("eno",), "eno")])
-def test_what_can_be_read_both_ways(answers: tuple[str, ...] | None, protocol: str) -> None:
-    """It is CRYPT's, where that is spoken: an unknown session leads to PKCONF."""
-    assert option.is_ambiguous(AMBIGUOUS)
+@pytest.mark.parametrize("answers", [None, ("crypt",), ("eno",)], ids=["both", "crypt", "eno"])
+@pytest.mark.parametrize(
+    ("value", "eno", "crypt"),
+    [
+        pytest.param("", "01", True, id="HELLO or vacuous"),
+        pytest.param("01", "01", True, id="HELLO or vacuous with b"),
+        pytest.param("02", "01", True, id="HELLO or vacuous with a"),
+        pytest.param("00", "01", False, id="vacuous"),
+        pytest.param("03", "01", False, id="vacuous with a and b"),
+        pytest.param("0110", "01", False, id="vacuous with two global suboptions"),
+        pytest.param(NEXTK1_AND_ENO, "0123", True, id="NEXTK1 or an offer"),
+        pytest.param("84" + "11" * 9, None, True, id="NEXTK1"),
+        pytest.param("23", "0123", False, id="an offer"),
+        pytest.param("8423", None, False, id="neither"),
+    ],
+)
+def test_who_answers_what(value: str, eno: str | None, crypt: bool, answers: tuple[str, ...] | None) -> None:
+    """What can be read both ways is CRYPT's where that is spoken: as ENO it leads to nothing or to less."""
 
     def with_value(crossing: Crossing) -> list[bytes]:
         segment = crossing.segment
         if not SYN_ALONE(crossing):
             return [crossing.packet]
         rest = b"".join(options.encode(*each) for each in segment.options if each[0] != ENO_KIND)
-        return [segment.edited(option_area=options.pad(rest + options.encode(ENO_KIND, AMBIGUOUS)))]
+        return [segment.edited(option_area=options.pad(rest + options.encode(ENO_KIND, bytes.fromhex(value))))]
 
     world = World(client=make_engine("c", ENO), server=make_engine("s", ALL, EngineConfig(answers=answers)))
     world.link.filters.append(with_value)
     world.open()
-    world.clock.run_for(0.015)
-    assert world.server.engine is not None
-    (known,) = world.server.engine.connections()
-    assert known.protocol == protocol
-    world.clock.run_for(0.01)
+    world.clock.run_for(0.025)
     answer = next(each.segment for each in world.link.log if each.sender == "server").option(ENO_KIND)
-    assert answer is not None
-    assert (RSA_2048.spec in answer) == (protocol == "crypt")
-    assert (answer == b"\x01\x23") == (protocol == "eno")
+    if crypt and answers != ("eno",):
+        assert answer is not None
+        assert RSA_2048.spec in answer
+    else:
+        assert answer == (None if eno is None or answers == ("crypt",) else bytes.fromhex(eno))
+
+
+@pytest.mark.parametrize("value", ["", "00", "01", "02", "03"])
+def test_a_vacuous_option_is_answered_and_the_connection_is_plain(value: str) -> None:
+    """Each SYN ACK has it, as hosts must not alter it (RFC 8547 section 4.6)."""
+
+    def with_value(crossing: Crossing) -> list[bytes]:
+        segment = crossing.segment
+        if not SYN_ALONE(crossing):
+            return [crossing.packet]
+        area = options.pad(segment.option_area + options.encode(ENO_KIND, bytes.fromhex(value)))
+        return [segment.edited(option_area=area)]
+
+    world = World(server=make_engine("s", ENO, EngineConfig(answers=("eno",))))
+    world.link.filters += [with_value, drop_nth(SYN_ACK, 1)]
+    client, server = world.connect()
+    world.exchange(client, server)
+    sent = [each for each in world.link.log if each.sender == "server"]
+    answers = [each.segment.option(ENO_KIND) for each in sent if SYN_ACK(each)]
+    assert len(answers) > 1
+    assert set(answers) == {b"\x01"}
+    assert not any(each.segment.option(ENO_KIND) for each in sent if not SYN_ACK(each))
+    assert world.reasons(world.server) == ["the peer's ENO option offers no TEP"]
+    world.assert_plain()

@@ -183,7 +183,7 @@ def test_options_that_disable_encryption(sender: str, change: Callable[[SynOptio
     world.assert_plain()
     receiver = world.server if sender == "client" else world.client
     expected: set[str] = {reason}
-    if sender == "client" and reason is not Reason.SAME_ROLE:
+    if sender == "client" and reason is Reason.NO_OPTION:
         # Nothing shows that it was TCP-ENO.
         expected.add("the peer does not speak tcpcrypt")
     assert expected.issuperset(world.reasons(receiver))

@@ -291,9 +291,15 @@ def test_data_that_is_too_short_counts_as_none(size: int) -> None:
     assert negotiated(b, received).resumed is None
 
 
-def test_data_that_is_too_short_from_host_b() -> None:
-    result = negotiated(offer(SESSION_OF_A.suboption, resumption=SESSION_OF_A), syn(Suboption(X, b"short"), global_=1))
-    assert (result.tep_byte, result.resumed) == (0x80 | X, None)
+@pytest.mark.parametrize("size", range(9))
+@pytest.mark.parametrize("resumption", [None, SESSION_OF_A], ids=["a key exchange", "a resumption"])
+def test_data_of_host_b_that_names_no_session_is_ignored(resumption: Resumption | None, size: int) -> None:
+    """It is neither a key exchange, which has v = 0, nor a session that both hosts named (RFC 8548 section 3.2)."""
+    a = offer(X if resumption is None else resumption.suboption, resumption=resumption)
+    short = Suboption(X, SESSION_OF_B.local_half[:size])
+    assert reason(negotiate(a, syn(short, global_=1))) is Reason.NO_COMMON_TEP
+    result = negotiated(a, syn(X, short, global_=1))
+    assert (result.tep_byte, result.resumed) == (X, None)
 
 
 def test_a_nonce_that_is_too_long_makes_the_tep_invalid() -> None:

@@ -50,7 +50,6 @@ def test_any_bytes_parse_or_raise_the_typed_error(value: bytes) -> None:
     try:
         found = option.parse(value)
     except EnoOptionError:
-        assert not option.is_eno(value)
         return
     assert value_of(found) == value
     assert all(0x20 <= entry.tep <= 0x7F for entry in found.suboptions)
@@ -191,27 +190,3 @@ def test_the_non_syn_form_is_its_presence() -> None:
     assert not option.is_present(segment(b"\x02\x04\x05\xb4").options)
     for area in (NON_SYN, NON_SYN * 2, b"\x45\x04\x80\xff"):
         assert option.is_present(segment(area).options)
-
-
-@pytest.mark.parametrize("value", ["", "01", "02", "84" + "11" * 9, "85" + "11" * 9])
-def test_openings_of_the_crypt_protocol(value: str) -> None:
-    assert not option.is_eno(bytes.fromhex(value))
-    assert not option.is_ambiguous(bytes.fromhex(value))
-
-
-@pytest.mark.parametrize("value", ["23", "0123", "2324", "a3" + "01" * 17, "80a36124", "0023", "84a3" + "6161616161"])
-def test_offers_of_eno(value: str) -> None:
-    assert option.is_eno(bytes.fromhex(value))
-    assert not option.is_ambiguous(bytes.fromhex(value))
-
-
-@pytest.mark.parametrize("value", ["00", "03", "0101", "8423", "85", "80a3"])
-def test_neither_protocol(value: str) -> None:
-    assert not option.is_eno(bytes.fromhex(value))
-    assert not option.is_ambiguous(bytes.fromhex(value))
-
-
-@pytest.mark.parametrize("value", ["84a3" + "61" * 5 + "232421", "85a4" + "61" * 6 + "2301"])
-def test_both_protocols(value: str) -> None:
-    assert option.is_ambiguous(bytes.fromhex(value))
-    assert not option.is_eno(bytes.fromhex(value))
