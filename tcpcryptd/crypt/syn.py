@@ -4,7 +4,7 @@ from tcpcryptd.crypt.constants import MSS_REDUCTION
 from tcpcryptd.wire import options
 from tcpcryptd.wire.fast_open import without_fast_open
 from tcpcryptd.wire.segment import Segment
-from tcpcryptd.wire.syn import LOCAL_MAX_MSS, clamped_mss, lowered_mss
+from tcpcryptd.wire.syn import LOCAL_MAX_MSS, clamped_mss, classic_ecn, lowered_mss
 
 
 def kept_options(syn: Segment) -> bytes:
@@ -20,11 +20,13 @@ def kept_options(syn: Segment) -> bytes:
 
 
 def for_local_kernel(syn: Segment, max_mss: int = LOCAL_MAX_MSS, window: int = 0) -> bytes:
-    """A SYN of the peer's as the local kernel may see it: window 0, no SACK, MSS lowered (spec sections 3 and 11)."""
+    """A SYN of the peer's as the local kernel may see it (spec sections 3 and 11).
+
+    Window 0, no SACK, no Fast Open, no AccECN, MSS lowered.
+    """
     edits: dict[int, bytes | None] = {options.SACK_PERMITTED: None}
     mss = lowered_mss(syn, max_mss, MSS_REDUCTION)
     if mss is not None:
         edits[options.MSS] = mss
-    return syn.edited(
-        window=window, option_area=options.pad(options.replace(without_fast_open(syn), edits)), payload=b""
-    )
+    area = options.pad(options.replace(without_fast_open(syn), edits))
+    return syn.edited(flags=classic_ecn(syn), reserved=0, window=window, option_area=area, payload=b"")

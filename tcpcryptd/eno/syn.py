@@ -5,7 +5,7 @@ from tcpcryptd.eno.frame import OVERHEAD
 from tcpcryptd.wire import options
 from tcpcryptd.wire.fast_open import is_fast_open, without_fast_open
 from tcpcryptd.wire.segment import Segment
-from tcpcryptd.wire.syn import LOCAL_MAX_MSS, clamped_mss, lowered_mss
+from tcpcryptd.wire.syn import LOCAL_MAX_MSS, clamped_mss, classic_ecn, lowered_mss
 
 
 def room_for_eno(syn: Segment) -> bytes:
@@ -26,9 +26,12 @@ def with_eno(syn: Segment, eno: bytes) -> bytes | None:
 
 
 def for_local_kernel(syn: Segment, max_mss: int = LOCAL_MAX_MSS, window: int = 0) -> bytes:
-    """A SYN of the peer's as the local kernel may see it: no data, window 0, and room in each segment for a frame."""
+    """A SYN of the peer's as the local kernel may see it.
+
+    No data, no Fast Open, window 0, no AccECN, and room in each segment for a frame.
+    """
     mss = lowered_mss(syn, max_mss, OVERHEAD)
     area = options.pad(without_fast_open(syn))
     if mss is not None:
         area = options.replace(area, {options.MSS: mss})
-    return syn.edited(window=window, option_area=area, payload=b"")
+    return syn.edited(flags=classic_ecn(syn), reserved=0, window=window, option_area=area, payload=b"")
