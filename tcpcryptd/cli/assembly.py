@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tcpcryptd.cli.config import ConfigError, Settings
+from tcpcryptd.cli.destinations import Destinations
 from tcpcryptd.cli.log import log_event, set_up_log
-from tcpcryptd.cli.own_engine import OwnEngine, reloadable_values
+from tcpcryptd.cli.own_engine import OwnEngine, engine_config, reloadable_values
 from tcpcryptd.cli.reload import LoadSettings, Reloader
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
@@ -30,6 +31,7 @@ from tcpcryptd.netio.workers.briefing import Briefing
 from tcpcryptd.netio.workers.engine import SharedEngine
 from tcpcryptd.netio.workers.nursery import Nursery
 from tcpcryptd.netio.workers.pool import WorkerPool
+from tcpcryptd.netio.workers.sessions import SharedSessions
 from tcpcryptd.netio.workers.worker import EngineParts, WorkerConfig, run_worker
 
 
@@ -94,29 +96,12 @@ def _run_alone(settings: Settings, load: LoadSettings, config: DaemonConfig, key
 def _run_workers(settings: Settings, load: LoadSettings, config: DaemonConfig, key_log: KeyLogFile | None) -> int:
     on_decided: list[Callable[[Endpoint, Endpoint], None]] = []
 
-    def build() -> EngineParts:
-        own = OwnEngine(settings, _writer(key_log))
-        # That there is a key log is counted once, in the daemon's own process.
-        counters = _with_key_log(dict, key_log)
-        return EngineParts(own.engine, own.jobs, log_event, own.adjust, lambda: counters() | {"keylog_on": 0})
-
-    def start_nursery() -> Nursery:
-        if key_log is not None:
-            # As root, and once for all workers.
-            key_log.open()
-        tells_decisions = settings.libtcpcrypt_port is not None
-        worker_config = WorkerConfig(config.queues, config.marks, build, tells_decisions)
-        return Nursery(
-            lambda: drop_privileges(Account.find(config.user)),
-            lambda index, end: run_worker(index, end, worker_config),
-        )
-
     def tell(local: Endpoint, remote: Endpoint) -> None:
         for listener in on_decided:
             listener(local, remote)
 
     briefing = Briefing()
-    pool = WorkerPool(start_nursery, config.queues, briefing, tell)
+    pool = WorkerPool(lambda: _start_nursery(settings, config, key_log), config.queues, briefing, tell)
     engine = SharedEngine(pool, briefing)
 
     def open_control(counters: ReadCounters) -> ControlServer:
@@ -130,6 +115,36 @@ def _run_workers(settings: Settings, load: LoadSettings, config: DaemonConfig, k
         engine.adjust(reloadable_values(new))
 
     return run_daemon(pool, config, open_control, Reloader(settings, load, apply).reload)
+
+
+def _start_nursery(settings: Settings, config: DaemonConfig, key_log: KeyLogFile | None) -> Nursery:
+    if key_log is not None:
+        # As root, and once for all workers.
+        key_log.open()
+    sessions = _shared_sessions(settings, config.queues.workers)
+
+    def build(index: int) -> EngineParts:
+        if sessions is not None:
+            sessions.owner = index + 1
+        own = OwnEngine(settings, _writer(key_log), sessions)
+        # That there is a key log is counted once, in the daemon's own process.
+        counters = _with_key_log(dict, key_log)
+        return EngineParts(own.engine, own.jobs, log_event, own.adjust, lambda: counters() | {"keylog_on": 0})
+
+    tells_decisions = settings.libtcpcrypt_port is not None
+    worker_config = WorkerConfig(config.queues, config.marks, build, tells_decisions)
+    nursery = Nursery(
+        lambda: drop_privileges(Account.find(config.user)),
+        lambda index, end: run_worker(index, end, worker_config),
+    )
+    if sessions is not None:
+        sessions.close()
+    return nursery
+
+
+def _shared_sessions(settings: Settings, workers: int) -> SharedSessions | None:
+    limits = engine_config(settings, Destinations(settings.require))
+    return SharedSessions(limits.max_sessions * workers, limits.session_lifetime) if limits.max_sessions else None
 
 
 def _open_control(

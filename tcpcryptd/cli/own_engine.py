@@ -11,6 +11,7 @@ from tcpcryptd.cli.options import ANSWERS, OFFERS, OPTIONS
 from tcpcryptd.cli.protocols import Protocols
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.engine import Engine
+from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.crypt import CryptConfig
 from tcpcryptd.crypto.key_log import KeyLog
 from tcpcryptd.eno import EnoConfig
@@ -20,7 +21,8 @@ from tcpcryptd.netio.path_mtu import path_mtu
 class OwnEngine:
     """The engine of this process. Making it takes a fraction of a second, for the first key pairs."""
 
-    def __init__(self, settings: Settings, take_keys: KeyLog | None) -> None:
+    def __init__(self, settings: Settings, take_keys: KeyLog | None, sessions: SessionStore | None = None) -> None:
+        """`sessions`: what engines of several processes share."""
         self._settings = settings
         eno = EnoConfig(resumption_nonce_length=settings.resumption_nonce, key_log=take_keys)
         self._protocols = Protocols(
@@ -28,7 +30,8 @@ class OwnEngine:
         )
         self.destinations = Destinations(settings.require)
         self.jobs = self._protocols.key_jobs()
-        self.engine = Engine(_config(settings, self.destinations), self._protocols.factories, path_mtu=path_mtu)
+        config = engine_config(settings, self.destinations)
+        self.engine = Engine(config, self._protocols.factories, path_mtu=path_mtu, sessions=sessions)
 
     def apply(self, new: Settings) -> None:
         """Brings into force what can be reloaded, for connections that begin later."""
@@ -50,7 +53,8 @@ class OwnEngine:
         self.apply(replace(self._settings, **read))
 
 
-def _config(settings: Settings, destinations: Destinations) -> EngineConfig:
+def engine_config(settings: Settings, destinations: Destinations) -> EngineConfig:
+    """The engine's part of the settings."""
     config = LiveEngineConfig(
         offers=OFFERS[settings.protocol], answers=ANSWERS[settings.answer], destinations=destinations
     )

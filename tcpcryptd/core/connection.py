@@ -4,14 +4,14 @@ import struct
 from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Closed, ConnectionInfo, Disabled, IntegrityFailure, Negotiated
 from tcpcryptd.core.lifecycle import Lifecycle, Phase
 from tcpcryptd.core.limits import IDLE
 from tcpcryptd.core.protocol import Description, Handler, Opening, WireProtocol
-from tcpcryptd.core.session_cache import SessionCache
+from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.core.timers import Timer
 from tcpcryptd.core.verdict import ACCEPT_PLAIN, DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.icmp import packet_too_big
@@ -112,11 +112,11 @@ class Connection:
         return peer_address(self.key)
 
     @property
-    def sessions(self) -> SessionCache:
+    def sessions(self) -> SessionStore:
         """Sessions that may be resumed."""
         return self._services.sessions
 
-    def keep_session(self, key: bytes, session: Any, now: float) -> None:
+    def keep_session(self, key: bytes, session: bytes, now: float) -> None:
         """Keeps a session for the next connection, if the application lets us."""
         if self.options.cache:
             number = self.sessions.put(key, session, now)

@@ -14,6 +14,7 @@ from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.core.orphan import Orphan
 from tcpcryptd.core.protocol import Injection, Opening, ProtocolFactory, Stray
 from tcpcryptd.core.services import Services
+from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.core.verdict import ACCEPT, ACCEPT_PLAIN, DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.icmp import is_icmp
 from tcpcryptd.wire.options import OptionError
@@ -35,11 +36,20 @@ class Engine:
         protocols: Sequence[ProtocolFactory],
         random: Callable[[int], bytes] = os.urandom,
         path_mtu: Callable[[bytes], int | None] = lambda _: None,
+        sessions: SessionStore | None = None,
     ) -> None:
-        """`path_mtu`: bytes of IP packet that reach a host, given its address of 4 or 16 bytes; None: not known."""
+        """Make an engine.
+
+        Args:
+            config: What it may and must do.
+            protocols: What it speaks; the first one that an opening can belong to takes it.
+            random: Gives so many bytes that nobody can guess.
+            path_mtu: Bytes of IP packet that reach a host, given its address of 4 or 16 bytes; None: not known.
+            sessions: Where sessions are kept to be resumed; None: in a cache of its own.
+        """
         self._config = config
         self._protocols = {protocol.name: protocol for protocol in protocols}
-        self._services = Services(config, random, path_mtu, self._first_packet)
+        self._services = Services(config, random, path_mtu, self._first_packet, sessions)
         self._reported: set[str] = set()
         self.admission = Admission()
         """To be told of how far the packets are handled."""

@@ -3,12 +3,12 @@
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from tcpcryptd.core.lifecycle import Phase
 from tcpcryptd.core.options import ClientMode, ConnectionOptions, Support
 from tcpcryptd.core.retransmission import Retransmission
-from tcpcryptd.core.session_cache import SessionCache
+from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.core.verdict import ACCEPT, DROP, Action, ConnectionClass, Direction, Verdict, modify
 from tcpcryptd.wire.segment import Segment
 
@@ -123,14 +123,14 @@ class Connection(Protocol):
         """4 or 16 bytes."""
 
     @property
-    def sessions(self) -> SessionCache:
+    def sessions(self) -> SessionStore:
         """Sessions that may be resumed."""
 
     @property
     def must_encrypt(self) -> bool:
         """The administrator wants this connection to fail rather than to be plain."""
 
-    def keep_session(self, key: bytes, session: Any, now: float) -> None:
+    def keep_session(self, key: bytes, session: bytes, now: float) -> None:
         """Keeps a session under `key` in `sessions`, if the application lets us."""
 
     def random(self, size: int) -> bytes:

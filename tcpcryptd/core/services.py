@@ -12,7 +12,7 @@ from tcpcryptd.core.options import OptionRegistry
 from tcpcryptd.core.path_mtu import PathMtus
 from tcpcryptd.core.peers import PeerMemory
 from tcpcryptd.core.protocol import Injection
-from tcpcryptd.core.session_cache import SessionCache
+from tcpcryptd.core.session_cache import SessionCache, SessionStore
 from tcpcryptd.core.timers import Timer, TimerQueue
 from tcpcryptd.core.verdict import ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.segment import Segment
@@ -29,6 +29,7 @@ class Services:
         random: Callable[[int], bytes],
         path_mtu: Callable[[bytes], int | None],
         first_packet: FirstPacket,
+        sessions: SessionStore | None,
     ) -> None:
         self.config = config
         self.random = random
@@ -38,7 +39,9 @@ class Services:
         self.table = FlowTable(config.max_connections, config.max_opening, config.max_closed, config.max_plain_records)
         self.graves = Graves(MAX_GRAVES)
         self.options = OptionRegistry(config.max_options)
-        self.sessions = SessionCache(config.max_sessions, config.session_lifetime)
+        self.sessions: SessionStore = (
+            SessionCache(config.max_sessions, config.session_lifetime) if sessions is None else sessions
+        )
         self.peers = PeerMemory(config.max_peers, config.peer_lifetime, config.peer_trust)
         self.timers = TimerQueue()
         self.injections: deque[Injection] = deque()

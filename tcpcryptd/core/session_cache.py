@@ -2,27 +2,46 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final, Protocol
 
 MAX_PER_KEY: Final = 16
 """Sessions that one peer may have waiting, as connections that are open at once leave them."""
 
 
+class SessionStore(Protocol):
+    """Sessions under a key of the protocol's choice; what their bytes are only the protocol knows."""
+
+    def __len__(self) -> int:
+        """How many sessions are kept."""
+
+    def put(self, key: bytes, session: bytes, now: float) -> int | None:
+        """Keeps a session; the oldest make room. Its number for `discard`; None: it is not kept."""
+
+    def take(self, key: bytes, now: float, accept: Callable[[bytes], bool]) -> bytes | None:
+        """The newest session under a key that is accepted, and not in the store any more; None when there is none."""
+
+    def discard(self, key: bytes, number: int) -> None:
+        """Forgets one session, if it is still there."""
+
+    def flush(self) -> int:
+        """Forgets all sessions; how many there were."""
+
+
 class SessionCache:
-    """Sessions under a key of the protocol's choice; what they are only the protocol knows."""
+    """The SessionStore of an engine that shares with none."""
 
     def __init__(self, limit: int, lifetime: float) -> None:
         """`limit`: sessions in all; `lifetime`: seconds."""
         self._limit = limit
         self._lifetime = lifetime
-        self._entries: OrderedDict[tuple[bytes, int], tuple[float, Any]] = OrderedDict()
+        self._entries: OrderedDict[tuple[bytes, int], tuple[float, bytes]] = OrderedDict()
         self._slots: dict[bytes, list[int]] = {}
         self._serial = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def put(self, key: bytes, session: Any, now: float) -> int | None:
+    def put(self, key: bytes, session: bytes, now: float) -> int | None:
         """Keeps a session; the oldest make room. Its number for `discard`; None: with a limit of 0 none is kept."""
         if self._limit == 0:
             return None
@@ -37,7 +56,7 @@ class SessionCache:
         self._entries[key, self._serial] = now, session
         return self._serial
 
-    def take(self, key: bytes, now: float, accept: Callable[[Any], bool] = lambda _: True) -> Any | None:
+    def take(self, key: bytes, now: float, accept: Callable[[bytes], bool]) -> bytes | None:
         """The newest session under a key that is accepted, and not in the cache any more; None when there is none."""
         self._expire(now)
         for serial in reversed(self._slots.get(key, ())):
@@ -64,7 +83,7 @@ class SessionCache:
                 break
             self._drop(*oldest)
 
-    def _drop(self, key: bytes, serial: int) -> Any:
+    def _drop(self, key: bytes, serial: int) -> bytes:
         slots = self._slots[key]
         slots.remove(serial)
         if not slots:

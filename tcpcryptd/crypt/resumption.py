@@ -1,6 +1,6 @@
 """Connections that go on from an earlier session, without public-key work (spec section 8)."""
 
-from typing import Any, Final
+from typing import Final
 
 from tcpcryptd.core.protocol import Connection
 from tcpcryptd.crypt.constants import SESSION_PREFIX_SIZE
@@ -18,7 +18,7 @@ def remember(connection: Connection, following: Resumable, now: float) -> None:
         key = _ACTIVE + connection.peer_address
     else:
         key = _PASSIVE + following.session_id[:SESSION_PREFIX_SIZE]
-    connection.keep_session(key, following, now)
+    connection.keep_session(key, following.encode(), now)
 
 
 def take_to_open(handshake: Handshake, now: float) -> Resumable | None:
@@ -35,13 +35,14 @@ def _take(handshake: Handshake, key: bytes, now: float) -> Resumable | None:
     connection = handshake.connection
     if not connection.options.cache:
         return None
-    state = connection.sessions.take(key, now, lambda state: _suits(handshake, state))
-    return state if isinstance(state, Resumable) else None
+    encoded = connection.sessions.take(key, now, lambda encoded: _suits(handshake, encoded))
+    return Resumable.decode(encoded) if encoded is not None else None
 
 
-def _suits(handshake: Handshake, state: Any) -> bool:
+def _suits(handshake: Handshake, encoded: bytes) -> bool:
     """Whether a session could have come from a key exchange under the wishes and the configuration of today."""
-    if not isinstance(state, Resumable):
+    state = Resumable.decode(encoded)
+    if state is None:
         return False
     connection = handshake.connection
     options = connection.options

@@ -6,7 +6,7 @@ from typing import Self
 from tcpcryptd.crypt.roles import Role
 from tcpcryptd.crypto import key_schedule
 from tcpcryptd.crypto.segment import SegmentProtection
-from tcpcryptd.crypto.suites import SymmetricSuite
+from tcpcryptd.crypto.suites import SYMMETRIC_SUITES, SymmetricSuite
 
 
 @dataclass(slots=True)
@@ -48,6 +48,18 @@ class Resumable:
         self.suite = suite
         self.public_key_name = public_key_name
         self._session_id: bytes | None = None
+
+    def encode(self) -> bytes:
+        """As it is kept: role (1: client), symmetric spec (4 bytes), secret (20 bytes), public-key mechanism's name."""
+        return bytes((self.role is Role.CLIENT,)) + self.suite.spec + self.secret + self.public_key_name.encode()
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> "Resumable | None":
+        """The inverse of `encode`; None for a suite that is not known."""
+        suite = next((each for each in SYMMETRIC_SUITES if each.spec == encoded[1:5]), None)
+        if suite is None:
+            return None
+        return cls(encoded[5:25], Role.CLIENT if encoded[0] else Role.SERVER, suite, encoded[25:].decode())
 
     @property
     def session_id(self) -> bytes:

@@ -4,7 +4,7 @@ All secrets that come from one key exchange serve the same kind of open at this 
 suggests: so no two connections can take the same secret at once.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from tcpcryptd.core.protocol import Connection
 from tcpcryptd.eno.handshake import Handshake
@@ -21,7 +21,7 @@ def remember(connection: Connection, following: SessionSecret, now: float) -> No
         key = _ACTIVE + connection.peer_address
     else:
         key = _PASSIVE + following.resumption(b"").remote_half
-    connection.keep_session(key, following, now)
+    connection.keep_session(key, following.encode(), now)
 
 
 def take_to_open(handshake: Handshake, now: float) -> SessionSecret | None:
@@ -44,14 +44,13 @@ def _take(handshake: Handshake, key: bytes, now: float) -> SessionSecret | None:
     connection = handshake.connection
     if not connection.options.cache:
         return None
-    state = connection.sessions.take(key, now, lambda state: _suits(handshake, state))
-    return state if isinstance(state, SessionSecret) else None
+    encoded = connection.sessions.take(key, now, lambda encoded: _suits(handshake, encoded))
+    return SessionSecret.decode(encoded) if encoded is not None else None
 
 
-def _suits(handshake: Handshake, state: Any) -> bool:
+def _suits(handshake: Handshake, encoded: bytes) -> bool:
     """Whether the session could come from a key exchange under the wishes and the configuration of today."""
+    state = SessionSecret.decode(encoded)
     return (
-        isinstance(state, SessionSecret)
-        and state.scheme in handshake.schemes
-        and state.aead in handshake.aeads(state.original_role)
+        state is not None and state.scheme in handshake.schemes and state.aead in handshake.aeads(state.original_role)
     )

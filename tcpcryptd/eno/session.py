@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from tcpcryptd.crypto import tcpcrypt_schedule as schedule
-from tcpcryptd.crypto.ecdhe import EcdheScheme
-from tcpcryptd.crypto.frame_aead import FrameAead, FrameProtection
+from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES, EcdheScheme
+from tcpcryptd.crypto.frame_aead import FRAME_AEADS, FrameAead, FrameProtection
 from tcpcryptd.eno.frame import KeyChain
 from tcpcryptd.eno.negotiation import Negotiated
 from tcpcryptd.eno.offer import EnoRole, Resumption
@@ -26,6 +26,21 @@ class SessionSecret:
     def following(self) -> "SessionSecret":
         """ss[i+1]."""
         return replace(self, secret=schedule.next_secret(self.secret))
+
+    def encode(self) -> bytes:
+        """As it is kept: TEP identifier, original role (1: A), AEAD algorithm (2 bytes, big endian), secret."""
+        is_a = self.original_role is EnoRole.A
+        return bytes((self.scheme.tep, is_a)) + self.aead.identifier.to_bytes(2, "big") + self.secret
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> "SessionSecret | None":
+        """The inverse of `encode`; None for algorithms that are not known."""
+        identifier = int.from_bytes(encoded[2:4], "big")
+        scheme = next((each for each in ECDHE_SCHEMES if each.tep == encoded[0]), None)
+        aead = next((each for each in FRAME_AEADS if each.identifier == identifier), None)
+        if scheme is None or aead is None:
+            return None
+        return cls(encoded[4:], scheme, aead, EnoRole.A if encoded[1] else EnoRole.B)
 
     def resumption(self, nonce: bytes) -> Resumption:
         """What names this secret in a SYN, with this host's nonce."""

@@ -136,13 +136,33 @@ def test_sessions_of_all_workers_are_listed_together(network: Network, protocol:
             assert (metric(host, "workers"), metric(host, "worker_restarts_total")) == (WORKERS, 0)
         ids = {same_session(network, connection) for connection in both.connections}
         assert len(ids) == WORKERS
-        # The cache is the worker's that has the pair.
         for worker in range(WORKERS):
             with both.again(worker) as resumed:
                 assert exchange(resumed, MARKER) == MARKER
                 same_session(network, resumed)
                 port = resumed.getsockname()[1]
                 assert [row["resumed"] for row in network.client.report() if row["local"]["port"] == port] == [True]
+
+
+@BOTH_PROTOCOLS
+def test_a_session_is_resumed_from_any_address(network: Network, protocol: str) -> None:
+    """Whichever workers get it, at either end: another pair of addresses mostly has another one."""
+    for host in network.hosts():
+        host.start_daemon("--workers", str(WORKERS), "--protocol", protocol)
+    resumed, workers = [], set()
+    with serve(network.server.listen(0), echo_server) as port:
+        for index in range(PAIRS // 2):
+            address = f"10.69.0.{200 + index}"
+            network.client.run(["ip", "address", "add", f"{address}/24", "dev", "eth0"])
+            before = undecided_packets(network.server)
+            with network.client.connect(network.server.ipv4, port, source=address) as ours:
+                assert exchange(ours, MARKER) == MARKER
+                session = same_session(network, ours)
+                resumed += [row["resumed"] for row in network.server.report() if row["session_id"] == session]
+            after = undecided_packets(network.server)
+            workers |= {number for number in range(WORKERS) if after[number] > before[number]}
+    assert resumed == [False] + [True] * (PAIRS // 2 - 1)
+    assert workers == set(range(WORKERS))
 
 
 @BOTH_PROTOCOLS

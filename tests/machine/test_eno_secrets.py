@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tcpcryptd.core.session_cache import SessionCache
 from tcpcryptd.crypto import frame_aead
 from tcpcryptd.crypto.frame_aead import FrameProtection
 from tcpcryptd.eno.channel import Channel
@@ -97,7 +98,10 @@ def test_nothing_secret_is_shown() -> None:
     client, server = world.connect()
     world.exchange(client, server)
     assert world.client.engine is not None
-    secrets = [each for each in gc.get_objects() if isinstance(each, SessionSecret)]
+    cache = world.client.engine._services.sessions
+    assert isinstance(cache, SessionCache)
+    kept = [SessionSecret.decode(session) for _, session in cache._entries.values()]
+    secrets = [each for each in kept if each is not None]
     assert secrets
     shown = "".join(map(repr, (*secrets, *world.client.engine.connections(), *world.client.events)))
     assert "secret" not in shown

@@ -10,6 +10,7 @@ from tcpcryptd.core.event import Negotiated
 from tcpcryptd.core.options import ClientMode, ConnectionOptions
 from tcpcryptd.crypto.suites import AES128_CTR_SEQIV_HMAC_SHA1, AES_256_GCM_SIV, RSA_2048, X25519_HPKE
 from tcpcryptd.eno.constants import INIT1_MAGIC, INIT2_MAGIC
+from tcpcryptd.netio.workers.sessions import SharedSessions
 from tests.machine.endpoint import Socket
 from tests.machine.link import (
     CRYPT,
@@ -72,6 +73,30 @@ def test_each_connection_goes_on_from_the_one_before(suite: Suite) -> None:
         assert [each for each in world.link.log[began:] if is_key_exchange(suite, each)] == []
         sessions.add(world.session_ids()[0])
     assert len(sessions) == 4
+
+
+@SUITES
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_another_worker_goes_on_from_it(side: str, suite: Suite) -> None:
+    """The peer, or this host, has another address: two engines share what they keep, and each secret serves once."""
+    shared = SharedSessions(64, 3600.0)
+    ours = [make_engine(name, suite, sessions=shared) for name in ("one", "two")]
+    other = make_engine("other", suite)
+    world = World(client=ours[0], server=other) if side == "client" else World(client=other, server=ours[0])
+    host = world.client if side == "client" else world.server
+    sessions = {first_connection(world)}
+    for number in range(1, 5):
+        host.start_engine(ours[number % 2])
+        talk(world, 40_000 + number)
+        world.assert_encrypted()
+        assert resumed(world) == (True, True)
+        sessions.add(world.session_ids()[0])
+        assert len(shared) == 1
+    assert len(sessions) == 5
+    assert shared.flush() == 1
+    talk(world, 40_010)
+    assert resumed(world) == (False, False)
+    shared.close()
 
 
 @SUITES

@@ -9,6 +9,7 @@ from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Disabled, IntegrityFailure, InternalError, Negotiated
+from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.core.verdict import ConnectionClass
 from tcpcryptd.crypt import CryptConfig, CryptFactory
 from tcpcryptd.crypto.keyring import KeyRing
@@ -57,7 +58,9 @@ AUTO = Suite(protocol="auto")
 OFFERS = {"auto": ("eno", "crypt")}
 
 
-def make_engine(seed: object = 0, suite: Suite = ALL, config: EngineConfig | None = None) -> Engine:
+def make_engine(
+    seed: object = 0, suite: Suite = ALL, config: EngineConfig | None = None, sessions: SessionStore | None = None
+) -> Engine:
     ring = KeyRing(RsaOaep())
     ring.replace(rsa_key())
     crypt = CryptConfig(
@@ -67,7 +70,9 @@ def make_engine(seed: object = 0, suite: Suite = ALL, config: EngineConfig | Non
         whole_packets=suite.whole_packets,
     )
     config = replace(config or EngineConfig(), offers=OFFERS.get(suite.protocol, (suite.protocol,)))
-    return Engine(config, [CryptFactory(crypt), EnoFactory(suite.eno)], random=Random(repr(seed)).randbytes)
+    return Engine(
+        config, [CryptFactory(crypt), EnoFactory(suite.eno)], random=Random(repr(seed)).randbytes, sessions=sessions
+    )
 
 
 def text(size: int, prefix: bytes = b"") -> bytes:

@@ -53,8 +53,9 @@ class WorkerConfig:
 
     queues: QueueNumbers
     marks: MarkScheme
-    build: Callable[[], EngineParts]
-    """Called in the worker: no key and no random number is shared with another one."""
+    build: Callable[[int], EngineParts]
+    """Called in the worker, with its number: no key and no random number is shared with another one, but for what
+    sessions are resumed from."""
     tells_decisions: bool
     """Whether the daemon wants to know of each handshake that is over."""
 
@@ -66,7 +67,7 @@ class Worker:
         self._index = index
         self._channel = channel
         self._config = config
-        self._parts = config.build()
+        self._parts = config.build(index)
         engine = self._parts.engine
         self._path = PacketPath(engine, config.queues.of_worker(index), config.marks, self.on_event, self._parts.jobs)
         self._shortage = MemoryShortage(engine.flush_sessions)

@@ -157,11 +157,15 @@ class Host:
         listener.settimeout(SOCKET_SECONDS)
         return listener
 
-    def connect(self, address: str, port: int, seconds: float = SOCKET_SECONDS) -> socket.socket:
-        """A connected socket."""
+    def connect(
+        self, address: str, port: int, seconds: float = SOCKET_SECONDS, source: str | None = None
+    ) -> socket.socket:
+        """A connected socket; `source`: the address that it has at this end."""
         client = self.namespace.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         client.settimeout(seconds)
         try:
+            if source is not None:
+                client.bind((source, 0))
             client.connect((address, port))
         except BaseException:
             client.close()

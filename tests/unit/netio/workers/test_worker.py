@@ -106,7 +106,7 @@ class Rig:
         config = WorkerConfig(QueueNumbers.starting_at(10, 4), MarkScheme(), self._build, tells_decisions=True)
         self.worker = Worker(3, Channel(theirs), config)
 
-    def _build(self) -> EngineParts:
+    def _build(self, _index: int) -> EngineParts:
         def adjust(_: Json) -> None:
             raise ValueError("a secret")
 
