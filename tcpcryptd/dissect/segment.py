@@ -117,14 +117,16 @@ def _ip_layer(packet: Packet) -> Packet | None:
 def _segment(captured: bytes) -> tuple[Segment, int]:
     """The segment, filled up with zero bytes to its length, and how many bytes of its payload they are.
 
-    Link-layer padding is left out. Raises MalformedPacket.
+    Link-layer padding is left out. A length of 0 stands for more than 64 KiB (BIG TCP): then all that was captured is
+    the packet. Raises MalformedPacket.
     """
     if len(captured) < 40:
         raise MalformedPacket(f"{len(captured)} bytes are too few for TCP over IP")
     length_at, before = (2, 0) if captured[0] >> 4 == 4 else (4, 40)
-    length = before + int.from_bytes(captured[length_at : length_at + 2], "big")
+    field = int.from_bytes(captured[length_at : length_at + 2], "big")
+    length = before + field if field else len(captured)
     packet = captured[:length].ljust(length, b"\0")
-    segment = Segment(packet, locate(packet)[0])
+    segment = Segment(packet, locate(packet, whole=field != 0)[0])
     missing = max(0, length - len(captured))
     if missing > segment.payload_length:
         raise MalformedPacket("the capture ends in the header")

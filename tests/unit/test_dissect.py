@@ -35,7 +35,7 @@ from tcpcryptd.dissect import (
     summary,
 )
 from tcpcryptd.dissect.__main__ import main
-from tcpcryptd.wire.segment import SYN, make
+from tcpcryptd.wire.segment import ACK, SYN, make
 from tests.unit.crypto.vectors import PATH, load_connections
 
 VECTORS = PATH.parent
@@ -457,3 +457,26 @@ def test_command_wants_a_file(capsys: pytest.CaptureFixture[str]) -> None:
         main([])
     assert exit_.value.code == 2
     assert "FILE" in capsys.readouterr().err
+
+
+JUMBO = b"\x06\x00\xc2\x04" + (1 << 17).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_packets_of_more_than_64_kib(version: int) -> None:
+    """As a capture has what the kernel sends and receives with BIG TCP: the length is 0."""
+    key = bytes(range(8 if version == 4 else 32)) + bytes((0, 80, 0, 81))
+    whole = make(key, sequence=1, acknowledgment=2, flags=ACK, window=3)
+    payload = bytes(131_064)
+    if version == 4:
+        forms = [IP(whole[:2] + bytes(2) + whole[4:] + payload)]
+    else:
+        head = whole[:4] + bytes(2)
+        # With the jumbo payload option, and without, as later kernels have it.
+        forms = [IPv6(head + b"\0" + whole[7:40] + JUMBO + whole[40:] + payload), IPv6(head + whole[6:] + payload)]
+    for packet in forms:
+        found = dissect(packet)
+        assert found is not None
+        assert found.malformed is None
+        assert found.segment is not None
+        assert (found.segment.sequence, found.segment.payload_length, found.missing) == (1, len(payload), 0)
