@@ -21,7 +21,7 @@ help:
 	@echo "make e2e      the tests that run daemons in network namespaces (root)"
 	@echo "make coverage branch coverage of the tests that need no root"
 	@echo "make lint     ruff and mypy"
-	@echo "make bench    speed, CPU time and memory against plain TCP and other tunnels (root; ARGS=--quick, --check, --help)"
+	@echo "make bench    speed, CPU time and memory against plain TCP and other tunnels (root; ARGS=--quick, --check, "--against REVISION", --help)"
 	@echo "make dist     wheel and source archive, in dist/"
 	@echo "make deb      Debian package, in dist/"
 	@echo "make test-packages  installs the Debian package under a systemd of its own and tries it (root; a minute)"

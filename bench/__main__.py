@@ -17,7 +17,9 @@ from bench.arguments import RESULTS, Plan, parse_arguments
 from bench.document import Document, document
 from bench.laboratory import Laboratory
 from bench.regressions import MINIMUM_ROUNDS, in_both, last_document, missing, other_parameters, regressions
-from bench.report import notes, table
+from bench.report import against, notes, table
+from bench.revision import build
+from bench.variants import earlier, with_earlier
 from tests.e2e.harness import namespace
 
 BUSY = 0.5
@@ -45,8 +47,13 @@ def run(plan: Plan) -> Document:
     with tempfile.TemporaryDirectory(prefix="tcpcryptd-bench-") as name, ExitStack() as stack:
         # The daemon's user has to reach its run directory.
         Path(name).chmod(0o755)
+        variants = list(plan.variants)
+        if plan.against is not None:
+            beside = Path(name, "revision")
+            beside.mkdir()
+            variants = with_earlier(variants, plan.against, build(plan.against, beside))
         laboratory = Laboratory(Path(name), stack)
-        for variant in plan.variants:
+        for variant in variants:
             laboratory.start(variant)
         laboratory.measure(plan.measurements, plan.parameters)
     return document(
@@ -92,6 +99,9 @@ def main() -> int:
     prepare()
     now = run(plan)
     print(table(now.comparisons()))
+    if plan.against is not None:
+        revision = plan.against
+        print(f"\n{against(now.comparisons(), lambda name: earlier(name, revision))}")
     for note in notes(now.skipped, now.failed):
         print(f"\n{note}")
     load = now.machine["load_average_before"]

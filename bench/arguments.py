@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.quantities import MEASUREMENTS, QUICK, Parameters
 from bench.regressions import MINIMUM_ROUNDS
+from bench.revision import NoSuchRevision, commit_of
 from bench.variants import PLAIN, VARIANTS, Variant
 
 RESULTS = Path(__file__).parent / "results"
@@ -30,6 +31,8 @@ class Plan:
     output: Path | None
     whole: bool
     check: bool
+    against: str | None = None
+    """Another revision, to be measured beside this one."""
 
 
 def _positive(text: str) -> int:
@@ -66,13 +69,24 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Plan:
     parser.add_argument(
         "--check", action="store_true", help="exit code 4 when figures are worse than in the last file there"
     )
+    parser.add_argument(
+        "--against",
+        metavar="REVISION",
+        help="also measure tcpcryptd as of this revision, in turn with this one, and print the ratios",
+    )
     given = parser.parse_args(arguments)
+    if given.against is not None:
+        try:
+            commit_of(given.against)
+        except NoSuchRevision:
+            parser.error(f"--against {given.against}: git knows no such commit")
     defaults = QUICK if given.quick else Parameters()
     parameters = Parameters(**{name: getattr(given, name) or getattr(defaults, name) for name in _MEANINGS})
     if given.check and parameters.rounds < MINIMUM_ROUNDS:
         parser.error(f"--check takes at least {MINIMUM_ROUNDS} rounds: fewer have no spread")
     # A short or partial run would be a poor one for the next to be compared with.
     whole = parameters == Parameters(rounds=max(parameters.rounds, MINIMUM_ROUNDS)) and not given.only
+    whole = whole and given.against is None
     return Plan(
         parameters=parameters,
         variants=tuple(
@@ -82,6 +96,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Plan:
         output=given.output or (RESULTS if whole else None),
         whole=whole,
         check=given.check,
+        against=given.against,
     )
 
 

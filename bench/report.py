@@ -1,7 +1,7 @@
 """Figures of several rounds, side by side, as a table."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 REFERENCE = "plain"
@@ -29,13 +29,13 @@ class Comparison:
         """Adds a variant's figure of one round."""
         self.figures.setdefault(variant, []).append(figure)
 
-    def ratios(self, variant: str) -> list[float]:
-        """The variant divided by plain TCP, round by round; empty where plain TCP has no such figures.
+    def ratios(self, variant: str, reference: str = REFERENCE) -> list[float]:
+        """The variant divided by another, plain TCP, round by round; empty where that has no such figures.
 
         A variant that failed in one round has none of later rounds.
         """
-        pairs = zip(self.figures[variant], self.figures.get(REFERENCE, []), strict=False)
-        return [figure / reference for figure, reference in pairs]
+        pairs = zip(self.figures[variant], self.figures.get(reference, []), strict=False)
+        return [figure / other for figure, other in pairs]
 
 
 def spread(figures: list[float]) -> str:
@@ -63,13 +63,34 @@ def table(comparisons: list[Comparison]) -> str:
         for c in comparisons
         for variant in c.figures
     ]
+    lines = _aligned(header, rows)
+    counted = [f"{c.quantity.name}: {c.quantity.counted}." for c in comparisons if c.quantity.counted]
+    return "\n".join([*lines, *([""] if counted else []), *counted])
+
+
+def against(comparisons: list[Comparison], reference: Callable[[str], str]) -> str:
+    """The variants divided by what `reference` names for each, as lines of text; those without it are left out."""
+    rows = [
+        [
+            c.quantity.name,
+            "higher" if c.quantity.higher_is_better else "lower",
+            variant,
+            reference(variant),
+            spread(ratios),
+        ]
+        for c in comparisons
+        for variant in c.figures
+        if (ratios := c.ratios(variant, reference(variant)))
+    ]
+    return "\n".join(_aligned(["", "better", "", "divided by", "ratio (lowest to highest)"], rows))
+
+
+def _aligned(header: list[str], rows: list[list[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    lines = [
+    return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in [header, *rows]
     ]
-    counted = [f"{c.quantity.name}: {c.quantity.counted}." for c in comparisons if c.quantity.counted]
-    return "\n".join([*lines, *([""] if counted else []), *counted])
 
 
 def notes(skipped: Mapping[str, str], failed: Mapping[str, str]) -> list[str]:

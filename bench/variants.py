@@ -1,9 +1,11 @@
 """What is compared: one line of `VARIANTS` each."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from bench.peers import nfqueue, ssh, stunnel, wireguard
+from bench.revision import commands_of
 from bench.route import Route, Unavailable
 from tcpcryptd.netio.errors import ExitCode
 from tests.e2e.harness import Daemon, HarnessError, Network, dialogue, echo_server, same_session
@@ -33,14 +35,16 @@ def plain(network: Network) -> Route:
 
 @dataclass(frozen=True)
 class Daemons:
-    """A tcpcryptd on both hosts, with these options."""
+    """A tcpcryptd on both hosts, with these options; of this revision, or another package."""
 
     options: tuple[str, ...]
+    package: Path | None = None
 
     def __call__(self, network: Network) -> Route:
         """Starts them; raises Unavailable when they refuse the options."""
-        for host in network.hosts():
-            wait_ready(host.launch_daemon(*self.options), self.options)
+        with commands_of(self.package):
+            for host in network.hosts():
+                wait_ready(host.launch_daemon(*self.options), self.options)
         route = Route(network, network.server.ipv4, lambda: check_encrypted(network))
         route.verify()
         return route
@@ -64,6 +68,22 @@ def check_encrypted(network: Network) -> None:
 
 def tcpcryptd(name: str, *options: str) -> Variant:
     return Variant(name, Daemons(options), Daemons((*options, "--no-cache")))
+
+
+def with_earlier(variants: Iterable[Variant], revision: str, package: Path) -> list[Variant]:
+    """The variants, and behind each that is a tcpcryptd the same of another revision."""
+    both = []
+    for variant in variants:
+        both.append(variant)
+        if isinstance(variant.start, Daemons) and isinstance(variant.start_fresh, Daemons):
+            start, fresh = replace(variant.start, package=package), replace(variant.start_fresh, package=package)
+            both.append(Variant(earlier(variant.name, revision), start, fresh))
+    return both
+
+
+def earlier(name: str, revision: str) -> str:
+    """The name of such a variant."""
+    return f"{name}@{revision}"
 
 
 PLAIN = Variant("plain", plain)

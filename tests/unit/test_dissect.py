@@ -468,6 +468,7 @@ def test_packets_of_more_than_64_kib(version: int) -> None:
     key = bytes(range(8 if version == 4 else 32)) + bytes((0, 80, 0, 81))
     whole = make(key, sequence=1, acknowledgment=2, flags=ACK, window=3)
     payload = bytes(131_064)
+    forms: list[Packet]
     if version == 4:
         forms = [IP(whole[:2] + bytes(2) + whole[4:] + payload)]
     else:

@@ -49,9 +49,23 @@ def test_only_chooses_measurements() -> None:
     assert plan.variants == VARIANTS
 
 
+def test_another_revision_is_no_whole_run() -> None:
+    plan = parse_arguments(["--against", "HEAD"])
+    assert (plan.against, plan.whole, plan.output) == ("HEAD", False, None)
+    assert plan.variants == VARIANTS
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [["--only", "nothing"], ["--rounds", "0"], ["--rounds", "x"], ["--check", "--quick"], ["--check", "--rounds", "2"]],
+    [
+        ["--against", "no-such-revision"],
+        ["--against", "--all"],
+        ["--only", "nothing"],
+        ["--rounds", "0"],
+        ["--rounds", "x"],
+        ["--check", "--quick"],
+        ["--check", "--rounds", "2"],
+    ],
 )
 def test_refuses_what_cannot_be(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:

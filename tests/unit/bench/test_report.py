@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.report import Comparison, Quantity, notes, spread, table
+from bench.report import Comparison, Quantity, against, notes, spread, table
 
 SPEED = Quantity("speed", "Mbit/s", higher_is_better=True)
 COST = Quantity("cost", "s/GB", counted="what it costs")
@@ -17,6 +17,12 @@ def test_ratios_are_taken_round_by_round() -> None:
 def test_ratios_of_a_variant_that_failed_stop_where_it_did() -> None:
     comparison = Comparison(SPEED, {"plain": [100.0, 200.0], "crypt": [50.0]})
     assert comparison.ratios("crypt") == [0.5]
+
+
+def test_ratios_to_another_revision() -> None:
+    comparison = Comparison(SPEED, {"plain": [9.0], "crypt": [50.0, 60.0], "crypt@old": [25.0, 20.0], "ssh": [7.0]})
+    lines = against([comparison], lambda name: f"{name}@old").splitlines()
+    assert [line.split() for line in lines[1:]] == [["speed", "higher", "crypt", "crypt@old", "2.5", "(2", "to", "3)"]]
 
 
 def test_no_ratios_without_plain() -> None:
