@@ -94,7 +94,7 @@ class Egress:
     def _sent(self, ip_header: bytes, fields: Fields, area: bytes, piece: Piece, original: int) -> Verdict:
         """The verdict on a packet that had a segment of `original` bytes."""
         if self._flow.aperture is not None:
-            self._flow.aperture.sent(self._flow.out.wire_end, self._connection.last_seen)
+            self._flow.open_window(self._flow.aperture, self._connection.last_seen)
         room = self._max_segment - 20 - len(area)
         is_large = original > self._max_segment
         """The kernel cuts the packet after us, and computes the checksums then."""

@@ -14,7 +14,7 @@ from tcpcryptd.eno.outgoing import Outgoing
 from tcpcryptd.eno.packets import TIMESTAMP_AREA, TIMESTAMP_PREFIX, sack_option, stamps
 from tcpcryptd.eno.session import Session
 from tcpcryptd.wire import options
-from tcpcryptd.wire.segment import ACK, make
+from tcpcryptd.wire.segment import ACK, make, reverse_key
 from tcpcryptd.wire.sequence import MASK, add, extend
 
 
@@ -98,13 +98,32 @@ class Flow:
         oldest = self.out.acknowledged - OLDEST_ACKNOWLEDGMENT
         return -reach <= wire - self.in_.next_wire <= reach and acknowledgment >= oldest
 
-    def shown_window(self, window: int, acknowledgment: int, wire_acknowledgment: int, now: float) -> int:
-        """What the local kernel is shown of the peer's window, of which `acknowledgment` is the beginning."""
+    def shown_window(self, window: int, acknowledgment: int, now: float) -> int:
+        """What the local kernel is shown of the peer's window, of which a plain `acknowledgment` is the beginning."""
         if self.aperture is None:
             if not self.connection.outgrown:
                 return window
             self.aperture = Aperture(self._peer_scale)
-        return self.aperture.narrowed(window, self.out.end - acknowledgment, wire_acknowledgment, now)
+        return self.aperture.shown(window, acknowledgment, self.out.end, now)
+
+    def open_window(self, aperture: Aperture, now: float) -> None:
+        """Shows the local kernel more of the window, when it has sent what it was shown."""
+        window = aperture.sent(self.out.end, now)
+        if window is None:
+            return
+        self.peer_window = window
+        area = b""
+        if self.stamp is not None:
+            area = TIMESTAMP_PREFIX + self.peer_stamp.to_bytes(4, "big") + self.stamp.to_bytes(4, "big")
+        packet = make(
+            reverse_key(self.connection.key),
+            sequence=self.remote_number(self.in_.end),
+            acknowledgment=self.local_number(aperture.acknowledged),
+            flags=ACK,
+            window=window,
+            option_area=area,
+        )
+        self.connection.inject(Direction.IN, packet)
 
     def local_number(self, offset: int) -> int:
         """Sequence number of an offset in what this host sends, in either space."""

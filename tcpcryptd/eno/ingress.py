@@ -77,7 +77,7 @@ class Ingress:
         out.acknowledge(wire_acknowledgment)
         plain_acknowledgment = out.plain_acknowledgment(wire_acknowledgment)
         area, sacked = self._options(packet, offset, packet[offset + 20 : start])
-        window = flow.shown_window(window, plain_acknowledgment, wire_acknowledgment, now)
+        window = flow.shown_window(window, plain_acknowledgment, now)
         news = plain_acknowledgment > flow.forwarded or window != flow.peer_window or sacked
         flow.forwarded = max(flow.forwarded, plain_acknowledgment)
         flow.peer_window = window

@@ -77,4 +77,6 @@ def test_a_packet_that_only_begins_here(version: int) -> None:
     for stray in (b"", b"\x45" + bytes(50), packet[:20], packet[:12] + bytes(40)):
         engine.outgrown(stray)
     assert engine.counters()["outgrown"] == len(begun) + 1
+    world.exchange(client, server, 200_000)
+    world.assert_encrypted()
     world.close(client, server)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tcpcryptd.eno.aperture import LONGEST, ROOM, SAMPLES, Aperture
+from tcpcryptd.eno.aperture import IN_FLIGHT, LONGEST, ROOM, SAMPLES, Aperture
 
 SCALE = 7
 WIDE = 30_000
@@ -17,21 +17,39 @@ def round_trips(aperture: Aperture, times: list[float]) -> int:
         # It is sent again, which says nothing of the round trip.
         aperture.sent(end, now + time * 0.9)
         now += time
-        shown = aperture.narrowed(WIDE, 0, end, now)
+        shown = aperture.shown(WIDE, end, end, now)
     return shown
 
 
 def test_no_packet_has_room_that_is_too_large() -> None:
     aperture = Aperture(SCALE)
-    assert aperture.narrowed(WIDE, 0, 0, 0.0) == ROOM >> SCALE
-    assert aperture.narrowed(WIDE, 50_000, 0, 0.0) == 50_000 + ROOM >> SCALE
-    assert aperture.narrowed(3, 50_000, 0, 0.0) == 3
-    assert aperture.narrowed(0, 50_000, 0, 0.0) == 0
+    assert aperture.shown(WIDE, 7, 7, 0.0) == ROOM >> SCALE
+    assert aperture.shown(WIDE, 7, 50_007, 0.0) == 50_000 + ROOM >> SCALE
+    assert aperture.shown(3, 7, 50_007, 0.0) == 3
+    assert aperture.shown(0, 7, 50_007, 0.0) == 0
+
+
+def test_there_is_more_when_that_was_sent() -> None:
+    aperture = Aperture(0)
+    assert aperture.shown(10 * ROOM, 0, 0, 0.0) == ROOM
+    assert aperture.sent(ROOM // 2, 0.0) is None
+    assert aperture.sent(ROOM, 0.0) == 2 * ROOM
+    assert aperture.sent(ROOM, 0.0) is None
+    # No more than that is in flight.
+    assert aperture.sent(IN_FLIGHT, 0.0) is None
+    assert aperture.shown(10 * ROOM, ROOM, IN_FLIGHT, 0.0) == IN_FLIGHT
+
+
+def test_there_is_no_more_than_the_peer_allows() -> None:
+    aperture = Aperture(0)
+    assert aperture.shown(ROOM + 9, 0, 0, 0.0) == ROOM
+    assert aperture.sent(ROOM, 0.0) == ROOM + 9
+    assert aperture.sent(ROOM + 9, 0.0) is None
 
 
 @pytest.mark.parametrize("scale", [0, 7, 14])
 def test_it_is_never_closed(scale: int) -> None:
-    assert Aperture(scale).narrowed(1, 0, 0, 0.0) == 1
+    assert Aperture(scale).shown(1, 0, 0, 0.0) == 1
 
 
 @pytest.mark.parametrize(
