@@ -11,6 +11,7 @@ from pathlib import Path
 from tcpcryptd.netio.errors import DaemonError, ExitCode, FirewallError
 from tcpcryptd.netio.iptables import Iptables, our_chains, our_jumps, our_lines, raw_tables, tables
 from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
+from tcpcryptd.netio.rule_order import RuleState, order
 from tcpcryptd.netio.rules import DEFAULT_QUEUE, RAW_TABLE, QueueNumbers, RuleSet, default_workers, transaction
 from tcpcryptd.netio.selection import SELF_ENCRYPTED_PORTS, Selection
 
@@ -50,14 +51,19 @@ class Firewall:
             remove(self._lock_file)
             raise
 
-    def damaged(self) -> bool:
-        """Whether rules that were installed are gone, or other ones stand in our chains; raises FirewallError."""
-        return any(map(self._is_damaged, self._tables()))
+    def state(self) -> RuleState:
+        """Whether all that was installed is there, and where it has to be; raises FirewallError."""
+        states = set(map(self._state, self._tables()))
+        worst = (RuleState.DAMAGED, RuleState.MOVED, RuleState.INTACT)
+        return next(each for each in worst if each in states)
 
     def repair(self) -> None:
-        """Installs the rules again where they are damaged, all or nothing for each IP version; raises FirewallError."""
+        """Installs the rules again where they are not intact, all or nothing for each IP version.
+
+        Raises FirewallError.
+        """
         for each in self._tables():
-            if self._is_damaged(each):
+            if self._state(each) is not RuleState.INTACT:
                 self._install(each)
 
     def legacy_versions(self) -> list[int]:
@@ -73,15 +79,22 @@ class Firewall:
         return RuleSet.build_raw(self._selection, self._marks)
 
     def _install(self, table: Iptables) -> None:
-        rules = self._raw_rules() if table.table == RAW_TABLE else self.rules(table.version)
+        rules = self._rules_for(table)
         table.restore(transaction(_installation(rules, table.save()), table.table))
         installed = our_lines(table.save())
         if len(installed) != _size(rules):
             raise FirewallError("other rules than those that were installed are there", ExitCode.FAILURE)
         self._installed[table.version, table.table] = installed
 
-    def _is_damaged(self, table: Iptables) -> bool:
-        return our_lines(table.save()) != self._installed.get((table.version, table.table))
+    def _rules_for(self, table: Iptables) -> RuleSet:
+        return self._raw_rules() if table.table == RAW_TABLE else self.rules(table.version)
+
+    def _state(self, table: Iptables) -> RuleState:
+        saved = table.save()
+        if our_lines(saved) != self._installed.get((table.version, table.table)):
+            return RuleState.DAMAGED
+        # In the raw table nothing is decided that must not come first.
+        return RuleState.INTACT if table.table == RAW_TABLE else order(saved, self._rules_for(table))
 
     def remove(self) -> None:
         """Removes all rules of ours; raises FirewallError."""
@@ -94,7 +107,7 @@ class Firewall:
 
 def _size(rules: RuleSet) -> int:
     """How many lines `our_lines` finds when all of them are there."""
-    return len(rules.chains) + len(rules.jumps) + sum(map(len, rules.chains.values()))
+    return len(rules.chains) + len(rules.jumps) + len(rules.last) + sum(map(len, rules.chains.values()))
 
 
 def remove(lock_file: Path | None = None) -> None:
@@ -141,6 +154,7 @@ def _installation(rules: RuleSet, saved: list[str]) -> Iterator[str]:
     yield from (f"-X {chain}" for chain in obsolete)
     # At the head, where nothing that others' rules accept or drop can come between.
     yield from (f"-I {jump}" for jump in rules.jumps)
+    yield from (f"-A {jump}" for jump in rules.last)
 
 
 def add_selection_options(parser: argparse.ArgumentParser) -> None:

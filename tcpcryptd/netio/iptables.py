@@ -1,12 +1,12 @@
 """Runs iptables-save and iptables-restore, or their IPv6 counterparts, on one table."""
 
-import itertools
 import os
 import subprocess
 from pathlib import Path
 
 from tcpcryptd.netio import capabilities
 from tcpcryptd.netio.errors import ExitCode, FirewallError
+from tcpcryptd.netio.rule_order import leads_to_us
 from tcpcryptd.netio.rules import CHAIN_PREFIX, RAW_TABLE, TABLE
 
 SEARCH_PATH = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin"
@@ -87,7 +87,7 @@ def our_jumps(saved: list[str]) -> list[str]:
     return [
         line.removeprefix("-A ")
         for line in saved
-        if line.startswith("-A ") and not line.startswith(f"-A {CHAIN_PREFIX}") and _leads_to_us(line)
+        if line.startswith("-A ") and not line.startswith(f"-A {CHAIN_PREFIX}") and leads_to_us(line)
     ]
 
 
@@ -100,10 +100,3 @@ def our_lines(saved: list[str]) -> list[str]:
     """Our chains, their rules in order, and the jumps into them, as iptables-save prints them without counters."""
     rules = [line for line in saved if line.startswith(f"-A {CHAIN_PREFIX}")]
     return sorted(our_chains(saved)) + sorted(our_jumps(saved)) + sorted(rules, key=lambda rule: rule.split()[1])
-
-
-def _leads_to_us(line: str) -> bool:
-    words = line.split()
-    return any(
-        option in ("-j", "-g") and target.startswith(CHAIN_PREFIX) for option, target in itertools.pairwise(words)
-    )

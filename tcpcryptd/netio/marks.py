@@ -6,6 +6,12 @@ packets only, say that the daemon injected the packet towards the wire or toward
 
 Connections of hosts behind this one have other values, so that no rule takes them for its own: as connection marks 3
 undecided, 6 encrypted and 7 stream. Their packets have 3 while they are forwarded from the inside to the outside.
+
+What the daemon lets pass comes by the rules once more, with the mark of its verdict: 5 undecided, 1 plain, 6 encrypted
+and 7 stream; forwarded 2, 1, 4 and 5. A rule of others may have copied the connection mark to a packet before it comes
+to ours (`CONNMARK --restore-mark`, nft `meta mark set ct mark`), and such a packet must not pass for one that has been
+handled. So the marks of verdicts are not those of the connections that they are about; where one is, the rules tell the
+two apart (`mark_rules`).
 """
 
 from dataclasses import dataclass
@@ -19,6 +25,18 @@ _FORWARDED = {
     ConnectionClass.PLAIN: 1,
     ConnectionClass.ENCRYPTED: 6,
     ConnectionClass.STREAM: 7,
+}
+_VERDICT = {
+    ConnectionClass.UNDECIDED: 5,
+    ConnectionClass.PLAIN: 1,
+    ConnectionClass.ENCRYPTED: 6,
+    ConnectionClass.STREAM: 7,
+}
+_FORWARDED_VERDICT = {
+    ConnectionClass.UNDECIDED: 2,
+    ConnectionClass.PLAIN: 1,
+    ConnectionClass.ENCRYPTED: 4,
+    ConnectionClass.STREAM: 5,
 }
 _LARGEST_VALUE = max(_FORWARDED.values())
 
@@ -52,6 +70,15 @@ class MarkScheme:
     def of_forwarded(self, connection_class: ConnectionClass) -> int:
         """The mark of a class for connections of hosts behind this one."""
         return _FORWARDED[connection_class] * self._unit
+
+    def of_verdict(self, connection_class: ConnectionClass, forwarded: bool = False) -> int:
+        """The mark of a packet that was handled and passes; `forwarded`: of a host behind this one."""
+        return (_FORWARDED_VERDICT if forwarded else _VERDICT)[connection_class] * self._unit
+
+    def of_verdicts(self, diverted_as: ConnectionClass, forwarded: bool) -> dict[ConnectionClass, int]:
+        """The same, by the class that a verdict names: UNDECIDED stands for what the packet was diverted as."""
+        marks = {each: self.of_verdict(each, forwarded) for each in ConnectionClass}
+        return marks | {ConnectionClass.UNDECIDED: marks[diverted_as]}
 
     @property
     def forwarded_encrypted(self) -> str:

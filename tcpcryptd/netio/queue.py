@@ -9,16 +9,14 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from netfilterqueue import NetfilterQueue
-
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.netio import netlink_queue
 from tcpcryptd.netio.errors import ExitCode, QueueError
 from tcpcryptd.netio.forwarded import fitting, needs_sending
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.netlink_queue import DivertedPacket, diverted_packet
-from tcpcryptd.netio.stats import QUEUES_FILE, read_queue_statistics
-from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, VerdictSender
+from tcpcryptd.netio.queue_binding import bind as _bind
+from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, NF_REPEAT, VerdictSender
 
 PacketHandler = Callable[[bytes, Direction, float, ConnectionClass], Verdict]
 Inject = Callable[[Direction, bytes], None]
@@ -107,8 +105,8 @@ class PacketQueue:
         self.exceptions = 0
         self._handler = handler
         self._foreign = marks.foreign
-        self._mark_of = {each: marks.of_class(each) for each in ConnectionClass}
-        self._forwarded_mark_of = {each: marks.of_forwarded(each) for each in ConnectionClass}
+        self._mark_of = marks.of_verdicts(diverted_as, forwarded=False)
+        self._forwarded_mark_of = marks.of_verdicts(diverted_as, forwarded=True)
         self._mask, self._outward = marks.mask, marks.outward
         self._inject = inject
         self._outlet = outlet
@@ -116,7 +114,7 @@ class PacketQueue:
         self._waits_outwards = False
         """Whether a verdict on a packet that goes out waits to be sent."""
         self._now = 0.0
-        self._queue = _bind(number, SOCKET_BUFFER_GSO if gso else SOCKET_BUFFER)
+        self._queue = _bind(number, QUEUE_LENGTH, SOCKET_BUFFER_GSO if gso else SOCKET_BUFFER)
         # A duplicate: the library closes its own descriptor.
         self._socket = socket.socket(fileno=os.dup(self._queue.get_fd()))
         self._reader = _Reader(self._socket)
@@ -203,11 +201,14 @@ class PacketQueue:
             if size >= _LIBRARY_COPY_RANGE and is_truncated(payload):
                 self._handle_truncated(packet)
                 return
-            mark_of = self._mark_of
             hook = packet.hook
-            if hook == _HOOK_FORWARD:
-                mark_of = self._forwarded_mark_of
-            if hook == _HOOK_LOCAL_OUT or (hook == _HOOK_FORWARD and packet.mark & self._mask == self._outward):
+            mark_of = self._forwarded_mark_of if hook == _HOOK_FORWARD else self._mark_of
+            marked = packet.mark & self._mask
+            if marked and not (hook == _HOOK_FORWARD and marked == self._outward):
+                # Rules that do not look at the mark of a verdict brought it here again.
+                self._verdicts.add(packet.identifier, NF_ACCEPT)
+                return
+            if hook == _HOOK_LOCAL_OUT or marked:
                 direction = Direction.OUT
                 self.bytes_out += size
             else:
@@ -218,14 +219,17 @@ class PacketQueue:
                 self._verdicts.add(packet.identifier, NF_DROP)
             elif action is Action.SPLIT or (direction is Direction.OUT and self._would_overtake(packet, replacement)):
                 self._send_pieces(packet, replacement)
-            elif connection_class is self.diverted_as:
-                self._waits_outwards |= direction is Direction.OUT
-                resent = hook == _HOOK_FORWARD and direction is Direction.IN and self._resent(size, replacement)
-                self._verdicts.add(packet.identifier, NF_DROP if resent else NF_ACCEPT, None if resent else replacement)
+            elif (
+                hook == _HOOK_FORWARD
+                and direction is Direction.IN
+                and connection_class is self.diverted_as
+                and self._resent(size, replacement)
+            ):
+                self._verdicts.add(packet.identifier, NF_DROP)
             else:
-                mark = packet.mark & self._foreign | mark_of[connection_class]
                 self._waits_outwards |= direction is Direction.OUT
-                self._verdicts.add(packet.identifier, NF_ACCEPT, replacement, mark)
+                mark = packet.mark & self._foreign | mark_of[connection_class]
+                self._verdicts.add(packet.identifier, NF_REPEAT, replacement, mark)
         except Exception as error:
             self._handle_exception(packet, error)
 
@@ -289,7 +293,12 @@ class PacketQueue:
 
     def _decide_unseen(self, packet: DivertedPacket) -> None:
         # Only our copy may be cut: what goes on is the kernel's.
-        self._verdicts.add(packet.identifier, NF_DROP if self.diverted_as.is_encrypted else NF_ACCEPT)
+        if self.diverted_as.is_encrypted:
+            self._verdicts.add(packet.identifier, NF_DROP)
+        else:
+            mark_of = self._forwarded_mark_of if packet.hook == _HOOK_FORWARD else self._mark_of
+            mark = packet.mark & self._foreign | mark_of[self.diverted_as]
+            self._verdicts.add(packet.identifier, NF_REPEAT, None, mark)
 
     def _handle_exception(self, packet: DivertedPacket, error: Exception) -> None:
         self.exceptions += 1
@@ -365,31 +374,3 @@ def is_truncated(packet: bytes) -> bool:
     if packet[0] >> 4 == 4:
         return int.from_bytes(packet[2:4], "big") != len(packet)
     return int.from_bytes(packet[4:6], "big") + 40 != len(packet)
-
-
-def _never_called(_packet: object) -> None:
-    """The library wants a callback. It is not asked to receive anything."""
-
-
-def _bind(number: int, socket_buffer: int) -> NetfilterQueue:
-    try:
-        queue = NetfilterQueue()
-    except OSError as error:
-        if not QUEUES_FILE.exists():
-            raise QueueError(
-                "the kernel has no NFQUEUE (CONFIG_NETFILTER_NETLINK_QUEUE); load it with: modprobe nfnetlink_queue",
-                ExitCode.UNSUPPORTED,
-            ) from error
-        raise QueueError("not allowed to use netfilter queues: run tcpcryptd as root", ExitCode.PERMISSION) from error
-    try:
-        queue.bind(number, _never_called, max_len=QUEUE_LENGTH, sock_len=socket_buffer)
-    except OSError as error:
-        owner = read_queue_statistics().get(number)
-        if owner is not None:
-            raise QueueError(
-                f"queue {number} is taken by another process (netlink port {owner.port_id}, mostly its process ID): "
-                "stop it, or choose other queues with --queue",
-                ExitCode.BUSY,
-            ) from error
-        raise QueueError(f"queue {number} cannot be bound: run tcpcryptd as root", ExitCode.PERMISSION) from error
-    return queue

@@ -1,4 +1,4 @@
-"""Notices from the kernel that somebody took rules of the mangle table away.
+"""Notices from the kernel that somebody changed rules of the mangle table.
 
 iptables-nft: the multicast group of nf_tables (linux/netfilter/nf_tables.h). iptables-legacy sends none; there the
 number and the size of the table's entries are read, which is cheap (linux/netfilter_ipv4/ip_tables.h).
@@ -16,8 +16,10 @@ _SOL_NETLINK = 270
 _NETLINK_ADD_MEMBERSHIP = 1
 _GROUP_NFTABLES = 7
 _SUBSYSTEM_NFTABLES = 10
-_DELETE_TABLE, _DELETE_CHAIN, _DELETE_RULE = 2, 5, 8
-_DELETIONS = frozenset(_SUBSYSTEM_NFTABLES << 8 | each for each in (_DELETE_TABLE, _DELETE_CHAIN, _DELETE_RULE))
+_DELETE_TABLE, _DELETE_CHAIN, _NEW_RULE, _DELETE_RULE = 2, 5, 6, 8
+_CHANGES = frozenset(
+    _SUBSYSTEM_NFTABLES << 8 | each for each in (_DELETE_TABLE, _DELETE_CHAIN, _NEW_RULE, _DELETE_RULE)
+)
 _FAMILY_HEADER_SIZE = 4
 _FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6})
 _TABLE_NAME = 1
@@ -34,7 +36,7 @@ _INFO = struct.Struct("=32sI5I5III")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class DeletionEvents:
+class RuleEvents:
     """The multicast group. Raises OSError where the kernel has no nf_tables; needs CAP_NET_ADMIN."""
 
     def __init__(self) -> None:
@@ -53,8 +55,8 @@ class DeletionEvents:
         return self._socket.fileno()
 
     def read(self) -> bool:
-        """Whether anything of the mangle tables was deleted, or may have been: messages were lost (ENOBUFS)."""
-        deleted = False
+        """Whether anything of the mangle tables was changed, or may have been: messages were lost (ENOBUFS)."""
+        changed = False
         for _ in range(_MAX_MESSAGES):
             try:
                 data = self._socket.recv(_RECEIVE_SIZE)
@@ -62,18 +64,18 @@ class DeletionEvents:
                 break
             except OSError:
                 return True
-            deleted = deleted or is_deletion(data)
-        return deleted
+            changed = changed or is_change(data)
+        return changed
 
     def close(self) -> None:
         """Closes the socket."""
         self._socket.close()
 
 
-def is_deletion(data: bytes) -> bool:
-    """Whether one of the messages says that something of a mangle table is gone."""
+def is_change(data: bytes) -> bool:
+    """Whether one of the messages says that something of a mangle table is gone, or that a rule is new."""
     return any(
-        kind in _DELETIONS
+        kind in _CHANGES
         and body[:1]
         and body[0] in _FAMILIES
         and netlink.attributes(body[_FAMILY_HEADER_SIZE:]).get(_TABLE_NAME, b"").rstrip(b"\0") == TABLE.encode()

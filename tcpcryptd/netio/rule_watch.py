@@ -18,7 +18,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tcpcryptd.netio.errors import FirewallError
-from tcpcryptd.netio.rule_events import DeletionEvents, LegacyTable
+from tcpcryptd.netio.rule_events import LegacyTable, RuleEvents
+from tcpcryptd.netio.rule_order import RuleState
 
 CHECK_SECONDS = 2.0
 """How often the rules are looked at when nothing announces a change."""
@@ -38,8 +39,8 @@ Sizes = list[tuple[int, int]]
 class WatchedRules(Protocol):
     """What is needed of `Firewall`."""
 
-    def damaged(self) -> bool:
-        """Whether any of our rules is gone or another one; raises FirewallError."""
+    def state(self) -> RuleState:
+        """Whether they are there, and where they have to be; raises FirewallError."""
 
     def repair(self) -> None:
         """Puts them back; raises FirewallError."""
@@ -58,6 +59,7 @@ class RuleWatch:
     def __init__(self, rules: WatchedRules, on_damage: Callable[[], None], interval: float = CHECK_SECONDS) -> None:
         self.repaired = 0
         self.failures = 0
+        self.moved = 0
         self._rules = rules
         self._on_damage = on_damage
         self._interval = interval
@@ -82,8 +84,12 @@ class RuleWatch:
         self._on_damage()
 
     def counters(self) -> dict[str, int]:
-        """How often rules were put back, and how often that failed."""
-        return {"rules_repaired": self.repaired, "rules_not_repaired": self.failures}
+        """How often rules were put back, how often that failed, and how often they were only moved to their place."""
+        return {
+            "rules_repaired": self.repaired,
+            "rules_not_repaired": self.failures,
+            "rules_moved": self.moved,
+        }
 
     def close(self) -> None:
         """Ends the thread; iptables, if it runs, is waited for."""
@@ -110,8 +116,8 @@ class RuleWatch:
     def _stopped(self, seconds: float) -> bool:
         return bool(select.select([self._stop], [], [], seconds)[0])
 
-    def _wait(self, events: DeletionEvents | None, legacy: Sequence[LegacyTable], sizes: Sizes) -> bool:
-        """Until it is time to look; whether something was deleted."""
+    def _wait(self, events: RuleEvents | None, legacy: Sequence[LegacyTable], sizes: Sizes) -> bool:
+        """Until it is time to look; whether something was changed."""
         poll = select.poll()
         poll.register(self._stop, select.POLLIN)
         if events is not None:
@@ -127,7 +133,7 @@ class RuleWatch:
 
     def _look(self, alarmed: bool) -> None:
         try:
-            damaged = self._rules.damaged()
+            state = self._rules.state()
         except FirewallError as error:
             if alarmed:
                 self._fail(error)
@@ -136,13 +142,26 @@ class RuleWatch:
                 _log.warning("the firewall rules cannot be looked at: %s", error.message)
             return
         self._can_look = True
-        if damaged:
+        if state is RuleState.DAMAGED:
             # Resets are under way while iptables runs.
             self._tell()
             self._repair()
-        elif not self._healthy:
+            return
+        if not self._healthy:
             self._healthy = True
             _log.warning("the firewall rules are there again")
+        if state is RuleState.MOVED:
+            self._move()
+
+    def _move(self) -> None:
+        """Nothing got past the rules: connections go on."""
+        try:
+            self._rules.repair()
+        except FirewallError as error:
+            self.failures += 1
+            _log.debug("the firewall rules were not put in their place: %s", error.message)
+        else:
+            self.moved += 1
 
     def _repair(self) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
@@ -181,9 +200,9 @@ class RuleWatch:
         os.eventfd_write(self._wake, 1)
 
 
-def _open_events(stack: contextlib.ExitStack) -> DeletionEvents | None:
+def _open_events(stack: contextlib.ExitStack) -> RuleEvents | None:
     try:
-        events = DeletionEvents()
+        events = RuleEvents()
     except OSError as error:
         _log.debug("the kernel does not announce changes of nf_tables: %s", error.strerror)
         return None

@@ -2,9 +2,14 @@
 
 Connections are of four classes, which the connection mark keeps (see `marks`): plain ones skip the daemon, encrypted
 ones must pass it, stream ones too but in packets as large as the kernel has them, undecided ones pass it when there is
-one. The daemon marks a packet with its verdict, and a later
-hook saves the mark: POSTROUTING for what goes out, INPUT for what comes in. All rules are in the mangle table, in
-chains of our own, so that they come before address translation of what is sent and know the connection.
+one. All rules are in the mangle table, in chains of our own, so that they come before address translation of what is
+sent and know the connection.
+
+Our jumps are the first rules of the built-in chains. A packet that the daemon lets pass goes through its chain once
+more, with the mark of its verdict (NF_REPEAT): our rules keep the class as the connection mark, clear the mark and
+return, so that the rules of others behind ours see the packet as the daemon left it, once, and the route is looked up
+with the mark that they give it. The last rules of OUTPUT and PREROUTING are ours again: a mark of ours that somebody
+has copied from the connection would keep `ip rule fwmark` from finding the route.
 
 A SYN never skips the daemon for the connection's mark: what was plain is over. Connection tracking makes a connection
 of a forged segment as well, in the direction in which that was sent, and keeps it for days unless it sees an RST in
@@ -21,6 +26,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tcpcryptd.core.verdict import ConnectionClass, Direction
+from tcpcryptd.netio.mark_rules import NOT_OPENING, OPENING, MarkRules
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.selection import LOOPBACK, Selection
 
@@ -37,14 +43,17 @@ _PLAIN_CHAIN = CHAIN_PREFIX + "PLAIN"
 _QUEUE_CHAIN = CHAIN_PREFIX + "QUEUE"
 _SAVE_OUT_CHAIN = CHAIN_PREFIX + "SAVE_OUT"
 _SAVE_IN_CHAIN = CHAIN_PREFIX + "SAVE_IN"
+_NOT_HANDLED_CHAIN = CHAIN_PREFIX + "NOT_HANDLED"
+_HANDLED_CHAIN = CHAIN_PREFIX + "HANDLED"
+_LAST_CHAIN = CHAIN_PREFIX + "LAST"
+_FORWARD_NOT_HANDLED_CHAIN = CHAIN_PREFIX + "FWD_NOT_HANDLED"
+_FORWARD_HANDLED_CHAIN = CHAIN_PREFIX + "FWD_HANDLED"
 _ARRIVED_CHAIN = CHAIN_PREFIX + "ARRIVED"
 _FORWARD_CHAIN = CHAIN_PREFIX + "FWD"
 _FROM_INSIDE_CHAIN = CHAIN_PREFIX + "FWD_INSIDE"
 _FORWARD_QUEUE_CHAIN = CHAIN_PREFIX + "FWD_QUEUE"
 _UNTRACKED_CHAIN = CHAIN_PREFIX + "UNTRACKED"
 _LINK_LOCAL = "fe80::/10"
-_OPENING = "-p tcp --syn"
-_NOT_OPENING = "-p tcp ! --syn"
 _MULTIPORT_LIMIT = 15
 """Ports that one rule can name (iptables-extensions(8), multiport)."""
 
@@ -112,7 +121,9 @@ class RuleSet:
     chains: dict[str, list[str]]
     """Of our own: rules without the chain's name."""
     jumps: list[str]
-    """Into our chains: a built-in chain's name and the rule."""
+    """Into our chains: a built-in chain's name and the rule. They come before all rules of others."""
+    last: list[str]
+    """The same, behind all rules of others."""
 
     @classmethod
     def build(cls, selection: Selection, queues: QueueNumbers, marks: MarkScheme, version: int) -> "RuleSet":
@@ -125,7 +136,7 @@ class RuleSet:
             chains |= builder.forward_chains()
             for direction in Direction:
                 chains |= builder.direction_chains(_forwarded(direction))
-        return cls(chains, builder.jumps())
+        return cls(chains, builder.jumps(), builder.last())
 
     @classmethod
     def build_raw(cls, selection: Selection, marks: MarkScheme) -> "RuleSet":
@@ -135,10 +146,10 @@ class RuleSet:
         translated no tracked connection has these two: it would be taken for a new one, and translated.
         """
         if not selection.forward:
-            return cls({}, [])
+            return cls({}, [], [])
         injected = marks.match(marks.of_injection(Direction.IN))
         jump = f"OUTPUT ! -o lo -p tcp -m mark --mark {injected} -j {_UNTRACKED_CHAIN}"
-        return cls({_UNTRACKED_CHAIN: ["-j CT --notrack"]}, [jump])
+        return cls({_UNTRACKED_CHAIN: ["-j CT --notrack"]}, [jump], [])
 
     def lines(self) -> Iterator[str]:
         """What declares and fills the chains; each is emptied first where it exists."""
@@ -177,16 +188,11 @@ class _Builder:
         self._selection = selection
         self._queues = queues
         self._marks = marks
+        self._about = MarkRules(marks)
         self._version = version
 
-    def _of_class(self, connection_class: ConnectionClass) -> str:
-        return self._marks.match(self._marks.of_class(connection_class))
-
-    def _of_injection(self, direction: Direction) -> str:
-        return self._marks.match(self._marks.of_injection(direction))
-
     def jumps(self) -> list[str]:
-        marked = f"-p tcp -m mark ! --mark {self._marks.match(0)}"
+        marked = f"-p tcp {self._about.marked}"
         jumps = [
             f"OUTPUT -p tcp -j {_chain(Direction.OUT)}",
             f"PREROUTING -p tcp -j {_chain(Direction.IN)}",
@@ -196,35 +202,35 @@ class _Builder:
         if self._selection.forward:
             jumps += [
                 f"FORWARD -p tcp -j {_FORWARD_CHAIN}",
-                f"INPUT {_OPENING} -m mark --mark {self._marks.match(0)} -j {_ARRIVED_CHAIN}",
+                f"INPUT {OPENING} -m mark --mark {self._marks.match(0)} -j {_ARRIVED_CHAIN}",
             ]
         else:
             # Where addresses are translated, its next packets come in as packets for this host.
             jumps.append(f"FORWARD -p tcp -m connmark --mark {self._marks.match(0)} -j {_PLAIN_CHAIN}")
         return jumps
 
+    def last(self) -> list[str]:
+        """Those behind all rules of others."""
+        return [f"{chain} -p tcp {self._about.marked} -j {_LAST_CHAIN}" for chain in ("OUTPUT", "PREROUTING")]
+
     def shared_chains(self) -> dict[str, list[str]]:
-        """Where the other chains end, and those that save the mark."""
-        injected_out = self._of_injection(Direction.OUT)
-        injected_in = self._of_injection(Direction.IN)
-        plain = self._of_class(ConnectionClass.PLAIN)
-        save = f"-j CONNMARK --save-mark --nfmask {self._marks.mask:#x} --ctmask {self._marks.mask:#x}"
-        clear = f"-j MARK --set-xmark {self._marks.match(0)}"
+        """Where the other chains end, and those for packets that carry a mark of ours."""
+        about = self._about
+        plain = about.of_class(ConnectionClass.PLAIN)
         return {
-            _PLAIN_CHAIN: [f"-j CONNMARK --set-xmark {plain}"],
+            # The mark that tells a forwarded packet's direction is of no use to anybody else.
+            _PLAIN_CHAIN: [f"-j CONNMARK --set-xmark {plain}", *([about.clear] if self._selection.forward else [])],
             _QUEUE_CHAIN: [
                 # A SYN: the connection that was plain is over, or never was one.
                 f"-m connmark --mark {plain} -j CONNMARK --set-xmark {self._marks.match(0)}",
                 f"{self._queues.target(self._queues.undecided)} --queue-bypass",
             ],
-            # What is injected towards the local kernel passes here first and keeps its mark until INPUT. What is
-            # injected towards the wire loses it here, so that loopback diverts it on the way in.
-            _SAVE_OUT_CHAIN: [
-                f"-m mark --mark {injected_in} -j RETURN",
-                f"-m mark ! --mark {injected_out} {save}",
-                clear,
-            ],
-            _SAVE_IN_CHAIN: [f"-m mark ! --mark {injected_in} {save}", clear],
+            _NOT_HANDLED_CHAIN: [*about.not_handled()],
+            _HANDLED_CHAIN: [*about.handled()],
+            _LAST_CHAIN: [*about.last()],
+            _SAVE_OUT_CHAIN: [*about.leaving()],
+            # With --forward, INPUT diverts as well.
+            _SAVE_IN_CHAIN: [*(about.saved() if self._selection.forward else ()), about.clear],
         }
 
     def forward_chains(self) -> dict[str, list[str]]:
@@ -232,8 +238,11 @@ class _Builder:
         inside = self._selection.forward
         undecided = self._marks.match(self._marks.of_forwarded(ConnectionClass.UNDECIDED))
         return {
+            _FORWARD_NOT_HANDLED_CHAIN: [*self._about.not_handled(forwarded=True)],
+            _FORWARD_HANDLED_CHAIN: [*self._about.saved(forwarded=True), self._about.clear],
             _FORWARD_CHAIN: [
-                f"{_NOT_OPENING} -m connmark --mark {self._of_class(ConnectionClass.PLAIN)} -j RETURN",
+                *self._about.diverted(_FORWARD_NOT_HANDLED_CHAIN, _FORWARD_HANDLED_CHAIN),
+                f"{NOT_OPENING} -m connmark --mark {self._about.of_class(ConnectionClass.PLAIN)} -j RETURN",
                 "-m conntrack --ctstate UNTRACKED -j RETURN",
                 *(f"-i {name} -g {_FROM_INSIDE_CHAIN}" for name in inside),
                 *(f"-o {name} -g {_forwarded(Direction.IN).chain}" for name in inside),
@@ -241,7 +250,7 @@ class _Builder:
             ],
             _FROM_INSIDE_CHAIN: [
                 *(f"-o {name} -g {_FORWARD_CHAIN}_NEITHER" for name in inside),
-                # Tells the daemon the direction. It stays where the class does not change, and is not saved.
+                # Tells the daemon the direction; a verdict has another mark.
                 f"-j MARK --set-xmark {self._marks.match(self._marks.outward)}",
                 f"-g {_forwarded(Direction.OUT).chain}",
             ],
@@ -254,8 +263,8 @@ class _Builder:
             # encrypted connection of this host's were diverted before.
             _ARRIVED_CHAIN: [
                 f"-m conntrack --ctstate DNAT -g {_PLAIN_CHAIN}",
-                f"-m connmark --mark {self._of_class(ConnectionClass.ENCRYPTED)} -j RETURN",
-                f"-m connmark --mark {self._of_class(ConnectionClass.STREAM)} -j RETURN",
+                f"-m connmark --mark {self._about.of_class(ConnectionClass.ENCRYPTED)} -j RETURN",
+                f"-m connmark --mark {self._about.of_class(ConnectionClass.STREAM)} -j RETURN",
                 f"-g {_local(Direction.IN).chain}_CHOICE",
             ],
         }
@@ -278,7 +287,7 @@ class _Builder:
         choice = [*self._invalid(path), *self._link_local(path.direction), *self._suspects(excluded), onward]
         if path == _local(Direction.IN) and self._selection.forward:
             # SYN segments come there from INPUT.
-            chains[names[0]] += [f"{_OPENING} -j RETURN", f"-g {path.chain}_CHOICE"]
+            chains[names[0]] += [f"{OPENING} -j RETURN", f"-g {path.chain}_CHOICE"]
             chains[f"{path.chain}_CHOICE"] = choice
         else:
             chains[names[0]] += choice
@@ -290,12 +299,10 @@ class _Builder:
         return chains
 
     def _classes(self, direction: Direction) -> Iterator[str]:
-        if direction is Direction.OUT:
-            yield f"-m mark --mark {self._of_injection(Direction.OUT)} -j RETURN"
-        yield f"-m mark --mark {self._of_injection(Direction.IN)} -j RETURN"
-        yield f"{_NOT_OPENING} -m connmark --mark {self._of_class(ConnectionClass.PLAIN)} -j RETURN"
+        yield from self._about.diverted(_NOT_HANDLED_CHAIN, _HANDLED_CHAIN)
+        yield f"{NOT_OPENING} -m connmark --mark {self._about.of_class(ConnectionClass.PLAIN)} -j RETURN"
         for connection_class, queue in self._encrypted_queues():
-            yield f"-m connmark --mark {self._of_class(connection_class)} {self._queues.target(queue)}"
+            yield f"-m connmark --mark {self._about.of_class(connection_class)} {self._queues.target(queue)}"
         if self._selection.leaves_loopback:
             # What is injected towards the local kernel takes this interface as well, and has returned.
             yield f"{'-o' if direction is Direction.OUT else '-i'} {LOOPBACK} -g {_PLAIN_CHAIN}"
@@ -326,7 +333,7 @@ class _Builder:
     def _invalid(self, path: _Path) -> Iterator[str]:
         if path.direction is Direction.OUT:
             # Its connection is unknown and may be an encrypted one: no bypass.
-            invalid = f"{_NOT_OPENING} -m conntrack --ctstate INVALID"
+            invalid = f"{NOT_OPENING} -m conntrack --ctstate INVALID"
             yield f"{invalid} {self._queues.target(self._queues.undecided)}"
         else:
             # Of an invalid segment the connection's port is unknown.
@@ -375,9 +382,9 @@ def _tracked_port(port: int) -> str:
 
 def _opened_port(port: int) -> str:
     # The same where a stray segment of the other direction made the tracked connection.
-    return f"{_OPENING} --dport {port}"
+    return f"{OPENING} --dport {port}"
 
 
 def _any_port(port: int) -> tuple[str, str, str]:
     # The last is for what follows on such a SYN. Other connections do not come here, since their SYN made them plain.
-    return _tracked_port(port), _opened_port(port), f"{_NOT_OPENING} -m conntrack --ctorigsrcport {port}"
+    return _tracked_port(port), _opened_port(port), f"{NOT_OPENING} -m conntrack --ctorigsrcport {port}"

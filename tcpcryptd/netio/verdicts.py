@@ -18,9 +18,12 @@ SEND_BUFFER: Final = 4 << 20
 
 NF_DROP: Final = 0
 NF_ACCEPT: Final = 1
+"""Goes on behind the table that the rule is in: rules of others that stand there after ours are skipped."""
 _NF_QUEUE: Final = 3
 _QUEUE_SHIFT: Final = 16
 """Where a verdict has the number of the queue that a packet goes to."""
+NF_REPEAT: Final = 4
+"""Comes to the table again from its beginning; rules know it by its mark."""
 
 _VERDICT_TYPE: Final = 3 << 8 | 1
 _REQUEST: Final = 0x1
@@ -51,7 +54,7 @@ class VerdictSender:
         self._waiting: list[bytes] = []
         self._bytes = 0
         self._queue = queue_number.to_bytes(2, "big")
-        self._beginnings = {verdict: self._beginning(verdict) for verdict in (NF_DROP, NF_ACCEPT)}
+        self._beginnings = {verdict: self._beginning(verdict) for verdict in (NF_DROP, NF_ACCEPT, NF_REPEAT)}
 
     def _beginning(self, verdict: int) -> bytes:
         return _BEGINNING.pack(

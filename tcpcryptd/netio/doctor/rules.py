@@ -8,6 +8,7 @@ from pathlib import Path
 from tcpcryptd.netio import capabilities
 from tcpcryptd.netio.daemon import DaemonConfig
 from tcpcryptd.netio.doctor.finding import Finding
+from tcpcryptd.netio.doctor.foreign_marks import comparing, overwriting
 from tcpcryptd.netio.errors import ExitCode, FirewallError
 from tcpcryptd.netio.firewall import Firewall
 from tcpcryptd.netio.iptables import SEARCH_PATH, Iptables, our_chains, our_jumps, tables
@@ -28,6 +29,7 @@ def check_rules(config: DaemonConfig, running: bool) -> Iterator[Finding]:
             yield _variant(subject, table)
             yield _trial(subject, firewall.text(table.version))
             yield _own_rules(subject, table, running, config)
+            yield from _others_rules(subject, table, config)
         except FirewallError as error:
             forbidden = error.exit_code == ExitCode.PERMISSION
             yield Finding.problem(subject, error.message, _AS_ROOT if forbidden else "install the package iptables")
@@ -106,3 +108,20 @@ def _own_rules(subject: str, table: Iptables, running: bool, config: DaemonConfi
             "start tcpcryptd, or run: tcpcryptd --cleanup",
         )
     return Finding.ok(subject, "the rules of the running daemon" if present else "no rules of tcpcryptd")
+
+
+def _others_rules(subject: str, table: Iptables, config: DaemonConfig) -> Iterator[Finding]:
+    saved = table.save()
+    subject = f"{subject} marks"
+    for line in overwriting(saved, config.marks):
+        yield Finding.warning(
+            subject,
+            f"a rule overwrites what keeps encrypted connections closed: {line}",
+            "give it a mask without the bits of --mark-mask (docs/firewalls.md)",
+        )
+    for line in comparing(saved, config.marks):
+        yield Finding.warning(
+            subject,
+            f"a rule compares the whole connection mark, and so matches no connection that tcpcryptd knows: {line}",
+            "give it a mask without the bits of --mark-mask (docs/firewalls.md)",
+        )

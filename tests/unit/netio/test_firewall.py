@@ -9,6 +9,7 @@ from tcpcryptd.netio.errors import ExitCode, FirewallError
 from tcpcryptd.netio.firewall import Firewall
 from tcpcryptd.netio.iptables import Iptables
 from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.rule_order import RuleState
 from tcpcryptd.netio.rules import QueueNumbers
 from tcpcryptd.netio.selection import Selection
 
@@ -85,7 +86,8 @@ def make(selection: Selection | None = None) -> Firewall:
 def test_install_comes_before_others_rules(both: list[MemoryTable]) -> None:
     make().install()
     for table in both:
-        assert table.chains["OUTPUT"] == ["-p tcp -j TCPCRYPTD_OUT", "-p udp -j ACCEPT"]
+        last = "-p tcp -m mark ! --mark 0x0/0x70000000 -j TCPCRYPTD_LAST"
+        assert table.chains["OUTPUT"] == ["-p tcp -j TCPCRYPTD_OUT", "-p udp -j ACCEPT", last]
         assert table.chains["DOCKER"] == FOREIGN["DOCKER"]
         assert table.chains["TCPCRYPTD_OUT"]
 
@@ -123,6 +125,41 @@ def test_remove_what_is_there_in_part(both: list[MemoryTable]) -> None:
     del both[1].chains["TCPCRYPTD_SAVE_IN"]
     make().remove()
     assert [table.chains for table in both] == [FOREIGN, FOREIGN]
+
+
+@pytest.mark.parametrize(
+    ("rule", "state"),
+    [
+        ("-p udp -j ACCEPT", RuleState.MOVED),
+        ("-j CONNMARK --restore-mark", RuleState.MOVED),
+        ("-p tcp -m tcp --dport 80", RuleState.MOVED),
+        ("-j ACCEPT", RuleState.DAMAGED),
+        ("! -p udp -j ACCEPT", RuleState.DAMAGED),
+        ("-p tcp -j DOCKER", RuleState.DAMAGED),
+        ("-p tcp -j TEE --gateway 10.0.0.1", RuleState.DAMAGED),
+    ],
+)
+@pytest.mark.parametrize("chain", ["OUTPUT", "INPUT", "POSTROUTING"])
+def test_rules_of_others_before_ours(both: list[MemoryTable], chain: str, rule: str, state: RuleState) -> None:
+    rules = make(Selection(forward=("eth0",)))
+    rules.install()
+    assert rules.state() is RuleState.INTACT
+    both[1].chains[chain].insert(0, rule)
+    assert rules.state() is state
+    rules.repair()
+    assert rules.state() is RuleState.INTACT
+    assert rule in both[1].chains[chain][1:]
+
+
+def test_rules_of_others_behind_ours(both: list[MemoryTable]) -> None:
+    rules = make()
+    rules.install()
+    for chain in ("OUTPUT", "PREROUTING"):
+        both[0].chains[chain].append("-j ACCEPT")
+        assert rules.state() is RuleState.MOVED
+        rules.repair()
+        assert rules.state() is RuleState.INTACT
+        assert both[0].chains[chain][-2:] == ["-j ACCEPT", both[1].chains[chain][-1]]
 
 
 def test_failure_to_install_leaves_nothing(both: list[MemoryTable]) -> None:

@@ -13,7 +13,7 @@ from tcpcryptd.netio import queue as queue_module
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.netlink_queue import diverted_packet
 from tcpcryptd.netio.queue import PacketQueue, _Reader, is_truncated
-from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP
+from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, NF_REPEAT
 from tcpcryptd.wire.segment import ACK, make
 
 MARKS = MarkScheme()
@@ -88,7 +88,7 @@ class FakeVerdicts:
         assert packet_id == 7
         if self.packet.verdict is None:
             self.packet.given_payload, self.packet.given_mark = payload, mark
-            self.packet.verdict = {NF_ACCEPT: "accept", NF_DROP: "drop"}[verdict]
+            self.packet.verdict = {NF_REPEAT: "pass", NF_ACCEPT: "skip others' rules", NF_DROP: "drop"}[verdict]
         if self.fails:
             self.fails = False
             raise ValueError
@@ -137,25 +137,30 @@ def encrypted(monkeypatch: pytest.MonkeyPatch) -> Rig:
 def test_engine_is_told_direction_and_class(undecided: Rig, hook: int, direction: Direction) -> None:
     packet = undecided.handle(FakePacket(packet_of(), hook))
     assert undecided.calls == [(packet_of(), direction, ConnectionClass.UNDECIDED)]
-    assert (packet.verdict, packet.given_mark, packet.given_payload) == ("accept", None, None)
+    mark = OTHER_BITS | MARKS.of_verdict(ConnectionClass.UNDECIDED)
+    assert (packet.verdict, packet.given_mark, packet.given_payload) == ("pass", mark, None)
 
 
 @pytest.mark.parametrize("decided", [ConnectionClass.PLAIN, ConnectionClass.ENCRYPTED])
 def test_new_class_is_marked_and_others_bits_kept(undecided: Rig, decided: ConnectionClass) -> None:
     undecided.verdict = (Action.MODIFY, b"new", decided)
     packet = undecided.handle(FakePacket(packet_of()))
-    assert packet.given_mark == OTHER_BITS | MARKS.of_class(decided)
-    assert (packet.verdict, packet.given_payload) == ("accept", b"new")
+    assert packet.given_mark == OTHER_BITS | MARKS.of_verdict(decided)
+    assert (packet.verdict, packet.given_payload) == ("pass", b"new")
 
 
 def test_connection_that_is_plain_after_all(encrypted: Rig) -> None:
     encrypted.verdict = (Action.ACCEPT, None, ConnectionClass.PLAIN)
     packet = encrypted.handle(FakePacket(packet_of()))
-    assert packet.given_mark == OTHER_BITS | MARKS.of_class(ConnectionClass.PLAIN)
+    assert packet.given_mark == OTHER_BITS | MARKS.of_verdict(ConnectionClass.PLAIN)
 
 
-def test_same_class_is_not_marked_again(encrypted: Rig) -> None:
-    assert encrypted.handle(FakePacket(packet_of())).given_mark is None
+def test_a_verdict_that_changes_nothing_names_the_class(encrypted: Rig) -> None:
+    """The rules know by the mark that the packet was handled."""
+    for given in (ConnectionClass.ENCRYPTED, ConnectionClass.UNDECIDED):
+        encrypted.verdict = (Action.ACCEPT, None, given)
+        mark = encrypted.handle(FakePacket(packet_of())).given_mark
+        assert mark == OTHER_BITS | MARKS.of_verdict(ConnectionClass.ENCRYPTED)
 
 
 def test_drop(undecided: Rig) -> None:
@@ -169,7 +174,7 @@ def test_exception_of_an_undecided_connection_accepts_what_came(
     undecided.error = ValueError("secret")
     for _ in range(3):
         packet = undecided.handle(FakePacket(packet_of()))
-        assert packet.verdict == "accept"
+        assert packet.verdict == "pass"
         assert not packet.given_payload
     assert undecided.queue.counters()["exceptions"] == 3
     assert len(caplog.records) == 1
@@ -185,20 +190,20 @@ def test_exception_after_the_verdict(undecided: Rig) -> None:
     undecided.verdict = (Action.MODIFY, b"new", ConnectionClass.UNDECIDED)
     undecided.verdicts.fails = True
     packet = undecided.handle(FakePacket(packet_of()))
-    assert (packet.verdict, packet.given_payload) == ("accept", b"new")
+    assert (packet.verdict, packet.given_payload) == ("pass", b"new")
     assert undecided.queue.exceptions == 1
 
 
 def test_empty_packet(undecided: Rig, encrypted: Rig) -> None:
-    assert undecided.handle(FakePacket(b"")).verdict == "accept"
+    assert undecided.handle(FakePacket(b"")).verdict == "pass"
 
 
 @pytest.mark.parametrize("key", [KEY, KEY6])
 def test_cut_packets_do_not_reach_the_engine(undecided: Rig, encrypted: Rig, key: bytes) -> None:
     whole = packet_of(bytes(9000), key)
-    assert undecided.handle(FakePacket(whole)).verdict == "accept"
-    assert encrypted.handle(FakePacket(whole)).verdict == "accept"
-    assert undecided.handle(FakePacket(whole[:4016])).verdict == "accept"
+    assert undecided.handle(FakePacket(whole)).verdict == "pass"
+    assert encrypted.handle(FakePacket(whole)).verdict == "pass"
+    assert undecided.handle(FakePacket(whole[:4016])).verdict == "pass"
     assert encrypted.handle(FakePacket(whole[:4016])).verdict == "drop"
     assert [len(rig.calls) for rig in (undecided, encrypted)] == [1, 1]
     assert [rig.queue.counters()["truncated"] for rig in (undecided, encrypted)] == [1, 1]
@@ -232,7 +237,7 @@ def test_what_is_too_large_is_cut_by_the_kernel(
     for times in (1, 2):
         assert stream.handle(FakePacket(packet)).verdict == "queue 1"
         assert len(encrypted.calls) == 100 * times
-        assert encrypted.verdicts.packet.verdict == "accept"
+        assert encrypted.verdicts.packet.verdict == "pass"
         encrypted.verdicts.packet = FakePacket(b"")
     assert told == [packet, packet]
     assert stream.calls == []
@@ -247,7 +252,7 @@ def test_what_is_too_large_is_cut_by_the_kernel(
 def test_large_packets_of_a_stream_are_as_closed_as_others(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Rig(monkeypatch, ConnectionClass.STREAM)
     whole = packet_of(bytes(65_000))
-    assert stream.handle(FakePacket(whole)).verdict == "accept"
+    assert stream.handle(FakePacket(whole)).verdict == "pass"
     assert stream.handle(FakePacket(whole[:65_000])).verdict == "drop"
     stream.error = ValueError()
     assert stream.handle(FakePacket(whole)).verdict == "drop"
@@ -267,7 +272,7 @@ def test_a_few_packets_are_answered_at_once_and_many_together(undecided: Rig) ->
             undecided.library.kernel.send(message(packet_of(), 3, 0))
         undecided.verdicts.on_flush = lambda: handled.append(len(undecided.calls))
         undecided.queue.handle_ready()
-    assert undecided.verdicts.packet.verdict == "accept"
+    assert undecided.verdicts.packet.verdict == "pass"
     # At first nobody knows how many will come.
     assert handled == [1, 2, 3, 4, 8, 16]
 
@@ -314,10 +319,19 @@ def test_forwarded_packets_have_marks_of_their_own(undecided: Rig, mark: int, di
     undecided.verdict = (Action.ACCEPT, None, ConnectionClass.UNDECIDED)
     packet = undecided.handle(FakePacket(packet_of(), FORWARD, OTHER_BITS | mark))
     assert undecided.calls[-1][1] is direction
-    assert packet.given_mark is None
+    assert packet.given_mark == OTHER_BITS | MARKS.of_verdict(ConnectionClass.UNDECIDED, forwarded=True)
     undecided.verdict = (Action.ACCEPT, None, ConnectionClass.STREAM)
     packet = undecided.handle(FakePacket(packet_of(), FORWARD, OTHER_BITS | mark))
-    assert packet.given_mark == OTHER_BITS | MARKS.of_forwarded(ConnectionClass.STREAM)
+    assert packet.given_mark == OTHER_BITS | MARKS.of_verdict(ConnectionClass.STREAM, forwarded=True)
+
+
+@pytest.mark.parametrize("hook", [0, 1, 2, 3])
+def test_what_comes_back_goes_on(undecided: Rig, hook: int) -> None:
+    """Rules that do not look at the marks of verdicts would bring it here for ever."""
+    handled = MARKS.of_verdict(ConnectionClass.UNDECIDED, forwarded=hook == FORWARD)
+    packet = undecided.handle(FakePacket(packet_of(), hook, handled))
+    assert (packet.verdict, packet.given_payload) == ("skip others' rules", None)
+    assert not undecided.calls
 
 
 def test_what_would_not_be_forwarded_is_injected(undecided: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,12 +341,12 @@ def test_what_would_not_be_forwarded_is_injected(undecided: Rig, monkeypatch: py
     monkeypatch.setattr(queue_module, "fitting", lambda *_: [b"one", b"two"])
     # The packet that changes the class goes on itself, with its mark.
     undecided.verdict = (Action.MODIFY, packet_of(b"x"), ConnectionClass.STREAM)
-    assert undecided.handle(FakePacket(packet_of(), FORWARD)).verdict == "accept"
+    assert undecided.handle(FakePacket(packet_of(), FORWARD)).verdict == "pass"
     undecided.verdict = (Action.MODIFY, packet_of(b"x"), ConnectionClass.UNDECIDED)
     assert undecided.handle(FakePacket(packet_of(), FORWARD)).verdict == "drop"
     assert sent == [(Direction.IN, b"one"), (Direction.IN, b"two")]
     for packet in (FakePacket(packet_of(), FORWARD, MARKS.outward), FakePacket(packet_of(), 0)):
-        assert undecided.handle(packet).verdict == "accept"
+        assert undecided.handle(packet).verdict == "pass"
 
 
 class FakeOutlet:
@@ -396,9 +410,9 @@ def test_nothing_overtakes_pieces_that_wait(encrypted: Rig, outlet: FakeOutlet) 
     outlet.waiting = 1
     encrypted.verdict = (Action.MODIFY, b"behind", ConnectionClass.ENCRYPTED)
     assert encrypted.handle(FakePacket(packet_of())).verdict is None
-    assert encrypted.handle(FakePacket(packet_of(), 0)).verdict == "accept"
+    assert encrypted.handle(FakePacket(packet_of(), 0)).verdict == "pass"
     encrypted.verdict = (Action.MODIFY, b"another", ConnectionClass.ENCRYPTED)
-    assert encrypted.handle(FakePacket(packet_of())).verdict == "accept"
+    assert encrypted.handle(FakePacket(packet_of())).verdict == "pass"
     assert outlet.sent == [(b"behind", 7)]
 
 

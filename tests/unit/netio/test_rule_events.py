@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcpcryptd.netio import netlink
-from tcpcryptd.netio.rule_events import DeletionEvents, is_deletion
+from tcpcryptd.netio.rule_events import RuleEvents, is_change
 
-NEW_RULE, DELETE_RULE, DELETE_TABLE, DELETE_CHAIN = (10 << 8 | kind for kind in (6, 8, 2, 5))
+NEW_CHAIN, NEW_RULE, DELETE_RULE, DELETE_TABLE, DELETE_CHAIN = (10 << 8 | kind for kind in (3, 6, 8, 2, 5))
 
 
 def event(kind: int, family: int, table: str) -> bytes:
@@ -16,29 +16,29 @@ def event(kind: int, family: int, table: str) -> bytes:
     return netlink.message(kind, 0, 0, body)
 
 
-@pytest.mark.parametrize("kind", [DELETE_RULE, DELETE_TABLE, DELETE_CHAIN])
+@pytest.mark.parametrize("kind", [NEW_RULE, DELETE_RULE, DELETE_TABLE, DELETE_CHAIN])
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_deletions_are_seen(kind: int, family: int) -> None:
-    assert is_deletion(event(kind, family, "mangle"))
-    assert is_deletion(event(NEW_RULE, family, "mangle") + event(kind, family, "mangle"))
+def test_changes_are_seen(kind: int, family: int) -> None:
+    assert is_change(event(kind, family, "mangle"))
+    assert is_change(event(NEW_CHAIN, family, "mangle") + event(kind, family, "mangle"))
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        event(NEW_RULE, socket.AF_INET, "mangle"),
+        event(NEW_CHAIN, socket.AF_INET, "mangle"),
         event(DELETE_RULE, socket.AF_INET, "filter"),
         event(DELETE_RULE, 1, "mangle"),
         netlink.message(DELETE_RULE, 0, 0, b""),
     ],
 )
 def test_other_events_do_not_matter(data: bytes) -> None:
-    assert not is_deletion(data)
+    assert not is_change(data)
 
 
 @given(st.binary(max_size=200))
 def test_anything_can_be_read(data: bytes) -> None:
-    assert is_deletion(data) in (True, False)
+    assert is_change(data) in (True, False)
 
 
 class Overflowing:
@@ -48,7 +48,7 @@ class Overflowing:
         raise OSError(errno.ENOBUFS, "No buffer space available")
 
 
-def test_lost_notices_may_have_been_deletions(monkeypatch: pytest.MonkeyPatch) -> None:
-    events = object.__new__(DeletionEvents)
+def test_lost_notices_may_have_been_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = object.__new__(RuleEvents)
     monkeypatch.setattr(events, "_socket", Overflowing(), raising=False)
     assert events.read()

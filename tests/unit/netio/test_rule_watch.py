@@ -10,7 +10,8 @@ import pytest
 
 from tcpcryptd.netio import rule_watch
 from tcpcryptd.netio.errors import FirewallError
-from tcpcryptd.netio.rule_events import DeletionEvents
+from tcpcryptd.netio.rule_events import RuleEvents
+from tcpcryptd.netio.rule_order import RuleState
 from tcpcryptd.netio.rule_watch import RuleWatch
 
 DEADLINE = 10.0
@@ -21,23 +22,26 @@ class Rules:
 
     def __init__(self) -> None:
         self.gone = False
+        self.moved = False
         self.unreadable = False
         self.repairable = True
         self.looks = 0
         self.changed = threading.Condition()
 
-    def damaged(self) -> bool:
+    def state(self) -> RuleState:
         with self.changed:
             self.looks += 1
             self.changed.notify_all()
             if self.unreadable:
                 raise FirewallError("cannot be read")
-            return self.gone
+            if self.gone:
+                return RuleState.DAMAGED
+            return RuleState.MOVED if self.moved else RuleState.INTACT
 
     def repair(self) -> None:
         if not self.repairable:
             raise FirewallError("no more rules")
-        self.gone = False
+        self.gone = self.moved = False
 
     def legacy_versions(self) -> list[int]:
         return []
@@ -50,10 +54,10 @@ class Rules:
 
 @pytest.fixture(autouse=True)
 def _no_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> DeletionEvents:
+    def refuse() -> RuleEvents:
         raise OSError(errno.EPROTONOSUPPORT, "no nf_tables")
 
-    monkeypatch.setattr(rule_watch, "DeletionEvents", refuse)
+    monkeypatch.setattr(rule_watch, "RuleEvents", refuse)
 
 
 @pytest.fixture
@@ -81,7 +85,7 @@ def ready(watch: RuleWatch, seconds: float) -> bool:
 def test_rules_that_are_there(rules: Rules, watch: RuleWatch) -> None:
     rules.wait_looks(3)
     assert not ready(watch, 0)
-    assert watch.counters() == {"rules_repaired": 0, "rules_not_repaired": 0}
+    assert watch.counters() == {"rules_repaired": 0, "rules_not_repaired": 0, "rules_moved": 0}
 
 
 def test_damage_is_told_and_repaired(
@@ -95,8 +99,23 @@ def test_damage_is_told_and_repaired(
             rules.wait_looks(3)
     assert not rules.gone
     assert told
-    assert watch.counters() == {"rules_repaired": 3, "rules_not_repaired": 0}
+    assert watch.counters() == {"rules_repaired": 3, "rules_not_repaired": 0, "rules_moved": 0}
     assert len(caplog.records) == 1
+
+
+def test_rules_that_have_to_come_first_are_moved_and_nothing_is_told(
+    rules: Rules, watch: RuleWatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        rules.repairable = False
+        rules.moved = True
+        rules.wait_looks(2)
+        rules.repairable = True
+        rules.wait_looks(2)
+    assert not rules.moved
+    assert not ready(watch, 0)
+    assert watch.counters()["rules_moved"] == 1
+    assert not caplog.records
 
 
 def test_what_cannot_be_repaired_is_told_each_time(

@@ -20,6 +20,11 @@ STREAM = MARKS.of_class(ConnectionClass.STREAM)
 TO_QUEUE = "NFQUEUE --queue-num 10 --queue-bypass"
 TO_ENCRYPTED_QUEUE = "NFQUEUE --queue-num 11"
 TO_STREAM_QUEUE = "NFQUEUE --queue-num 12"
+FORWARD = Selection(all_ports=True, forward=("lan0", "lan1"))
+FORWARDED = {each: MARKS.of_forwarded(each) for each in ConnectionClass}
+OUTWARDS = {"-i": "lan1", "-o": "wan0"}
+INWARDS = {"-i": "wan0", "-o": "lan0"}
+FORWARDED_MARKS = [mark for each, mark in FORWARDED.items() if each is not ConnectionClass.PLAIN]
 
 
 def build(selection: Selection | None = None, version: int = 4) -> RuleSet:
@@ -45,8 +50,13 @@ class Walk:
             target = words[at + 1]
             if words[at] == "-g":
                 return self.through(target)
+            if target in self._rules.chains:
+                assert self.through(target) is None
+                continue
             if target == "RETURN":
                 return None
+            if target == "ACCEPT":
+                return target
             if target == "DROP":
                 return target
             if target == "NFQUEUE":
@@ -69,7 +79,7 @@ class Walk:
 
     def _has(self, module: str, option: str, value: str) -> bool:
         if option == "--mark":
-            wanted, mask = (int(number, 16) for number in value.split("/"))
+            wanted, mask = (int(number, 16) for number in (value if "/" in value else f"{value}/0xffffffff").split("/"))
             return (self.connmark if module == "connmark" else self.mark) & mask == wanted
         if option == "--syn":
             return option in self._facts
@@ -151,6 +161,32 @@ def test_what_is_injected_inwards_is_never_diverted(chain: str, connmark: int) -
     assert Walk(build(), {}, mark=mark, connmark=connmark).through(chain) is None
 
 
+def test_others_see_what_is_injected_inwards_when_it_comes_in() -> None:
+    """Not on its way to the loopback interface, where it would lose its mark to CONNMARK --restore-mark."""
+    mark = MARKS.of_injection(Direction.IN)
+    assert Walk(build(), {"-o": "lo"}, mark=mark).through("TCPCRYPTD_OUT") == "ACCEPT"
+    assert Walk(build(), {"-i": "lo"}, mark=mark).through("TCPCRYPTD_IN") is None
+
+
+@pytest.mark.parametrize("mark", [0, PLAIN, ENCRYPTED, STREAM])
+def test_routes_are_looked_up_with_others_bits_alone(mark: int) -> None:
+    """Rules of others behind ours may copy a whole connection mark; `ip rule fwmark` compares whole marks."""
+    walk = Walk(build(), {}, mark=mark | 5)
+    assert walk.through("TCPCRYPTD_LAST") is None
+    assert walk.mark == 5
+
+
+def test_what_is_injected_outwards_keeps_its_route_unless_others_mark_it() -> None:
+    injected = MARKS.of_injection(Direction.OUT)
+    for others, connmark, left in ((0, ENCRYPTED, injected), (5, 0, 5), (0, ENCRYPTED | 5, 0)):
+        walk = Walk(build(), {}, mark=injected | others, connmark=connmark)
+        assert walk.through("TCPCRYPTD_OUT") is None
+        assert walk.mark == left
+    walk = Walk(build(), {}, mark=injected | 6)
+    assert walk.through("TCPCRYPTD_LAST") is None
+    assert walk.mark == 6
+
+
 @pytest.mark.parametrize("connmark", [0, PLAIN, ENCRYPTED, STREAM])
 def test_what_is_injected_outwards_passes_and_comes_in_by_loopback_unmarked(connmark: int) -> None:
     walk = Walk(build(), {}, mark=MARKS.of_injection(Direction.OUT) | 5, connmark=connmark)
@@ -167,12 +203,54 @@ def test_what_is_injected_inwards_keeps_its_mark_until_input() -> None:
     assert (walk.mark, walk.connmark) == (0, ENCRYPTED)
 
 
-@pytest.mark.parametrize("chain", ["TCPCRYPTD_SAVE_OUT", "TCPCRYPTD_SAVE_IN"])
-@pytest.mark.parametrize("mark", [PLAIN, ENCRYPTED, STREAM])
-def test_the_verdict_is_saved_and_nobody_elses_bits_change(chain: str, mark: int) -> None:
-    walk = Walk(build(), {}, mark=mark | 0x5, connmark=0x0A00)
+ALL_CLASSES = pytest.mark.parametrize("decided", list(ConnectionClass))
+
+
+@BOTH
+@ALL_CLASSES
+@pytest.mark.parametrize("connmark", [0, PLAIN, ENCRYPTED, STREAM])
+def test_what_passes_is_not_diverted_again_and_its_class_is_kept(
+    chain: str, connmark: int, decided: ConnectionClass
+) -> None:
+    if connmark == STREAM and decided is ConnectionClass.UNDECIDED:
+        decided = ConnectionClass.STREAM  # as the queue says it of an undecided verdict
+    walk = Walk(build(), {}, mark=MARKS.of_verdict(decided) | 0x5, connmark=connmark | 0x0A00)
     assert walk.through(chain) is None
-    assert (walk.mark, walk.connmark) == (0x5, mark | 0x0A00)
+    kept = connmark if decided is ConnectionClass.UNDECIDED else MARKS.of_class(decided)
+    assert (walk.mark, walk.connmark) == (0x5, kept | 0x0A00)
+
+
+@ALL_CLASSES
+@pytest.mark.parametrize("connmark", [*FORWARDED_MARKS, PLAIN])
+def test_what_passes_for_others_is_not_diverted_again(connmark: int, decided: ConnectionClass) -> None:
+    walk = Walk(build(FORWARD), OUTWARDS, mark=MARKS.of_verdict(decided, True) | 0x5, connmark=connmark | 0x0A00)
+    assert walk.through("TCPCRYPTD_FWD") is None
+    kept = connmark if decided is ConnectionClass.UNDECIDED else MARKS.of_forwarded(decided)
+    assert (walk.mark, walk.connmark) == (0x5, kept | 0x0A00)
+
+
+@pytest.mark.parametrize("opening", [{}, {"--syn": ""}], ids=["segment", "SYN"])
+@pytest.mark.parametrize("forwarded", [False, True])
+@ALL_CLASSES
+def test_a_copied_connection_mark_does_not_open(
+    forwarded: bool, decided: ConnectionClass, opening: dict[str, str]
+) -> None:
+    """Rules of others that come before ours may do that: CONNMARK --restore-mark, nft `meta mark set ct mark`."""
+    chains, facts, mark = ["TCPCRYPTD_OUT", "TCPCRYPTD_IN"], opening, MARKS.of_class(decided)
+    if forwarded:
+        chains, facts, mark = ["TCPCRYPTD_FWD"], opening | OUTWARDS, MARKS.of_forwarded(decided)
+    rules = build(FORWARD if forwarded else None)
+    for chain in chains:
+        plain = Walk(rules, facts, connmark=mark | 5).through(chain)
+        assert Walk(rules, facts, mark=mark | 5, connmark=mark | 5).through(chain) == plain
+        assert (plain is None) == (decided is ConnectionClass.PLAIN and not opening)
+
+
+def test_openings_that_pass_in_input() -> None:
+    for decided in ConnectionClass:
+        walk = Walk(build(FORWARD), {"--syn": ""}, mark=MARKS.of_verdict(decided) | 5)
+        assert walk.through("TCPCRYPTD_SAVE_IN") is None
+        assert (walk.mark, walk.connmark) == (5, MARKS.of_class(decided))
 
 
 @BOTH
@@ -243,10 +321,6 @@ def test_link_local_connections_are_plain() -> None:
         assert Walk(build(version=6), {option: "2001:db8::1"}).through(chain) == TO_QUEUE
 
 
-FORWARD = Selection(all_ports=True, forward=("lan0", "lan1"))
-FORWARDED = {each: MARKS.of_forwarded(each) for each in ConnectionClass}
-OUTWARDS = {"-i": "lan1", "-o": "wan0"}
-INWARDS = {"-i": "wan0", "-o": "lan0"}
 EACH_WAY = pytest.mark.parametrize("way", [OUTWARDS, INWARDS], ids=["outwards", "inwards"])
 
 
