@@ -11,6 +11,8 @@ from tcpcryptd.eno.packets import (
     TIMESTAMP_PREFIX,
     Fields,
     PacketBuilder,
+    is_marked,
+    marked,
     sack_blocks,
     sack_option,
     stamps,
@@ -48,6 +50,8 @@ class Ingress:
         self._syn = syn
         self._authentic = authentic
         self._acknowledged = acknowledged
+        self._marked = False
+        """Something that came since the last delivery has CE, which the local kernel has not seen."""
         self._template: tuple[bytes, Fields, bytes] | None = None
         """IP header, fields and options for what is withheld."""
         self.probing = False
@@ -114,6 +118,7 @@ class Ingress:
         if outcome in _ANSWERED and not answered:
             flow.acknowledge()
         if not deliveries:
+            self._marked |= is_marked(ip_header)
             # The local kernel would take an acknowledgment that says nothing new for a sign of loss.
             if outcome is not Outcome.EMPTY and not news:
                 return DROP
@@ -123,6 +128,8 @@ class Ingress:
     def _hand_on(
         self, ip_header: bytes, fields: Fields, area: bytes, deliveries: list[Delivery], now: float
     ) -> Verdict:
+        if self._marked:
+            ip_header, self._marked = marked(ip_header), False
         last = deliveries[-1]
         if last.start + len(last.data) > self._flow.edge:
             self._template = ip_header, fields, area

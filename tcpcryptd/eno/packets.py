@@ -75,6 +75,26 @@ def _resized(ip_header: bytes, segment_length: int) -> bytearray:
     return header
 
 
+def is_marked(ip_header: bytes) -> bool:
+    """Whether a router has marked the packet instead of dropping it: CE (RFC 3168 section 5)."""
+    return ip_header[1] & _ecn_bits(ip_header) == _ecn_bits(ip_header)
+
+
+def marked(ip_header: bytes) -> bytes:
+    """The header with CE."""
+    header = bytearray(ip_header)
+    header[1] |= _ecn_bits(ip_header)
+    if header[0] >> 4 == 4:
+        total = (_UINT16.unpack_from(header, 10)[0] ^ 0xFFFF) + header[1] - ip_header[1]
+        _UINT16.pack_into(header, 10, total % 65535 ^ 0xFFFF)
+    return bytes(header)
+
+
+def _ecn_bits(ip_header: bytes) -> int:
+    """Of the second byte."""
+    return 0x03 if ip_header[0] >> 4 == 4 else 0x30
+
+
 def timestamp_area(packet: bytes, offset: int, area: bytes) -> bytes:
     """The timestamp option of a segment as the kernel lays it out, 12 bytes; empty without one."""
     if len(area) >= TIMESTAMP_AREA and area[:4] == TIMESTAMP_PREFIX:

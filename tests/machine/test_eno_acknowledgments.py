@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from tcpcryptd.eno.limits import ACK_DELAY
+from tcpcryptd.eno.packets import is_marked, marked
+from tcpcryptd.netio.forwarded import cut
 from tcpcryptd.wire.segment import ACK, FIN, PSH, SYN, Segment
 from tcpcryptd.wire.sequence import add, difference
 from tests.machine.endpoint import Behaviour, Socket
-from tests.machine.link import Crossing
+from tests.machine.link import Crossing, view
 from tests.machine.world import ENO, LIMIT, PORT, World, make_engine, text
 
 SEGMENT = 1400
@@ -178,3 +180,36 @@ def test_what_is_taken_beyond_the_window_is_bounded() -> None:
     server.resume_reading()
     assert world.clock.run_until(lambda: len(server.received) == 500_000, LIMIT), world.trace()
     world.assert_encrypted()
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_mark_on_a_part_of_a_frame_is_handed_on(version: int) -> None:
+    """A router that marks what it would drop (RFC 3168): the local kernel is given one packet for many."""
+    world = World(client=make_engine("c", ENO), server=make_engine("s", ENO), version=version)
+    client, server = world.connect(behaviour=Behaviour(segments_in_packet=8))
+    world.exchange(client, server, 100)
+    marks: list[bool] = []
+    receive = world.server.stack.receive
+
+    def received(packet: bytes) -> None:
+        if view(packet).payload_length:
+            marks.append(is_marked(packet))
+        receive(packet)
+
+    def mark_first(crossing: Crossing) -> list[bytes]:
+        first, *others = cut(crossing.packet, 1500)
+        if crossing.sender == "client" and others and not cuts:
+            first = marked(first)
+        cuts.append(len(others))
+        return [first, *others]
+
+    cuts: list[int] = []
+    world.server.stack.receive = received  # type: ignore[method-assign]
+    world.link.filters.append(mark_first)
+    client.write(text(8 * 1400))
+    client.write(text(8 * 1400))
+    assert world.clock.run_until(lambda: len(server.received) >= 16 * 1400, LIMIT)
+    assert cuts[0]
+    assert marks[0]
+    assert not any(marks[1:])
+    world.assert_healthy()
