@@ -28,7 +28,7 @@ KIND_MAC = 70
 
 @dataclass(frozen=True)
 class Segment:
-    """One captured TCP segment; flags as in the header's fourteenth byte."""
+    """One captured TCP segment; flags as in the header's fourteenth byte, and the four bits before them."""
 
     source: str
     destination: str
@@ -37,6 +37,7 @@ class Segment:
     flags: int
     options: bytes
     payload: bytes
+    reserved: int
 
     def kinds(self) -> set[int]:
         """The kinds of its options, looking past padding as the reference daemon's peers have to."""
@@ -66,6 +67,7 @@ def parse_frame(frame: bytes) -> Segment | None:
         flags=tcp[13],
         options=tcp[20:offset],
         payload=tcp[offset:],
+        reserved=tcp[12] & 0x0F,
     )
 
 
