@@ -125,7 +125,7 @@ class Channel:
         for wire in {out.acknowledged, out.wire_end, out.wire_end + out.finished}:
             injections.append((Direction.OUT, flow.make(wire, flags=RST | ACK)))
         acknowledgment = flow.local_number(max(flow.forwarded, 0))
-        for plain in {flow.acknowledged, flow.in_.end}:
+        for plain in {flow.acknowledged, flow.in_.end, max(flow.withheld, flow.acknowledged)}:
             reset = make(
                 reverse_key(key),
                 sequence=flow.remote_number(plain),

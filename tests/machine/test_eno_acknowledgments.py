@@ -182,6 +182,19 @@ def test_what_is_taken_beyond_the_window_is_bounded() -> None:
     world.assert_encrypted()
 
 
+def test_a_reset_is_obeyed_while_a_part_is_withheld() -> None:
+    world, _, client, server = connected(Behaviour(window=3_000, whole_or_nothing=True))
+    server.reading = False
+    client.write(text(60_000))
+    assert world.clock.run_until(lambda: len(server.received) == 3_000, LIMIT)
+    world.clock.run_for(1.0)
+    server._send(ACK, server._highest)
+    assert world.server.engine is not None
+    assert world.server.engine.reset(*world.ends(client)[::-1])
+    world.server.collect()
+    assert world.clock.run_until(lambda: server.error == "reset", 1.0)
+
+
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_mark_on_a_part_of_a_frame_is_handed_on(version: int) -> None:
     """A router that marks what it would drop (RFC 3168): the local kernel is given one packet for many."""
