@@ -117,7 +117,7 @@ class Flow:
             area = TIMESTAMP_PREFIX + self.peer_stamp.to_bytes(4, "big") + self.stamp.to_bytes(4, "big")
         packet = make(
             reverse_key(self.connection.key),
-            sequence=self.remote_number(self.in_.end),
+            sequence=self.remote_number(self.in_.end + self.in_.finished),
             acknowledgment=self.local_number(aperture.acknowledged),
             flags=ACK,
             window=window,

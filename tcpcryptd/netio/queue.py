@@ -52,12 +52,15 @@ _DRAIN_BATCHES: Final = 16
 _FEW: Final = 4
 """Packets in a batch after which the next one is not taken for a busy one."""
 _LIBRARY_COPY_RANGE: Final = 4016
+_HOOK_PRE_ROUTING: Final = 0
 _HOOK_FORWARD: Final = 2
 _HOOK_LOCAL_OUT: Final = 3
 _SOL_NETLINK: Final = 270
 _NETLINK_NO_ENOBUFS: Final = 5
 _ACKNOWLEDGMENT_TIMEOUT: Final = 2.0
 _CONFIGURATION_SEQUENCE: Final = 0x74637063
+_HOP_BY_HOP: Final = 0
+"""IPv6's next header."""
 
 _OVERSIZE: Final = (
     "queue %d: packets come that are larger than it carries; they are handled segment by segment, which is slower. "
@@ -100,6 +103,8 @@ class PacketQueue:
         self.oversize = 0
         self.segmenting: PacketQueue | None = None
         """Takes what is too large for a message: the kernel cuts packets into segments before it puts them there."""
+        self._drains = self._delivers = False
+        """Whether packets were too large for another queue, and whether what comes in is injected then."""
         self.on_oversize: Callable[[bytes], None] = lambda _: None
         """Given the beginning of each such packet."""
         self.exceptions = 0
@@ -164,12 +169,14 @@ class PacketQueue:
         self._on_batch(self.number, self._reader.is_limited)
         self.seconds += time.monotonic() - self._now
 
-    def drain(self) -> None:
-        """Handles the packets that wait, also more than a batch."""
+    def drain(self, delivers: bool) -> None:
+        """Handles the segments of a packet that was too large; `delivers`: the local kernel gets them by injection."""
+        self._drains, self._delivers = True, delivers
         for _ in range(_DRAIN_BATCHES):
             self.handle_ready()
             if not self._reader.is_limited:
                 break
+        self._drains = self._delivers = False
 
     def counters(self) -> dict[str, int]:
         """Packets and bytes seen, and the time they took.
@@ -220,10 +227,10 @@ class PacketQueue:
             elif action is Action.SPLIT or (direction is Direction.OUT and self._would_overtake(packet, replacement)):
                 self._send_pieces(packet, replacement)
             elif (
-                hook == _HOOK_FORWARD
+                (hook == _HOOK_FORWARD or self._delivers)
                 and direction is Direction.IN
-                and connection_class is self.diverted_as
-                and self._resent(size, replacement)
+                and (connection_class is self.diverted_as or self._drains)
+                and self._resent(hook, size, replacement)
             ):
                 self._verdicts.add(packet.identifier, NF_DROP)
             else:
@@ -268,9 +275,14 @@ class PacketQueue:
         self._verdicts.flush()
         self._waits_outwards = False
 
-    def _resent(self, size: int, replacement: bytes | None) -> bool:
-        """Sends by itself what the kernel would not forward in the place of the packet."""
-        if self._inject is None or replacement is None or not needs_sending(size, replacement, self._now):
+    def _resent(self, hook: int, size: int, replacement: bytes | None) -> bool:
+        """Sends by itself what the kernel would not forward, or find the TCP header of, in the place of the packet."""
+        if self._inject is None or replacement is None:
+            return False
+        if hook != _HOOK_FORWARD:
+            self._inject(Direction.IN, replacement)
+            return True
+        if not needs_sending(size, replacement, self._now):
             return False
         for piece in fitting(replacement, self._now):
             self._inject(Direction.IN, piece)
@@ -289,7 +301,10 @@ class PacketQueue:
         self._verdicts.pass_on(packet.identifier, self.segmenting.number)
         # Now, so that nothing of its connection that waits here overtakes it.
         self._waits_outwards = False
-        self.segmenting.drain()
+        payload = packet.payload
+        # Linux looks for the segments' TCP header where it was behind the jumbo payload option, which they do not have.
+        misplaced = packet.hook == _HOOK_PRE_ROUTING and payload[0] >> 4 == 6 and payload[6] == _HOP_BY_HOP
+        self.segmenting.drain(delivers=misplaced)
 
     def _decide_unseen(self, packet: DivertedPacket) -> None:
         # Only our copy may be cut: what goes on is the kernel's.

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tcpcryptd.eno import aperture
 from tcpcryptd.wire.options import MSS
 from tests.machine.endpoint import Behaviour
 from tests.machine.world import ALL, ENO, PORT, Suite, World
@@ -78,5 +79,40 @@ def test_a_packet_that_only_begins_here(version: int) -> None:
         engine.outgrown(stray)
     assert engine.counters()["outgrown"] == len(begun) + 1
     world.exchange(client, server, 200_000)
+    world.assert_encrypted()
+    world.close(client, server)
+
+
+@pytest.mark.interpreted
+@pytest.mark.parametrize("timestamps", [True, False])
+def test_a_kernel_that_made_too_large_a_packet_is_shown_little_room(
+    monkeypatch: pytest.MonkeyPatch, timestamps: bool
+) -> None:
+    monkeypatch.setattr(aperture, "ROOM", 4_000)
+    monkeypatch.setattr(aperture, "IN_FLIGHT", 8_000)
+    behaviour = Behaviour(timestamps=timestamps)
+    world = World.encrypting(ENO)
+    world.server.stack.listen(PORT, behaviour)
+    client, server = world.connect(behaviour=behaviour)
+    world.exchange(client, server)
+    assert world.client.engine is not None
+    for connection in world.client.engine._services.table:
+        connection.outgrown = True
+    world.exchange(client, server, 20_000)
+    client.write(bytes(60_000))
+    room, in_flight = [], []
+
+    def arrived() -> bool:
+        room.append(client._acknowledged + client._window - client._next)
+        in_flight.append(client._next - client._acknowledged)
+        return len(server.received) >= 60_000
+
+    before = len(server.received)
+    server.received.clear()
+    assert before
+    assert world.clock.run_until(arrived, 30)
+    assert max(room) <= 4_000
+    # With no more than each acknowledgment lets go it would be half of that.
+    assert 4_000 < max(in_flight) <= 8_000 + 4_000
     world.assert_encrypted()
     world.close(client, server)

@@ -249,6 +249,39 @@ def test_what_is_too_large_is_cut_by_the_kernel(
     assert encrypted.queue.counters()["truncated"] == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "hook", "injected"),
+    [
+        ("ipv4", 0, False),
+        ("ipv6, without the option", 0, False),
+        ("ipv6, jumbo payload option", 3, False),
+        ("ipv6, jumbo payload option", 0, True),
+    ],
+)
+def test_segments_that_the_kernel_would_misread_are_injected(
+    monkeypatch: pytest.MonkeyPatch, name: str, hook: int, injected: bool
+) -> None:
+    """It looks for the TCP header where it was behind the option."""
+    encrypted, stream = Rig(monkeypatch, ConnectionClass.ENCRYPTED), Rig(monkeypatch, ConnectionClass.STREAM)
+    stream.queue.segmenting = encrypted.queue
+    sent: list[tuple[Direction, bytes]] = []
+    monkeypatch.setattr(encrypted.queue, "_inject", lambda *each: sent.append(each))
+    encrypted.verdict = (Action.MODIFY, b"plaintext", ConnectionClass.STREAM)
+    encrypted.verdicts.packet = segment = FakePacket(b"")
+
+    def cut() -> None:
+        encrypted.library.kernel.send(message(packet_of(b"x"), hook, 0))
+
+    stream.verdicts.on_pass = cut
+    stream.handle(FakePacket(BEGUN[name], hook))
+    assert segment.verdict == ("drop" if injected else "pass")
+    assert sent == ([(Direction.IN, b"plaintext")] if injected else [])
+    encrypted.verdicts.packet = segment = FakePacket(b"")
+    cut()
+    encrypted.queue.handle_ready()
+    assert segment.verdict == "pass"
+
+
 def test_large_packets_of_a_stream_are_as_closed_as_others(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Rig(monkeypatch, ConnectionClass.STREAM)
     whole = packet_of(bytes(65_000))
