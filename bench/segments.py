@@ -42,7 +42,7 @@ class Pair:
         self._send(self.server, self.client, reverse_key(KEY), 5000, 1001, SYN | ACK)
         self._send(self.client, self.server, KEY, 1001, 5001, ACK)
         for sender, receiver in (self.server, self.client), (self.client, self.server):
-            for _, packet in sender.packets_to_inject():
+            for _, packet, _ in sender.packets_to_inject():
                 receiver.handle_packet(packet, Direction.IN, 0.0)
 
     @staticmethod

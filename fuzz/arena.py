@@ -69,15 +69,16 @@ class Arena:
             direction: Direction,
             now: float,
             diverted_as: ConnectionClass = ConnectionClass.UNDECIDED,
+            route: int = 0,
         ) -> Verdict:
             self.packets += 1
-            verdict = handle(packet, direction, now, diverted_as)
+            verdict = handle(packet, direction, now, diverted_as, route)
             check_verdict(packet, verdict)
             return verdict
 
-        def packets_to_inject() -> list[tuple[Direction, bytes]]:
+        def packets_to_inject() -> list[tuple[Direction, bytes, int]]:
             injections = collect()
-            for _, packet in injections:
+            for _, packet, _ in injections:
                 check_packet(packet)
             return injections
 

@@ -73,6 +73,7 @@ class Connection:
         "outbound",
         "outgrown",
         "protocol_name",
+        "route",
     )
 
     outbound: Handler
@@ -90,6 +91,8 @@ class Connection:
         """When the last authentic segment passed; the handlers of an open connection keep it."""
         self.outgrown = False
         """Whether the local kernel has sent a packet that was too large to be handled whole."""
+        self.route = services.route
+        """The way that the local kernel's packets take, as the engine's caller names it; 0: not known."""
         self._services = services
         self._lifecycle = Lifecycle()
         self._protocol: WireProtocol | None = None
@@ -167,7 +170,7 @@ class Connection:
 
     def inject(self, direction: Direction, packet: bytes) -> None:
         """Sends a packet of the daemon's own."""
-        self._services.inject(direction, packet)
+        self._services.inject(direction, packet, self.route)
 
     def afterwards(self, action: Callable[[], None]) -> None:
         """Calls `action` when the packets at hand have their verdicts, so that what it injects is not out of date."""
@@ -269,6 +272,7 @@ class Connection:
             return DROP
         self.close()
         self._services.graves.discard(self.key)
+        self._services.route = self.route
         return self._services.first_packet(segment, direction, now, self.connection_class)
 
     def cross(self, peers: Segment, ours: Segment, now: float) -> Verdict:
@@ -292,6 +296,7 @@ class Connection:
             return DROP
         self.close()
         self._services.graves.discard(self.key)
+        self._services.route = self.route
         self._services.first_packet(syn, Direction.IN, now, ConnectionClass.UNDECIDED)
         entry = self._services.table.outbound.get(self.key)
         return ACCEPT_PLAIN if entry is None else entry.outbound(answer.packet, answer.offset, now)

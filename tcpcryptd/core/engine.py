@@ -12,7 +12,7 @@ from tcpcryptd.core.event import ConnectionInfo, Event, InternalError
 from tcpcryptd.core.icmp_errors import translated
 from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.core.orphan import Orphan
-from tcpcryptd.core.protocol import Injection, Opening, ProtocolFactory, Stray
+from tcpcryptd.core.protocol import Opening, ProtocolFactory, Routed, Stray
 from tcpcryptd.core.services import Services
 from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.core.verdict import ACCEPT, ACCEPT_PLAIN, DROP, Action, ConnectionClass, Direction, Verdict
@@ -60,11 +60,13 @@ class Engine:
         direction: Direction,
         now: float,
         diverted_as: ConnectionClass = ConnectionClass.UNDECIDED,
+        route: int = 0,
     ) -> Verdict:
         """The verdict on a diverted packet.
 
         `packet` starts with the IP header; `now` is in seconds and never goes back; `diverted_as` is the class under
-        which the firewall diverted it. An exception is a bug: it is counted, and the packet is dropped when the
+        which the firewall diverted it; `route` says by which way it leaves, or came: the connection keeps it, and it
+        comes back with what is injected. An exception is a bug: it is counted, and the packet is dropped when the
         connection is encrypted and accepted when it is not.
         """
         connection = None
@@ -73,8 +75,10 @@ class Engine:
             table = self._services.table
             connection = (table.outbound if direction == Direction.OUT else table.inbound).get(key)
             if connection is None:
+                self._services.route = route
                 return self._first_packet(Segment(packet, offset), direction, now, diverted_as)
             if direction == Direction.OUT:
+                connection.route = route
                 return connection.outbound(packet, offset, now)
             return connection.inbound(packet, offset, now)
         except Fragment:
@@ -165,7 +169,7 @@ class Engine:
         if stray is Stray.RESET and segment.flags & (ACK | RST) == ACK:
             # What the kernel of a host that was started anew would answer.
             reset = make(key, sequence=segment.acknowledgment, acknowledgment=segment.end, flags=RST | ACK, window=0)
-            self._services.inject(Direction.OUT, reset)
+            self._services.inject(Direction.OUT, reset, self._services.route)
         return DROP
 
     def _open(self, key: bytes, syn: Segment, direction: Direction, now: float) -> Verdict:
@@ -217,8 +221,8 @@ class Engine:
         """Runs what is due: retransmissions, and the end of what has been idle too long."""
         self._services.timers.run(now, self._report)
 
-    def packets_to_inject(self) -> list[Injection]:
-        """Packets of the daemon's own that wait to be sent; they are handed over once."""
+    def packets_to_inject(self) -> list[Routed]:
+        """Packets of the daemon's own that wait to be sent, with their ways; they are handed over once."""
         afterwards, self._services.afterwards = self._services.afterwards, []
         for action in afterwards:
             try:

@@ -28,6 +28,7 @@ __all__ = [
     "Phase",
     "ProtocolFactory",
     "Retransmission",
+    "Routed",
     "Stray",
     "Support",
     "Verdict",
@@ -40,6 +41,9 @@ Handler = Callable[[bytes, int, float], Verdict]
 
 Injection = tuple[Direction, bytes]
 """A whole IP packet that goes out by itself: to the wire, or to the local kernel."""
+
+Routed = tuple[Direction, bytes, int]
+"""The same with the way that the connection's own packets take, as the engine's caller named it; 0: not known."""
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from tcpcryptd.core.limits import MAX_EVENTS, MAX_GRAVES, MAX_INJECTIONS, MAX_PA
 from tcpcryptd.core.options import OptionRegistry
 from tcpcryptd.core.path_mtu import PathMtus
 from tcpcryptd.core.peers import PeerMemory
-from tcpcryptd.core.protocol import Injection
+from tcpcryptd.core.protocol import Routed
 from tcpcryptd.core.session_cache import SessionCache, SessionStore
 from tcpcryptd.core.timers import Timer, TimerQueue
 from tcpcryptd.core.verdict import ConnectionClass, Direction, Verdict
@@ -44,21 +44,23 @@ class Services:
         )
         self.peers = PeerMemory(config.max_peers, config.peer_lifetime, config.peer_trust)
         self.timers = TimerQueue()
-        self.injections: deque[Injection] = deque()
+        self.injections: deque[Routed] = deque()
         self.afterwards: list[Callable[[], None]] = []
         """What is to be done before the injections are collected, when the packets at hand have their verdicts."""
         self.events: deque[Callable[[], Event]] = deque()
+        self.route = 0
+        """The way of the packet that a connection begins with."""
 
     def schedule(self, when: float, callback: Callable[[float], None]) -> Timer:
         """See TimerQueue.schedule."""
         return self.timers.schedule(when, callback)
 
-    def inject(self, direction: Direction, packet: bytes) -> None:
+    def inject(self, direction: Direction, packet: bytes, route: int) -> None:
         """Puts a packet where the engine's caller collects it."""
         if len(self.injections) >= MAX_INJECTIONS:
             self.counters["injections_dropped"] += 1
             return
-        self.injections.append((direction, packet))
+        self.injections.append((direction, packet, route))
 
     def emit(self, event: Callable[[], Event]) -> None:
         """Puts an event where the engine's caller collects it; it is made then, when the packets have gone on."""

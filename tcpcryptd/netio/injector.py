@@ -2,23 +2,29 @@
 
 A packet for the local kernel is sent to a local address, so it takes the loopback interface. It is not lost there
 although its source is a remote host: it keeps the route that was found on the way out, and neither the reverse path
-filter nor the check for martian sources looks at packets that have a route.
+filter nor the check for martian sources looks at packets that have a route. Sockets that are bound to the interface
+which has the address get it all the same.
 """
 
 import errno
 import logging
-import socket
+import os
 import time
 from collections import Counter
+from typing import Final
 
 from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio.errors import ExitCode, InjectorError
 from tcpcryptd.netio.forwarded import fitting
+from tcpcryptd.netio.local_address import LocalAddresses
 from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.raw_socket import RawSocket, open_raw
+from tcpcryptd.netio.route import FORWARDED, INTERFACE_SHIFT, interface_of
 
 _SEND_BUFFER = 4 << 20
 _IPV4_DESTINATION = slice(16, 20)
 _IPV6_DESTINATION = slice(24, 40)
+_LINK_LOCAL: Final = b"\xfe\x80"
 
 _log = logging.getLogger(__name__)
 
@@ -33,13 +39,15 @@ class Injector:
         self.sent = 0
         self.errors: Counter[str] = Counter()
         """By name of the error."""
-        self._sockets: dict[tuple[int, Direction], socket.socket] = {}
+        self._sockets: dict[tuple[int, Direction], RawSocket] = {}
+        self._local: LocalAddresses | None = None
         try:
+            self._local = LocalAddresses()
             for direction in Direction:
                 mark = marks.of_injection(direction)
-                self._sockets[4, direction] = _open(socket.AF_INET, mark)
+                self._sockets[4, direction] = open_raw(4, mark, _SEND_BUFFER)
                 try:
-                    self._sockets[6, direction] = _open(socket.AF_INET6, mark)
+                    self._sockets[6, direction] = open_raw(6, mark, _SEND_BUFFER)
                 except OSError as error:
                     # A kernel without IPv6 has no such packets either.
                     if error.errno != errno.EAFNOSUPPORT:
@@ -53,26 +61,37 @@ class Injector:
             self.close()
             raise InjectorError(f"raw sockets cannot be opened: {error.strerror}", ExitCode.UNSUPPORTED) from error
 
-    def inject(self, direction: Direction, packet: bytes) -> None:
-        """Sends a packet, which begins with its IP header; a failure is counted, never raised."""
+    def inject(self, direction: Direction, packet: bytes, route: int = 0) -> None:
+        """Sends a packet, which begins with its IP header, by the way of its connection (see `route`).
+
+        A failure is counted, never raised.
+        """
         try:
-            version = packet[0] >> 4
-            if version == 4:
-                destination = socket.inet_ntop(socket.AF_INET, packet[_IPV4_DESTINATION])
+            raw = self._sockets[packet[0] >> 4, direction]
+            if direction is Direction.IN:
+                self._send_inwards(raw, packet, route)
             else:
-                destination = socket.inet_ntop(socket.AF_INET6, packet[_IPV6_DESTINATION])
-            try:
-                self._sockets[version, direction].sendto(packet, (destination, 0))
+                raw.send(packet, route)
                 self.sent += 1
-            except OSError as error:
-                # To a host behind this one; to the local kernel there is no such limit.
-                if error.errno != errno.EMSGSIZE or direction is not Direction.IN:
-                    raise
-                for piece in fitting(packet, time.monotonic()):
-                    self._sockets[version, direction].sendto(piece, (destination, 0))
-                    self.sent += 1
         except (OSError, KeyError, IndexError, ValueError) as error:
             self._count(error)
+
+    def _send_inwards(self, raw: RawSocket, packet: bytes, route: int) -> None:
+        if route & FORWARDED:
+            # To a host behind this one; to the local kernel there is no limit to what fits.
+            for piece in fitting(packet, time.monotonic()):
+                raw.send(piece, FORWARDED)
+                self.sent += 1
+            return
+        address = packet[_IPV4_DESTINATION if raw.version == 4 else _IPV6_DESTINATION]
+        interface = interface_of(route)
+        # Of a link-local address, and of one in a VRF, it depends on the interface whose it is.
+        ways = (interface, 0) if address.startswith(_LINK_LOCAL) else (0, interface)
+        way = next((each for each in ways if self._local is not None and self._local.has(address, each)), None)
+        if way is None:
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+        raw.send(packet, way << INTERFACE_SHIFT)
+        self.sent += 1
 
     def _count(self, error: Exception) -> None:
         number = error.errno if isinstance(error, OSError) else None
@@ -90,15 +109,5 @@ class Injector:
         for each in self._sockets.values():
             each.close()
         self._sockets.clear()
-
-
-def _open(family: socket.AddressFamily, mark: int) -> socket.socket:
-    # IPPROTO_RAW implies that the caller writes the IP header, with IPv6 as well (raw(7)).
-    raw = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.IPPROTO_RAW)
-    try:
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
-    except OSError:
-        raw.close()
-        raise
-    return raw
+        if self._local is not None:
+            self._local.close()

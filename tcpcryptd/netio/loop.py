@@ -40,7 +40,7 @@ class LoopEngine(Protocol):
     def handle_timeout(self, now: float) -> None:
         """Runs what is due."""
 
-    def packets_to_inject(self) -> list[tuple[Direction, bytes]]:
+    def packets_to_inject(self) -> list[tuple[Direction, bytes, int]]:
         """Hands them over."""
 
     def waiting_events(self) -> int:
@@ -56,7 +56,7 @@ class EventLoop:
     def __init__(
         self,
         engine: LoopEngine,
-        inject: Callable[[Direction, bytes], None],
+        inject: Callable[[Direction, bytes, int], None],
         on_event: Callable[[Event], None],
     ) -> None:
         self._engine = engine
@@ -141,8 +141,8 @@ class EventLoop:
         self._pass_on_events(MAX_EVENTS_PER_TURN)
 
     def _send_injections(self) -> None:
-        for direction, packet in self._engine.packets_to_inject():
-            self._inject(direction, packet)
+        for direction, packet, route in self._engine.packets_to_inject():
+            self._inject(direction, packet, route)
 
     def _pass_on_events(self, limit: int) -> None:
         self._events_due = math.inf

@@ -8,16 +8,18 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
+from tcpcryptd.netio.raw_socket import RawSocket
 from tcpcryptd.wire.segment import lengths
 
 _BUFFER: Final = 128 << 10
 """Bytes of packets in one call."""
 _MAX_SHAPES = 16
 """Lengths of packets for which messages are kept."""
-_IP_PKTINFO = 8
-_IPV6_PKTINFO = 50
 _CONTROL_HEADER = struct.Struct("@Nii")
-_MAX_CONTROL = 40
+_CONTROL_ALIGNMENT = struct.calcsize("@N")
+_MAX_CONTROL = 128
+_IPV4_NAME = struct.Struct("@HH4s8x")
+_IPV6_NAME = struct.Struct("@H2s4x16sI")
 
 _sendmmsg = ctypes.CDLL(None, use_errno=True).sendmmsg
 _sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
@@ -50,75 +52,68 @@ class _Message(ctypes.Structure):
 
 
 class ManySender:
-    """Sends adjacent packets of one IP version through a raw socket."""
+    """Sends adjacent packets through a raw socket."""
 
-    def __init__(self, raw: socket.socket, version: int, on_error: Callable[[OSError], None]) -> None:
+    def __init__(self, raw: RawSocket, on_error: Callable[[OSError], None]) -> None:
         self.sent = 0
         self._raw = raw
-        self._version = version
         self._on_error = on_error
         self._buffer = (ctypes.c_char * _BUFFER)()
         self._bytes = memoryview(self._buffer).cast("B")
-        self._name = (ctypes.c_char * (16 if version == 4 else 28))()
-        self._name_bytes = memoryview(self._name).cast("B")
+        self._name = (ctypes.c_char * (_IPV4_NAME if raw.version == 4 else _IPV6_NAME).size)()
         self._control = (ctypes.c_char * _MAX_CONTROL)()
-        self._shapes: dict[tuple[int, bool], _Shape] = {}
-        struct.pack_into("@H", self._name, 0, socket.AF_INET if version == 4 else socket.AF_INET6)
+        self._control_bytes = memoryview(self._control).cast("B")
+        self._control_length = 0
+        self._shapes: dict[tuple[int, int], _Shape] = {}
 
     def fileno(self) -> int:
         """The socket's descriptor."""
-        return self._raw.fileno()
+        return self._raw.socket.fileno()
 
-    def send(self, packets: bytes, interface: int) -> bytes:
+    def send(self, packets: bytes, route: int) -> bytes:
         """Sends them in order, to the first one's destination; returns those for which there is no room yet.
 
-        By way of this interface, as the route of their source address says; 0: as the destination's does. What fails
-        for another reason is reported and left out.
+        By the way of their connection, see `route`. What fails for another reason is reported and left out.
         """
-        if self._version == 4:
-            source, destination = packets[12:16], packets[16:20]
-            self._name_bytes[4:8] = destination
-        else:
-            source, destination = packets[8:24], packets[24:40]
-            self._name_bytes[8:24] = destination
-        if interface:
-            self._direct(interface, source)
+        self._raw.take(route)
+        self._direct(packets, route)
         sizes = lengths(packets)
         position = 0
         while sizes:
             size = sizes[0]
             count = min(_equal(sizes), _BUFFER // size)
             end = position + sum(sizes[:count])
-            done = self._send_some(packets[position:end], size, count, bool(interface))
+            done = self._send_some(packets[position:end], size, count, route)
             if done < count:
                 return packets[position + done * size :]
             position = end
             del sizes[:count]
         return b""
 
-    def _direct(self, interface: int, source: bytes) -> None:
-        """Writes the control message that names the interface and the source address (ip(7), ipv6(7))."""
-        if self._version == 4:
-            level, kind, body = socket.IPPROTO_IP, _IP_PKTINFO, struct.pack("@i4s4x", interface, source)
+    def _direct(self, packets: bytes, route: int) -> None:
+        """Writes the name and the control messages for packets like the first one."""
+        destination, port, scope = self._raw.name(packets)
+        if self._raw.version == 4:
+            _IPV4_NAME.pack_into(self._name, 0, socket.AF_INET, 0, destination)
         else:
-            level, kind, body = socket.IPPROTO_IPV6, _IPV6_PKTINFO, struct.pack("@16sI", source, interface)
-        _CONTROL_HEADER.pack_into(self._control, 0, _CONTROL_HEADER.size + len(body), level, kind)
-        memoryview(self._control).cast("B")[_CONTROL_HEADER.size : _CONTROL_HEADER.size + len(body)] = body
+            _IPV6_NAME.pack_into(self._name, 0, socket.AF_INET6, port.to_bytes(2, "big"), destination, scope)
+        control = b""
+        for level, kind, body in self._raw.control(packets, route):
+            message = _CONTROL_HEADER.pack(_CONTROL_HEADER.size + len(body), level, kind) + body
+            control += message + bytes(-len(message) % _CONTROL_ALIGNMENT)
+        self._control_bytes[: len(control)] = control
+        self._control_length = len(control)
 
-    def _send_some(self, packets: bytes, size: int, count: int, directed: bool) -> int:
+    def _send_some(self, packets: bytes, size: int, count: int, route: int) -> int:
         """Sends packets that all are `size` bytes long but the last, which may be shorter; returns how many."""
-        shape = self._shapes.get((size, directed))
-        if shape is None:
-            if len(self._shapes) >= _MAX_SHAPES:
-                self._shapes.clear()
-            shape = self._shapes[size, directed] = self._shape(size, directed)
+        shape = self._find_shape(size)
         self._bytes[: len(packets)] = packets
         last = shape.vectors[count - 1]
         last.length = len(packets) - (count - 1) * size
         done = 0
         while done < count:
             sent = _sendmmsg(
-                self._raw.fileno(), shape.address + done * ctypes.sizeof(_Message), count - done, socket.MSG_DONTWAIT
+                self.fileno(), shape.address + done * ctypes.sizeof(_Message), count - done, socket.MSG_DONTWAIT
             )
             if sent > 0:
                 self.sent += sent
@@ -127,12 +122,28 @@ class ManySender:
             number = ctypes.get_errno()
             if number == errno.EAGAIN:
                 break
-            self._on_error(OSError(number, os.strerror(number)))
+            error = OSError(number, os.strerror(number))
+            if self._raw.relents(error):
+                self._direct(packets, route)
+                last.length = size
+                shape = self._find_shape(size)
+                last = shape.vectors[count - 1]
+                last.length = len(packets) - (count - 1) * size
+                continue
+            self._on_error(error)
             done += 1
         last.length = size
         return done
 
-    def _shape(self, size: int, directed: bool) -> "_Shape":
+    def _find_shape(self, size: int) -> "_Shape":
+        shape = self._shapes.get((size, self._control_length))
+        if shape is None:
+            if len(self._shapes) >= _MAX_SHAPES:
+                self._shapes.clear()
+            shape = self._shapes[size, self._control_length] = self._shape(size)
+        return shape
+
+    def _shape(self, size: int) -> "_Shape":
         shape = _Shape(_BUFFER // size)
         buffer = ctypes.addressof(self._buffer)
         vectors = ctypes.addressof(shape.vectors)
@@ -141,10 +152,7 @@ class ManySender:
             header = message.header
             header.name, header.name_length = ctypes.addressof(self._name), ctypes.sizeof(self._name)
             header.vectors, header.vector_count = vectors + index * ctypes.sizeof(_Vector), 1
-            if directed:
-                body = 12 if self._version == 4 else 20
-                header.control = ctypes.addressof(self._control)
-                header.control_length = -(-(_CONTROL_HEADER.size + body) // 8) * 8
+            header.control, header.control_length = ctypes.addressof(self._control), self._control_length
         return shape
 
 

@@ -59,25 +59,17 @@ class MarkRules:
         # On its way to the loopback interface. It is what comes in that rules of others are about.
         yield f"-o lo {self._injected(Direction.IN)} -j ACCEPT"
         yield f"{self._injected(Direction.IN)} -j RETURN"
-        # Its interface, which a raw socket can name, would be forgotten if the route were looked up again: only where
-        # others mark the connection.
-        unmarked = f"0x0/{self._marks.foreign:#x}"
-        yield f"{self._injected(Direction.OUT)} -m connmark ! --mark {unmarked} {self.clear}"
-        yield f"-m mark --mark {self._marks.of_injection(Direction.OUT):#x} -j RETURN"
+        # For what is injected towards the wire the kernel looks for a route again (see `raw_socket`), and loopback
+        # diverts it on the way in.
         yield self.clear
 
     def last(self) -> Iterator[str]:
         """Behind all rules of others, before the route is looked up."""
-        yield f"-m mark --mark {self._marks.of_injection(Direction.OUT):#x} -j RETURN"
         yield f"{self._injected(Direction.IN)} -j RETURN"
         yield self.clear
 
     def leaving(self) -> Iterator[str]:
-        """In POSTROUTING.
-
-        What is injected towards the local kernel passes here first and keeps its mark until INPUT. What is injected
-        towards the wire loses it here, so that loopback diverts it on the way in.
-        """
+        """In POSTROUTING, where what is injected towards the local kernel keeps its mark: it comes in yet."""
         yield f"{self._injected(Direction.IN)} -j RETURN"
         yield self.clear
 

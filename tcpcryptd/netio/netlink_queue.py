@@ -18,6 +18,7 @@ _MESSAGE_PACKET: Final = 3 << 8 | 0
 _MESSAGE_CONFIG: Final = 3 << 8 | 2
 _PACKET_HEADER: Final = 1
 _MARK: Final = 3
+_INTERFACE_IN: Final = 5
 _INTERFACE_OUT: Final = 6
 _PAYLOAD: Final = 10
 _PARAMETERS: Final = 2
@@ -61,14 +62,14 @@ def is_acknowledgment(data: bytes, sequence: int) -> bool:
 class DivertedPacket:
     """A packet that waits for a verdict."""
 
-    def __init__(self, identifier: int, hook: int, mark: int, interface_out: int, payload: bytes) -> None:
+    def __init__(self, identifier: int, hook: int, mark: int, interface: int, payload: bytes) -> None:
         self.identifier = identifier
         """By which the kernel knows it. Its bytes are taken and given back as they are, in no order of ours."""
         self.hook = hook
         """Where it was diverted (linux/netfilter.h)."""
         self.mark = mark
-        self.interface_out = interface_out
-        """The number of the interface that it leaves by; 0: none yet."""
+        self.interface = interface
+        """The number of the interface that it leaves by or, where that is not known yet, that it came by."""
         self.payload = payload
         """The packet, from its IP header on."""
 
@@ -85,7 +86,7 @@ def diverted_packet(buffer: memoryview, length: int) -> DivertedPacket | None:
         return None
     available = len(data)
     identifier = hook = -1
-    mark = interface_out = 0
+    mark = interface = 0
     payload = b""
     offset = _ATTRIBUTES_OFFSET
     while offset + 4 <= available:
@@ -102,10 +103,11 @@ def diverted_packet(buffer: memoryview, length: int) -> DivertedPacket | None:
             identifier, hook = _uint32(data, offset), data[offset + 6]
         elif kind == _MARK and size >= 8:
             mark = uint32(data, offset)
-        elif kind == _INTERFACE_OUT and size >= 8:
-            interface_out = uint32(data, offset)
+        elif _INTERFACE_IN <= kind <= _INTERFACE_OUT and size >= 8:
+            # They come in this order.
+            interface = uint32(data, offset)
         offset = end + 3 & ~3
-    return DivertedPacket(identifier, hook, mark, interface_out, payload) if hook >= 0 else None
+    return DivertedPacket(identifier, hook, mark, interface, payload) if hook >= 0 else None
 
 
 def _taken(buffer: memoryview, start: int, end: int) -> bytes:

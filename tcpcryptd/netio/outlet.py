@@ -9,7 +9,6 @@ import contextlib
 import errno
 import logging
 import select
-import socket
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio.errors import ExitCode, InjectorError
 from tcpcryptd.netio.many import ManySender
 from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.raw_socket import open_raw
+from tcpcryptd.netio.route import interface_of
 
 SEND_BUFFER = 64 << 10
 """Bytes as the kernel counts them, some 28 full segments: below that it asks for more, and refuses above the double."""
 LANES = 4
 """Sockets for each IP version: interfaces whose numbers differ modulo this do not wait for each other."""
-
-_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ class _Waiting:
     """Packets that wait for room, and what is called when they have found it."""
 
     packets: bytes
-    interface: int
+    route: int
     flow: bytes
     done: Callable[[], None]
 
@@ -62,45 +61,46 @@ class Outlet:
         self._lanes: dict[tuple[int, int], _Lane] = {}
         self._by_descriptor: dict[int, _Lane] = {}
         try:
-            for version, family in _FAMILIES.items():
+            for version in (4, 6):
                 for number in range(LANES):
-                    self._open_lane(version, family, number, marks.of_injection(Direction.OUT))
+                    self._open_lane(version, number, marks.of_injection(Direction.OUT))
         except OSError as error:
             self.close()
             raise InjectorError(f"raw sockets cannot be opened: {error.strerror}", ExitCode.UNSUPPORTED) from error
 
-    def _open_lane(self, version: int, family: socket.AddressFamily, number: int, mark: int) -> None:
+    def _open_lane(self, version: int, number: int, mark: int) -> None:
         try:
-            raw = self._sockets.enter_context(_open(family, mark))
+            raw = open_raw(version, mark, SEND_BUFFER)
         except OSError as error:
             # A kernel without IPv6 has no such packets either.
             if version == 6 and error.errno == errno.EAFNOSUPPORT:
                 return
             raise
-        lane = _Lane(ManySender(raw, version, self._count), deque())
-        self._lanes[version, number] = self._by_descriptor[raw.fileno()] = lane
+        self._sockets.enter_context(raw.socket)
+        lane = _Lane(ManySender(raw, self._count), deque())
+        self._lanes[version, number] = self._by_descriptor[raw.socket.fileno()] = lane
 
-    def send(self, packets: bytes, interface: int, done: Callable[[], None]) -> bool:
-        """Sends adjacent IP packets of one flow by an interface, see ManySender.send, after those that wait for it.
+    def send(self, packets: bytes, route: int, done: Callable[[], None]) -> bool:
+        """Sends adjacent IP packets of one flow by its way (see ManySender.send), after those that wait for that.
 
         Whether all of them have found room; otherwise `done` is called when they have.
         """
-        lane = self._lanes.get((packets[0] >> 4, interface % LANES))
+        lane = self._lanes.get((packets[0] >> 4, interface_of(route) % LANES))
         if lane is None:
             return True
         if not lane.waiting:
-            packets = lane.sender.send(packets, interface)
+            packets = lane.sender.send(packets, route)
             if not packets:
                 return True
             self._epoll.register(lane.sender.fileno(), select.EPOLLOUT)
-        lane.waiting.append(_Waiting(packets, interface, _flow(packets), done))
+        lane.waiting.append(_Waiting(packets, route, _flow(packets), done))
         self.waiting += 1
         self._waits += 1
         return False
 
-    def is_waiting(self, packet: bytes, interface: int) -> bool:
+    def is_waiting(self, packet: bytes, route: int) -> bool:
         """Whether packets of the same flow wait, so that this one would overtake them."""
-        lane = self._lanes.get((packet[0] >> 4, interface % LANES))
+        lane = self._lanes.get((packet[0] >> 4, interface_of(route) % LANES))
         flow = _flow(packet)
         return lane is not None and any(entry.flow == flow for entry in lane.waiting)
 
@@ -114,7 +114,7 @@ class Outlet:
             lane = self._by_descriptor[descriptor]
             while lane.waiting:
                 first = lane.waiting[0]
-                first.packets = lane.sender.send(first.packets, first.interface)
+                first.packets = lane.sender.send(first.packets, first.route)
                 if first.packets:
                     break
                 lane.waiting.popleft()
@@ -144,14 +144,3 @@ class Outlet:
 def _flow(packet: bytes) -> bytes:
     """Tells the flows of one IP version apart, those with IP options or extension headers by their addresses."""
     return packet[12:24] if packet[0] >> 4 == 4 else packet[8:44]
-
-
-def _open(family: socket.AddressFamily, mark: int) -> socket.socket:
-    raw = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.IPPROTO_RAW)
-    try:
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-    except OSError:
-        raw.close()
-        raise
-    return raw

@@ -16,10 +16,11 @@ from tcpcryptd.netio.forwarded import fitting, needs_sending
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.netlink_queue import DivertedPacket, diverted_packet
 from tcpcryptd.netio.queue_binding import bind as _bind
+from tcpcryptd.netio.route import FORWARDED, INTERFACE_SHIFT
 from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, NF_REPEAT, VerdictSender
 
-PacketHandler = Callable[[bytes, Direction, float, ConnectionClass], Verdict]
-Inject = Callable[[Direction, bytes], None]
+PacketHandler = Callable[[bytes, Direction, float, ConnectionClass, int], Verdict]
+Inject = Callable[[Direction, bytes, int], object]
 
 
 class Outlet(Protocol):
@@ -28,10 +29,10 @@ class Outlet(Protocol):
     waiting: int
     """How many calls of `send` are not finished."""
 
-    def send(self, packets: bytes, interface: int, done: Callable[[], None]) -> bool:
+    def send(self, packets: bytes, route: int, done: Callable[[], None]) -> bool:
         """Sends adjacent packets; calls `done` later, unless it returns that they are sent."""
 
-    def is_waiting(self, packet: bytes, interface: int) -> bool:
+    def is_waiting(self, packet: bytes, route: int) -> bool:
         """Whether this one would overtake packets of its connection."""
 
 
@@ -215,22 +216,25 @@ class PacketQueue:
                 # Rules that do not look at the mark of a verdict brought it here again.
                 self._verdicts.add(packet.identifier, NF_ACCEPT)
                 return
+            route = self._route(packet)
             if hook == _HOOK_LOCAL_OUT or marked:
                 direction = Direction.OUT
                 self.bytes_out += size
             else:
                 direction = Direction.IN
                 self.bytes_in += size
-            action, replacement, connection_class = self._handler(payload, direction, self._now, self.diverted_as)
+            action, replacement, connection_class = self._handler(
+                payload, direction, self._now, self.diverted_as, route
+            )
             if action is Action.DROP:
                 self._verdicts.add(packet.identifier, NF_DROP)
-            elif action is Action.SPLIT or (direction is Direction.OUT and self._would_overtake(packet, replacement)):
-                self._send_pieces(packet, replacement)
+            elif action is Action.SPLIT or (direction is Direction.OUT and self._would_overtake(route, replacement)):
+                self._send_pieces(packet, replacement, route)
             elif (
                 (hook == _HOOK_FORWARD or self._delivers)
                 and direction is Direction.IN
                 and (connection_class is self.diverted_as or self._drains)
-                and self._resent(hook, size, replacement)
+                and self._resent(route, size, replacement)
             ):
                 self._verdicts.add(packet.identifier, NF_DROP)
             else:
@@ -240,16 +244,17 @@ class PacketQueue:
         except Exception as error:
             self._handle_exception(packet, error)
 
-    def _send_pieces(self, packet: DivertedPacket, pieces: bytes | None) -> None:
+    def _route(self, packet: DivertedPacket) -> int:
+        """See tcpcryptd.netio.route."""
+        route = packet.interface << INTERFACE_SHIFT | packet.mark & self._foreign
+        return route | FORWARDED if packet.hook == _HOOK_FORWARD else route
+
+    def _send_pieces(self, packet: DivertedPacket, pieces: bytes | None, route: int) -> None:
         """Sends what the packet was cut into, in its place: after what left before it."""
         if self._waits_outwards:
             self._flush()
         packet_id = packet.identifier
-        if (
-            pieces is None
-            or self._outlet is None
-            or self._outlet.send(pieces, self._interface(packet), lambda: self._gone(packet_id))
-        ):
+        if pieces is None or self._outlet is None or self._outlet.send(pieces, route, lambda: self._gone(packet_id)):
             self._verdicts.add(packet_id, NF_DROP)
 
     def _gone(self, packet_id: int) -> None:
@@ -257,35 +262,30 @@ class PacketQueue:
         self._verdicts.add(packet_id, NF_DROP)
         self._verdicts.flush()
 
-    def _would_overtake(self, packet: DivertedPacket, replacement: bytes | None) -> bool:
+    def _would_overtake(self, route: int, replacement: bytes | None) -> bool:
         outlet = self._outlet
         return (
             outlet is not None
             and outlet.waiting > 0
             and replacement is not None
-            and outlet.is_waiting(replacement, self._interface(packet))
+            and outlet.is_waiting(replacement, route)
         )
-
-    @staticmethod
-    def _interface(packet: DivertedPacket) -> int:
-        # The source of what is forwarded is not an address of this host: no route can be asked for from there.
-        return packet.interface_out if packet.hook == _HOOK_LOCAL_OUT else 0
 
     def _flush(self) -> None:
         self._verdicts.flush()
         self._waits_outwards = False
 
-    def _resent(self, hook: int, size: int, replacement: bytes | None) -> bool:
+    def _resent(self, route: int, size: int, replacement: bytes | None) -> bool:
         """Sends by itself what the kernel would not forward, or find the TCP header of, in the place of the packet."""
         if self._inject is None or replacement is None:
             return False
-        if hook != _HOOK_FORWARD:
-            self._inject(Direction.IN, replacement)
+        if not route & FORWARDED:
+            self._inject(Direction.IN, replacement, route)
             return True
         if not needs_sending(size, replacement, self._now):
             return False
         for piece in fitting(replacement, self._now):
-            self._inject(Direction.IN, piece)
+            self._inject(Direction.IN, piece, route)
         return True
 
     def _handle_truncated(self, packet: DivertedPacket) -> None:

@@ -53,7 +53,6 @@ _FORWARD_CHAIN = CHAIN_PREFIX + "FWD"
 _FROM_INSIDE_CHAIN = CHAIN_PREFIX + "FWD_INSIDE"
 _FORWARD_QUEUE_CHAIN = CHAIN_PREFIX + "FWD_QUEUE"
 _UNTRACKED_CHAIN = CHAIN_PREFIX + "UNTRACKED"
-_LINK_LOCAL = "fe80::/10"
 _MULTIPORT_LIMIT = 15
 """Ports that one rule can name (iptables-extensions(8), multiport)."""
 
@@ -284,7 +283,7 @@ class _Builder:
             names[0]: [*(self._forwarded_classes() if path.is_forwarded else self._classes(path.direction))],
             excluded: [*self._exclusions(), onward],
         }
-        choice = [*self._invalid(path), *self._link_local(path.direction), *self._suspects(excluded), onward]
+        choice = [*self._invalid(path), *self._suspects(excluded), onward]
         if path == _local(Direction.IN) and self._selection.forward:
             # SYN segments come there from INPUT.
             chains[names[0]] += [f"{OPENING} -j RETURN", f"-g {path.chain}_CHOICE"]
@@ -338,11 +337,6 @@ class _Builder:
         else:
             # Of an invalid segment the connection's port is unknown.
             yield f"-m conntrack --ctstate INVALID -g {path.queue_chain}"
-
-    def _link_local(self, direction: Direction) -> Iterator[str]:
-        if self._version == 6:
-            # A raw socket would have to be told the interface.
-            yield f"{_remote(direction)} {_LINK_LOCAL} -g {_PLAIN_CHAIN}"
 
     def _suspects(self, excluded: str) -> Iterator[str]:
         """Spares the other segments two rules for each port: every rule costs time (docs/performance.md)."""

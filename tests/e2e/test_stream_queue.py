@@ -31,7 +31,9 @@ class Capitals:
         self._direction = direction
         self._class = connection_class
 
-    def handle(self, packet: bytes, direction: Direction, _now: float, diverted_as: ConnectionClass) -> Verdict:
+    def handle(
+        self, packet: bytes, direction: Direction, _now: float, diverted_as: ConnectionClass, _route: int
+    ) -> Verdict:
         assert diverted_as is self._class
         header = 20 if packet[0] >> 4 == 4 else 40
         segment = bytearray(packet[header:])

@@ -137,7 +137,7 @@ class Host:
         """What the daemon's loop does after each packet and timer."""
         if self.engine is None:
             return
-        for direction, packet in self.engine.packets_to_inject():
+        for direction, packet, _ in self.engine.packets_to_inject():
             if direction is Direction.OUT:
                 self.link.send(self.name, packet)
             else:

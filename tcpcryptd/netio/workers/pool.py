@@ -246,7 +246,7 @@ class WorkerPool:
                 elif not (link.is_open or link.is_closed) and link.is_late(now):
                     self._kill(link)
 
-    def packets_to_inject(self) -> list[tuple[Direction, bytes]]:
+    def packets_to_inject(self) -> list[tuple[Direction, bytes, int]]:
         """None: workers send their own."""
         return []
 
@@ -350,7 +350,7 @@ class WorkerPool:
             self._nursery.kill(link.index)
 
 
-def _inject_nothing(_direction: Direction, _packet: bytes) -> None:
+def _inject_nothing(_direction: Direction, _packet: bytes, _route: int) -> None:
     """See `packets_to_inject`."""
 
 

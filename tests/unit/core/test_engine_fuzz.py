@@ -26,7 +26,7 @@ def check(engine: Engine, verdict: Verdict) -> None:
     action, packet, connection_class = verdict
     assert (packet is not None) == (action in (Action.MODIFY, Action.SPLIT))
     assert connection_class in ConnectionClass
-    sent = [injected for _, injected in engine.packets_to_inject()]
+    sent = [injected for _, injected, _ in engine.packets_to_inject()]
     if packet is not None:
         sent += adjacent_packets(packet) if action is Action.SPLIT else [packet]
     for whole in sent:

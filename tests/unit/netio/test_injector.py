@@ -1,7 +1,6 @@
 """Failures; that packets arrive is tried in namespaces."""
 
 import errno
-import socket
 
 import pytest
 
@@ -9,10 +8,13 @@ from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio import injector as injector_module
 from tcpcryptd.netio.errors import ExitCode, InjectorError
 from tcpcryptd.netio.injector import Injector
+from tcpcryptd.netio.local_address import LocalAddresses
 from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.route import FORWARDED, INTERFACE_SHIFT
 from tcpcryptd.wire.segment import RST, make
 
 KEY = bytes((10, 0, 0, 1, 10, 0, 0, 2, 0, 80, 0, 81))
+LINK_LOCAL = b"\xfe\x80" + bytes(13) + b"\x01\xfe\x80" + bytes(13) + b"\x02" + bytes(4)
 KEY6 = bytes(15) + b"\x01" + bytes(15) + b"\x02" + bytes(4)
 
 
@@ -21,16 +23,16 @@ def packet_of(key: bytes) -> bytes:
 
 
 class FakeSocket:
-    def __init__(self, family: int, mark: int) -> None:
-        self.family = family
+    def __init__(self, version: int, mark: int) -> None:
+        self.version = version
         self.mark = mark
-        self.sent: list[tuple[bytes, tuple[str, int]]] = []
+        self.sent: list[tuple[bytes, int]] = []
         self.error: OSError | None = None
 
-    def sendto(self, packet: bytes, destination: tuple[str, int]) -> None:
+    def send(self, packet: bytes, route: int) -> None:
         if self.error is not None:
             raise self.error
-        self.sent.append((packet, destination))
+        self.sent.append((packet, route))
 
     def close(self) -> None:
         self.error = OSError(errno.EBADF, "closed")
@@ -40,31 +42,72 @@ class FakeSocket:
 def sockets(monkeypatch: pytest.MonkeyPatch) -> list[FakeSocket]:
     made: list[FakeSocket] = []
 
-    def open_(family: int, mark: int) -> FakeSocket:
-        made.append(FakeSocket(family, mark))
+    def open_(version: int, mark: int, _send_buffer: int) -> FakeSocket:
+        made.append(FakeSocket(version, mark))
         return made[-1]
 
-    monkeypatch.setattr(injector_module, "_open", open_)
+    monkeypatch.setattr(injector_module, "open_raw", open_)
+    monkeypatch.setattr(LocalAddresses, "has", lambda _self, _address, interface: not interface)
     return made
 
 
-@pytest.mark.parametrize("direction", list(Direction))
-def test_goes_to_its_destination_with_the_mark_of_its_direction(
-    sockets: list[FakeSocket], direction: Direction
+WAY = 7 << INTERFACE_SHIFT
+
+
+@pytest.mark.parametrize(("direction", "way"), [(Direction.OUT, WAY | 5), (Direction.IN, 0)])
+def test_goes_the_way_of_its_connection_with_the_mark_of_its_direction(
+    sockets: list[FakeSocket], direction: Direction, way: int
 ) -> None:
     injector = Injector(MarkScheme())
-    injector.inject(direction, packet_of(KEY))
-    injector.inject(direction, packet_of(KEY6))
-    sent = [(each.mark, each.sent) for each in sockets if each.sent]
+    injector.inject(direction, packet_of(KEY), WAY | 5)
+    injector.inject(direction, packet_of(KEY6), WAY | 5)
+    sent = [(each.mark, each.version, each.sent) for each in sockets if each.sent]
     mark = MarkScheme().of_injection(direction)
-    assert sent == [
-        (mark, [(packet_of(KEY), ("10.0.0.2", 0))]),
-        (mark, [(packet_of(KEY6), ("::2", 0))]),
-    ]
+    assert sent == [(mark, 4, [(packet_of(KEY), way)]), (mark, 6, [(packet_of(KEY6), way)])]
     assert injector.counters() == {"injected": 2, "injection_errors": 0}
 
 
-@pytest.mark.parametrize("packet", [b"", b"\x45", b"\x60" * 20, b"\x00" * 60])
+@pytest.mark.parametrize(
+    ("key", "local", "ways"),
+    [
+        (KEY, {0}, [0]),
+        (KEY6, {0, 7}, [0]),
+        # In a VRF.
+        (KEY, {7}, [WAY]),
+        (KEY6, {7}, [WAY]),
+        (LINK_LOCAL, {0, 7}, [WAY]),
+        # Taken from the host since.
+        (KEY, set(), []),
+        (KEY6, set(), []),
+        (LINK_LOCAL, set(), []),
+    ],
+)
+def test_what_is_for_the_local_kernel_gets_to_no_other(
+    sockets: list[FakeSocket], monkeypatch: pytest.MonkeyPatch, key: bytes, local: set[int], ways: list[int]
+) -> None:
+    asked: list[bytes] = []
+
+    def has(_self: LocalAddresses, address: bytes, interface: int) -> bool:
+        asked.append(address)
+        return interface in local
+
+    monkeypatch.setattr(LocalAddresses, "has", has)
+    injector = Injector(MarkScheme())
+    injector.inject(Direction.IN, packet_of(key), WAY)
+    assert [way for each in sockets for _, way in each.sent] == ways
+    assert set(asked) == {key[4:8] if key == KEY else key[16:32]}
+    assert injector.errors == ({} if ways else {"EADDRNOTAVAIL": 1})
+
+
+def test_a_host_behind_this_one_gets_pieces_that_fit(
+    sockets: list[FakeSocket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(injector_module, "fitting", lambda *_: [b"one", b"two"])
+    Injector(MarkScheme()).inject(Direction.IN, packet_of(KEY), WAY | FORWARDED)
+    assert [each.sent for each in sockets if each.sent] == [[(b"one", FORWARDED), (b"two", FORWARDED)]]
+
+
+@pytest.mark.parametrize("packet", [b"", b"\x00" * 60])
 def test_nonsense_is_counted(sockets: list[FakeSocket], packet: bytes) -> None:
     injector = Injector(MarkScheme())
     injector.inject(Direction.OUT, packet)
@@ -83,12 +126,12 @@ def test_failure_is_counted_and_logged_once(sockets: list[FakeSocket], caplog: p
 
 
 def test_kernel_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_(family: int, mark: int) -> FakeSocket:
-        if family == socket.AF_INET6:
+    def open_(version: int, mark: int, _send_buffer: int) -> FakeSocket:
+        if version == 6:
             raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
-        return FakeSocket(family, mark)
+        return FakeSocket(version, mark)
 
-    monkeypatch.setattr(injector_module, "_open", open_)
+    monkeypatch.setattr(injector_module, "open_raw", open_)
     injector = Injector(MarkScheme())
     injector.inject(Direction.OUT, packet_of(KEY))
     injector.inject(Direction.OUT, packet_of(KEY6))
@@ -97,10 +140,10 @@ def test_kernel_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EPERM, ExitCode.PERMISSION), (errno.ENOMEM, ExitCode.UNSUPPORTED)])
 def test_no_raw_sockets(monkeypatch: pytest.MonkeyPatch, number: int, code: ExitCode) -> None:
-    def open_(_family: int, _mark: int) -> FakeSocket:
+    def open_(_version: int, _mark: int, _send_buffer: int) -> FakeSocket:
         raise OSError(number, "no")
 
-    monkeypatch.setattr(injector_module, "_open", open_)
+    monkeypatch.setattr(injector_module, "open_raw", open_)
     with pytest.raises(InjectorError) as raised:
         Injector(MarkScheme())
     assert raised.value.exit_code == code

@@ -22,7 +22,7 @@ class FakeEngine:
     def __init__(self) -> None:
         self.due: float | None = None
         self.timeouts: list[float] = []
-        self.injections: list[tuple[Direction, bytes]] = []
+        self.injections: list[tuple[Direction, bytes, int]] = []
         self.events: list[Event] = []
 
     def next_timeout(self) -> float | None:
@@ -32,7 +32,7 @@ class FakeEngine:
         self.timeouts.append(now)
         self.due = None
 
-    def packets_to_inject(self) -> list[tuple[Direction, bytes]]:
+    def packets_to_inject(self) -> list[tuple[Direction, bytes, int]]:
         taken, self.injections = self.injections, []
         return taken
 
@@ -63,11 +63,9 @@ class Pipe:
 class Rig:
     def __init__(self) -> None:
         self.engine = FakeEngine()
-        self.injected: list[tuple[Direction, bytes]] = []
+        self.injected: list[tuple[Direction, bytes, int]] = []
         self.events: list[Event] = []
-        self.loop = EventLoop(
-            self.engine, lambda direction, packet: self.injected.append((direction, packet)), self.events.append
-        )
+        self.loop = EventLoop(self.engine, lambda *injected: self.injected.append(injected), self.events.append)
 
 
 @pytest.fixture
@@ -79,14 +77,14 @@ def rig() -> Iterator[Rig]:
 
 def test_what_the_engine_has_is_collected_after_a_source_was_served(rig: Rig) -> None:
     def work() -> None:
-        rig.engine.injections.append((Direction.OUT, b"packet"))
+        rig.engine.injections.append((Direction.OUT, b"packet", 7))
         rig.engine.events.extend([EVENT, EVENT])
 
     source = Pipe(work)
     rig.loop.add(source)
     source.writer.send(b"x")
     assert rig.loop.turn(10.0)
-    assert rig.injected == [(Direction.OUT, b"packet")]
+    assert rig.injected == [(Direction.OUT, b"packet", 7)]
     assert rig.events == []
     rig.loop.drain()
     assert rig.events == [EVENT, EVENT]

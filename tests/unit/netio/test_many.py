@@ -3,15 +3,19 @@
 import ctypes
 import errno
 import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
 
 from tcpcryptd.netio import many as many_module
 from tcpcryptd.netio.many import ManySender
+from tcpcryptd.netio.raw_socket import RawSocket
 from tcpcryptd.wire.segment import ACK, make
 
 KEYS = {4: bytes((10, 0, 0, 1, 10, 0, 0, 2, 0, 80, 0, 81)), 6: bytes(range(32)) + bytes((0, 80, 0, 81))}
+MARK = 0x30000000
+WAY = 7 << 32
 VERSIONS = pytest.mark.parametrize("version", [4, 6])
 
 
@@ -20,6 +24,13 @@ def packets_of(version: int, *sizes: int) -> list[bytes]:
         make(KEYS[version], sequence=number, acknowledgment=0, flags=ACK, window=0, payload=bytes(size))
         for number, size in enumerate(sizes)
     ]
+
+
+class FakeRaw(RawSocket):
+    """A socket whose interfaces are all there."""
+
+    def _bind(self, interface: int) -> None:
+        self._interface = interface
 
 
 class Rig:
@@ -36,7 +47,8 @@ class Rig:
         self.messages: list[tuple[bytes, bytes]] = []
         """Name and control message of each packet."""
         self.senders = {
-            version: ManySender(ours, version, lambda error: self.errors.append(error.errno)) for version in (4, 6)
+            version: ManySender(FakeRaw(ours, version, MARK), lambda error: self.errors.append(error.errno))
+            for version in (4, 6)
         }
         kernel = many_module._sendmmsg
 
@@ -45,6 +57,7 @@ class Rig:
                 ctypes.set_errno(self.failures.pop(0))
                 return -1
             messages = (many_module._Message * count).from_address(address)
+            named = []
             for message in messages:
                 header = message.header
                 self.messages.append(
@@ -54,9 +67,13 @@ class Rig:
                     )
                 )
                 # A socket pair takes neither.
+                named.append((header, header.name, header.name_length, header.control, header.control_length))
                 header.name = header.control = None
                 header.name_length = header.control_length = 0
-            return int(kernel(descriptor, address, count, flags))
+            done = int(kernel(descriptor, address, count, flags))
+            for header, *kept in named:
+                header.name, header.name_length, header.control, header.control_length = kept
+            return done
 
         monkeypatch.setattr(many_module, "_sendmmsg", sendmmsg)
 
@@ -117,27 +134,62 @@ def test_a_shorter_last_packet_does_not_shorten_the_next_ones(rig: Rig, version:
         assert rig.received() == packets
 
 
+def messages_of(control: bytes) -> dict[tuple[int, int], bytes]:
+    """Level and type of each control message, and its data."""
+    found = {}
+    while control:
+        length, level, kind = struct.unpack_from("@Nii", control)
+        found[level, kind] = control[16:length]
+        control = control[-(-length // 8) * 8 :]
+    return found
+
+
 def test_the_destination_is_the_first_packets(rig: Rig) -> None:
     rig.senders[4].send(b"".join(packets_of(4, 10, 10)), 0)
-    rig.senders[6].send(b"".join(packets_of(6, 10)), 0)
-    family = socket.AF_INET.to_bytes(2, "little")
-    names = [name for name, _ in rig.messages]
-    assert names[:2] == [family + bytes(2) + bytes((10, 0, 0, 2)) + bytes(8)] * 2
-    assert names[2] == socket.AF_INET6.to_bytes(2, "little") + bytes(6) + bytes(range(16, 32)) + bytes(4)
+    rig.senders[6].send(b"".join(packets_of(6, 10)), WAY)
+    four, _, six = [name for name, _ in rig.messages]
+    assert four == struct.pack("@H2x4s8x", socket.AF_INET, bytes((10, 0, 0, 2)))
+    # With the protocol in the place of the port, and the scope of a link-local address.
+    assert six == struct.pack("@H2s4x16sI", socket.AF_INET6, b"\0\6", bytes(range(16, 32)), 7)
 
 
-def test_the_way_is_the_kernels(rig: Rig) -> None:
-    """Interface and source, as the route of the packet in the queue had them; nothing without an interface."""
-    rig.senders[4].send(packets_of(4, 10)[0], 7)
-    rig.senders[6].send(packets_of(6, 10)[0], 7)
-    rig.senders[4].send(packets_of(4, 10)[0], 0)
-    (_, four), (_, six), (_, none) = rig.messages
-    interface = (7).to_bytes(4, "little")
-    assert four[16:24] == interface + bytes((10, 0, 0, 1))
-    assert (int.from_bytes(four[:8], "little"), len(four)) == (28, 32)
-    assert six[16:36] == bytes(range(16)) + interface
-    assert (int.from_bytes(six[:8], "little"), len(six)) == (36, 40)
-    assert none == b""
+@pytest.mark.parametrize(("way", "interface"), [(WAY, 7), (0, 0), (1 << 32, 0), (WAY | 5, 7)])
+def test_the_way_is_the_connections(rig: Rig, way: int, interface: int) -> None:
+    """Interface, unless it is the loopback one, source address, and mark bits of others."""
+    for version in (4, 6):
+        rig.senders[version].send(packets_of(version, 10)[0], way)
+    four, six = [messages_of(control) for _, control in rig.messages]
+    assert four.pop((0, 8)) == struct.pack("@i4s4x", interface, bytes((10, 0, 0, 1)))
+    assert four.pop((0, 52)) == struct.pack("@i", 6)
+    assert six.pop((41, 50)) == struct.pack("@16sI", bytes(range(16)), interface)
+    marked = {(1, 36): struct.pack("@I", MARK | 5)} if way & 5 else {}
+    assert four == six == marked
+
+
+@VERSIONS
+def test_a_kernel_that_does_not_take_the_protocol(rig: Rig, version: int) -> None:
+    packets = packets_of(version, 100, 100, 30)
+    rig.failures.append(errno.EINVAL)
+    assert rig.senders[version].send(b"".join(packets), WAY) == b""
+    assert rig.received() == packets
+    assert rig.errors == []
+    name, control = rig.messages[-1]
+    assert (0, 52) not in messages_of(control)
+    assert name[2:4] == bytes(2)
+
+
+@VERSIONS
+def test_an_interface_that_leads_nowhere(rig: Rig, version: int) -> None:
+    """As when the route has changed since the connection's last packet: any other will do."""
+    packets = packets_of(version, 100, 100, 30)
+    rig.failures.append(errno.ENETUNREACH)
+    assert rig.senders[version].send(b"".join(packets), WAY) == b""
+    assert rig.received() == packets
+    assert rig.errors == []
+    rig.senders[version].send(packets[0], WAY)
+    kind, where = ((0, 8), slice(0, 4)) if version == 4 else ((41, 50), slice(16, 20))
+    interfaces = [messages_of(control)[kind][where] for _, control in rig.messages]
+    assert interfaces == [bytes(4)] * 3 + [struct.pack("@i", 7)]
 
 
 def test_what_fails_is_reported_and_the_rest_goes_on(rig: Rig) -> None:

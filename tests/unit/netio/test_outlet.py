@@ -11,6 +11,8 @@ from tcpcryptd.netio import outlet as outlet_module
 from tcpcryptd.netio.errors import ExitCode, InjectorError
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.outlet import LANES, Outlet
+from tcpcryptd.netio.raw_socket import RawSocket
+from tcpcryptd.netio.route import INTERFACE_SHIFT
 from tcpcryptd.wire.segment import ACK, make
 
 MARKS = MarkScheme()
@@ -35,11 +37,11 @@ class Rig:
         rig = self
 
         class FakeSender:
-            def __init__(self, raw: socket.socket, version: int, _on_error: object) -> None:
+            def __init__(self, raw: RawSocket, _on_error: object) -> None:
                 self.sent = 0
-                self.fileno = raw.fileno
+                self.fileno = raw.socket.fileno
 
-            def send(self, packets: bytes, _interface: int) -> bytes:
+            def send(self, packets: bytes, _route: int) -> bytes:
                 while packets and rig.room:
                     length = int.from_bytes(packets[2:4], "big")
                     rig.sent.append(packets[:length])
@@ -48,19 +50,19 @@ class Rig:
                     self.sent += 1
                 return packets
 
-        def open_(_family: int, mark: int) -> socket.socket:
+        def open_(version: int, mark: int, _send_buffer: int) -> RawSocket:
             # Always writable: readiness follows from what waits.
             ours, other = socket.socketpair()
             self.ends.append(other)
             self.marks.append(mark)
-            return ours
+            return RawSocket(ours, version, mark)
 
         monkeypatch.setattr(outlet_module, "ManySender", FakeSender)
-        monkeypatch.setattr(outlet_module, "_open", open_)
+        monkeypatch.setattr(outlet_module, "open_raw", open_)
         self.outlet = Outlet(MARKS)
 
     def send(self, name: str, *packets: bytes, interface: int = INTERFACE) -> bool:
-        return self.outlet.send(b"".join(packets), interface, lambda: self.done.append(name))
+        return self.outlet.send(b"".join(packets), interface << INTERFACE_SHIFT, lambda: self.done.append(name))
 
     def close(self) -> None:
         self.outlet.close()
@@ -128,32 +130,33 @@ def test_other_interfaces_do_not_wait(rig: Rig) -> None:
 def test_a_packet_knows_whom_it_would_overtake(rig: Rig) -> None:
     rig.room = 0
     rig.send("one", packet_of(1))
-    assert rig.outlet.is_waiting(packet_of(9), INTERFACE)
-    assert not rig.outlet.is_waiting(packet_of(9, OTHER), INTERFACE)
-    assert not rig.outlet.is_waiting(packet_of(9), INTERFACE + 1)
+    way, another = INTERFACE << INTERFACE_SHIFT, INTERFACE + 1 << INTERFACE_SHIFT
+    assert rig.outlet.is_waiting(packet_of(9), way)
+    assert not rig.outlet.is_waiting(packet_of(9, OTHER), way)
+    assert not rig.outlet.is_waiting(packet_of(9), another)
     rig.room = 1
     rig.outlet.handle_ready()
-    assert not rig.outlet.is_waiting(packet_of(9), INTERFACE)
+    assert not rig.outlet.is_waiting(packet_of(9), way)
     rig.close()
 
 
 def test_a_kernel_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_(family: int, _mark: int) -> socket.socket:
-        if family == socket.AF_INET6:
+    def open_(version: int, mark: int, _send_buffer: int) -> RawSocket:
+        if version == 6:
             raise OSError(errno.EAFNOSUPPORT, "no IPv6")
-        return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        return RawSocket(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), version, mark)
 
-    monkeypatch.setattr(outlet_module, "_open", open_)
+    monkeypatch.setattr(outlet_module, "open_raw", open_)
     outlet = Outlet(MARKS)
     assert {version for version, _ in outlet._lanes} == {4}
     outlet.close()
 
 
 def test_sockets_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_(_family: int, _mark: int) -> socket.socket:
+    def open_(_version: int, _mark: int, _send_buffer: int) -> RawSocket:
         raise OSError(errno.EMFILE, "too many open files")
 
-    monkeypatch.setattr(outlet_module, "_open", open_)
+    monkeypatch.setattr(outlet_module, "open_raw", open_)
     with pytest.raises(InjectorError) as raised:
         Outlet(MARKS)
     assert raised.value.exit_code is ExitCode.UNSUPPORTED

@@ -13,6 +13,7 @@ from tcpcryptd.netio import queue as queue_module
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.netlink_queue import diverted_packet
 from tcpcryptd.netio.queue import PacketQueue, _Reader, is_truncated
+from tcpcryptd.netio.route import FORWARDED
 from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, NF_REPEAT
 from tcpcryptd.wire.segment import ACK, make
 
@@ -20,17 +21,23 @@ MARKS = MarkScheme()
 KEY = bytes((10, 0, 0, 1, 10, 0, 0, 2, 0, 80, 0, 81))
 KEY6 = bytes(31) + b"\x01" + bytes(4)
 OTHER_BITS = 0x80000005
+ROUTE = 7 << 32 | OTHER_BITS
 
 
 def packet_of(payload: bytes = b"", key: bytes = KEY) -> bytes:
     return make(key, sequence=1, acknowledgment=2, flags=ACK, window=3, payload=payload)
 
 
+def interfaces(hook: int) -> list[tuple[int, int]]:
+    """The attributes of a packet that comes by interface 5, or leaves by interface 7, or both."""
+    return [(5, 5)] * (hook in (0, 1, 2)) + [(6, 7)] * (hook in (2, 3))
+
+
 def message(payload: bytes, hook: int, mark: int, identifier: int = 7) -> bytes:
     """What the kernel sends for a diverted packet (linux/netfilter/nfnetlink_queue.h)."""
     attributes = [
         netlink.attribute(1, struct.pack("=IHB", identifier, 0x0008, hook)),
-        netlink.attribute(6, struct.pack(">I", 7)),
+        *(netlink.attribute(kind, struct.pack(">I", number)) for kind, number in interfaces(hook)),
         netlink.attribute(3, struct.pack(">I", mark)) if mark else b"",
         netlink.attribute(10, payload),
     ]
@@ -101,6 +108,7 @@ class Rig:
         self.verdict: Verdict = (Action.ACCEPT, None, diverted_as)
         self.error: Exception | None = None
         self.calls: list[tuple[bytes, Direction, ConnectionClass]] = []
+        self.routes: list[int] = []
         self.library = FakeQueue()
         monkeypatch.setattr(queue_module, "_bind", lambda *_: self.library)
         monkeypatch.setattr(PacketQueue, "_configure", lambda *_: None)
@@ -108,7 +116,10 @@ class Rig:
         self.verdicts = FakeVerdicts()
         monkeypatch.setattr(self.queue, "_verdicts", self.verdicts)
 
-    def _engine(self, packet: bytes, direction: Direction, _now: float, diverted_as: ConnectionClass) -> Verdict:
+    def _engine(
+        self, packet: bytes, direction: Direction, _now: float, diverted_as: ConnectionClass, route: int
+    ) -> Verdict:
+        self.routes.append(route)
         self.calls.append((packet, direction, diverted_as))
         if self.error is not None:
             raise self.error
@@ -139,6 +150,13 @@ def test_engine_is_told_direction_and_class(undecided: Rig, hook: int, direction
     assert undecided.calls == [(packet_of(), direction, ConnectionClass.UNDECIDED)]
     mark = OTHER_BITS | MARKS.of_verdict(ConnectionClass.UNDECIDED)
     assert (packet.verdict, packet.given_mark, packet.given_payload) == ("pass", mark, None)
+
+
+@pytest.mark.parametrize(("hook", "route"), [(3, ROUTE), (0, 5 << 32 | OTHER_BITS), (2, ROUTE | FORWARDED)])
+def test_engine_is_told_the_way(undecided: Rig, hook: int, route: int) -> None:
+    """The interface, and the mark bits of others."""
+    undecided.handle(FakePacket(packet_of(), hook, OTHER_BITS | (MARKS.outward if hook == FORWARD else 0)))
+    assert undecided.routes == [route]
 
 
 @pytest.mark.parametrize("decided", [ConnectionClass.PLAIN, ConnectionClass.ENCRYPTED])
@@ -264,7 +282,7 @@ def test_segments_that_the_kernel_would_misread_are_injected(
     """It looks for the TCP header where it was behind the option."""
     encrypted, stream = Rig(monkeypatch, ConnectionClass.ENCRYPTED), Rig(monkeypatch, ConnectionClass.STREAM)
     stream.queue.segmenting = encrypted.queue
-    sent: list[tuple[Direction, bytes]] = []
+    sent: list[tuple[Direction, bytes, int]] = []
     monkeypatch.setattr(encrypted.queue, "_inject", lambda *each: sent.append(each))
     encrypted.verdict = (Action.MODIFY, b"plaintext", ConnectionClass.STREAM)
     encrypted.verdicts.packet = segment = FakePacket(b"")
@@ -275,7 +293,7 @@ def test_segments_that_the_kernel_would_misread_are_injected(
     stream.verdicts.on_pass = cut
     stream.handle(FakePacket(BEGUN[name], hook))
     assert segment.verdict == ("drop" if injected else "pass")
-    assert sent == ([(Direction.IN, b"plaintext")] if injected else [])
+    assert sent == ([(Direction.IN, b"plaintext", 5 << 32)] if injected else [])
     encrypted.verdicts.packet = segment = FakePacket(b"")
     cut()
     encrypted.queue.handle_ready()
@@ -368,7 +386,7 @@ def test_what_comes_back_goes_on(undecided: Rig, hook: int) -> None:
 
 
 def test_what_would_not_be_forwarded_is_injected(undecided: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[tuple[Direction, bytes]] = []
+    sent: list[tuple[Direction, bytes, int]] = []
     monkeypatch.setattr(undecided.queue, "_inject", lambda *each: sent.append(each))
     monkeypatch.setattr(queue_module, "needs_sending", lambda *_: True)
     monkeypatch.setattr(queue_module, "fitting", lambda *_: [b"one", b"two"])
@@ -377,7 +395,7 @@ def test_what_would_not_be_forwarded_is_injected(undecided: Rig, monkeypatch: py
     assert undecided.handle(FakePacket(packet_of(), FORWARD)).verdict == "pass"
     undecided.verdict = (Action.MODIFY, packet_of(b"x"), ConnectionClass.UNDECIDED)
     assert undecided.handle(FakePacket(packet_of(), FORWARD)).verdict == "drop"
-    assert sent == [(Direction.IN, b"one"), (Direction.IN, b"two")]
+    assert sent == [(Direction.IN, b"one", ROUTE | FORWARDED), (Direction.IN, b"two", ROUTE | FORWARDED)]
     for packet in (FakePacket(packet_of(), FORWARD, MARKS.outward), FakePacket(packet_of(), 0)):
         assert undecided.handle(packet).verdict == "pass"
 
@@ -390,13 +408,13 @@ class FakeOutlet:
         self.sent: list[tuple[bytes, int]] = []
         self.done: list[Callable[[], None]] = []
 
-    def send(self, packets: bytes, interface: int, done: Callable[[], None]) -> bool:
-        self.sent.append((packets, interface))
+    def send(self, packets: bytes, route: int, done: Callable[[], None]) -> bool:
+        self.sent.append((packets, route))
         self.done.append(done)
         return not self.waiting
 
-    def is_waiting(self, packet: bytes, interface: int) -> bool:
-        return interface == 7 and b"behind" in packet
+    def is_waiting(self, packet: bytes, route: int) -> bool:
+        return route == ROUTE and b"behind" in packet
 
 
 @pytest.fixture
@@ -409,10 +427,7 @@ def outlet(encrypted: Rig, monkeypatch: pytest.MonkeyPatch) -> FakeOutlet:
 def test_pieces_are_sent_in_the_place_of_the_packet(encrypted: Rig, outlet: FakeOutlet) -> None:
     encrypted.verdict = (Action.SPLIT, b"pieces", ConnectionClass.ENCRYPTED)
     assert encrypted.handle(FakePacket(packet_of())).verdict == "drop"
-    assert outlet.sent == [(b"pieces", 7)]
-    # The inside host's address is none from which a route could be asked for.
-    assert encrypted.handle(FakePacket(packet_of(), FORWARD, MARKS.outward)).verdict == "drop"
-    assert outlet.sent[1:] == [(b"pieces", 0)]
+    assert outlet.sent == [(b"pieces", ROUTE)]
 
 
 def test_pieces_come_after_what_left_before_them(encrypted: Rig, outlet: FakeOutlet) -> None:
@@ -446,7 +461,7 @@ def test_nothing_overtakes_pieces_that_wait(encrypted: Rig, outlet: FakeOutlet) 
     assert encrypted.handle(FakePacket(packet_of(), 0)).verdict == "pass"
     encrypted.verdict = (Action.MODIFY, b"another", ConnectionClass.ENCRYPTED)
     assert encrypted.handle(FakePacket(packet_of())).verdict == "pass"
-    assert outlet.sent == [(b"behind", 7)]
+    assert outlet.sent == [(b"behind", ROUTE)]
 
 
 def test_pieces_without_a_way_out_are_dropped(encrypted: Rig) -> None:

@@ -56,7 +56,7 @@ class PlayedEngine:
     def handle_timeout(self, now: float) -> None:
         raise AssertionError
 
-    def packets_to_inject(self) -> list[tuple[Direction, bytes]]:
+    def packets_to_inject(self) -> list[tuple[Direction, bytes, int]]:
         return []
 
     def waiting_events(self) -> int:
