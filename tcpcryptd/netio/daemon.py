@@ -13,7 +13,7 @@ from typing import Protocol
 from tcpcryptd.netio import firewall
 from tcpcryptd.netio.allocator import keep_freed_memory
 from tcpcryptd.netio.encrypted_sockets import end_encrypted_sockets
-from tcpcryptd.netio.errors import DaemonError, ExitCode
+from tcpcryptd.netio.errors import DaemonError, ExitCode, FirewallError
 from tcpcryptd.netio.firewall import Firewall
 from tcpcryptd.netio.forwarded_connections import ForwardedConnections
 from tcpcryptd.netio.loop import EventLoop, Source
@@ -263,8 +263,23 @@ def cleanup(config: DaemonConfig) -> None:
 
 
 def check_not_running(queues: QueueNumbers) -> None:
-    """Raises DaemonError when some process is bound to one of the queues."""
+    """Raises DaemonError when some process is bound to one of the queues, or to those of another daemon's rules.
+
+    Two daemons in one network namespace would take each other's rules away.
+    """
     bound = read_queue_statistics()
+    named: set[int] = set()
+    if bound:
+        with contextlib.suppress(FirewallError):
+            named = firewall.queues_in_use()
+    for number in sorted(named - set(queues.all)):
+        if number in bound:
+            raise DaemonError(
+                "tcpcryptd is running already in this network namespace, with other queues: its rules divert to queue "
+                f"{number}, which a process has (netlink port {bound[number].port_id}, in general its process ID). "
+                "Stop it; if that is another program, run launch_iptables.sh --remove",
+                ExitCode.BUSY,
+            )
     for number in queues.all:
         if number in bound:
             raise DaemonError(

@@ -2,18 +2,31 @@
 
 import argparse
 import contextlib
+import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 
 from tcpcryptd.netio.errors import DaemonError, ExitCode, FirewallError
-from tcpcryptd.netio.iptables import Iptables, our_chains, our_jumps, our_lines, raw_tables, tables
+from tcpcryptd.netio.iptables import (
+    Iptables,
+    chosen_variant,
+    our_chains,
+    our_jumps,
+    our_lines,
+    queues_of,
+    raw_tables,
+    tables,
+    tables_of_other_variant,
+)
 from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
 from tcpcryptd.netio.rule_order import RuleState, order
 from tcpcryptd.netio.rules import DEFAULT_QUEUE, RAW_TABLE, QueueNumbers, RuleSet, default_workers, transaction
 from tcpcryptd.netio.selection import SELF_ENCRYPTED_PORTS, Selection
+
+_log = logging.getLogger(__name__)
 
 
 class Firewall:
@@ -30,6 +43,8 @@ class Firewall:
         self._queues = queues
         self._marks = marks
         self._lock_file = lock_file
+        self._variant: str | None = None
+        """Of iptables, since the rules were installed: whoever chooses another one then does not get a second set."""
         self._installed: dict[tuple[int, str], list[str]] = {}
 
     def rules(self, version: int) -> RuleSet:
@@ -45,8 +60,10 @@ class Firewall:
     def install(self) -> None:
         """Puts the rules in the place of any of ours that are there; raises FirewallError, and leaves none then."""
         try:
+            self._variant = chosen_variant(self._lock_file)
             for each in self._tables():
                 self._install(each)
+            _remove_from_other_variant(self._lock_file)
         except FirewallError:
             remove(self._lock_file)
             raise
@@ -68,12 +85,12 @@ class Firewall:
 
     def legacy_versions(self) -> list[int]:
         """The IP versions whose rules are in tables of iptables-legacy; raises FirewallError."""
-        return [each.version for each in tables(self._lock_file) if each.is_legacy()]
+        return [each.version for each in tables(self._lock_file, self._variant) if each.is_legacy()]
 
     def _tables(self) -> list[Iptables]:
         """Those that hold rules. The raw ones come first: what they do matters once packets are diverted."""
-        raw = raw_tables(self._lock_file) if self._raw_rules().chains else []
-        return raw + tables(self._lock_file)
+        raw = raw_tables(self._lock_file, self._variant) if self._raw_rules().chains else []
+        return raw + tables(self._lock_file, self._variant)
 
     def _raw_rules(self) -> RuleSet:
         return RuleSet.build_raw(self._selection, self._marks)
@@ -102,7 +119,16 @@ class Firewall:
 
     def stale(self) -> bool:
         """Whether any rule or chain of ours is there; raises FirewallError."""
-        return any(our_chains(saved) or our_jumps(saved) for saved in (each.save() for each in tables(self._lock_file)))
+        saved = (each.save() for each in tables(self._lock_file))
+        return any(our_chains(each) or our_jumps(each) for each in saved) or bool(
+            tables_of_other_variant(self._lock_file)
+        )
+
+
+def queues_in_use(lock_file: Path | None = None) -> set[int]:
+    """The queues that rules of ours divert to, whoever installed them; raises FirewallError."""
+    every = tables(lock_file) + tables_of_other_variant(lock_file)
+    return set[int]().union(*(queues_of(each.save()) for each in every))
 
 
 def _size(rules: RuleSet) -> int:
@@ -111,9 +137,28 @@ def _size(rules: RuleSet) -> int:
 
 
 def remove(lock_file: Path | None = None) -> None:
-    """Removes all rules of ours, whoever installed them with whichever options, and no others; raises FirewallError."""
+    """Removes all rules of ours, whoever installed them with whichever options, and no others; raises FirewallError.
+
+    Those of the variant of iptables that is not the chosen one as well.
+    """
+    _remove_from_other_variant(lock_file)
+    _remove_from_all(tables(lock_file) + _used_raw_tables(lock_file))
+
+
+def _remove_from_other_variant(lock_file: Path | None) -> None:
+    found = tables_of_other_variant(lock_file)
+    if found:
+        _log.warning(
+            "removing rules of tcpcryptd that %s has, which were made before the variant was changed",
+            " and ".join(dict.fromkeys(each.program for each in found)),
+        )
+        _remove_from_all(found)
+
+
+def _remove_from_all(some: Iterable[Iptables]) -> None:
+    """Removes all rules of ours from these tables; raises FirewallError, after the last one."""
     failure: FirewallError | None = None
-    for each in tables(lock_file) + _used_raw_tables(lock_file):
+    for each in some:
         try:
             _remove_from(each)
         except FirewallError as error:

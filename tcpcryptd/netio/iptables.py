@@ -1,6 +1,9 @@
 """Runs iptables-save and iptables-restore, or their IPv6 counterparts, on one table."""
 
+import contextlib
 import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,6 +17,8 @@ _TIMEOUT = 30
 _LOCK_WAIT = "10"
 """Seconds."""
 _IPV6_FILE = Path("/proc/net/if_inet6")
+_LEGACY_TABLES = {4: Path("/proc/net/ip_tables_names"), 6: Path("/proc/net/ip6_tables_names")}
+_QUEUES = re.compile(r"--queue-(?:num|balance) (\d+)(?::(\d+))?")
 
 
 class Iptables:
@@ -72,14 +77,44 @@ class Iptables:
         return done.stdout
 
 
-def tables(lock_file: Path | None = None) -> list[Iptables]:
+def tables(lock_file: Path | None = None, variant: str | None = None) -> list[Iptables]:
     """Those of IPv4, and of IPv6 when the kernel has it."""
-    return [Iptables(version, lock_file) for version in ((4, 6) if _IPV6_FILE.exists() else (4,))]
+    return [Iptables(version, lock_file, variant) for version in ((4, 6) if _IPV6_FILE.exists() else (4,))]
 
 
-def raw_tables(lock_file: Path | None = None) -> list[Iptables]:
+def raw_tables(lock_file: Path | None = None, variant: str | None = None) -> list[Iptables]:
     """The raw tables of the same versions."""
-    return [Iptables(each.version, lock_file, table=RAW_TABLE) for each in tables(lock_file)]
+    return [Iptables(each.version, lock_file, variant, RAW_TABLE) for each in tables(lock_file, variant)]
+
+
+def chosen_variant(lock_file: Path | None = None) -> str | None:
+    """The variant that `iptables` is, "nft" or "legacy"; None where it has no name of its own. Raises FirewallError."""
+    variant = "legacy" if Iptables(4, lock_file).is_legacy() else "nft"
+    return variant if shutil.which(f"iptables-{variant}-save", path=SEARCH_PATH) else None
+
+
+def tables_of_other_variant(lock_file: Path | None = None) -> list[Iptables]:
+    """The tables with rules of ours that `iptables` does not show, since somebody has chosen another variant since.
+
+    Raises FirewallError.
+    """
+    legacy = Iptables(4, lock_file).is_legacy()
+    variant = "nft" if legacy else "legacy"
+    found = []
+    for each in tables(lock_file, variant) + raw_tables(lock_file, variant):
+        # To look into a table of iptables-legacy makes it.
+        if legacy or each.table in _legacy_tables(each.version):
+            with contextlib.suppress(FirewallError):
+                if our_chains(each.save()):
+                    found.append(each)
+    return found
+
+
+def _legacy_tables(version: int) -> list[str]:
+    try:
+        return _LEGACY_TABLES[version].read_text(encoding="ascii").split()
+    except OSError:
+        return []
 
 
 def our_jumps(saved: list[str]) -> list[str]:
@@ -94,6 +129,16 @@ def our_jumps(saved: list[str]) -> list[str]:
 def our_chains(saved: list[str]) -> list[str]:
     """The names of our chains."""
     return [line[1:].split()[0] for line in saved if line.startswith(f":{CHAIN_PREFIX}")]
+
+
+def queues_of(saved: list[str]) -> set[int]:
+    """The numbers of the queues that our rules divert to."""
+    numbers: set[int] = set()
+    for line in saved:
+        if line.startswith(f"-A {CHAIN_PREFIX}") and (found := _QUEUES.search(line)):
+            first, last = found[1], found[2] or found[1]
+            numbers.update(range(int(first), int(last) + 1))
+    return numbers
 
 
 def our_lines(saved: list[str]) -> list[str]:

@@ -223,9 +223,10 @@ def test_log_names_sessions_and_no_keys(encrypted: Network) -> None:
 def test_second_daemon(network: Network) -> None:
     first = network.client.start_daemon()
     rules = network.client.rules()
-    second = network.client.launch_daemon()
-    assert second.wait() == 5
-    assert "already" in second.log() or "taken" in second.log()
+    for options in ([], ["--queue", "200"], ["--queue", "200", "--no-firewall"]):
+        second = network.client.launch_daemon(*options)
+        assert second.wait() == 5
+        assert "already" in second.log() or "taken" in second.log()
     assert first.running()
     assert network.client.daemon_answers()
     assert network.client.rules() == rules

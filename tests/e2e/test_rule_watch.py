@@ -23,6 +23,7 @@ from tests.e2e.harness import (
     same_session,
     wait_until,
 )
+from tests.e2e.harness.daemon import entry_point
 from tests.e2e.harness.host import CONTROL_SECONDS
 
 WARNING = "removed or changed the firewall rules"
@@ -249,3 +250,23 @@ def test_rules_that_cannot_be_put_back(network: Network, iptables_with_a_switch:
     broken.unlink()
     wait_until(partial(repaired, host), "the rules are repaired")
     assert_new_connections_are_encrypted(network)
+
+
+def test_another_variant_is_chosen(network: Network) -> None:
+    """While the daemon runs, and when it has been killed: there is never a second set of rules, and none is left."""
+    host = network.client
+    network.server.start_daemon()
+    killed = host.start_wrapped_daemon(["sh", "-c", LEGACY, "legacy"])
+    killed.kill()
+    assert legacy_rules(host)
+    # From here on `iptables` is the nft variant again.
+    daemon = host.start_daemon()
+    assert not legacy_rules(host)
+    assert "iptables-legacy" in daemon.log()
+    assert_new_connections_are_encrypted(network)
+    assert daemon.stop() == 0
+    host.start_wrapped_daemon(["sh", "-c", LEGACY, "legacy"]).kill()
+    assert legacy_rules(host)
+    host.run([*entry_point("tcpcryptd"), "--cleanup"])
+    assert not legacy_rules(host)
+    assert not own_rules(host)

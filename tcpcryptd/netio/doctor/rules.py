@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 from tcpcryptd.netio import capabilities
 from tcpcryptd.netio.daemon import DaemonConfig
@@ -11,10 +10,8 @@ from tcpcryptd.netio.doctor.finding import Finding
 from tcpcryptd.netio.doctor.foreign_marks import comparing, overwriting
 from tcpcryptd.netio.errors import ExitCode, FirewallError
 from tcpcryptd.netio.firewall import Firewall
-from tcpcryptd.netio.iptables import SEARCH_PATH, Iptables, our_chains, our_jumps, tables
-from tcpcryptd.netio.rules import TABLE
+from tcpcryptd.netio.iptables import SEARCH_PATH, Iptables, our_chains, our_jumps, tables, tables_of_other_variant
 
-_LEGACY_TABLES = {4: Path("/proc/net/ip_tables_names"), 6: Path("/proc/net/ip6_tables_names")}
 _AS_ROOT = "run it as root, outside of a container"
 _TIMEOUT = 30.0
 """Seconds."""
@@ -37,30 +34,14 @@ def check_rules(config: DaemonConfig, running: bool) -> Iterator[Finding]:
 
 def _variant(subject: str, table: Iptables) -> Finding:
     legacy = table.is_legacy()
-    other = Iptables(table.version, variant="nft" if legacy else "legacy")
-    if (legacy or _has_legacy_table(table.version)) and _has_rules(other):
-        return Finding.problem(
-            subject,
-            f"rules of tcpcryptd are in the tables of {other.program}, where --cleanup does not look",
-            f"remove them with {other.program}: they were left before the variant was changed",
-        )
+    for other in tables_of_other_variant():
+        if other.version == table.version:
+            return Finding.problem(
+                subject,
+                f"rules of tcpcryptd are in the tables of {other.program}: the variant was changed since",
+                "restart tcpcryptd, or run tcpcryptd --cleanup where none is running",
+            )
     return Finding.ok(subject, "uses tables of its own (legacy)" if legacy else "uses nf_tables")
-
-
-def _has_legacy_table(version: int) -> bool:
-    """Asked first, because looking into a table of iptables-legacy would make it."""
-    try:
-        names = _LEGACY_TABLES[version].read_text(encoding="ascii").split()
-    except OSError:
-        return False
-    return TABLE in names
-
-
-def _has_rules(table: Iptables) -> bool:
-    try:
-        return bool(our_chains(table.save()))
-    except FirewallError:
-        return False
 
 
 def _trial(subject: str, rules: str) -> Finding:

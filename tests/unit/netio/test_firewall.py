@@ -10,7 +10,7 @@ from tcpcryptd.netio.firewall import Firewall
 from tcpcryptd.netio.iptables import Iptables
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.rule_order import RuleState
-from tcpcryptd.netio.rules import QueueNumbers
+from tcpcryptd.netio.rules import QueueNumbers, RuleSet
 from tcpcryptd.netio.selection import Selection
 
 FOREIGN = {
@@ -74,8 +74,10 @@ class MemoryTable(Iptables):
 @pytest.fixture
 def both(monkeypatch: pytest.MonkeyPatch) -> list[MemoryTable]:
     found = [MemoryTable(4), MemoryTable(6)]
-    monkeypatch.setattr(firewall, "tables", lambda _lock_file=None: found)
-    monkeypatch.setattr(firewall, "raw_tables", lambda _lock_file=None: [])
+    monkeypatch.setattr(firewall, "tables", lambda *_: found)
+    monkeypatch.setattr(firewall, "raw_tables", lambda *_: [])
+    monkeypatch.setattr(firewall, "chosen_variant", lambda *_: None)
+    monkeypatch.setattr(firewall, "tables_of_other_variant", lambda *_: [])
     return found
 
 
@@ -160,6 +162,25 @@ def test_rules_of_others_behind_ours(both: list[MemoryTable]) -> None:
         rules.repair()
         assert rules.state() is RuleState.INTACT
         assert both[0].chains[chain][-2:] == ["-j ACCEPT", both[1].chains[chain][-1]]
+
+
+def test_rules_in_the_tables_of_the_other_variant(
+    both: list[MemoryTable], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a daemon that was started before somebody chose another one, and killed."""
+    other = MemoryTable(4)
+    other.program = "iptables-other"
+    lines = [*RuleSet.build(Selection(), QueueNumbers.starting_at(100, 2), MarkScheme(), 4).lines()]
+    other.restore("\n".join(["*mangle", *lines, "COMMIT"]))
+    with monkeypatch.context() as patched:
+        patched.setattr(firewall, "tables_of_other_variant", lambda *_: [other])
+        assert make().stale()
+        assert firewall.queues_in_use() == set(range(100, 106))
+        make().install()
+    assert "iptables-other" in caplog.text
+    assert other.chains == FOREIGN
+    assert make().stale()
+    assert firewall.queues_in_use() == {69, 70, 71}
 
 
 def test_failure_to_install_leaves_nothing(both: list[MemoryTable]) -> None:
