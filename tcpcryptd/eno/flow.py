@@ -177,10 +177,16 @@ class Flow:
         return self.remote_number(told), min(max(edge - told, 0) + (1 << self._scale) - 1 >> self._scale, 0xFFFF)
 
     def extra_options(self, length: int) -> bytes:
-        """What a segment with `length` bytes of options has besides: held ranges, and the ENO option at first."""
+        """What a segment with `length` bytes of options has besides: held ranges, and the ENO option at first.
+
+        A range that came twice is the first one, once (RFC 2883): the peer learns that it had not lost it.
+        """
         extra = b""
-        if self.sack and self.in_.has_gap:
+        if self.sack and (self.in_.duplicate is not None or self.in_.has_gap):
             blocks = self.in_.sack_blocks(self.in_.wire_acknowledgment(self.acknowledged))
+            if self.in_.duplicate is not None:
+                blocks.insert(0, self.in_.duplicate)
+                self.in_.duplicate = None
             numbers = [(self.remote_number(left), self.remote_number(right)) for left, right in blocks]
             extra = sack_option(numbers, options.MAX_LENGTH - length)
         if not self.heard:

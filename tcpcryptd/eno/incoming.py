@@ -55,6 +55,7 @@ class Incoming:
         "_wire_fin",
         "committed",
         "conflicts",
+        "duplicate",
         "failures",
         "finished",
         "generation",
@@ -87,6 +88,8 @@ class Incoming:
         """Of the last frame; the remote generation number of RFC 8548, section 3.8. For `Outgoing.follow`."""
         self.failures = 0
         """Frames that were not authentic."""
+        self.duplicate: tuple[int, int] | None = None
+        """Wire: start and end of the latest segment that had come before, until the peer is told (RFC 2883)."""
         self.conflicts = 0
         """Segments that had other bytes than what was held at the same offset."""
 
@@ -147,6 +150,8 @@ class Incoming:
         end = wire + len(payload)
         again = self._again(wire, min(end, held.next)) if payload and wire < held.next else []
         if end <= held.next:
+            if payload:
+                self.duplicate = wire, end
             return self._received(_Opened([], 0, None), again, Outcome.REPEATED if again else Outcome.OUTDATED)
         if not payload:
             return self._received(_Opened([], 0, None), [], Outcome.OUT_OF_ORDER)
@@ -159,6 +164,8 @@ class Incoming:
         if kept is Kept.CONFLICT:
             self.conflicts += 1
             self._needed = HEADER_LENGTH
+        if kept is Kept.KNOWN:
+            self.duplicate = wire, end
         at_once = had_gap or held.has_gap or kept is Kept.KNOWN
         return self._open_held(again, Outcome.OUT_OF_ORDER if at_once else Outcome.HELD)
 

@@ -90,9 +90,12 @@ class Ledger:
             records[-1] = Record(start, end, before.wire, frame, wire_end, kept, empty)
         self.end, self.wire_end = end, wire_end
 
-    def drop_wire(self, wire: int) -> None:
-        """Drops the records that end at or before a wire offset."""
-        self._drop(bisect_right(self._records, wire, key=_wire_end))
+    def drop_wire(self, wire: int) -> list[Record]:
+        """Drops the records that end at or before a wire offset, and gives them."""
+        count = bisect_right(self._records, wire, key=_wire_end)
+        dropped = self._records[:count]
+        self._drop(count)
+        return dropped
 
     def drop_plain(self, plain: int) -> None:
         """Drops the records that end at or before a plain offset."""

@@ -21,6 +21,8 @@ class Limits(NamedTuple):
     """Segments that are held, of whatever size."""
     delivery: int = MAX_PACKET - 40 - 60
     """Plaintext handed over in one piece, so that it fits the kernel's message with all TCP options."""
+    acknowledged_frames: int = 64
+    """Frames whose place is remembered when they are acknowledged, for what the peer says of them later."""
     empty_frames: int = 64
     """Frames without data that are unacknowledged, so that a peer that only rekeys cannot make us keep more."""
 

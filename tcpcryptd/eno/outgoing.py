@@ -4,6 +4,7 @@ A FIN that has been sent takes one number behind the last byte in either number 
 what follows it, in positions and in acknowledgments.
 """
 
+from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ class Outgoing:
     """Seals what is new and finds what has been sealed. `limits` bounds what is kept for sending again."""
 
     __slots__ = (
+        "_acknowledged_frames",
         "_keys",
         "_ledger",
         "_limits",
@@ -55,6 +57,8 @@ class Outgoing:
         self._ledger = Ledger(0, wire_start)
         self._limits = limits
         self._rekeying = False
+        self._acknowledged_frames: deque[tuple[int, int, int, int]] = deque(maxlen=limits.acknowledged_frames)
+        """Of the latest frames that are not kept any more: where they begin and end on the wire, and in plaintext."""
         self.finished = False
         """Whether the frame with FINp has been sealed."""
         self.acknowledged = wire_start
@@ -165,7 +169,8 @@ class Outgoing:
         """Drops the frames that the peer has acknowledged; what it cannot have received is not believed."""
         if self.acknowledged < wire <= self.wire_end + self.finished:
             self.acknowledged = min(wire, self.wire_end)
-            self._ledger.drop_wire(wire)
+            for record in self._ledger.drop_wire(wire):
+                self._acknowledged_frames.append((record.frame, record.wire_end, record.start, record.end))
 
     def plain_acknowledgment(self, wire: int) -> int:
         """The plain offset that an acknowledgment of the peer's stands for.
@@ -182,15 +187,30 @@ class Outgoing:
         """Selective acknowledgments in plain offsets, in the same order.
 
         A byte counts only when everything that travels with it has arrived, too; blocks that have none are left out.
+        One that is acknowledged as well has come twice (RFC 2883).
         """
         ledger = self._ledger
         found = []
         for left, right in blocks:
             if left < right:
-                start, end = ledger.held_from(left), ledger.to_plain(right)
+                if right <= self.acknowledged:
+                    start, end = self._plain_duplicate(left, right)
+                else:
+                    start, end = ledger.held_from(left), ledger.to_plain(right)
                 if start < end:
                     found.append((start, end))
         return found
+
+    def _plain_duplicate(self, left: int, right: int) -> tuple[int, int]:
+        """The plain offsets of acknowledged wire bytes; an empty range when they are forgotten."""
+        start = end = 0
+        for frame, wire_end, plain, plain_end in reversed(self._acknowledged_frames):
+            if wire_end <= left:
+                break
+            if frame < right:
+                start = min(plain + max(left - frame, 0), plain_end)
+                end = max(end, min(plain + right - frame, plain_end))
+        return start, end
 
     def rekey(self) -> None:
         """The next frame, if there is one, begins a new generation of keys. No effect when that is so already."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tcpcryptd.eno.limits import ACK_DELAY
-from tcpcryptd.eno.packets import is_marked, marked
+from tcpcryptd.eno.packets import is_marked, marked, sack_blocks
 from tcpcryptd.netio.forwarded import cut
 from tcpcryptd.wire.segment import ACK, FIN, PSH, SYN, Segment
 from tcpcryptd.wire.sequence import add, difference
@@ -225,4 +225,33 @@ def test_a_mark_on_a_part_of_a_frame_is_handed_on(version: int) -> None:
     assert cuts[0]
     assert marks[0]
     assert not any(marks[1:])
+    world.assert_healthy()
+
+
+@pytest.mark.parametrize("late", [0.001, 0.1], ids=["not acknowledged yet", "acknowledged"])
+def test_the_sender_learns_what_came_twice(late: float) -> None:
+    """RFC 2883: its kernel can tell reordering from loss then. The kernel's own blocks count plaintext, as always."""
+    world = World(client=make_engine("c", ENO), server=make_engine("s", ENO))
+    client, server = world.connect()
+    world.exchange(client, server, 1000)
+    sent, before = client._highest, len(server.received)
+
+    def twice(crossing: Crossing) -> list[bytes]:
+        if crossing.sender == "client" and crossing.segment.payload_length:
+            world.clock.after(0.01 + late, lambda: world.link.deliver("client", crossing.packet))
+        return [crossing.packet]
+
+    blocks: list[tuple[int, int]] = []
+    receive = world.client.stack.receive
+
+    def received(packet: bytes) -> None:
+        blocks.extend(sack_blocks(packet, view(packet).offset))
+        receive(packet)
+
+    world.client.stack.receive = received  # type: ignore[method-assign]
+    world.link.filters.append(twice)
+    client.write(text(900))
+    world.clock.run_for(1.0)
+    assert blocks == [(add(client.isn, sent), add(client.isn, sent + 900))]
+    assert len(server.received) == before + 900
     world.assert_healthy()

@@ -340,3 +340,22 @@ def test_beyond_the_bounds_nothing_is_held() -> None:
     incoming, _ = make(Limits(reach=50, segments=2))
     outcomes = [incoming.receive(START + at, bytes(5)).outcome for at in (10, 15, 20)]
     assert outcomes == [Outcome.OUT_OF_ORDER, Outcome.OUT_OF_ORDER, Outcome.REFUSED]
+
+
+def test_what_has_come_before_is_told() -> None:
+    incoming, peer = make()
+    frame, other = peer.frame(b"abcd"), peer.frame(b"efgh")
+    incoming.receive(START, frame)
+    assert incoming.duplicate is None
+    incoming.receive(START, frame)
+    assert incoming.duplicate == (START, START + 24)
+    incoming.duplicate = None
+    incoming.receive(START + 30, other[6:])
+    incoming.receive(START + 40, other[16:20])
+    assert incoming.duplicate == (START + 40, START + 44)
+    incoming.duplicate = None
+    incoming.receive(START + 24, other)
+    incoming.acknowledge(8)
+    assert incoming.duplicate is None
+    assert incoming.receive(START + 24, other).outcome is Outcome.OUTDATED
+    assert incoming.duplicate == (START + 24, START + 48)

@@ -154,6 +154,20 @@ def test_selective_acknowledgments() -> None:
     assert outgoing.plain_sack(blocks) == [(4, 8), (5, 8), (4, 7), (8, 11), (8, 12)]
 
 
+def test_what_came_twice_and_is_acknowledged() -> None:
+    """RFC 2883: of 4 bytes of data each in 24 bytes of frame, as far back as is remembered."""
+    outgoing = make(Limits(acknowledged_frames=2))
+    for start in (0, 4, 8, 12):
+        outgoing.send(start, b"abcd")
+    outgoing.empty_frame()
+    outgoing.acknowledge(START + 72)
+    assert outgoing.plain_sack([(124, 148), (148, 172), (124, 172), (150, 172)]) == [(4, 8), (8, 12), (4, 12), (10, 12)]
+    assert outgoing.plain_sack([(148, 150), (152, 172)]) == [(8, 10)]
+    assert outgoing.plain_sack([(0, 100), (100, 124)]) == []
+    outgoing.acknowledge(outgoing.wire_end)
+    assert outgoing.plain_sack([(172, 196), (196, 196 + OVERHEAD)]) == [(12, 16)]
+
+
 def test_a_lost_frame_without_data_is_sent_with_the_byte_behind_it() -> None:
     outgoing = make()
     outgoing.send(0, b"ab")
