@@ -35,21 +35,21 @@ def _take(handshake: Handshake, key: bytes, now: float) -> Resumable | None:
     connection = handshake.connection
     if not connection.options.cache:
         return None
-    encoded = connection.sessions.take(key, now, lambda encoded: _suits(handshake, encoded))
-    return Resumable.decode(encoded) if encoded is not None else None
+    encoded = connection.sessions.take(key, now, lambda encoded: _suitable(handshake, encoded) is not None)
+    return _suitable(handshake, encoded) if encoded is not None else None
 
 
-def _suits(handshake: Handshake, encoded: bytes) -> bool:
-    """Whether a session could have come from a key exchange under the wishes and the configuration of today."""
-    state = Resumable.decode(encoded)
-    if state is None:
-        return False
+def _suitable(handshake: Handshake, encoded: bytes) -> Resumable | None:
+    """The session, if it could have come from a key exchange under the wishes and the configuration of today."""
+    suites = {Role.CLIENT: handshake.client_suites, Role.SERVER: handshake.server_suites}
+    state = Resumable.decode(encoded, suites)
+    mechanisms = [each.agreement.name for each in handshake.public_key_algorithms]
+    if state is None or state.public_key_name not in mechanisms:
+        return None
     connection = handshake.connection
     options = connection.options
     if not options.resumption_decides_role and not fits(
         options.client_mode, state.role, active=connection.opening.active
     ):
-        return False
-    suites = handshake.client_suites if state.role is Role.CLIENT else handshake.server_suites
-    mechanisms = [each.agreement.name for each in handshake.public_key_algorithms]
-    return state.suite in suites and state.public_key_name in mechanisms
+        return None
+    return state

@@ -1,12 +1,13 @@
 """A session: the secret that both ends share, and what follows from it (spec sections 4 and 9)."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 from tcpcryptd.crypt.roles import Role
 from tcpcryptd.crypto import key_schedule
 from tcpcryptd.crypto.segment import SegmentProtection
-from tcpcryptd.crypto.suites import SYMMETRIC_SUITES, SymmetricSuite
+from tcpcryptd.crypto.suites import SymmetricSuite
 
 
 @dataclass(slots=True)
@@ -54,12 +55,11 @@ class Resumable:
         return bytes((self.role is Role.CLIENT,)) + self.suite.spec + self.secret + self.public_key_name.encode()
 
     @classmethod
-    def decode(cls, encoded: bytes) -> "Resumable | None":
-        """The inverse of `encode`; None for a suite that is not known."""
-        suite = next((each for each in SYMMETRIC_SUITES if each.spec == encoded[1:5]), None)
-        if suite is None:
-            return None
-        return cls(encoded[5:25], Role.CLIENT if encoded[0] else Role.SERVER, suite, encoded[25:].decode())
+    def decode(cls, encoded: bytes, suites: Mapping[Role, Sequence[SymmetricSuite]]) -> "Resumable | None":
+        """The inverse of `encode`; None when the suite is none of those for the role."""
+        role = Role.CLIENT if encoded[0] else Role.SERVER
+        suite = next((each for each in suites[role] if each.spec == encoded[1:5]), None)
+        return cls(encoded[5:25], role, suite, encoded[25:].decode()) if suite is not None else None
 
     @property
     def session_id(self) -> bytes:

@@ -44,13 +44,10 @@ def _take(handshake: Handshake, key: bytes, now: float) -> SessionSecret | None:
     connection = handshake.connection
     if not connection.options.cache:
         return None
-    encoded = connection.sessions.take(key, now, lambda encoded: _suits(handshake, encoded))
-    return SessionSecret.decode(encoded) if encoded is not None else None
+    # It could come from a key exchange under the wishes and the configuration of today.
+    encoded = connection.sessions.take(key, now, lambda encoded: _decoded(handshake, encoded) is not None)
+    return _decoded(handshake, encoded) if encoded is not None else None
 
 
-def _suits(handshake: Handshake, encoded: bytes) -> bool:
-    """Whether the session could come from a key exchange under the wishes and the configuration of today."""
-    state = SessionSecret.decode(encoded)
-    return (
-        state is not None and state.scheme in handshake.schemes and state.aead in handshake.aeads(state.original_role)
-    )
+def _decoded(handshake: Handshake, encoded: bytes) -> SessionSecret | None:
+    return SessionSecret.decode(encoded, handshake.schemes, handshake.aeads)

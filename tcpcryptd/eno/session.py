@@ -1,11 +1,11 @@
 """A session: the secret that both ends share, and what follows from it (RFC 8548 sections 3.3 to 3.5)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from tcpcryptd.crypto import tcpcrypt_schedule as schedule
-from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES, EcdheScheme
-from tcpcryptd.crypto.frame_aead import FRAME_AEADS, FrameAead, FrameProtection
+from tcpcryptd.crypto.ecdhe import EcdheScheme
+from tcpcryptd.crypto.frame_aead import FrameAead, FrameProtection
 from tcpcryptd.eno.frame import KeyChain
 from tcpcryptd.eno.negotiation import Negotiated
 from tcpcryptd.eno.offer import EnoRole, Resumption
@@ -33,14 +33,15 @@ class SessionSecret:
         return bytes((self.scheme.tep, is_a)) + self.aead.identifier.to_bytes(2, "big") + self.secret
 
     @classmethod
-    def decode(cls, encoded: bytes) -> "SessionSecret | None":
-        """The inverse of `encode`; None for algorithms that are not known."""
+    def decode(
+        cls, encoded: bytes, schemes: Sequence[EcdheScheme], aeads: Callable[[EnoRole], Sequence[FrameAead]]
+    ) -> "SessionSecret | None":
+        """The inverse of `encode`; None for other algorithms than these, of which `aeads` gives those of a role."""
+        role = EnoRole.A if encoded[1] else EnoRole.B
         identifier = int.from_bytes(encoded[2:4], "big")
-        scheme = next((each for each in ECDHE_SCHEMES if each.tep == encoded[0]), None)
-        aead = next((each for each in FRAME_AEADS if each.identifier == identifier), None)
-        if scheme is None or aead is None:
-            return None
-        return cls(encoded[4:], scheme, aead, EnoRole.A if encoded[1] else EnoRole.B)
+        scheme = next((each for each in schemes if each.tep == encoded[0]), None)
+        aead = next((each for each in aeads(role) if each.identifier == identifier), None)
+        return cls(encoded[4:], scheme, aead, role) if scheme is not None and aead is not None else None
 
     def resumption(self, nonce: bytes) -> Resumption:
         """What names this secret in a SYN, with this host's nonce."""

@@ -10,6 +10,7 @@ import pytest
 from tcpcryptd.core.session_cache import SessionCache
 from tcpcryptd.crypto import frame_aead
 from tcpcryptd.crypto.frame_aead import FrameProtection
+from tcpcryptd.eno import EnoConfig
 from tcpcryptd.eno.channel import Channel
 from tcpcryptd.eno.exchange import AwaitInit1, InitSent
 from tcpcryptd.eno.session import SessionSecret
@@ -100,7 +101,10 @@ def test_nothing_secret_is_shown() -> None:
     assert world.client.engine is not None
     cache = world.client.engine._services.sessions
     assert isinstance(cache, SessionCache)
-    kept = [SessionSecret.decode(session) for _, session in cache._entries.values()]
+    config = EnoConfig()
+    kept = [
+        SessionSecret.decode(session, config.schemes, lambda _: config.aeads) for _, session in cache._entries.values()
+    ]
     secrets = [each for each in kept if each is not None]
     assert secrets
     shown = "".join(map(repr, (*secrets, *world.client.engine.connections(), *world.client.events)))
