@@ -52,6 +52,17 @@ METRICS: Final = (
         "openings_deferred",
     ),
     Metric(
+        "black_holes",
+        "Hosts, and local networks as a whole, to which nothing is offered since SYNs with the option got no answer.",
+        _by("scope", {"host": "black_hole_hosts", "network": "black_hole_networks"}),
+        is_gauge=True,
+    ),
+    Metric(
+        "offers_total",
+        "Connections whose offers got no answer but the SYN without one did, and those that were offered nothing then.",
+        _by("outcome", {"swallowed": "offers_swallowed", "withheld": "offers_withheld"}),
+    ),
+    Metric(
         "full_table_total",
         "New connections that found the flow table full, by what made room: closed, a connection that was over.",
         _by("room", {"closed": "closed_evicted", "none": "table_full"}),

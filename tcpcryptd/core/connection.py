@@ -1,13 +1,10 @@
 """One connection: its entry in the flow table, and what the core lends its protocol."""
 
-import struct
 from collections.abc import Callable
-from functools import lru_cache
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Closed, ConnectionInfo, Disabled, IntegrityFailure, Negotiated
+from tcpcryptd.core.flow_key import endpoints, local_address, peer_address
 from tcpcryptd.core.lifecycle import Lifecycle, Phase
 from tcpcryptd.core.limits import IDLE
 from tcpcryptd.core.protocol import Description, Handler, Opening, WireProtocol
@@ -19,32 +16,6 @@ from tcpcryptd.wire.segment import RST, Segment
 
 if TYPE_CHECKING:
     from tcpcryptd.core.services import Services
-
-
-def endpoints(key: bytes) -> tuple[Endpoint, Endpoint]:
-    """Source and destination of a flow key."""
-    half = (len(key) - 4) // 2
-    source_port, destination_port = struct.unpack(">HH", key[-4:])
-    return Endpoint(_text(key[:half]), source_port), Endpoint(_text(key[half:-4]), destination_port)
-
-
-@lru_cache(maxsize=256)
-def _text(address: bytes) -> str:
-    # `ip_address` takes ten times as long, and is asked for every connection.
-    return ".".join(map(str, address)) if len(address) == 4 else str(ip_address(address))
-
-
-def peer_address(key: bytes) -> bytes:
-    """The destination's address in a flow key, 4 or 16 bytes."""
-    return key[(len(key) - 4) // 2 : -4]
-
-
-def flow_key(source: Endpoint, destination: Endpoint) -> bytes:
-    """The inverse of `endpoints`; raises ValueError for what is not an IP address or mixes two versions."""
-    addresses = ip_address(source.address), ip_address(destination.address)
-    if addresses[0].version != addresses[1].version:
-        raise ValueError(f"{source.address} and {destination.address} are not of one IP version")
-    return b"".join(address.packed for address in addresses) + struct.pack(">HH", source.port, destination.port)
 
 
 def _gone(_packet: bytes, _offset: int, _now: float) -> Verdict:
@@ -191,6 +162,17 @@ class Connection:
         """Calls `callback(now)` at `when`, apart from the timer; nothing changes when a call waits already."""
         if self._delayed is None or self._delayed.callback is None:
             self._delayed = self._services.schedule(when, callback)
+
+    def offer_answered(self) -> None:
+        """The peer has answered a SYN with an option of ours, whatever it said."""
+        self._services.black_holes.answered(local_address(self.key), self.peer_address)
+
+    def offer_swallowed(self, now: float) -> None:
+        """The peer has answered a SYN without the option, and none of those with it."""
+        self.count("offers_swallowed")
+        peer, services = self.peer_address, self._services
+        trusted = services.peers.trusts(peer, now)
+        services.black_holes.swallowed(local_address(self.key), peer, self.opening.started, now, trusted=trusted)
 
     def declined(self, now: float) -> None:
         """The peer has answered the offer as a host that does not speak the protocol."""

@@ -6,9 +6,10 @@ from typing import Final
 
 from tcpcryptd.core.admission import Admission
 from tcpcryptd.core.config import EngineConfig
-from tcpcryptd.core.connection import Connection, endpoints, flow_key, peer_address
+from tcpcryptd.core.connection import Connection
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, Event, InternalError
+from tcpcryptd.core.flow_key import endpoints, flow_key, local_address, peer_address
 from tcpcryptd.core.icmp_errors import translated
 from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.core.orphan import Orphan
@@ -187,7 +188,13 @@ class Engine:
             return ACCEPT_PLAIN
         self._services.table.forget_plain(key)
         opening = Opening(active, now, syn.sequence)
-        for protocol in self._candidates(key, active, now):
+        candidates = self._candidates(key, active, now)
+        reason = "nothing is offered" if active else "the peer does not speak tcpcrypt"
+        if active and candidates:
+            withheld = self._withheld(key, now)
+            if withheld is not None:
+                candidates, reason = [], withheld
+        for protocol in candidates:
             connection = Connection(self._services, key, opening, protocol.name)
             if not self._services.table.add(connection):
                 self._services.counters["table_full"] += 1
@@ -200,7 +207,7 @@ class Engine:
                 return verdict
             connection.close()
         connection = Connection(self._services, key, opening, "none")
-        return connection.decide_plain("nothing is offered" if active else "the peer does not speak tcpcrypt")
+        return connection.decide_plain(reason)
 
     def _candidates(self, key: bytes, active: bool, now: float) -> list[ProtocolFactory]:
         """The protocols that may take a new connection."""
@@ -212,6 +219,16 @@ class Engine:
         if name is None and config.offers and config.requires(endpoints(key)[1].address):
             name = config.offers[0]
         return [] if name is None else [self._protocols[name]]
+
+    def _withheld(self, key: bytes, now: float) -> str | None:
+        """Why a destination is offered nothing for the path's sake; None: it is."""
+        remote = peer_address(key)
+        trusted = self._services.peers.trusts(remote, now)
+        reason = self._services.black_holes.withheld(local_address(key), remote, now, trusted=trusted)
+        if reason is None or self._config.requires(endpoints(key)[1].address):
+            return None
+        self._services.counters["offers_withheld"] += 1
+        return reason
 
     def next_timeout(self) -> float | None:
         """When `handle_timeout` is due, on the clock of `now`; None: not before the next packet."""
@@ -314,6 +331,8 @@ class Engine:
             "connections": len(table),
             "encrypted": table.count_encrypted(),
             "sessions": len(self._services.sessions),
+            "black_hole_hosts": len(self._services.black_holes),
+            "black_hole_networks": self._services.black_holes.networks,
         }
 
     def shut_down(self, now: float) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from tcpcryptd.core.black_holes import Times
 from tcpcryptd.core.lifecycle import Phase
 
 IDLE: Final = {
@@ -50,3 +51,10 @@ MAX_PEERS: Final = 4_096
 PEER_LIFETIME: Final = 600.0
 PEER_TRUST: Final = 86_400.0
 """Hosts whose answers to an offer are remembered, and for how long: that they declined, and that they did not."""
+
+BLACK_HOLE_TIMES: Final = Times(first=60.0, trusted=10.0, longest=86_400.0, network=3_600.0, trial=10.0)
+MAX_BLACK_HOLES: Final = 4_096
+MAX_DARK_NETWORKS: Final = 256
+"""Hosts, and local networks, at which SYNs with an option of ours get no answer."""
+BLACK_HOLES_IN_A_ROW: Final = 3
+"""Hosts, until nothing is offered to any: a new one every few seconds can still be chance."""

@@ -48,6 +48,11 @@ class PeerMemory:
         peer.answered[name] = now
         peer.declined.pop(name, None)
 
+    def trusts(self, address: bytes, now: float) -> bool:
+        """Whether a connection that this host opened to it was encrypted lately."""
+        peer = self._peers.get(address)
+        return peer is not None and any(now - answered < self._trust for answered in peer.answered.values())
+
     def offered(self, address: bytes, name: str) -> None:
         """The host has opened an encrypted connection. It takes no entry: anybody can do that from many addresses."""
         peer = self._peers.get(address)

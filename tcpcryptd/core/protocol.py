@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from tcpcryptd.core.lifecycle import Phase
 from tcpcryptd.core.options import ClientMode, ConnectionOptions, Support
@@ -15,6 +15,7 @@ from tcpcryptd.wire.segment import Segment
 __all__ = [
     "ACCEPT",
     "DROP",
+    "SWALLOWED",
     "Action",
     "ClientMode",
     "Connection",
@@ -35,6 +36,9 @@ __all__ = [
     "WireProtocol",
     "modify",
 ]
+
+SWALLOWED: Final = "the peer has answered no SYN with the option, but one without"
+"""Why a connection is plain whose offers got no answer."""
 
 Handler = Callable[[bytes, int, float], Verdict]
 """Takes the IP packet, where its TCP header starts, and the time."""
@@ -169,6 +173,12 @@ class Connection(Protocol):
 
     def delay(self, when: float, callback: Callable[[float], None]) -> None:
         """Calls `callback(now)` at `when`, apart from the timer; nothing changes when a call waits already."""
+
+    def offer_answered(self) -> None:
+        """The peer has answered a SYN with an option of ours, whatever it said."""
+
+    def offer_swallowed(self, now: float) -> None:
+        """The peer has answered a SYN without the option, and none of those with it."""
 
     def declined(self, now: float) -> None:
         """The peer has answered the offer as a host that does not speak the protocol."""

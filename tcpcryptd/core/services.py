@@ -3,11 +3,21 @@
 from collections import Counter, deque
 from collections.abc import Callable
 
+from tcpcryptd.core.black_holes import BlackHoles
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.event import Event
 from tcpcryptd.core.flow_table import FlowTable
 from tcpcryptd.core.graves import Graves
-from tcpcryptd.core.limits import MAX_EVENTS, MAX_GRAVES, MAX_INJECTIONS, MAX_PATHS
+from tcpcryptd.core.limits import (
+    BLACK_HOLE_TIMES,
+    BLACK_HOLES_IN_A_ROW,
+    MAX_BLACK_HOLES,
+    MAX_DARK_NETWORKS,
+    MAX_EVENTS,
+    MAX_GRAVES,
+    MAX_INJECTIONS,
+    MAX_PATHS,
+)
 from tcpcryptd.core.options import OptionRegistry
 from tcpcryptd.core.path_mtu import PathMtus
 from tcpcryptd.core.peers import PeerMemory
@@ -43,6 +53,7 @@ class Services:
             SessionCache(config.max_sessions, config.session_lifetime) if sessions is None else sessions
         )
         self.peers = PeerMemory(config.max_peers, config.peer_lifetime, config.peer_trust)
+        self.black_holes = BlackHoles(BLACK_HOLE_TIMES, MAX_BLACK_HOLES, MAX_DARK_NETWORKS, BLACK_HOLES_IN_A_ROW)
         self.timers = TimerQueue()
         self.injections: deque[Routed] = deque()
         self.afterwards: list[Callable[[], None]] = []

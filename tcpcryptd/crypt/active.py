@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Support, Verdict, modify
+from tcpcryptd.core.protocol import ACCEPT, DROP, SWALLOWED, Direction, Support, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.client_exchange import ClientExchange
 from tcpcryptd.crypt.constants import CRYPT, SESSION_PREFIX_SIZE, Opcode
@@ -32,6 +32,8 @@ class HelloSent(HandshakeState):
     def __init__(self, handshake: Handshake) -> None:
         super().__init__(handshake)
         self._tries = 0
+        self._bare = False
+        """A SYN has gone out without the option."""
         self._resumable: Resumable | None = None
         self._session: tuple[Session, Resumable] | None = None
         """Of the session that was offered, and what follows it, made when the SYN has gone out."""
@@ -78,6 +80,7 @@ class HelloSent(HandshakeState):
     def _send(self, syn: Segment, area: bytes | None) -> Verdict:
         self._tries += 1
         if self._tries > HELLO_TRIES and not self._connection.must_encrypt:
+            self._bare = True
             return modify(syn.edited(payload=b"")) if syn.payload_length else ACCEPT
         # Data in a SYN would leave in clear; the kernel sends it again when the SYN ACK does not acknowledge it.
         return modify(syn.edited(option_area=area, payload=b""))
@@ -105,19 +108,34 @@ class HelloSent(HandshakeState):
             return ACCEPT
         if segment.is_opening:
             return self._connection.decide_plain("both hosts opened the connection at once")
-        if not segment.flags & SYN or segment.flags & RST:
+        if segment.flags & RST:
+            if self._bare and segment.acknowledgment == sequence.add(self._handshake.local.isn, 1):
+                self._connection.offer_swallowed(now)
+            return ACCEPT
+        if not segment.flags & SYN:
             return ACCEPT
         if segment.acknowledgment != sequence.add(self._handshake.local.isn, 1):
             return DROP if self._handshake.local.is_acknowledged_too_far(segment) else ACCEPT
         self._handshake.remote = End.of(segment)
         answer = option.find(option.read(segment), *_ANSWERS)
         if answer is None:
-            self._connection.declined(now)
-            return self._connection.decide_plain("the peer does not speak tcpcrypt")
+            return self._declined(now)
+        self._connection.offer_answered()
         self._handshake.peer_aware = answer.opcode in _AWARE
         if self._connection.options.support is Support.MANDATORY and not self._handshake.peer_aware:
             return self._connection.decide_plain("the peer's application is not aware of tcpcrypt")
         return self._go_on(segment, answer, now)
+
+    def _declined(self, now: float) -> Verdict:
+        if self._tries < HELLO_TRIES:
+            self._connection.offer_answered()
+        else:
+            # A peer leaves the option out of its third SYN ACK, which it sends when the second SYN comes.
+            self._connection.offer_swallowed(now)
+        if self._bare:
+            return self._connection.decide_plain(SWALLOWED)
+        self._connection.declined(now)
+        return self._connection.decide_plain("the peer does not speak tcpcrypt")
 
     def _go_on(self, syn_ack: Segment, answer: option.Suboption, now: float) -> Verdict:
         mode = self._connection.options.client_mode

@@ -1,6 +1,6 @@
 """The active opener until a TEP is negotiated or the connection is left plain (RFC 8547 section 4.6)."""
 
-from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Support, Verdict, modify
+from tcpcryptd.core.protocol import ACCEPT, DROP, SWALLOWED, Direction, Support, Verdict, modify
 from tcpcryptd.eno import option
 from tcpcryptd.eno.constants import ENO
 from tcpcryptd.eno.enabled import enable
@@ -88,15 +88,26 @@ class SynSent(State):
 
     def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
-        if not segment.checksum_is_right or not segment.flags & SYN or segment.flags & RST:
+        if not segment.checksum_is_right or not segment.flags & (SYN | RST):
             return ACCEPT
         opening = segment.is_opening
         if not opening and segment.acknowledgment != sequence.add(self._ends.local.isn, 1):
             return DROP if self._ends.local.is_acknowledged_too_far(segment) else ACCEPT
+        swallowed = self._disabled and not opening and segment.option(ENO) is None
+        if swallowed:
+            self._connection.offer_swallowed(now)
+        if segment.flags & RST:
+            return ACCEPT
         if self._disabled:
-            if segment.option(ENO) is None:
-                self._connection.declined(now)
-            return self.leave_plain(segment, "no SYN with an ENO option was answered in time")
+            late = "no SYN with an ENO option was answered in time"
+            return self.leave_plain(segment, SWALLOWED if swallowed else late)
+        return self._negotiated(segment, now)
+
+    def _negotiated(self, segment: Segment, now: float) -> Verdict:
+        """The verdict on the peer's SYN ACK, or on its SYN of a simultaneous open."""
+        opening = segment.is_opening
+        if not opening:
+            self._connection.offer_answered()
         received = option.read(segment.options)
         negotiated = negotiate(self._offer, received)
         if received is None and not opening:

@@ -46,6 +46,13 @@ def check_daemon(path: Path) -> Iterator[Finding]:
     for name, meaning in _SUSPICIOUS.items():
         if counters.get(name):
             yield Finding.warning("daemon", f"{name} is {counters[name]}", f"{counters[name]} {meaning}")
+    hosts = counters.get("black_hole_hosts", 0)
+    if hosts:
+        yield Finding.warning(
+            "path",
+            f"SYNs with TCP option 69 get no answer from {hosts} hosts, and those without do",
+            "have the firewall that drops them pass them; tcnetstat --all names the connections, which are plain",
+        )
 
 
 def check_queues(config: DaemonConfig, running: bool) -> Iterator[Finding]:

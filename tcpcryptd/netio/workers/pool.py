@@ -30,7 +30,10 @@ HUNG_SECONDS = 5.0
 """Without an answer for so long, a worker does not just have much to do."""
 STOP_DEADLINE = 5.0
 """Seconds that workers have to reset their connections."""
-_GAUGES: Final = ("connections", "encrypted", "sessions", "keylog_on")
+_GAUGES: Final = (
+    *("connections", "encrypted", "sessions", "keylog_on"),
+    *("black_hole_hosts", "black_hole_networks"),
+)
 """What is there now, unlike what was counted."""
 
 _log = logging.getLogger(__name__)
