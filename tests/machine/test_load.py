@@ -90,7 +90,7 @@ def talk(world: World, random: Random, port: int) -> None:
         server.stack.forget(server)
 
 
-@pytest.mark.parametrize(("suite", "secret"), [(ALL, "Session"), (ENO, "SessionSecret")], ids=["crypt", "eno"])
+@pytest.mark.parametrize(("suite", "secret"), [(ALL, "Session"), (ENO, "Session")], ids=["crypt", "eno"])
 def test_a_day_leaves_nothing_behind(suite: Suite, secret: str) -> None:
     """With a connection that stays open for the whole day, and one every ninety seconds beside it."""
     world = World.encrypting(suite, conditions=Conditions(loss=0.01, delay=0.01))
