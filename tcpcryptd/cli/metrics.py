@@ -35,8 +35,9 @@ METRICS: Final = (
     _single("uptime_seconds", "Time since the daemon was started.", "uptime_seconds", is_gauge=True),
     _single("workers", "Processes that handle packets.", "workers", is_gauge=True),
     _single("worker_restarts_total", "How often a worker died and was replaced.", "worker_restarts"),
-    _single("connections", "Connections in the flow table, in a handshake or encrypted.", "connections", True),
+    _single("connections", "Connections in the flow table: in a handshake, encrypted or closed.", "connections", True),
     _single("encrypted_connections", "Connections that are encrypted now.", "encrypted", is_gauge=True),
+    _single("closed_connections", "Connections that are over; late segments may still come.", "closed", is_gauge=True),
     _single("resumable_sessions", "Sessions that could be resumed.", "sessions", is_gauge=True),
     Metric(
         "handshakes_total",

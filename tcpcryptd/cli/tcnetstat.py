@@ -26,7 +26,8 @@ _CLEAR_SCREEN = "\x1b[H\x1b[2J"
 _EPILOG = f"""\
 A user sees the connections of its own sockets, root sees all. --long adds the suite, the role in the key exchange,
 whether the session was resumed, whether the application on the other side says that it knows of tcpcrypt, the age,
-the payload bytes in either direction, and whose the socket is.
+the payload bytes in either direction, and whose the socket is. States with --all: handshake (the other host is not
+known to have the keys, or to have none), encrypted, closed (by both ends, or reset, in the last minutes) and plain.
 
 Exit codes:
   {EXIT_OK}  done
@@ -119,7 +120,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--long", action="store_true", help="more about each connection")
     parser.add_argument("--json", action="store_true", help="print all that is known of each connection, as JSON")
-    parser.add_argument("--all", action="store_true", help="also connections that are not encrypted, and why")
+    parser.add_argument(
+        "--all", action="store_true", help="also those in a handshake, just closed, or not encrypted, and why not"
+    )
     parser.add_argument(
         "--watch",
         type=_seconds,

@@ -8,7 +8,7 @@ from typing import Any
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.errors import ControlProtocolError
 
-STATES = ("encrypted", "plain", "undecided")
+STATES = ("handshake", "encrypted", "closed", "plain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +18,11 @@ class SessionRecord:
     local: Address
     remote: Address
     state: str
-    """encrypted, plain, or undecided (the handshake is not over)."""
+    """handshake (not over), encrypted, closed (over, and it was encrypted unless a reason says otherwise) or plain."""
     protocol: str | None
     """The wire protocol: crypt or eno."""
     session_id: bytes | None
-    """None unless the connection is encrypted."""
+    """None unless the connection is encrypted, or was."""
     role: str | None
     """client or server of the key exchange, which need not be the one of the connection; with eno A or B."""
     suite: str | None

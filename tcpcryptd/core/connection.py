@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tcpcryptd.core.event import Closed, ConnectionInfo, Disabled, IntegrityFailure, Negotiated
+from tcpcryptd.core.event import Closed, ConnectionInfo, ConnectionState, Disabled, IntegrityFailure, Negotiated
 from tcpcryptd.core.flow_key import endpoints, local_address, peer_address
 from tcpcryptd.core.lifecycle import Lifecycle, Phase
 from tcpcryptd.core.limits import IDLE
@@ -16,6 +16,12 @@ from tcpcryptd.wire.segment import RST, Segment
 
 if TYPE_CHECKING:
     from tcpcryptd.core.services import Services
+
+
+_NO_KEYS = {
+    ConnectionState.HANDSHAKE: "the handshake is not over",
+    ConnectionState.CLOSED: "it ended before there were keys, or they were an earlier daemon's",
+}
 
 
 def _gone(_packet: bytes, _offset: int, _now: float) -> Verdict:
@@ -180,11 +186,15 @@ class Connection:
 
     def encrypted(self, now: float) -> None:
         """Both sides have keys: from now on nothing passes that is not sealed. Later calls change nothing."""
-        self.connection_class = ConnectionClass.ENCRYPTED
-        if not self._services.table.opened(self):
+        if not self.connection_class.is_encrypted:
+            self.connection_class = ConnectionClass.ENCRYPTED
+        if self._negotiated or not self._services.table.opened(self):
             return
         self._negotiated = True
         self._lifecycle.established()
+        if self.phase is Phase.CLOSED:
+            # The segment that showed it is the last one.
+            self._services.table.closed(self)
         self.count("negotiated")
         if self.opening.active:
             self._services.peers.answered(self.peer_address, self.protocol_name, now)
@@ -229,7 +239,7 @@ class Connection:
             ConnectionInfo(
                 local,
                 remote,
-                ConnectionClass.PLAIN,
+                ConnectionState.PLAIN,
                 reason=reason,
                 started=self.opening.started,
                 options=self.options,
@@ -340,19 +350,17 @@ class Connection:
         """A snapshot for the control socket."""
         about = self._describe()
         local, remote = endpoints(self.key)
-        # The firewall's class can be there before the keys.
-        encrypted = self.connection_class.is_encrypted and self.phase is not Phase.OPENING
         return ConnectionInfo(
             local,
             remote,
-            ConnectionClass.ENCRYPTED if encrypted else ConnectionClass.UNDECIDED,
+            self._state,
             self.protocol_name,
-            about.session_id,
+            about.session_id if self._negotiated else None,
             about.role,
             about.suite,
             about.resumed,
             about.peer_aware,
-            None if encrypted else "the handshake is not over",
+            None if self._negotiated else _NO_KEYS[self._state],
             self.opening.started,
             about.bytes_sent,
             about.bytes_received,
@@ -362,6 +370,13 @@ class Connection:
             about.generation,
             self.options,
         )
+
+    @property
+    def _state(self) -> ConnectionState:
+        if self.phase is Phase.CLOSED:
+            return ConnectionState.CLOSED
+        # The firewall's class can be there before the keys.
+        return ConnectionState.ENCRYPTED if self._negotiated else ConnectionState.HANDSHAKE
 
     def _describe(self) -> Description:
         return self._protocol.describe() if self._protocol is not None else Description()

@@ -330,6 +330,7 @@ class Engine:
         return dict(self._services.counters) | {
             "connections": len(table),
             "encrypted": table.count_encrypted(),
+            "closed": table.count_closed(),
             "sessions": len(self._services.sessions),
             "black_hole_hosts": len(self._services.black_holes),
             "black_hole_networks": self._services.black_holes.networks,

@@ -1,10 +1,21 @@
 """What the engine reports of connections, for the log and for whoever watches."""
 
+import enum
 from dataclasses import dataclass
 
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.options import DEFAULT_OPTIONS, ConnectionOptions
-from tcpcryptd.core.verdict import ConnectionClass
+
+
+class ConnectionState(enum.Enum):
+    """How a connection stands, as users are told."""
+
+    HANDSHAKE = "handshake"
+    """The peer is not known to have the keys, nor that there will be none."""
+    ENCRYPTED = "encrypted"
+    CLOSED = "closed"
+    """Both ends have closed it, or one has reset it; it is kept for what is still retransmitted."""
+    PLAIN = "plain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,11 +24,11 @@ class ConnectionInfo:
 
     local: Endpoint
     remote: Endpoint
-    state: ConnectionClass
+    state: ConnectionState
     protocol: str | None = None
     """The wire protocol: crypt."""
     session_id: bytes | None = None
-    """None unless the connection is encrypted."""
+    """None unless the connection is encrypted, or was."""
     role: str | None = None
     """client or server of the key exchange, which need not be the one of the connection."""
     suite: str | None = None

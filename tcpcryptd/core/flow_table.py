@@ -80,8 +80,11 @@ class FlowTable:
         return self._opening.pop(connection.key, None) is not None
 
     def closed(self, connection: Connection) -> None:
-        """The connection is over: its entry makes room when there is none, and when there are too many of its kind."""
-        if self.outbound.get(connection.key) is connection:
+        """The connection is over: its entry makes room when there is none, and when there are too many of its kind.
+
+        One whose handshake is not over stays among those.
+        """
+        if self.outbound.get(connection.key) is connection and connection.key not in self._opening:
             self._closed[connection.key] = connection
             if len(self._closed) > self._max_closed:
                 self._evict_closed()
@@ -128,4 +131,8 @@ class FlowTable:
 
     def count_encrypted(self) -> int:
         """How many connections are encrypted: those whose handshake is over, since plain ones are no entries then."""
-        return len(self.outbound) - len(self._opening)
+        return len(self.outbound) - len(self._opening) - len(self._closed)
+
+    def count_closed(self) -> int:
+        """How many connections are kept for what is still retransmitted."""
+        return len(self._closed)

@@ -16,6 +16,7 @@ __all__ = [
     "ACCEPT",
     "DROP",
     "SWALLOWED",
+    "UNSEEN_ANSWER",
     "Action",
     "ClientMode",
     "Connection",
@@ -39,6 +40,9 @@ __all__ = [
 
 SWALLOWED: Final = "the peer has answered no SYN with the option, but one without"
 """Why a connection is plain whose offers got no answer."""
+
+UNSEEN_ANSWER: Final = "the answer to its SYN did not pass tcpcryptd"
+"""Why a connection is plain: addresses are translated in between, or the answer comes by another way."""
 
 Handler = Callable[[bytes, int, float], Verdict]
 """Takes the IP packet, where its TCP header starts, and the time."""

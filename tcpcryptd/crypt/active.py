@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tcpcryptd.core.protocol import ACCEPT, DROP, SWALLOWED, Direction, Support, Verdict, modify
+from tcpcryptd.core.protocol import ACCEPT, DROP, SWALLOWED, UNSEEN_ANSWER, Direction, Support, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.client_exchange import ClientExchange
 from tcpcryptd.crypt.constants import CRYPT, SESSION_PREFIX_SIZE, Opcode
@@ -97,8 +97,8 @@ class HelloSent(HandshakeState):
         if segment.flags & RST:
             return ACCEPT
         if segment.sequence == sequence.add(self._handshake.local.isn, 1):
-            # The SYN has waited in the queue while the kernel was answered one before it.
-            return self._connection.decide_plain("the connection is older than the SYN")
+            # Or the SYN has waited in the queue while the kernel was answered one before it.
+            return self._connection.decide_plain(UNSEEN_ANSWER)
         # Of an earlier connection, which may have been encrypted.
         return DROP
 

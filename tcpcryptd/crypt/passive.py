@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Injection, Support, Verdict, modify
+from tcpcryptd.core.protocol import ACCEPT, DROP, UNSEEN_ANSWER, Direction, Injection, Support, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.client_exchange import ClientExchange
 from tcpcryptd.crypt.constants import CRYPT, MAC, Opcode
@@ -16,6 +16,7 @@ from tcpcryptd.crypt.state import HandshakeState
 from tcpcryptd.crypt.syn import for_local_kernel, kept_options
 from tcpcryptd.crypt.unconfirmed import Unconfirmed
 from tcpcryptd.wire.segment import ACK, FIN, RST, SYN, Segment
+from tcpcryptd.wire.sequence import add
 from tcpcryptd.wire.syn import End, refusal
 
 OPENINGS: Final = (Opcode.HELLO, Opcode.HELLO_SUPPORT, Opcode.NEXTK1, Opcode.NEXTK1_SUPPORT)
@@ -58,8 +59,9 @@ class HelloReceived(HandshakeState):
         if segment.flags & RST:
             return ACCEPT
         if not segment.flags & SYN:
-            # The kernel has a connection already, and the SYN was forged or late.
-            return self._connection.decide_plain("the connection is older than the SYN")
+            # Else the kernel has a connection already, and the SYN was forged or late.
+            unseen = segment.acknowledgment == add(self._handshake.remote.isn, 1)
+            return self._connection.decide_plain(UNSEEN_ANSWER if unseen else "the connection is older than the SYN")
         verdict = self._answers_other_syn(segment, now)
         if verdict is not None:
             return verdict

@@ -1,6 +1,6 @@
 """The active opener until a TEP is negotiated or the connection is left plain (RFC 8547 section 4.6)."""
 
-from tcpcryptd.core.protocol import ACCEPT, DROP, SWALLOWED, Direction, Support, Verdict, modify
+from tcpcryptd.core.protocol import ACCEPT, DROP, SWALLOWED, UNSEEN_ANSWER, Direction, Support, Verdict, modify
 from tcpcryptd.eno import option
 from tcpcryptd.eno.constants import ENO
 from tcpcryptd.eno.enabled import enable
@@ -81,8 +81,8 @@ class SynSent(State):
         if segment.flags & RST:
             return ACCEPT
         if segment.sequence == sequence.add(self._ends.local.isn, 1):
-            # The SYN has waited in the queue while the kernel was answered one before it.
-            return self._connection.decide_plain("the connection is older than the SYN")
+            # Or the SYN has waited in the queue while the kernel was answered one before it.
+            return self._connection.decide_plain(UNSEEN_ANSWER)
         # Of an earlier connection, which may have been encrypted.
         return DROP
 

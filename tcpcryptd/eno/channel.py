@@ -75,14 +75,23 @@ class Channel:
         *,
         sent: int = 0,
         received: int = 0,
+        init2: bytes = b"",
     ) -> "Channel":
-        """The channel of a connection that has keys now; `sent`, `received`: bytes of Init messages."""
+        """The channel of a connection that has keys now; `sent`, `received`: bytes of Init messages.
+
+        `init2`: a segment, which no kernel stands behind; the peer has the keys when it acknowledges it.
+        """
         channel = cls(handshake, secret, negotiated, sent, received)
         connection = handshake.connection
         connection.become(channel, channel.outbound, channel.inbound)
-        connection.encrypted(now)
         connection.connection_class = ConnectionClass.STREAM
-        connection.set_timer(now + REKEY_INTERVAL, channel._rekey_in_time)
+        if init2:
+            channel._init2 = Retransmission(connection, init2, INIT_INTERVALS, channel._give_up)
+            channel._init2.repeat()
+            channel._init2.start(now)
+        else:
+            connection.encrypted(now)
+            connection.set_timer(now + REKEY_INTERVAL, channel._rekey_in_time)
         return channel
 
     def acknowledge(self) -> None:
@@ -94,12 +103,6 @@ class Channel:
         action, sealed, _ = self.outbound(packet, locate(packet)[0], now)
         if action is Action.MODIFY and sealed is not None:
             self._connection.inject(Direction.OUT, sealed)
-
-    def send_until_acknowledged(self, init2: bytes, now: float) -> None:
-        """Sends Init2, which no kernel stands behind."""
-        self._init2 = Retransmission(self._connection, init2, INIT_INTERVALS, self._give_up)
-        self._init2.repeat()
-        self._init2.start(now)
 
     def describe(self) -> Description:
         """For the control socket."""
@@ -208,6 +211,7 @@ class Channel:
             return
         if wire >= self._sent_length:
             self._init2 = None
+            self._connection.encrypted(self._connection.last_seen)
             if self._flow.out.unacknowledged_empty() is None:
                 self._connection.set_timer(self._connection.last_seen + REKEY_INTERVAL, self._rekey_in_time)
             else:

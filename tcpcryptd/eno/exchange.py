@@ -251,15 +251,15 @@ class AwaitInit1(_Exchange):
         init2 = Init2(aead.identifier, self._connection.random(schedule.NONCE_LENGTH), key.public).encode()
         secret = schedule.prk(init1.nonce, self._negotiated.transcript, message, init2, shared)
         packet = self._ends.acknowledgment(outgoing=True, shift=len(message), flags=ACK | PSH, payload=init2)
-        channel = Channel.open(
+        Channel.open(
             self._handshake,
             SessionSecret(secret, self._scheme, aead, EnoRole.B),
             self._negotiated,
             now,
             sent=len(init2),
             received=len(message),
+            init2=packet,
         )
-        channel.send_until_acknowledged(packet, now)
         return self.unpayloaded(segment, segment.window)
 
     def _give_up(self, now: float) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Injection, Support, Verdict, modify
+from tcpcryptd.core.protocol import ACCEPT, DROP, UNSEEN_ANSWER, Direction, Injection, Support, Verdict, modify
 from tcpcryptd.eno import option
 from tcpcryptd.eno.channel import Channel
 from tcpcryptd.eno.exchange import AwaitInit1, looks_like_init1
@@ -76,8 +76,9 @@ class SynReceived(_Passive):
             self._syn = None
             return ACCEPT
         if not segment.flags & SYN:
-            # The kernel has a connection already, and the SYN was forged or late.
-            return self._connection.decide_plain("the connection is older than the SYN")
+            # Else the kernel has a connection already, and the SYN was forged or late.
+            unseen = segment.acknowledgment == sequence.add(self._ends.remote.isn, 1)
+            return self._connection.decide_plain(UNSEEN_ANSWER if unseen else "the connection is older than the SYN")
         verdict = self.answers_other_syn(segment, now)
         if verdict is not None:
             return verdict

@@ -11,8 +11,7 @@ from tcpcryptd.control.commands import COMMANDS, Argument
 from tcpcryptd.control.session_record import SessionRecord
 from tcpcryptd.control.socket_option import SocketOption
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import ConnectionInfo
-from tcpcryptd.core.verdict import ConnectionClass
+from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.netio.refusal import Refused
 from tcpcryptd.netio.socket_identity import SocketIdentity
 from tcpcryptd.netio.socket_options import SocketOptions
@@ -101,7 +100,7 @@ class ControlHandlers:
         work = 0
         for info in self._engine.connections():
             work += 1
-            if wants_all or info.state is ConnectionClass.ENCRYPTED:
+            if wants_all or info.state is ConnectionState.ENCRYPTED:
                 work += _OWNER_COST
                 owner = (self._owner_to_show if caller.is_root else self._owner)(info.local, info.remote)
                 if caller.is_root or owner == caller.user_id:
@@ -205,7 +204,7 @@ def _record(info: ConnectionInfo, now: float, owner: int | None) -> SessionRecor
     return SessionRecord(
         local=Address(*info.local),
         remote=Address(*info.remote),
-        state=info.state.name.lower(),
+        state=info.state.value,
         protocol=info.protocol,
         session_id=info.session_id,
         role=info.role,

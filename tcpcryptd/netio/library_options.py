@@ -11,9 +11,8 @@ from typing import Final
 from tcpcryptd.control.libtcpcrypt import LibraryMessage, LibraryOption
 from tcpcryptd.control.socket_option import SocketOption
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import ConnectionInfo
+from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.options import Support
-from tcpcryptd.core.verdict import ConnectionClass
 from tcpcryptd.netio.control_handlers import ROOT, ConnectionSource, Owners
 from tcpcryptd.netio.port_owner import BoundSocket, bound_sockets
 from tcpcryptd.netio.refusal import Refused
@@ -53,7 +52,7 @@ class LibraryOptions:
     def is_undecided(self, ends: Ends) -> bool:
         """Whether the handshake of a connection is under way."""
         info = self._engine.connection(*ends)
-        return info is not None and info.state is ConnectionClass.UNDECIDED
+        return info is not None and info.state is ConnectionState.HANDSHAKE
 
     def answer(self, message: LibraryMessage, user_id: int) -> bytes:
         """Does what is asked; the data of the answer. Raises Refused, with EAGAIN while the handshake goes on."""
@@ -117,7 +116,7 @@ class LibraryOptions:
             always = (SocketOption.TCP_CRYPT_CMODE_ALWAYS, SocketOption.TCP_CRYPT_CMODE_ALWAYS_NK)
             return int(any(self._options.get(target, mode) for mode in always))
         if option is LibraryOption.ENABLE and target.remote is not None:
-            return int(self._decided(target).state is ConnectionClass.ENCRYPTED)
+            return int(self._decided(target).session_id is not None)
         return int(bool(self._options.get(target, _SETTABLE[option])))
 
     def _session(self, target: SocketIdentity) -> tuple[bytes, ConnectionInfo]:
@@ -132,7 +131,7 @@ class LibraryOptions:
         info = self._engine.connection(target.local, target.remote)
         if info is None:
             raise Refused("ENOENT", "tcpcryptd does not know this connection")
-        if info.state is ConnectionClass.UNDECIDED:
+        if info.state is ConnectionState.HANDSHAKE:
             raise Refused("EAGAIN", "the handshake is not over")
         return info
 

@@ -9,9 +9,8 @@ from typing import Protocol
 from tcpcryptd.control.commands import OptionValue
 from tcpcryptd.control.socket_option import SPEC_SIZES, SocketOption
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import ConnectionInfo
+from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.options import ClientMode, ConnectionOptions, Support
-from tcpcryptd.core.verdict import ConnectionClass
 from tcpcryptd.netio.refusal import Refused
 from tcpcryptd.netio.socket_identity import SocketIdentity
 
@@ -158,13 +157,13 @@ class SocketOptions:
         info = self._info(target)
         if not or_undecided:
             _check_decided(info)
-        if info.state is ConnectionClass.PLAIN:
+        if info.state is not ConnectionState.HANDSHAKE and info.session_id is None:
             raise Refused("ENODATA", f"not encrypted: {info.reason}")
         return info
 
 
 def _check_decided(info: ConnectionInfo) -> None:
-    if info.state is ConnectionClass.UNDECIDED:
+    if info.state is ConnectionState.HANDSHAKE:
         raise Refused("EAGAIN", "the handshake is not over")
 
 

@@ -80,7 +80,7 @@ def info(sock: SocketLike, timeout: float = TIMEOUT) -> Info:
                     "tcpcryptd does not know the connection: it is older than tcpcryptd, or not diverted to it"
                 )
             left = deadline - time.monotonic()
-            if record.state != "undecided" or left <= 0:
+            if record.state != "handshake" or left <= 0:
                 return _of(record)
             time.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -121,7 +121,8 @@ def _ask(client: ControlClient, descriptor: int) -> SessionRecord | None:
 
 
 def _of(record: SessionRecord) -> Info:
-    encrypted = record.state == "encrypted" and record.session_id is not None
+    # What can still be read from a connection that both ends have closed came encrypted, too.
+    encrypted = record.state in ("encrypted", "closed") and record.session_id is not None
     return Info(
         encrypted=encrypted,
         session_id=record.session_id if encrypted else None,

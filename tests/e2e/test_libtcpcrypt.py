@@ -78,8 +78,9 @@ def test_wishes_before_the_connection_is_opened(library: Network) -> None:
         # NOCACHE kept the first one from being resumed.
         (fresh,) = program(library, ["connect", PORT, []])
         assert fresh[0] == 0
-    assert sorted(row["state"] for row in seen) == ["encrypted", "encrypted", "plain"]
-    encrypted = [row for row in seen if row["state"] == "encrypted"]
+    # The program may have closed them meanwhile.
+    encrypted = [row for row in seen if row["state"] in ("encrypted", "closed")]
+    assert [row["state"] for row in seen if row not in encrypted] == ["plain"]
     assert sorted(row["peer_aware"] for row in encrypted) == [False, True]
     assert not any(row["resumed"] for row in encrypted)
 
@@ -96,8 +97,8 @@ def test_reset(library: Network) -> None:
 
     with serve(library.server.listen(PORT), wait_for_the_end):
         connected, reset, gone = program(library, ["connect", PORT, []], ["set", RESET, 1], ["get", NETSTAT, 1200])
+        wait_until(lambda: resets, "the server's end is reset")
     assert (connected[0], reset, gone) == (0, [0, ""], [0, []])
-    assert resets == [True]
     assert library.client.sessions() == []
 
 

@@ -22,6 +22,7 @@ from tests.e2e.harness import (
     divert_as,
     echo_server,
     exchange,
+    read_exactly,
     same_session,
     serve,
     wait_until,
@@ -81,12 +82,19 @@ class Services:
 
     def use(self, peer: Host) -> list[int]:
         """Talks to each of them from the other host, and closes; the ports there."""
-        ports = []
+        ports: list[int] = []
         for end in self._ends:
-            with self._connect(peer, end) as client:
-                assert exchange(client, MARKER) == MARKER
-                ports.append(client.getsockname()[1])
+            wait_until(partial(self._talk, peer, end, ports), f"{end} answers")
         return ports
+
+    def _talk(self, peer: Host, end: tuple[str, int], ports: list[int]) -> bool:
+        """False: reset, as connections are that are opened while the rules are put back."""
+        with contextlib.suppress(ConnectionError), self._connect(peer, end) as client:
+            client.sendall(MARKER)
+            assert read_exactly(client, len(MARKER)) == MARKER
+            ports.append(client.getsockname()[1])
+            return True
+        return False
 
     def connect(self, peer: Host) -> socket.socket:
         """A connection that lasts."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from tcpcryptd.core.event import ConnectionState
 from tcpcryptd.core.verdict import ConnectionClass
 from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES, X25519, EcdheScheme
 from tcpcryptd.crypto.frame_aead import AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305, FRAME_AEADS, FrameAead
@@ -315,11 +316,20 @@ def test_what_is_known_before_the_keys() -> None:
     world = World.encrypting(ENO, filters=[drop(carries("Init2"))])
     client = world.open()
     world.clock.run_for(0.1)
-    assert world.client.engine is not None
-    info = world.client.engine.connection(*world.ends(client))
-    assert info is not None
-    assert (info.state, info.reason) == (ConnectionClass.UNDECIDED, "the handshake is not over")
+    for host, ends in ((world.client, world.ends(client)), (world.server, world.ends(client)[::-1])):
+        assert host.engine is not None
+        info = host.engine.connection(*ends)
+        assert info is not None
+        # The server has keys, and does not know whether the client has.
+        assert (info.state, info.reason) == (ConnectionState.HANDSHAKE, "the handshake is not over")
+        assert info.session_id is None
+        assert host.engine.counters()["encrypted"] == 0
     assert world.client.tracked[client.key].mark is ConnectionClass.ENCRYPTED
+    world.link.filters.clear()
+    world.clock.run_for(5)
+    for host in (world.client, world.server):
+        assert host.engine is not None
+        assert [each.state for each in host.engine.connections()] == [ConnectionState.ENCRYPTED]
 
 
 def test_host_b_chooses_by_its_own_order() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tcpcryptd.core.engine import Engine
+from tcpcryptd.core.event import ConnectionState
 from tcpcryptd.eno import EnoConfig
 from tcpcryptd.eno.limits import REKEY_INTERVAL, Limits
 from tcpcryptd.wire.segment import FIN
@@ -136,7 +137,10 @@ def test_a_frame_of_host_b_before_init2_is_acknowledged_is_sent_again() -> None:
         return crossing.sender == "server" and crossing.segment.payload[:3] == b"\x01\0\x11"
 
     world.link.filters.append(drop_nth(empty, 1))
-    rekey(world, client, "server")
+    assert world.clock.run_until(lambda: bool(world.server.stack.accepted), LIMIT)
+    assert world.server.engine is not None
+    assert [each.state for each in world.server.engine.connections()] == [ConnectionState.HANDSHAKE]
+    world.server.stack.accepted[0].keep_alive()
     world.clock.run_for(20)
     assert generations(world, client) == (1, 1)
 

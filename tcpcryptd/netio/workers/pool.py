@@ -31,7 +31,7 @@ HUNG_SECONDS = 5.0
 STOP_DEADLINE = 5.0
 """Seconds that workers have to reset their connections."""
 _GAUGES: Final = (
-    *("connections", "encrypted", "sessions", "keylog_on"),
+    *("connections", "encrypted", "closed", "sessions", "keylog_on"),
     *("black_hole_hosts", "black_hole_networks"),
 )
 """What is there now, unlike what was counted."""

@@ -4,9 +4,8 @@ from dataclasses import fields
 from typing import Final
 
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import ConnectionInfo
+from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.options import ClientMode, ConnectionOptions, Support
-from tcpcryptd.core.verdict import ConnectionClass
 from tcpcryptd.netio.workers.channel import Json
 
 _BYTES: Final = ("session_id", "public_key", "public_key_spec", "symmetric_spec")
@@ -26,7 +25,7 @@ def decode_info(row: dict[str, Json]) -> ConnectionInfo:
     """The connection that a row of `encode_info` tells of."""
     values = row | {name: bytes.fromhex(row[name]) for name in _BYTES if row[name] is not None}
     values["local"], values["remote"] = Endpoint(*row["local"]), Endpoint(*row["remote"])
-    values["state"] = ConnectionClass[row["state"]]
+    values["state"] = ConnectionState[row["state"]]
     values["options"] = decode_options(row["options"])
     return ConnectionInfo(**values)
 

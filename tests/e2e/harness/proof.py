@@ -6,6 +6,7 @@ import pytest
 
 from tests.e2e.harness.capture import KIND_CRYPT, KIND_MAC, Capture
 from tests.e2e.harness.network import Network
+from tests.e2e.harness.process import wait_until
 
 MARKER = b"this text must never be seen on the wire; "
 
@@ -45,6 +46,13 @@ def same_session(network: Network, client: socket.socket) -> str:
     """The session ID of the connection, after both hosts have named the same one."""
     at_client = network.client.session_id(client)
     local, remote = client.getsockname()[:2], client.getpeername()[:2]
-    at_server = [s.session_id for s in network.server.sessions() if (s.local, s.remote) == (remote, local)]
+    at_server: list[str] = []
+
+    def listed() -> bool:
+        at_server[:] = [s.session_id for s in network.server.sessions() if (s.local, s.remote) == (remote, local)]
+        return bool(at_server)
+
+    # The server's host has to hear first that the client's has the keys.
+    wait_until(listed, f"{remote} to {local} is a session")
     assert at_server == [at_client]
     return at_client

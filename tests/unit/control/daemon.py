@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import ConnectionInfo
+from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.options import ConnectionOptions
-from tcpcryptd.core.verdict import ConnectionClass
 from tcpcryptd.netio.control_connection import RequestHandler
 from tcpcryptd.netio.control_handlers import ControlHandlers
 from tcpcryptd.netio.control_server import ControlServer
@@ -16,10 +15,10 @@ from tcpcryptd.netio.socket_options import SocketOptions
 
 
 def connection(
-    port: int, state: ConnectionClass = ConnectionClass.ENCRYPTED, address: str = "192.0.2.1"
+    port: int, state: ConnectionState = ConnectionState.ENCRYPTED, address: str = "192.0.2.1"
 ) -> ConnectionInfo:
     """A connection from local port 40000."""
-    encrypted = state is ConnectionClass.ENCRYPTED
+    encrypted = state is ConnectionState.ENCRYPTED
     return ConnectionInfo(
         Endpoint(address, 40000),
         Endpoint(address, port),

@@ -3,7 +3,7 @@ import pytest
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import Request, Result, encode_reply
 from tcpcryptd.control.session_record import SessionRecord
-from tcpcryptd.core.verdict import ConnectionClass
+from tcpcryptd.core.event import ConnectionState
 from tcpcryptd.netio.control_handlers import SESSIONS_PER_PAGE, Caller, Page
 from tcpcryptd.netio.refusal import Refused
 from tests.unit.control.daemon import connection, handlers
@@ -24,9 +24,9 @@ def listing(include_plain: bool = False) -> Request:
 
 KNOWN = (
     connection(80),
-    connection(81, ConnectionClass.PLAIN),
+    connection(81, ConnectionState.PLAIN),
     connection(82),
-    connection(83, ConnectionClass.UNDECIDED),
+    connection(83, ConnectionState.HANDSHAKE),
 )
 
 

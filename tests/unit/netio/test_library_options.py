@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.libtcpcrypt import SET, LibraryMessage, LibraryOption
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import ConnectionInfo
+from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.options import ClientMode, ConnectionOptions, Support
-from tcpcryptd.core.verdict import ConnectionClass
 from tcpcryptd.netio.library_options import LibraryOptions
 from tcpcryptd.netio.port_owner import BoundSocket
 from tcpcryptd.netio.refusal import Refused
@@ -28,7 +27,7 @@ class Table:
     """Port 80 is encrypted, 81 plain, 82 undecided; all are the user's but 83. The user has bound a socket."""
 
     def __init__(self) -> None:
-        states = ConnectionClass.ENCRYPTED, ConnectionClass.PLAIN, ConnectionClass.UNDECIDED, ConnectionClass.ENCRYPTED
+        states = ConnectionState.ENCRYPTED, ConnectionState.PLAIN, ConnectionState.HANDSHAKE, ConnectionState.ENCRYPTED
         self.engine = FakeEngine(*(connection(80 + number, state) for number, state in enumerate(states)))
         self.kept: list[tuple[Endpoint, int | None]] = []
         self.bound = [BoundSocket(USER, 77)]
@@ -72,7 +71,7 @@ def test_support_of_both_applications(support: Support, peer_aware: bool, byte: 
     info = ConnectionInfo(
         HOST,
         Endpoint("192.0.2.1", 84),
-        ConnectionClass.ENCRYPTED,
+        ConnectionState.ENCRYPTED,
         session_id=b"id",
         peer_aware=peer_aware,
         options=ConnectionOptions(support=support),

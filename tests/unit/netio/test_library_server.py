@@ -10,8 +10,7 @@ from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import Request
 from tcpcryptd.control.libtcpcrypt import MAX_DATAGRAM, LibraryMessage, LibraryOption, decode_records
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import Disabled, Negotiated
-from tcpcryptd.core.verdict import ConnectionClass
+from tcpcryptd.core.event import ConnectionState, Disabled, Negotiated
 from tcpcryptd.netio import library_server
 from tcpcryptd.netio.control_handlers import Caller, ControlHandlers, Pages
 from tcpcryptd.netio.errors import DaemonError, ExitCode
@@ -66,11 +65,11 @@ class Library:
         except BlockingIOError:
             return None
 
-    def decide(self, port: int, state: ConnectionClass) -> None:
+    def decide(self, port: int, state: ConnectionState) -> None:
         info = connection(port, state)
         self.engine.known = [info if each.remote.port == port else each for each in self.engine.known]
         ends = Endpoint(*HOST), Endpoint("192.0.2.1", port)
-        encrypted = state is ConnectionClass.ENCRYPTED
+        encrypted = state is ConnectionState.ENCRYPTED
         self.server.on_event(
             Negotiated(*ends, "crypt", bytes(20), "suite", "client")
             if encrypted
@@ -119,17 +118,17 @@ def test_who_is_gone_is_not_answered(library: Library) -> None:
 
 def test_a_handshake_that_ends_between_two_looks(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers go on while they are asked."""
-    states = iter([ConnectionClass.UNDECIDED, ConnectionClass.ENCRYPTED, ConnectionClass.ENCRYPTED])
+    states = iter([ConnectionState.HANDSHAKE, ConnectionState.ENCRYPTED, ConnectionState.ENCRYPTED])
     monkeypatch.setattr(library.engine, "connection", lambda *_: connection(80, next(states)))
     library.ask(question())
     answer = library.answer()
     assert answer is not None
-    assert (answer.error, answer.data) == (0, connection(80, ConnectionClass.ENCRYPTED).session_id)
+    assert (answer.error, answer.data) == (0, connection(80, ConnectionState.ENCRYPTED).session_id)
 
 
-@pytest.mark.parametrize(("state", "error"), [(ConnectionClass.ENCRYPTED, 0), (ConnectionClass.PLAIN, errno.ENODATA)])
-def test_the_answer_waits_for_the_handshake(library: Library, state: ConnectionClass, error: int) -> None:
-    library.engine.known.append(connection(90, ConnectionClass.UNDECIDED))
+@pytest.mark.parametrize(("state", "error"), [(ConnectionState.ENCRYPTED, 0), (ConnectionState.PLAIN, errno.ENODATA)])
+def test_the_answer_waits_for_the_handshake(library: Library, state: ConnectionState, error: int) -> None:
+    library.engine.known.append(connection(90, ConnectionState.HANDSHAKE))
     library.owners._owners[90] = os.getuid()
     library.ask(question(port=90))
     assert library.answer() is None
@@ -140,8 +139,8 @@ def test_the_answer_waits_for_the_handshake(library: Library, state: ConnectionC
 
 
 def test_those_who_wait_are_bounded(library: Library) -> None:
-    library.engine.known.append(connection(90, ConnectionClass.UNDECIDED))
-    library.engine.known.append(connection(91, ConnectionClass.UNDECIDED))
+    library.engine.known.append(connection(90, ConnectionState.HANDSHAKE))
+    library.engine.known.append(connection(91, ConnectionState.HANDSHAKE))
     library.owners._owners |= {90: os.getuid(), 91: os.getuid()}
     for sequence in range(MAX_WAITING):
         library.ask(question(port=90, sequence=sequence))
@@ -151,13 +150,13 @@ def test_those_who_wait_are_bounded(library: Library) -> None:
     assert [(answer.sequence, answer.error) for answer in answers if answer is not None] == [
         (sequence, errno.EAGAIN) for sequence in range(MAX_WAITING)
     ]
-    library.decide(91, ConnectionClass.ENCRYPTED)
+    library.decide(91, ConnectionState.ENCRYPTED)
     assert library.answer() is not None
 
 
 def test_the_list_of_connections(library: Library) -> None:
     library.engine.known += [
-        connection(85, ConnectionClass.PLAIN),
+        connection(85, ConnectionState.PLAIN),
         connection(86),
         connection(87, address="2001:db8::1"),
     ]

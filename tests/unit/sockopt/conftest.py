@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import ConnectionInfo
-from tcpcryptd.core.verdict import ConnectionClass
+from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.netio.control_handlers import ControlHandlers
 from tcpcryptd.netio.socket_options import SocketOptions
 from tests.unit.control.daemon import FakeEngine, FakeOwners, RunningServer
@@ -30,7 +29,7 @@ class Daemon:
     def learn(self, sock: socket.socket, **known: object) -> None:
         """The engine knows a connection."""
         info = ConnectionInfo(
-            Endpoint(*sock.getsockname()), Endpoint(*sock.getpeername()), ConnectionClass.ENCRYPTED, session_id=SESSION
+            Endpoint(*sock.getsockname()), Endpoint(*sock.getpeername()), ConnectionState.ENCRYPTED, session_id=SESSION
         )
         self.engine.known = [replace(info, **known)]  # type: ignore[arg-type]
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcpcryptd import sockopt
-from tcpcryptd.core.verdict import ConnectionClass
+from tcpcryptd.core.event import ConnectionState
 from tests.unit.sockopt.conftest import SESSION, Daemon
 
 
@@ -23,7 +23,7 @@ def test_encrypted(daemon: Daemon, connected: socket.socket) -> None:
 
 
 def test_not_encrypted(daemon: Daemon, connected: socket.socket) -> None:
-    daemon.learn(connected, state=ConnectionClass.PLAIN, session_id=None, reason="because")
+    daemon.learn(connected, state=ConnectionState.PLAIN, session_id=None, reason="because")
     known = sockopt.info(connected)
     assert (known.encrypted, known.session_id, known.reason) == (False, None, "because")
     with pytest.raises(sockopt.NotEncrypted, match="because") as raised:
@@ -40,7 +40,7 @@ def test_unknown_to_the_daemon(daemon: Daemon, connected: socket.socket) -> None
 
 
 def test_it_waits_for_the_handshake(daemon: Daemon, connected: socket.socket) -> None:
-    daemon.learn(connected, state=ConnectionClass.UNDECIDED, session_id=None, reason="the handshake is not over")
+    daemon.learn(connected, state=ConnectionState.HANDSHAKE, session_id=None, reason="the handshake is not over")
     before = daemon.engine.known[0]
     asked = threading.Event()
 
@@ -55,7 +55,7 @@ def test_it_waits_for_the_handshake(daemon: Daemon, connected: socket.socket) ->
     waiting = threading.Thread(target=lambda: results.append(sockopt.require(connected, 10)))
     waiting.start()
     assert asked.wait(10)
-    daemon.engine.known = [replace(before, state=ConnectionClass.ENCRYPTED, session_id=SESSION, reason=None)]
+    daemon.engine.known = [replace(before, state=ConnectionState.ENCRYPTED, session_id=SESSION, reason=None)]
     waiting.join(10)
     assert [each.session_id for each in results] == [SESSION]
 

@@ -10,9 +10,8 @@ from tcpcryptd import sockopt
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import Request
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import ConnectionInfo
+from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.options import ConnectionOptions
-from tcpcryptd.core.verdict import ConnectionClass
 from tcpcryptd.netio.control_handlers import Caller
 from tcpcryptd.netio.refusal import Refused
 from tcpcryptd.netio.socket_identity import SocketIdentity
@@ -141,16 +140,16 @@ CONNECTED_ONLY = [sockopt.TCP_CRYPT_SESSID, sockopt.TCP_CRYPT_PUBKEY, sockopt.TC
 
 
 @pytest.mark.parametrize(
-    ("state", "number"), [(ConnectionClass.PLAIN, errno.ENODATA), (ConnectionClass.UNDECIDED, errno.EAGAIN)]
+    ("state", "number"), [(ConnectionState.PLAIN, errno.ENODATA), (ConnectionState.HANDSHAKE, errno.EAGAIN)]
 )
 def test_of_a_connection_that_is_not_encrypted(
-    daemon: Daemon, connected: socket.socket, state: ConnectionClass, number: int
+    daemon: Daemon, connected: socket.socket, state: ConnectionState, number: int
 ) -> None:
     daemon.learn(connected, state=state, session_id=None, reason="because")
     for option in CONNECTED_ONLY:
         assert error_of(lambda option=option: sockopt.getsockopt(connected, option)) == number  # type: ignore[misc]
     assert error_of(lambda: sockopt.setsockopt(connected, sockopt.TCP_CRYPT_RESET, 1)) == number
-    if state is ConnectionClass.PLAIN:
+    if state is ConnectionState.PLAIN:
         assert error_of(lambda: sockopt.setsockopt(connected, sockopt.TCP_CRYPT_CACHE_FLUSH, 1)) == number
 
 
@@ -164,7 +163,7 @@ def ask(daemon: Daemon, caller: Caller, command: str, **arguments: object) -> ob
 
 
 def test_by_the_ends_of_a_connection(daemon: Daemon) -> None:
-    daemon.engine.known = [ConnectionInfo(LOCAL, REMOTE, ConnectionClass.ENCRYPTED, session_id=SESSION)]
+    daemon.engine.known = [ConnectionInfo(LOCAL, REMOTE, ConnectionState.ENCRYPTED, session_id=SESSION)]
     ends = {"local": Address(*LOCAL), "remote": Address(*REMOTE), "option": SocketOption.TCP_CRYPT_SESSID}
     for caller in (ROOT, USER):
         assert ask(daemon, caller, "get_option", **ends) == [{"value": SESSION.hex()}]
@@ -187,7 +186,7 @@ def test_only_root_forgets_all_sessions(daemon: Daemon) -> None:
 
 
 def test_who_has_a_connection_forgets_its_session(daemon: Daemon) -> None:
-    daemon.engine.known = [ConnectionInfo(LOCAL, REMOTE, ConnectionClass.ENCRYPTED, session_id=SESSION)]
+    daemon.engine.known = [ConnectionInfo(LOCAL, REMOTE, ConnectionState.ENCRYPTED, session_id=SESSION)]
     passed = SocketIdentity(LOCAL, REMOTE, 1)
     ask(daemon, Caller(1000, 1.0, passed), "set_option", option=SocketOption.TCP_CRYPT_CACHE_FLUSH, value=1)
     assert daemon.engine.actions == [("flush", LOCAL, REMOTE)]

@@ -11,9 +11,8 @@ from contextlib import ExitStack
 import pytest
 
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import ConnectionInfo
+from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.options import ConnectionOptions
-from tcpcryptd.core.verdict import ConnectionClass
 from tcpcryptd.netio.errors import DaemonError
 from tcpcryptd.netio.loop import EventLoop
 from tcpcryptd.netio.refusal import Refused
@@ -63,7 +62,7 @@ class PlayedWorker:
             self._channel.send([number, name != "fail", self._answer(name, arguments)])
 
     def _answer(self, name: str, arguments: list[Json]) -> Json:
-        info = ConnectionInfo(LOCAL[self._index], REMOTE, ConnectionClass.ENCRYPTED)
+        info = ConnectionInfo(LOCAL[self._index], REMOTE, ConnectionState.ENCRYPTED)
         match name:
             case "connection":
                 return encode_info(info) if arguments == [[*LOCAL[self._index]], [*REMOTE]] else None

@@ -6,9 +6,8 @@ from dataclasses import fields
 import pytest
 
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import ConnectionInfo
+from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.options import DEFAULT_OPTIONS, ClientMode, ConnectionOptions, Support
-from tcpcryptd.core.verdict import ConnectionClass
 from tcpcryptd.netio.workers.records import decode_info, decode_options, encode_info, encode_options
 
 WISHES = ConnectionOptions(
@@ -24,12 +23,12 @@ WISHES = ConnectionOptions(
     passive_role=True,
 )
 PLAIN = ConnectionInfo(
-    Endpoint("192.0.2.1", 1), Endpoint("198.51.100.1", 65535), ConnectionClass.PLAIN, reason="refused"
+    Endpoint("192.0.2.1", 1), Endpoint("198.51.100.1", 65535), ConnectionState.PLAIN, reason="refused"
 )
 ENCRYPTED = ConnectionInfo(
     Endpoint("2001:db8::1", 1),
     Endpoint("2001:db8::2", 2),
-    ConnectionClass.STREAM,
+    ConnectionState.CLOSED,
     protocol="eno",
     session_id=bytes(range(20)),
     role="client",

@@ -11,9 +11,9 @@ import pytest
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Closed as ConnectionClosed
-from tcpcryptd.core.event import ConnectionInfo, Disabled, Event, Negotiated
+from tcpcryptd.core.event import ConnectionInfo, ConnectionState, Disabled, Event, Negotiated
 from tcpcryptd.core.options import ConnectionOptions
-from tcpcryptd.core.verdict import ConnectionClass, Direction
+from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio.errors import DaemonError
 from tcpcryptd.netio.loop import EventLoop
 from tcpcryptd.netio.marks import MarkScheme
@@ -25,7 +25,7 @@ from tcpcryptd.netio.workers.worker import CONNECTIONS_PER_PAGE, MAX_LISTINGS, E
 
 LOCAL, REMOTE = Endpoint("192.0.2.1", 1), Endpoint("192.0.2.2", 2)
 INFOS = [
-    ConnectionInfo(Endpoint("192.0.2.1", port), REMOTE, ConnectionClass.ENCRYPTED)
+    ConnectionInfo(Endpoint("192.0.2.1", port), REMOTE, ConnectionState.ENCRYPTED)
     for port in range(1, 2 * CONNECTIONS_PER_PAGE + 2)
 ]
 
