@@ -4,7 +4,7 @@ import logging
 import os
 
 from tcpcryptd.core.event import Closed, Disabled, Event, IntegrityFailure, InternalError, Negotiated
-from tcpcryptd.netio.stderr_lines import StderrLines
+from tcpcryptd.netio.stderr_lines import StderrLines, is_the_journal
 
 _STDERR = 2
 
@@ -39,8 +39,7 @@ def set_up_log(verbose: bool) -> None:
     for handler in _log.handlers:
         handler.setFormatter(_Formatter())
         if isinstance(handler, StderrLines):
-            # The journal has the time of each line itself.
-            handler.timed = "JOURNAL_STREAM" not in os.environ
+            handler.to_journal = is_the_journal()
     _log.setLevel(logging.DEBUG if verbose else logging.INFO)
     _log.propagate = False
 

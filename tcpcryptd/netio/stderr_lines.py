@@ -9,6 +9,8 @@ import time
 from functools import lru_cache
 
 _STDERR = 2
+_ERROR, _WARNING, _INFORMATION, _DEBUG = 3, 4, 6, 7
+"""Priorities (sd-daemon(3), syslog(3))."""
 
 
 class StderrLines(logging.Handler):
@@ -16,8 +18,8 @@ class StderrLines(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.timed = False
-        """Whether lines begin with the date and the time of day."""
+        self.to_journal = False
+        """Whether the journal reads the lines, which wants a priority before each and adds the time itself."""
         self._lost = 0
         self._descriptor = _STDERR
         self._socket: socket.socket | None = None
@@ -32,16 +34,18 @@ class StderrLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Writes a record's line."""
         try:
-            self.write_line(self.format(record))
+            self.write_line(self.format(record), _priority(record.levelno))
         except MemoryError:
             self._lost += 1
 
-    def write_line(self, text: str) -> None:
+    def write_line(self, text: str, priority: int = _INFORMATION) -> None:
         """Writes a line, and before it how many were lost."""
         try:
-            line = f"{_date_and_time(int(time.time()))} {text}\n" if self.timed else f"{text}\n"
+            start = f"<{priority}>" if self.to_journal else f"{_date_and_time(int(time.time()))} "
+            line = f"{start}{text}\n"
             if self._lost:
-                line = f"{self._lost} lines of the log were lost: they could not be written\n{line}"
+                start = f"<{_WARNING}>" if self.to_journal else ""
+                line = f"{start}{self._lost} lines of the log were lost: they could not be written\n{line}"
             self._write(line.encode(errors="backslashreplace"))
             self._lost = 0
         except (OSError, MemoryError):
@@ -60,6 +64,20 @@ class StderrLines(logging.Handler):
         if self._descriptor != _STDERR:
             os.close(self._descriptor)
         super().close()
+
+
+def is_the_journal() -> bool:
+    """Whether stderr is what the service manager has connected with the journal (systemd.exec(5), JOURNAL_STREAM)."""
+    about = os.fstat(_STDERR)
+    return os.environ.get("JOURNAL_STREAM") == f"{about.st_dev}:{about.st_ino}"
+
+
+def _priority(level: int) -> int:
+    if level >= logging.ERROR:
+        return _ERROR
+    if level >= logging.WARNING:
+        return _WARNING
+    return _INFORMATION if level >= logging.INFO else _DEBUG
 
 
 @lru_cache(maxsize=1)

@@ -6,32 +6,37 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tcpcryptd.cli import log
 from tcpcryptd.cli.log import log_event, set_up_log
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Closed, Disabled, Event, IntegrityFailure, InternalError, Negotiated
+from tcpcryptd.netio.stderr_lines import is_the_journal
 
 LOCAL, REMOTE = Endpoint("192.0.2.1", 40000), Endpoint("2001:db8::2", 80)
 NEGOTIATED = Negotiated(LOCAL, REMOTE, "crypt", bytes(20), "AES128-CTR-SEQIV/HMAC-SHA1", "client")
 LINES: list[tuple[Event, str]] = [
     (
         NEGOTIATED,
-        f"192.0.2.1:40000 [2001:db8::2]:80 encrypted, session {'00' * 20}, AES128-CTR-SEQIV/HMAC-SHA1, client",
+        f"<6>192.0.2.1:40000 [2001:db8::2]:80 encrypted, session {'00' * 20}, AES128-CTR-SEQIV/HMAC-SHA1, client",
     ),
-    (IntegrityFailure(LOCAL, REMOTE), "warning: 192.0.2.1:40000 [2001:db8::2]:80 segment dropped: it is not authentic"),
-    (InternalError("KeyError at x.py:1"), "error: bug in tcpcryptd: KeyError at x.py:1"),
+    (
+        IntegrityFailure(LOCAL, REMOTE),
+        f"<4>warning: {LOCAL} {REMOTE} segment dropped: it is not authentic",
+    ),
+    (InternalError("KeyError at x.py:1"), "<3>error: bug in tcpcryptd: KeyError at x.py:1"),
 ]
 QUIET_LINES: list[tuple[Event, str]] = [
     (
         Disabled(LOCAL, REMOTE, "nothing is offered"),
-        "192.0.2.1:40000 [2001:db8::2]:80 not encrypted: nothing is offered",
+        "<7>192.0.2.1:40000 [2001:db8::2]:80 not encrypted: nothing is offered",
     ),
-    (Closed(LOCAL, REMOTE), "192.0.2.1:40000 [2001:db8::2]:80 closed"),
+    (Closed(LOCAL, REMOTE), "<7>192.0.2.1:40000 [2001:db8::2]:80 closed"),
 ]
 
 
 @pytest.fixture(autouse=True)
 def _in_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JOURNAL_STREAM", "1:2")
+    monkeypatch.setattr(log, "is_the_journal", lambda: True)
 
 
 def logged(event: Event, verbose: bool, capfd: pytest.CaptureFixture[str]) -> str:
@@ -56,9 +61,19 @@ def test_lines_of_a_verbose_log(event: Event, line: str, capfd: pytest.CaptureFi
 def test_lines_have_the_time_outside_of_the_journal(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delenv("JOURNAL_STREAM")
+    monkeypatch.setattr(log, "is_the_journal", lambda: False)
     date, clock, *_ = logged(NEGOTIATED, False, capfd).split()
     assert (len(date), len(clock)) == (10, 8)
+
+
+def test_where_the_journal_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service whose stderr goes elsewhere inherits the variable, too."""
+    about = os.fstat(2)
+    for value, there in ((f"{about.st_dev}:{about.st_ino}", True), ("1:2", False), ("", False)):
+        monkeypatch.setenv("JOURNAL_STREAM", value)
+        assert is_the_journal() is there
+    monkeypatch.delenv("JOURNAL_STREAM")
+    assert not is_the_journal()
 
 
 @contextlib.contextmanager
@@ -96,7 +111,7 @@ def test_a_reader_that_hangs_holds_nobody_up(ends: Callable[[], tuple[int, int]]
         end = os.read(reader, 1 << 24)
     lost, line, again = end.decode().splitlines()
     assert line == again == LINES[0][1]
-    assert lost == f"{20_000 - got.count(b'encrypted')} lines of the log were lost: they could not be written"
+    assert lost == f"<4>{20_000 - got.count(b'encrypted')} lines of the log were lost: they could not be written"
     # The description of a pipe that others have too is as it was.
     assert os.get_blocking(writer)
     os.close(reader)
