@@ -1,5 +1,6 @@
 """The settings of tcpcryptd: defaults, the configuration file over them, the command line over both."""
 
+import logging
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -16,6 +17,11 @@ from tcpcryptd.netio.runtime_directory import DEFAULT_RUNTIME_DIRECTORY
 Network = IPv4Network | IPv6Network
 
 MAX_FILE_BYTES = 1 << 20
+
+_NARROWING = "port", "interface", "address", "suites"
+"""Of these only what is named is meant."""
+
+_log = logging.getLogger(__name__)
 
 
 class ConfigError(Exception):
@@ -92,6 +98,8 @@ def read_value(option: Option, value: object, source: str) -> object:
         if not isinstance(value, bool):
             raise ConfigError(f"{source}: {option.name}: {value!r}: expected true or false")
         return value
+    if value == [] and option.name in _NARROWING:
+        _log.warning("%s: %s = []: an empty list chooses all, as if it were left out", source, option.name)
     values = value if isinstance(value, list) and option.repeated else [value]
     read = []
     for each in values:

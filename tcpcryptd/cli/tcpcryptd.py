@@ -10,11 +10,13 @@ from tcpcryptd.cli import doctor
 from tcpcryptd.cli.arguments import build_parser
 from tcpcryptd.cli.assembly import daemon_config, run
 from tcpcryptd.cli.config import ConfigError, load_settings
+from tcpcryptd.cli.doubts import doubts
 from tcpcryptd.cli.log import reserve_standard_descriptors, set_up_log
 from tcpcryptd.control.client import ControlClient
 from tcpcryptd.control.errors import ControlError, RequestRefused
 from tcpcryptd.netio.daemon import cleanup
 from tcpcryptd.netio.errors import DaemonError, ExitCode
+from tcpcryptd.netio.interfaces import interface_names
 
 DOCTOR = "doctor"
 
@@ -41,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with ControlClient(settings.control_socket_path) as client:
                 _log.info("%d sessions forgotten", client.flush_cache())
             return ExitCode.OK
+        for doubt in doubts(settings, interface_names()):
+            _log.warning("%s", doubt)
         return run(settings, load)
     except ConfigError as error:
         _log.error("%s", error)

@@ -1,0 +1,31 @@
+"""Settings that are allowed and cannot mean what was meant; each is a warning at the start."""
+
+from collections.abc import Collection, Iterator
+
+from tcpcryptd import crypt, eno
+from tcpcryptd.cli.config import Settings
+from tcpcryptd.cli.options import ANSWERS, OFFERS
+
+_ALGORITHMS = {"crypt": crypt.algorithm_names(), "eno": eno.algorithm_names()}
+
+
+def doubts(settings: Settings, interfaces: Collection[str]) -> Iterator[str]:
+    """A line for each; `interfaces` are those of this host."""
+    for port in sorted({*settings.port} & {*settings.exclude_port}):
+        yield f"port {port} is both chosen and excluded: it is excluded"
+    for option, names in (("interface", settings.interface), ("forward", settings.forward)):
+        for name in names:
+            if not _is_there(name, interfaces):
+                yield f"{option} {name}: this host has no such interface now"
+    offers, answers = OFFERS[settings.protocol], ANSWERS[settings.answer] or tuple(_ALGORITHMS)
+    for protocol, known in _ALGORITHMS.items():
+        named = [name for name in settings.suites if name in known]
+        if named and protocol not in offers + answers:
+            yield f"suites: {', '.join(named)}: of {protocol}, which this host neither offers nor answers to"
+        elif settings.suites and not named and protocol in offers:
+            yield f"suites: none of {protocol}, which this host offers: all of its suites are used"
+
+
+def _is_there(name: str, interfaces: Collection[str]) -> bool:
+    # iptables takes a + at the end for any name that begins so.
+    return any(each.startswith(name[:-1]) for each in interfaces) if name.endswith("+") else name in interfaces
