@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from tcpcryptd import __version__
 from tcpcryptd.cli.options import GROUPS, OPTIONS, RUNNING, Kind, Option
+from tcpcryptd.cli.output import Parser
 from tcpcryptd.netio.errors import ExitCode
 
 _DESCRIPTION = """\
@@ -33,7 +34,7 @@ matters, compare the session IDs of both ends.
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser; its result has only the options that were given."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tcpcryptd",
         usage="%(prog)s [options]\n       %(prog)s doctor [options]",
         description=_DESCRIPTION,

@@ -11,6 +11,7 @@ from tcpcryptd.cli.arguments import add_option
 from tcpcryptd.cli.assembly import daemon_config
 from tcpcryptd.cli.config import ConfigError, Settings, load_settings
 from tcpcryptd.cli.options import OPTIONS
+from tcpcryptd.cli.output import Parser, show, showing
 from tcpcryptd.netio.doctor import Finding, SelfTest, Severity, examine
 
 _OPTIONS = (
@@ -28,6 +29,11 @@ Exit codes:
 
 def main(arguments: Sequence[str]) -> int:
     """The subcommand; returns its exit code, a Severity."""
+    program = "tcpcryptd doctor"
+    return showing(program, lambda: _run(arguments), failure=Severity.PROBLEM, reader_left=Severity.PROBLEM)
+
+
+def _run(arguments: Sequence[str]) -> int:
     given = vars(build_parser().parse_args(arguments))
     file = given.get("config")
     try:
@@ -59,9 +65,9 @@ def _findings(settings: Settings, self_test: bool) -> Iterator[Finding]:
 def _show(findings: Iterator[Finding]) -> int:
     worst = Severity.OK
     for finding in findings:
-        print(f"{finding.severity.name.lower():<8} {finding.subject}: {finding.text}", flush=True)
+        show(f"{finding.severity.name.lower():<8} {finding.subject}: {finding.text}")
         if finding.advice:
-            print(f"{'':8} -> {finding.advice}", flush=True)
+            show(f"{'':8} -> {finding.advice}")
         worst = max(worst, finding.severity)
     return worst
 
@@ -73,7 +79,7 @@ def _end(number: int, _frame: FrameType | None) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of its arguments."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tcpcryptd doctor",
         description="Looks at what tcpcryptd needs on this host, one line for each check, with advice where needed.",
         epilog=_EPILOG,

@@ -1,10 +1,12 @@
 """Connections as tcnetstat prints them."""
 
+import itertools
 import json
 import pwd
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from tcpcryptd.cli.screen import Screen
 from tcpcryptd.control.session_record import SessionRecord
 
 Column = tuple[str, Callable[[SessionRecord], str]]
@@ -12,6 +14,9 @@ Column = tuple[str, Callable[[SessionRecord], str]]
 
 _UNITS = ("", "k", "M", "G", "T", "P")
 _MAX_NUMBER = 10_000
+_GAP, _INDENT = "   ", "    "
+_STYLES = {"handshake": "33", "encrypted": "32", "closed": "2", "plain": "31"}
+"""Of states, and of nothing else that a cell can be: yellow, green, faint, red (SGR)."""
 
 
 def as_json(records: Sequence[SessionRecord], indent: int | None = 2) -> str:
@@ -19,13 +24,33 @@ def as_json(records: Sequence[SessionRecord], indent: int | None = 2) -> str:
     return json.dumps([record.to_json() for record in records], indent=indent)
 
 
-def as_table(records: Sequence[SessionRecord], columns: Sequence[Column]) -> str:
-    """Headings and a line for each connection, in columns."""
+def as_table(records: Sequence[SessionRecord], columns: Sequence[Column], screen: Screen | None = None) -> str:
+    """Headings and a line for each connection, in columns; several, indented, where they do not fit on the screen."""
     rows = [[heading for heading, _ in columns]]
     rows += ([content(record) for _, content in columns] for record in records)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+    groups = [range(len(widths))] if screen is None else _groups(widths, screen.width)
+    lines = []
+    for row in rows:
+        cells = [_painted(cell, screen) + " " * (width - len(cell)) for cell, width in zip(row, widths, strict=True)]
+        lines += [_INDENT * bool(group.start) + _GAP.join(cells[at] for at in group).rstrip() for group in groups]
+    return "\n".join(lines)
+
+
+def _painted(cell: str, screen: Screen | None) -> str:
+    style = _STYLES.get(cell)
+    return cell if screen is None or style is None else screen.paint(cell, style)
+
+
+def _groups(widths: Sequence[int], room: int) -> list[range]:
+    """Which columns stand on one line. One that is too wide for a line has one alone."""
+    starts, used = [0], widths[0]
+    for at, width in enumerate(widths[1:], 1):
+        used += len(_GAP) + width
+        if used > room:
+            starts.append(at)
+            used = len(_INDENT) + width
+    return [range(start, end) for start, end in itertools.pairwise([*starts, len(widths)])]
 
 
 def _or_dash(text: str | None) -> str:

@@ -1,7 +1,6 @@
 """tcnetstat: shows the encrypted connections of this host."""
 
 import argparse
-import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -9,6 +8,8 @@ from pathlib import Path
 
 from tcpcryptd import __version__
 from tcpcryptd.cli.metrics import as_prometheus
+from tcpcryptd.cli.output import Parser, show, showing
+from tcpcryptd.cli.screen import Screen
 from tcpcryptd.cli.session_table import LONG_COLUMNS, SESSION_COLUMNS, STATE_COLUMNS, as_json, as_table
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.client import DEFAULT_SOCKET, SOCKET_VARIABLE, ControlClient
@@ -29,6 +30,9 @@ whether the session was resumed, whether the application on the other side says 
 the payload bytes in either direction, and whose the socket is. States with --all: handshake (the other host is not
 known to have the keys, or to have none), encrypted, closed (by both ends, or reset, in the last minutes) and plain.
 
+On a terminal, columns that do not fit its width come on further lines, indented, and states have colours unless
+NO_COLOR is set.
+
 Exit codes:
   {EXIT_OK}  done
   {EXIT_FAILURE}  the daemon cannot be asked, or refuses
@@ -39,6 +43,10 @@ Exit codes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
+    return showing("tcnetstat", lambda: _run(arguments), failure=EXIT_FAILURE, reader_left=EXIT_OK)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         if options.rekey is not None:
@@ -46,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 client.rekey(*options.rekey)
         elif options.metrics:
             with ControlClient(options.socket) as client:
-                print(as_prometheus(client.counters()), end="", flush=True)
+                show(as_prometheus(client.counters()), end="")
         else:
             _show(options)
     except DaemonNotRunning as error:
@@ -55,9 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ControlError as error:
         print(f"tcnetstat: {error}", file=sys.stderr)
         return EXIT_FAILURE
-    except BrokenPipeError:
-        # Whoever read it, such as head, has seen enough; the interpreter must not flush again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         # How --watch ends.
         pass
@@ -73,15 +78,16 @@ def _show(options: argparse.Namespace) -> None:
             key_log_is_on = bool(client.counters().get("keylog_on"))
         if key_log_is_on:
             print("tcnetstat: warning: tcpcryptd writes the keys of all connections to a file", file=sys.stderr)
-        if options.watch is not None and not options.json and sys.stdout.isatty():
-            print(_CLEAR_SCREEN, end="")
-        print(_text(options, records), flush=True)
+        screen = Screen.of(sys.stdout)
+        if options.watch is not None and not options.json and screen is not None:
+            show(_CLEAR_SCREEN, end="")
+        show(_text(options, records, screen))
         if options.watch is None:
             return
         pause.wait(options.watch)
 
 
-def _text(options: argparse.Namespace, records: Sequence[SessionRecord]) -> str:
+def _text(options: argparse.Namespace, records: Sequence[SessionRecord], screen: Screen | None) -> str:
     if options.json:
         return as_json(records, None if options.watch is not None else 2)
     columns = [*SESSION_COLUMNS]
@@ -89,7 +95,7 @@ def _text(options: argparse.Namespace, records: Sequence[SessionRecord]) -> str:
         columns += LONG_COLUMNS
     if options.all:
         columns += STATE_COLUMNS
-    return as_table(records, columns)
+    return as_table(records, columns, screen)
 
 
 def _seconds(text: str) -> float:
@@ -111,7 +117,7 @@ _end.__name__ = "end (192.0.2.1:80, [2001:db8::1]:80)"
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of its arguments."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tcnetstat",
         description="Shows the TCP connections of this host that tcpcryptd encrypts, with their session IDs. "
         "The other end shows the same ID for the same connection: compare them to be sure that nobody sits between.",

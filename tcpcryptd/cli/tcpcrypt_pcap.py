@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tcpcryptd import __version__
+from tcpcryptd.cli.output import Parser, show, showing
 from tcpcryptd.crypto.key_log import KeyLogError
 from tcpcryptd.dissect import CaptureError, read_capture
 from tcpcryptd.pcap import ConnectionTable, Finder, KeyBook, Kind, Match
@@ -33,19 +34,21 @@ Exit codes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
+    return showing("tcpcrypt-pcap", lambda: _main(arguments), failure=EXIT_FAILURE, reader_left=EXIT_OK)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     try:
-        return _run(options)
-    except CaptureError as error:
-        return _fail(str(error))
+        keys = KeyBook.read(options.keylog) if options.keylog is not None else None
     except KeyLogError as error:
         return _fail(f"{options.keylog}: {error}")
-    except BrokenPipeError:
-        # Whoever read it, such as head, has seen enough; the interpreter must not flush again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         return _fail(f"{options.keylog}: {error.strerror}")
-    return EXIT_OK
+    try:
+        return _run(options, keys)
+    except CaptureError as error:
+        return _fail(str(error))
 
 
 def _fail(message: str) -> int:
@@ -53,17 +56,17 @@ def _fail(message: str) -> int:
     return EXIT_FAILURE
 
 
-def _run(options: argparse.Namespace) -> int:
-    table = ConnectionTable(KeyBook.read(options.keylog) if options.keylog is not None else None)
+def _run(options: argparse.Namespace, keys: KeyBook | None) -> int:
+    table = ConnectionTable(keys)
     finder = Finder(options.find) if options.find is not None else None
     matches = list(_read(options, table, finder))
     for connection in table.connections:
-        print(*describe(connection), sep="\n")
+        show("\n".join(describe(connection)))
     for match in matches:
-        print(describe_match(match))
+        show(describe_match(match))
     if finder is None or matches:
         return EXIT_OK
-    print("not found")
+    show("not found")
     return EXIT_NOT_FOUND
 
 
@@ -72,7 +75,7 @@ def _read(options: argparse.Namespace, table: ConnectionTable, finder: Finder | 
         for captured in read_capture(options.file):
             for chunk in table.add(captured):
                 if options.text and chunk.kind in _READABLE:
-                    print(describe_chunk(chunk), flush=True)
+                    show(describe_chunk(chunk))
                 if finder is not None:
                     yield from finder.feed(chunk)
     except KeyboardInterrupt:
@@ -91,7 +94,7 @@ _text.__name__ = "text"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tcpcrypt-pcap",
         description="Lists the TCP connections of a pcap or pcapng file with their tcpcrypt handshakes, and says what "
         "of their payload is ciphertext.",

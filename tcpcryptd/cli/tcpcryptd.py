@@ -12,6 +12,7 @@ from tcpcryptd.cli.assembly import daemon_config, run
 from tcpcryptd.cli.config import ConfigError, load_settings
 from tcpcryptd.cli.doubts import doubts
 from tcpcryptd.cli.log import reserve_standard_descriptors, set_up_log
+from tcpcryptd.cli.output import showing
 from tcpcryptd.control.client import ControlClient
 from tcpcryptd.control.errors import ControlError, RequestRefused
 from tcpcryptd.netio.daemon import cleanup
@@ -26,6 +27,10 @@ _log = logging.getLogger("tcpcryptd")
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code, a member of ExitCode, or one of Severity for the doctor."""
     reserve_standard_descriptors()
+    return showing("tcpcryptd", lambda: _run(arguments), failure=ExitCode.FAILURE, reader_left=ExitCode.OK)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     words = sys.argv[1:] if arguments is None else [*arguments]
     if words[:1] == [DOCTOR]:
         return doctor.main(words[1:])

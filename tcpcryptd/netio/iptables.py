@@ -67,6 +67,8 @@ class Iptables:
             raise FirewallError(
                 f"{command[0]} was not found: install the package iptables", ExitCode.UNSUPPORTED
             ) from error
+        except PermissionError as error:
+            raise FirewallError(f"not allowed to use {command[0]}: run as root", ExitCode.PERMISSION) from error
         except (OSError, subprocess.TimeoutExpired) as error:
             raise FirewallError(f"{command[0]} could not be run: {error}") from error
         if done.returncode != 0:

@@ -1,5 +1,6 @@
 """All checks in order, each of which may fail without ending the others."""
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from tcpcryptd.netio.errors import DaemonError
 
 def examine(config: DaemonConfig, control_socket: Path, library_port: int | None) -> Iterator[Finding]:
     """Looks at this host as far as it can be done without changing anything; raises nothing of the kernel's."""
+    if os.geteuid() != 0:
+        yield Finding.problem("root", "this is not run by root: not all can be looked at", "sudo tcpcryptd doctor")
     try:
         runs = running.read_counters(control_socket) is not None
     except ControlError:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,6 +10,8 @@ from typing import ClassVar, Self
 import pytest
 
 from tcpcryptd.cli import tcnetstat
+from tcpcryptd.cli.screen import Screen
+from tcpcryptd.cli.session_table import LONG_COLUMNS, SESSION_COLUMNS, STATE_COLUMNS, as_table
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.errors import ControlPermissionDenied, DaemonNotRunning
 from tcpcryptd.control.session_record import SessionRecord
@@ -196,3 +199,56 @@ def test_a_key_log_is_not_kept_quiet(
     shown = capsys.readouterr()
     assert "warning: tcpcryptd writes the keys of all connections to a file" in shown.err
     assert json.loads(shown.out)
+
+
+SHOWN = (record(80), replace(record(81), state="plain", reason="no option"), replace(record(82), state="closed"))
+
+
+@pytest.mark.parametrize("width", [1, 70, 80, 100, 132, 500])
+def test_a_long_table_fits_the_terminal(width: int) -> None:
+    """A column is never wrapped: those that do not fit come on a line of their own."""
+    columns = (*SESSION_COLUMNS, *LONG_COLUMNS, *STATE_COLUMNS)
+    lines = as_table(SHOWN, columns, Screen(width, colours=False)).splitlines()
+    cells = [content(SHOWN[0]) for _, content in columns]
+    assert max(map(len, lines)) <= max(width, max(map(len, cells)) + 4)
+    assert len(lines) % 4 == 0
+    height = len(lines) // 4
+    assert (height == 1) == (width == 500)
+    assert re.split(r" {3,}", "   ".join(line.strip() for line in lines[height : 2 * height])) == cells
+    headings = [line for number, line in enumerate(lines) if number % height == 0]
+    assert not any(line.startswith(" ") for line in headings)
+    assert all(line.startswith("    ") for number, line in enumerate(lines) if number % height)
+
+
+def test_states_have_colours() -> None:
+    columns = (*SESSION_COLUMNS, *STATE_COLUMNS)
+    painted = as_table(SHOWN, columns, Screen(500, colours=True))
+    assert "\x1b[32mencrypted\x1b[0m" in painted
+    assert "\x1b[31mplain\x1b[0m" in painted
+    plain = as_table(SHOWN, columns, Screen(500, colours=False))
+    assert plain == as_table(SHOWN, columns)
+    assert re.sub(r"\x1b\[[0-9]+m", "", painted) == plain
+
+
+@pytest.mark.parametrize(
+    ("environment", "colours"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+        ({}, False),
+    ],
+)
+def test_when_there_are_colours(environment: dict[str, str], colours: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TERM", "NO_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    controller, terminal = os.openpty()
+    with os.fdopen(terminal, "w") as stream:
+        assert Screen.of(stream) == Screen(80, colours)
+    os.close(controller)
+    with open(os.devnull, "w") as stream:
+        assert Screen.of(stream) is None
+    assert Screen.of(None) is None

@@ -1,14 +1,17 @@
 """What the doctor says of kernels and limits that no namespace can have for itself."""
 
 import errno
+import os
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tcpcryptd.netio import capabilities
-from tcpcryptd.netio.doctor import kernel
+from tcpcryptd.netio.daemon import DaemonConfig
+from tcpcryptd.netio.doctor import examine, kernel
 from tcpcryptd.netio.doctor.finding import Finding, Severity
 from tcpcryptd.netio.queue import SOCKET_BUFFER
 
@@ -115,3 +118,16 @@ def test_ending_sockets(monkeypatch: Patch, ask: Callable[[], bool], severity: S
     (found,) = kernel.check_sockets()
     assert found.severity is severity
     assert advice in found.advice
+
+
+def test_who_is_not_root_is_told_first(monkeypatch: Patch, tmp_path: Path) -> None:
+    """And not to install what is there."""
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    monkeypatch.setattr(subprocess, "run", not_allowed)
+    findings = list(examine(DaemonConfig(), tmp_path / "control.sock", None))
+    assert (findings[0].subject, findings[0].severity) == ("root", Severity.PROBLEM)
+    assert not [finding for finding in findings if "install" in finding.advice]
+
+
+def not_allowed(*_: object, **__: object) -> None:
+    raise PermissionError(errno.EPERM, "Operation not permitted")
