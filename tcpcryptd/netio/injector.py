@@ -16,7 +16,7 @@ from typing import Final
 from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio.errors import ExitCode, InjectorError
 from tcpcryptd.netio.forwarded import fitting
-from tcpcryptd.netio.local_address import LocalAddresses
+from tcpcryptd.netio.kernel_routes import KernelRoutes
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.raw_socket import RawSocket, open_raw
 from tcpcryptd.netio.route import FORWARDED, INTERFACE_SHIFT, interface_of
@@ -40,14 +40,14 @@ class Injector:
         self.errors: Counter[str] = Counter()
         """By name of the error."""
         self._sockets: dict[tuple[int, Direction], RawSocket] = {}
-        self._local: LocalAddresses | None = None
+        self._routes: KernelRoutes | None = None
         try:
-            self._local = LocalAddresses()
+            routes = self._routes = KernelRoutes()
             for direction in Direction:
                 mark = marks.of_injection(direction)
-                self._sockets[4, direction] = open_raw(4, mark, _SEND_BUFFER)
+                self._sockets[4, direction] = open_raw(4, mark, _SEND_BUFFER, routes)
                 try:
-                    self._sockets[6, direction] = open_raw(6, mark, _SEND_BUFFER)
+                    self._sockets[6, direction] = open_raw(6, mark, _SEND_BUFFER, routes)
                 except OSError as error:
                     # A kernel without IPv6 has no such packets either.
                     if error.errno != errno.EAFNOSUPPORT:
@@ -87,7 +87,7 @@ class Injector:
         interface = interface_of(route)
         # Of a link-local address, and of one in a VRF, it depends on the interface whose it is.
         ways = (interface, 0) if address.startswith(_LINK_LOCAL) else (0, interface)
-        way = next((each for each in ways if self._local is not None and self._local.has(address, each)), None)
+        way = next((each for each in ways if self._routes is not None and self._routes.is_local(address, each)), None)
         if way is None:
             raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
         raw.send(packet, way << INTERFACE_SHIFT)
@@ -109,5 +109,5 @@ class Injector:
         for each in self._sockets.values():
             each.close()
         self._sockets.clear()
-        if self._local is not None:
-            self._local.close()
+        if self._routes is not None:
+            self._routes.close()

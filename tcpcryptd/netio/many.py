@@ -75,7 +75,7 @@ class ManySender:
 
         By the way of their connection, see `route`. What fails for another reason is reported and left out.
         """
-        self._raw.take(route)
+        self._raw.take(packets, route)
         self._direct(packets, route)
         sizes = lengths(packets)
         position = 0

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio.errors import ExitCode, InjectorError
+from tcpcryptd.netio.kernel_routes import KernelRoutes
 from tcpcryptd.netio.many import ManySender
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.raw_socket import open_raw
@@ -61,16 +62,18 @@ class Outlet:
         self._lanes: dict[tuple[int, int], _Lane] = {}
         self._by_descriptor: dict[int, _Lane] = {}
         try:
+            routes = KernelRoutes()
+            self._sockets.callback(routes.close)
             for version in (4, 6):
                 for number in range(LANES):
-                    self._open_lane(version, number, marks.of_injection(Direction.OUT))
+                    self._open_lane(version, number, marks.of_injection(Direction.OUT), routes)
         except OSError as error:
             self.close()
             raise InjectorError(f"raw sockets cannot be opened: {error.strerror}", ExitCode.UNSUPPORTED) from error
 
-    def _open_lane(self, version: int, number: int, mark: int) -> None:
+    def _open_lane(self, version: int, number: int, mark: int, routes: KernelRoutes) -> None:
         try:
-            raw = open_raw(version, mark, SEND_BUFFER)
+            raw = open_raw(version, mark, SEND_BUFFER, routes)
         except OSError as error:
             # A kernel without IPv6 has no such packets either.
             if version == 6 and error.errno == errno.EAFNOSUPPORT:

@@ -13,7 +13,8 @@ import socket
 import struct
 from typing import Final
 
-from tcpcryptd.netio.route import interface_of, mark_of
+from tcpcryptd.netio.kernel_routes import KernelRoutes
+from tcpcryptd.netio.route import FORWARDED, interface_of, mark_of
 
 SO_BINDTOIFINDEX: Final = 62
 IP_PKTINFO: Final = 8
@@ -26,6 +27,7 @@ _NO_WAY: Final = (
 )
 _ADDRESSES: Final = {4: (slice(12, 16), slice(16, 20)), 6: (slice(8, 24), slice(24, 40))}
 """Source and destination in an IP header."""
+_LINK_LOCAL: Final = b"\xfe\x80"
 
 Control = tuple[int, int, bytes]
 """Level, type and data of a control message."""
@@ -34,17 +36,24 @@ Control = tuple[int, int, bytes]
 class RawSocket:
     """Of one IP version; `mark` is on all that it sends."""
 
-    def __init__(self, raw: socket.socket, version: int, mark: int) -> None:
+    def __init__(self, raw: socket.socket, version: int, mark: int, routes: KernelRoutes) -> None:
         self.socket = raw
         self.version = version
         self._mark = mark
+        self._routes = routes
         self._interface = 0
         self._names_protocol = True
         """Where IPsec policies are looked up, it is said that it is TCP. Linux before 6.4 refuses that."""
 
-    def take(self, route: int) -> None:
-        """Binds to the interface of a route, if it is still there."""
+    def take(self, packet: bytes, route: int) -> None:
+        """Binds to the interface of a route, if it is still there, and if the packet would not take it anyway.
+
+        The connection's packets were seen before rules of others marked them: these may lead them to another one.
+        """
         interface = interface_of(route)
+        free = not route & FORWARDED and not packet[_ADDRESSES[self.version][1]].startswith(_LINK_LOCAL)
+        if interface and free and self._routes.interface(packet, route) == interface:
+            interface = 0
         if interface != self._interface:
             try:
                 self._bind(interface)
@@ -95,7 +104,7 @@ class RawSocket:
 
     def send(self, packet: bytes, route: int) -> None:
         """Sends a packet by the way of its connection; raises OSError."""
-        self.take(route)
+        self.take(packet, route)
         while True:
             destination, port, scope = self.name(packet)
             address = socket.inet_ntop(socket.AF_INET if self.version == 4 else socket.AF_INET6, destination)
@@ -113,7 +122,7 @@ class RawSocket:
         self.socket.close()
 
 
-def open_raw(version: int, mark: int, send_buffer: int) -> RawSocket:
+def open_raw(version: int, mark: int, send_buffer: int, routes: KernelRoutes) -> RawSocket:
     """A socket with that mark; raises OSError, EAFNOSUPPORT where the kernel has no IPv6."""
     # IPPROTO_RAW implies that the caller writes the IP header, with IPv6 as well (raw(7)).
     family = socket.AF_INET if version == 4 else socket.AF_INET6
@@ -128,4 +137,4 @@ def open_raw(version: int, mark: int, send_buffer: int) -> RawSocket:
     except OSError:
         raw.close()
         raise
-    return RawSocket(raw, version, mark)
+    return RawSocket(raw, version, mark, routes)

@@ -8,7 +8,7 @@ from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio import injector as injector_module
 from tcpcryptd.netio.errors import ExitCode, InjectorError
 from tcpcryptd.netio.injector import Injector
-from tcpcryptd.netio.local_address import LocalAddresses
+from tcpcryptd.netio.kernel_routes import KernelRoutes
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.route import FORWARDED, INTERFACE_SHIFT
 from tcpcryptd.wire.segment import RST, make
@@ -42,12 +42,12 @@ class FakeSocket:
 def sockets(monkeypatch: pytest.MonkeyPatch) -> list[FakeSocket]:
     made: list[FakeSocket] = []
 
-    def open_(version: int, mark: int, _send_buffer: int) -> FakeSocket:
+    def open_(version: int, mark: int, *_: object) -> FakeSocket:
         made.append(FakeSocket(version, mark))
         return made[-1]
 
     monkeypatch.setattr(injector_module, "open_raw", open_)
-    monkeypatch.setattr(LocalAddresses, "has", lambda _self, _address, interface: not interface)
+    monkeypatch.setattr(KernelRoutes, "is_local", lambda _self, _address, interface: not interface)
     return made
 
 
@@ -87,11 +87,11 @@ def test_what_is_for_the_local_kernel_gets_to_no_other(
 ) -> None:
     asked: list[bytes] = []
 
-    def has(_self: LocalAddresses, address: bytes, interface: int) -> bool:
+    def is_local(_self: KernelRoutes, address: bytes, interface: int) -> bool:
         asked.append(address)
         return interface in local
 
-    monkeypatch.setattr(LocalAddresses, "has", has)
+    monkeypatch.setattr(KernelRoutes, "is_local", is_local)
     injector = Injector(MarkScheme())
     injector.inject(Direction.IN, packet_of(key), WAY)
     assert [way for each in sockets for _, way in each.sent] == ways
@@ -126,7 +126,7 @@ def test_failure_is_counted_and_logged_once(sockets: list[FakeSocket], caplog: p
 
 
 def test_kernel_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_(version: int, mark: int, _send_buffer: int) -> FakeSocket:
+    def open_(version: int, mark: int, *_: object) -> FakeSocket:
         if version == 6:
             raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
         return FakeSocket(version, mark)
@@ -140,7 +140,7 @@ def test_kernel_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EPERM, ExitCode.PERMISSION), (errno.ENOMEM, ExitCode.UNSUPPORTED)])
 def test_no_raw_sockets(monkeypatch: pytest.MonkeyPatch, number: int, code: ExitCode) -> None:
-    def open_(_version: int, _mark: int, _send_buffer: int) -> FakeSocket:
+    def open_(*_: object) -> FakeSocket:
         raise OSError(number, "no")
 
     monkeypatch.setattr(injector_module, "open_raw", open_)

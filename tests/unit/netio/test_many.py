@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tcpcryptd.netio import many as many_module
+from tcpcryptd.netio.kernel_routes import KernelRoutes
 from tcpcryptd.netio.many import ManySender
 from tcpcryptd.netio.raw_socket import RawSocket
 from tcpcryptd.wire.segment import ACK, make
@@ -24,6 +25,16 @@ def packets_of(version: int, *sizes: int) -> list[bytes]:
         make(KEYS[version], sequence=number, acknowledgment=0, flags=ACK, window=0, payload=bytes(size))
         for number, size in enumerate(sizes)
     ]
+
+
+class FakeRoutes(KernelRoutes):
+    """Lead nowhere."""
+
+    def __init__(self) -> None:
+        pass
+
+    def interface(self, _packet: bytes, _route: int) -> int:
+        return 0
 
 
 class FakeRaw(RawSocket):
@@ -47,7 +58,9 @@ class Rig:
         self.messages: list[tuple[bytes, bytes]] = []
         """Name and control message of each packet."""
         self.senders = {
-            version: ManySender(FakeRaw(ours, version, MARK), lambda error: self.errors.append(error.errno))
+            version: ManySender(
+                FakeRaw(ours, version, MARK, FakeRoutes()), lambda error: self.errors.append(error.errno)
+            )
             for version in (4, 6)
         }
         kernel = many_module._sendmmsg

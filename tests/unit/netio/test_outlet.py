@@ -9,6 +9,7 @@ import pytest
 from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio import outlet as outlet_module
 from tcpcryptd.netio.errors import ExitCode, InjectorError
+from tcpcryptd.netio.kernel_routes import KernelRoutes
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.outlet import LANES, Outlet
 from tcpcryptd.netio.raw_socket import RawSocket
@@ -50,12 +51,12 @@ class Rig:
                     self.sent += 1
                 return packets
 
-        def open_(version: int, mark: int, _send_buffer: int) -> RawSocket:
+        def open_(version: int, mark: int, _send_buffer: int, routes: KernelRoutes) -> RawSocket:
             # Always writable: readiness follows from what waits.
             ours, other = socket.socketpair()
             self.ends.append(other)
             self.marks.append(mark)
-            return RawSocket(ours, version, mark)
+            return RawSocket(ours, version, mark, routes)
 
         monkeypatch.setattr(outlet_module, "ManySender", FakeSender)
         monkeypatch.setattr(outlet_module, "open_raw", open_)
@@ -141,10 +142,10 @@ def test_a_packet_knows_whom_it_would_overtake(rig: Rig) -> None:
 
 
 def test_a_kernel_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_(version: int, mark: int, _send_buffer: int) -> RawSocket:
+    def open_(version: int, mark: int, _send_buffer: int, routes: KernelRoutes) -> RawSocket:
         if version == 6:
             raise OSError(errno.EAFNOSUPPORT, "no IPv6")
-        return RawSocket(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), version, mark)
+        return RawSocket(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), version, mark, routes)
 
     monkeypatch.setattr(outlet_module, "open_raw", open_)
     outlet = Outlet(MARKS)
@@ -153,7 +154,7 @@ def test_a_kernel_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_sockets_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_(_version: int, _mark: int, _send_buffer: int) -> RawSocket:
+    def open_(*_: object) -> RawSocket:
         raise OSError(errno.EMFILE, "too many open files")
 
     monkeypatch.setattr(outlet_module, "open_raw", open_)

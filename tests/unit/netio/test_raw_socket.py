@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from tcpcryptd.netio.kernel_routes import KernelRoutes
 from tcpcryptd.netio.raw_socket import IP_PKTINFO, IP_PROTOCOL, IPV6_PKTINFO, SO_BINDTOIFINDEX, RawSocket
 from tcpcryptd.netio.route import FORWARDED, INTERFACE_SHIFT
 from tcpcryptd.wire.segment import RST, make
@@ -20,6 +21,16 @@ VERSIONS = pytest.mark.parametrize("version", [4, 6])
 
 def packet_of(version: int) -> bytes:
     return make(KEYS[version], sequence=1, acknowledgment=0, flags=RST, window=0)
+
+
+class FakeRoutes(KernelRoutes):
+    """All lead to one interface, where the socket is bound to none."""
+
+    def __init__(self, found: int = 0) -> None:
+        self.found = found
+
+    def interface(self, _packet: bytes, _route: int) -> int:
+        return self.found
 
 
 class FakeSocket(socket.socket):
@@ -61,7 +72,7 @@ def protocol(version: int) -> dict[tuple[int, int], bytes]:
 @VERSIONS
 def test_interface_source_mark_and_protocol(version: int) -> None:
     with FakeSocket() as kernel:
-        raw = RawSocket(kernel, version, MARK)
+        raw = RawSocket(kernel, version, MARK, FakeRoutes())
         raw.send(packet_of(version), WAY | 5 | FORWARDED)
         raw.send(packet_of(version), 0)
         marked = {(1, 36): struct.pack("@I", MARK | 5)}
@@ -73,9 +84,18 @@ def test_interface_source_mark_and_protocol(version: int) -> None:
 
 
 @VERSIONS
+@pytest.mark.parametrize(("found", "way", "bound"), [(7, WAY, 0), (8, WAY, 7), (7, WAY | FORWARDED, 7)])
+def test_it_is_bound_where_that_makes_a_difference(version: int, found: int, way: int, bound: int) -> None:
+    """Else rules of others that mark the packet could not lead it to another interface, as those of the connection."""
+    with FakeSocket() as kernel:
+        RawSocket(kernel, version, MARK, FakeRoutes(found)).send(packet_of(version), way)
+        assert [interface for interface, _, _ in kernel.sent] == [bound]
+
+
+@VERSIONS
 def test_a_kernel_that_does_not_take_the_protocol_is_asked_once(version: int) -> None:
     with FakeSocket() as kernel:
-        raw = RawSocket(kernel, version, MARK)
+        raw = RawSocket(kernel, version, MARK, FakeRoutes())
         kernel.refusals = [errno.EINVAL]
         for _ in range(2):
             raw.send(packet_of(version), WAY)
@@ -88,7 +108,7 @@ def test_a_kernel_that_does_not_take_the_protocol_is_asked_once(version: int) ->
 def test_any_interface_is_better_than_none(version: int, number: int) -> None:
     """Its route may have changed since the connection's last packet; the next one is tried by that interface again."""
     with FakeSocket() as kernel:
-        raw = RawSocket(kernel, version, MARK)
+        raw = RawSocket(kernel, version, MARK, FakeRoutes())
         kernel.refusals = [number]
         raw.send(packet_of(version), WAY)
         raw.send(packet_of(version), WAY)
@@ -100,7 +120,7 @@ def test_any_interface_is_better_than_none(version: int, number: int) -> None:
 @VERSIONS
 def test_an_interface_that_is_gone(version: int) -> None:
     with FakeSocket() as kernel:
-        RawSocket(kernel, version, MARK).send(packet_of(version), 8 << INTERFACE_SHIFT)
+        RawSocket(kernel, version, MARK, FakeRoutes()).send(packet_of(version), 8 << INTERFACE_SHIFT)
         assert [interface for interface, _, _ in kernel.sent] == [0]
 
 
@@ -108,7 +128,7 @@ def test_an_interface_that_is_gone(version: int) -> None:
 @pytest.mark.parametrize("refusals", [[errno.EPERM], [errno.ENOBUFS], [errno.ENETUNREACH] * 2, [errno.EINVAL] * 3])
 def test_what_stays_refused_is_the_callers(version: int, refusals: list[int]) -> None:
     with FakeSocket() as kernel:
-        raw = RawSocket(kernel, version, MARK)
+        raw = RawSocket(kernel, version, MARK, FakeRoutes())
         kernel.refusals = list(refusals)
         with pytest.raises(OSError, match=os.strerror(refusals[-1])):
             raw.send(packet_of(version), WAY)
@@ -118,4 +138,4 @@ def test_what_stays_refused_is_the_callers(version: int, refusals: list[int]) ->
 @pytest.mark.parametrize("packet", [b"\x45", b"\x60" * 20])
 def test_nonsense(packet: bytes) -> None:
     with FakeSocket() as kernel, pytest.raises(ValueError, match=r"address|length"):
-        RawSocket(kernel, packet[0] >> 4, MARK).send(packet, 0)
+        RawSocket(kernel, packet[0] >> 4, MARK, FakeRoutes()).send(packet, 0)
