@@ -89,7 +89,8 @@ def _run_alone(settings: Settings, load: LoadSettings, config: DaemonConfig, key
             listeners.append(library.on_event)
         return control
 
-    packets = PacketPath(own.engine, config.queues, config.marks, on_event, own.jobs)
+    forwards = bool(config.selection.forward)
+    packets = PacketPath(own.engine, config.queues, config.marks, on_event, own.jobs, forwards)
     return run_daemon(packets, config, open_control, Reloader(settings, load, own.apply).reload)
 
 
@@ -132,7 +133,8 @@ def _start_nursery(settings: Settings, config: DaemonConfig, key_log: KeyLogFile
         return EngineParts(own.engine, own.jobs, log_event, own.adjust, lambda: counters() | {"keylog_on": 0})
 
     tells_decisions = settings.libtcpcrypt_port is not None
-    worker_config = WorkerConfig(config.queues, config.marks, build, tells_decisions)
+    forwards = bool(config.selection.forward)
+    worker_config = WorkerConfig(config.queues, config.marks, build, tells_decisions, forwards)
     nursery = Nursery(
         lambda: drop_privileges(Account.find(config.user)),
         lambda index, end: run_worker(index, end, worker_config),

@@ -147,6 +147,8 @@ METRICS: Final = (
     _single("rekeyings_total", "How often the keys of a connection were replaced.", "rekeyed"),
     _single("rules_repaired_total", "How often somebody changed the firewall rules.", "rules_repaired"),
     _single("rules_not_repaired_total", "Failures to put the firewall rules back.", "rules_not_repaired"),
+    _single("offload_held_total", "Forwarded connections that were kept out of flowtables.", "offload_held"),
+    _single("offload_errors_total", "Packets dropped since that could not be done.", "offload_errors"),
     _single("memory_shortages_total", "How often memory ran out.", "memory_shortages"),
     _single("internal_errors_total", "Bugs met; please report them with the log.", "internal_errors"),
 )

@@ -163,7 +163,7 @@ class Daemon:
         """The rules, unless they are the administrator's."""
         config = self._config
         rules = None
-        tracking = ConntrackSettings(config.state_file)
+        tracking = ConntrackSettings(config.state_file, forwards=bool(config.selection.forward))
         earlier = None
         with contextlib.suppress(OSError):
             # Where connection tracking is a module that is not loaded, there are none.

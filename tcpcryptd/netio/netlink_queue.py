@@ -21,11 +21,13 @@ _MARK: Final = 3
 _INTERFACE_IN: Final = 5
 _INTERFACE_OUT: Final = 6
 _PAYLOAD: Final = 10
+_CONNECTION: Final = 11
 _PARAMETERS: Final = 2
 _MAXIMUM_LENGTH: Final = 3
 _FLAG_MASK: Final = 4
 _FLAGS: Final = 5
 _COPY_PACKET: Final = 2
+_FLAG_CONNECTION: Final = 2
 _FLAG_GSO: Final = 4
 
 _ATTRIBUTES_OFFSET: Final = 20
@@ -34,20 +36,25 @@ _COPIED_WHOLE: Final = 4096
 """Bytes: a slice of a copy costs less than one of the buffer."""
 _HEAD_SIZE: Final = 1024
 """Bytes: more than all that stands before the packet."""
+_TYPE_MASK: Final = 0x3FFF
 _IS_LITTLE: Final = sys.byteorder == "little"
 
 MAX_COPY_RANGE: Final = 65531
 """Bytes; the kernel cuts longer copies to what an attribute can hold."""
 
 
-def configuration(queue_number: int, sequence: int, length: int, gso: bool) -> bytes:
-    """A request to copy whole packets, to hold up to `length` of them, and with `gso` not to segment them first."""
+def configuration(queue_number: int, sequence: int, length: int, gso: bool, tracked: bool = False) -> bytes:
+    """A request to copy whole packets, and to hold up to `length` of them.
+
+    With `gso` the kernel does not segment them first, with `tracked` it says what connection tracking knows.
+    """
     body = struct.pack(">BBH", 0, 0, queue_number)
     body += netlink.attribute(_PARAMETERS, struct.pack(">IB", MAX_COPY_RANGE, _COPY_PACKET))
     body += netlink.attribute(_MAXIMUM_LENGTH, struct.pack(">I", length))
-    if gso:
-        body += netlink.attribute(_FLAG_MASK, struct.pack(">I", _FLAG_GSO))
-        body += netlink.attribute(_FLAGS, struct.pack(">I", _FLAG_GSO))
+    flags = (_FLAG_GSO if gso else 0) | (_FLAG_CONNECTION if tracked else 0)
+    if flags:
+        body += netlink.attribute(_FLAG_MASK, struct.pack(">I", flags))
+        body += netlink.attribute(_FLAGS, struct.pack(">I", flags))
     return netlink.message(_MESSAGE_CONFIG, netlink.REQUEST | netlink.ACKNOWLEDGE, sequence, body)
 
 
@@ -62,7 +69,7 @@ def is_acknowledgment(data: bytes, sequence: int) -> bool:
 class DivertedPacket:
     """A packet that waits for a verdict."""
 
-    def __init__(self, identifier: int, hook: int, mark: int, interface: int, payload: bytes) -> None:
+    def __init__(self, identifier: int, hook: int, mark: int, interface: int, payload: bytes, message: bytes) -> None:
         self.identifier = identifier
         """By which the kernel knows it. Its bytes are taken and given back as they are, in no order of ours."""
         self.hook = hook
@@ -72,6 +79,12 @@ class DivertedPacket:
         """The number of the interface that it leaves by or, where that is not known yet, that it came by."""
         self.payload = payload
         """The packet, from its IP header on."""
+        self._message = message
+
+    def tracked(self) -> bytes:
+        """What connection tracking knows (linux/netfilter/nfnetlink_conntrack.h); empty unless it was asked for."""
+        start, end = find_attribute(self._message, _ATTRIBUTES_OFFSET, len(self._message), _CONNECTION)
+        return self._message[start:end]
 
 
 def diverted_packet(buffer: memoryview, length: int) -> DivertedPacket | None:
@@ -107,7 +120,19 @@ def diverted_packet(buffer: memoryview, length: int) -> DivertedPacket | None:
             # They come in this order.
             interface = uint32(data, offset)
         offset = end + 3 & ~3
-    return DivertedPacket(identifier, hook, mark, interface, payload) if hook >= 0 else None
+    return DivertedPacket(identifier, hook, mark, interface, payload, data) if hook >= 0 else None
+
+
+def find_attribute(data: bytes, start: int, end: int, kind: int) -> tuple[int, int]:
+    """Where the value of an attribute between `start` and `end` begins and ends; both are `end` when there is none."""
+    while start + 4 <= end:
+        size = _uint16(data, start)
+        if size < 4 or start + size > end:
+            break
+        if _uint16(data, start + 2) & _TYPE_MASK == kind:
+            return start + 4, start + size
+        start += size + 3 & ~3
+    return end, end
 
 
 def _taken(buffer: memoryview, start: int, end: int) -> bytes:

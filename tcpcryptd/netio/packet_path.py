@@ -13,8 +13,9 @@ from tcpcryptd.netio.injector import Injector
 from tcpcryptd.netio.keygen import KeyGenerator, KeyJob
 from tcpcryptd.netio.loop import EventLoop
 from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.offload_guard import OffloadGuard
 from tcpcryptd.netio.outlet import Outlet
-from tcpcryptd.netio.queue import PacketQueue
+from tcpcryptd.netio.queue import Delivery, PacketQueue
 from tcpcryptd.netio.rules import QueueNumbers
 from tcpcryptd.netio.stats import QueueStatistics
 
@@ -60,12 +61,16 @@ class PacketPath:
         marks: MarkScheme,
         on_event: Callable[[Event], None],
         jobs: Sequence[KeyJob] = (),
+        forwards: bool = False,
     ) -> None:
+        """`forwards`: whether connections of hosts behind this one are diverted."""
         self._engine = engine
         self._numbers = numbers
         self._marks = marks
         self._on_event = on_event
         self._jobs = jobs
+        self._forwards = forwards
+        self._guard = OffloadGuard()
         self._injector: Injector | None = None
         self._outlet: Outlet | None = None
         self._queues: list[PacketQueue] = []
@@ -78,6 +83,7 @@ class PacketPath:
         outlet = self._outlet = Outlet(self._marks)
         stack.callback(outlet.close)
         handler, on_batch = self._engine.handle_packet, self._engine.admission.handled
+        delivery = Delivery(injector.inject, self._guard if self._forwards else None)
         # In the order that a connection goes through them: what waits in an earlier queue came before.
         for number, diverted_as in (
             (self._numbers.undecided, ConnectionClass.UNDECIDED),
@@ -85,7 +91,7 @@ class PacketPath:
             (self._numbers.stream, ConnectionClass.STREAM),
         ):
             gso = diverted_as is ConnectionClass.STREAM
-            queue = PacketQueue(number, diverted_as, handler, self._marks, gso, injector.inject, outlet, on_batch)
+            queue = PacketQueue(number, diverted_as, handler, self._marks, gso, delivery, outlet, on_batch)
             if gso:
                 queue.segmenting, queue.on_oversize = self._queues[-1], self._engine.outgrown
             stack.callback(queue.close)
@@ -128,7 +134,7 @@ class PacketPath:
             for name, value in queue.counters().items():
                 counters[f"{queue.diverted_as.name.lower()}_{name}"] = value
                 counters[f"queue_{name}"] = counters.get(f"queue_{name}", 0) + value
-        for part in (self._injector, self._outlet):
+        for part in (self._injector, self._outlet, self._guard):
             counters |= part.counters() if part is not None else {}
         return counters
 

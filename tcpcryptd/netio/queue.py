@@ -1,26 +1,33 @@
 """One netfilter queue: whole packets to the engine, its verdicts and marks back to the kernel."""
 
-import errno
 import logging
 import os
 import select
 import socket
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict
-from tcpcryptd.netio import netlink_queue
-from tcpcryptd.netio.errors import ExitCode, QueueError
+from tcpcryptd.netio.errors import QueueError
 from tcpcryptd.netio.forwarded import fitting, needs_sending
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.netlink_queue import DivertedPacket, diverted_packet
+from tcpcryptd.netio.offload_guard import OffloadGuard
 from tcpcryptd.netio.queue_binding import bind as _bind
+from tcpcryptd.netio.queue_binding import configure
 from tcpcryptd.netio.route import FORWARDED, INTERFACE_SHIFT
 from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, NF_REPEAT, VerdictSender
 
 PacketHandler = Callable[[bytes, Direction, float, ConnectionClass, int], Verdict]
 Inject = Callable[[Direction, bytes, int], object]
+
+
+class Delivery(NamedTuple):
+    """How a queue sends by itself, and what keeps connections of hosts behind this one out of flowtables."""
+
+    inject: Inject
+    guard: OffloadGuard | None
 
 
 class Outlet(Protocol):
@@ -56,10 +63,6 @@ _LIBRARY_COPY_RANGE: Final = 4016
 _HOOK_PRE_ROUTING: Final = 0
 _HOOK_FORWARD: Final = 2
 _HOOK_LOCAL_OUT: Final = 3
-_SOL_NETLINK: Final = 270
-_NETLINK_NO_ENOBUFS: Final = 5
-_ACKNOWLEDGMENT_TIMEOUT: Final = 2.0
-_CONFIGURATION_SEQUENCE: Final = 0x74637063
 _HOP_BY_HOP: Final = 0
 """IPv6's next header."""
 
@@ -84,7 +87,7 @@ class PacketQueue:
         handler: PacketHandler,
         marks: MarkScheme,
         gso: bool = False,
-        inject: Inject | None = None,
+        delivery: Delivery | None = None,
         outlet: Outlet | None = None,
         on_batch: Callable[[int, bool], None] = lambda _queue, _more: None,
     ) -> None:
@@ -114,7 +117,8 @@ class PacketQueue:
         self._mark_of = marks.of_verdicts(diverted_as, forwarded=False)
         self._forwarded_mark_of = marks.of_verdicts(diverted_as, forwarded=True)
         self._mask, self._outward = marks.mask, marks.outward
-        self._inject = inject
+        self._inject = delivery.inject if delivery is not None else None
+        self._guard = delivery.guard if delivery is not None else None
         self._outlet = outlet
         self._on_batch = on_batch
         self._waits_outwards = False
@@ -127,29 +131,15 @@ class PacketQueue:
         self._verdicts = VerdictSender(number, self._socket)
         try:
             self._configure(gso)
-        except OSError as error:
+        except QueueError:
             self.close()
-            raise QueueError(
-                f"the kernel refuses to hand over whole packets on queue {number}: {error.strerror}; "
-                "a kernel of version 3.10 or later is needed",
-                ExitCode.UNSUPPORTED,
-            ) from error
+            raise
 
     def _configure(self, gso: bool) -> None:
-        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_NO_ENOBUFS, 1)
-        self._socket.send(netlink_queue.configuration(self.number, _CONFIGURATION_SEQUENCE, QUEUE_LENGTH, gso))
-        deadline = time.monotonic() + _ACKNOWLEDGMENT_TIMEOUT
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        early_packets = []
-        while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            message = self._socket.recv(_RECEIVE_SIZE, socket.MSG_DONTWAIT)
-            if netlink_queue.is_acknowledgment(message, _CONFIGURATION_SEQUENCE):
-                break
-            early_packets.append(message)
-        else:
-            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-        self._reader.put_back(early_packets)
+        early, knows_connections = configure(self._socket, self.number, QUEUE_LENGTH, gso, self._guard is not None)
+        if not knows_connections:
+            self._guard = None
+        self._reader.put_back(early)
 
     def fileno(self) -> int:
         """The netlink socket's descriptor."""
@@ -226,7 +216,11 @@ class PacketQueue:
             action, replacement, connection_class = self._handler(
                 payload, direction, self._now, self.diverted_as, route
             )
-            if action is Action.DROP:
+            if action is Action.DROP or (
+                hook == _HOOK_FORWARD
+                and self._guard is not None
+                and not self._guard.admit(packet.tracked(), payload, connection_class is ConnectionClass.PLAIN)
+            ):
                 self._verdicts.add(packet.identifier, NF_DROP)
             elif action is Action.SPLIT or (direction is Direction.OUT and self._would_overtake(route, replacement)):
                 self._send_pieces(packet, replacement, route)

@@ -1,9 +1,23 @@
-"""Binds a netfilter queue, and says why that cannot be done."""
+"""Binds a netfilter queue and configures it, and says why that cannot be done."""
+
+import errno
+import os
+import select
+import socket
+import time
 
 from netfilterqueue import NetfilterQueue
 
+from tcpcryptd.netio import netlink_queue
 from tcpcryptd.netio.errors import ExitCode, QueueError
+from tcpcryptd.netio.flowtables import refuse_flowtables
 from tcpcryptd.netio.stats import QUEUES_FILE, read_queue_statistics
+
+_SOL_NETLINK = 270
+_NETLINK_NO_ENOBUFS = 5
+_RECEIVE_SIZE = 128 << 10
+_ACKNOWLEDGMENT_TIMEOUT = 2.0
+_SEQUENCE = 0x74637063
 
 
 def bind(number: int, length: int, socket_buffer: int) -> NetfilterQueue:
@@ -29,6 +43,44 @@ def bind(number: int, length: int, socket_buffer: int) -> NetfilterQueue:
             ) from error
         raise QueueError(f"queue {number} cannot be bound: run tcpcryptd as root", ExitCode.PERMISSION) from error
     return queue
+
+
+def configure(
+    queue_socket: socket.socket, number: int, length: int, gso: bool, tracked: bool
+) -> tuple[list[bytes], bool]:
+    """As `netlink_queue.configuration`; raises QueueError.
+
+    Gives the packets that came meanwhile, and whether the kernel says with each what connection tracking knows.
+    """
+    queue_socket.setsockopt(_SOL_NETLINK, _NETLINK_NO_ENOBUFS, 1)
+    try:
+        try:
+            return _request(queue_socket, netlink_queue.configuration(number, _SEQUENCE, length, gso, tracked)), tracked
+        except OSError as error:
+            if not tracked or error.errno != errno.EOPNOTSUPP:
+                raise
+            refuse_flowtables(error)
+        return _request(queue_socket, netlink_queue.configuration(number, _SEQUENCE, length, gso)), False
+    except OSError as error:
+        raise QueueError(
+            f"the kernel refuses to hand over whole packets on queue {number}: {error.strerror}; "
+            "a kernel of version 3.10 or later is needed",
+            ExitCode.UNSUPPORTED,
+        ) from error
+
+
+def _request(queue_socket: socket.socket, request: bytes) -> list[bytes]:
+    queue_socket.send(request)
+    deadline = time.monotonic() + _ACKNOWLEDGMENT_TIMEOUT
+    poll = select.poll()
+    poll.register(queue_socket, select.POLLIN)
+    early: list[bytes] = []
+    while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        message = queue_socket.recv(_RECEIVE_SIZE, socket.MSG_DONTWAIT)
+        if netlink_queue.is_acknowledgment(message, _SEQUENCE):
+            return early
+        early.append(message)
+    raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
 
 def _never_called(_packet: object) -> None:

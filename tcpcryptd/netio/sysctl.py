@@ -29,6 +29,11 @@ SETTINGS = {
     "nf_conntrack_tcp_timeout_last_ack": 150,
 }
 """The least value that each must have."""
+FORWARDING = {
+    # What is encrypted for hosts behind this one is in this state while it is open (netio/offload_guard.py).
+    "nf_conntrack_tcp_timeout_close_wait": 432_000,
+}
+"""The same, where connections of other hosts are encrypted."""
 
 _MAX_STATE_SIZE = 4096
 _STATE_MODE = 0o644
@@ -38,9 +43,10 @@ _STATE_MODE = 0o644
 class ConntrackSettings:
     """The settings, and where their old values are kept. Writing them needs CAP_NET_ADMIN."""
 
-    def __init__(self, state_file: Path, directory: Path = SETTINGS_DIRECTORY) -> None:
+    def __init__(self, state_file: Path, directory: Path = SETTINGS_DIRECTORY, forwards: bool = False) -> None:
         self._state_file = state_file
         self._directory = directory
+        self._least = SETTINGS | (FORWARDING if forwards else {})
 
     def relax(self) -> None:
         """Raises them, having stored the old values unless some are stored already; raises DaemonError."""
@@ -55,7 +61,7 @@ class ConntrackSettings:
         try:
             if not self._stored():
                 _write_atomically(self._state_file, json.dumps(old))
-            for name, least in SETTINGS.items():
+            for name, least in self._least.items():
                 self._write(name, max(old[name], least))
         except OSError as error:
             raise DaemonError(f"connection tracking cannot be set: {error}") from error

@@ -1,5 +1,6 @@
 """Where packages and results are kept, and how tests are told of the slow processors."""
 
+import os
 from pathlib import Path
 
 _WORK = Path("build/kernels").absolute()
@@ -9,4 +10,5 @@ TABLE = _WORK / "result.md"
 
 PATIENCE = 8
 """Emulated processors are about so much slower."""
-ENVIRONMENT = (f"TCPCRYPTD_TEST_PATIENCE={PATIENCE}", f"TCPCRYPTD_PACKAGE={Path('build/compiled').absolute()}")
+_PACKAGE = os.environ.get("TCPCRYPTD_PACKAGE", str(Path("build/compiled").absolute()))
+ENVIRONMENT = (f"TCPCRYPTD_TEST_PATIENCE={PATIENCE}", f"TCPCRYPTD_PACKAGE={_PACKAGE}")

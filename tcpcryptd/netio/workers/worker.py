@@ -58,6 +58,8 @@ class WorkerConfig:
     sessions are resumed from."""
     tells_decisions: bool
     """Whether the daemon wants to know of each handshake that is over."""
+    forwards: bool = False
+    """See `PacketPath`."""
 
 
 class Worker:
@@ -69,7 +71,8 @@ class Worker:
         self._config = config
         self._parts = config.build(index)
         engine = self._parts.engine
-        self._path = PacketPath(engine, config.queues.of_worker(index), config.marks, self.on_event, self._parts.jobs)
+        queues, marks, jobs = config.queues.of_worker(index), config.marks, self._parts.jobs
+        self._path = PacketPath(engine, queues, marks, self.on_event, jobs, config.forwards)
         self._shortage = MemoryShortage(engine.flush_sessions)
         self._loop: EventLoop | None = None
         self._stack = ExitStack()

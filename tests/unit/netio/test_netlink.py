@@ -29,6 +29,12 @@ def test_configuration_with_gso() -> None:
     assert gso[len(plain) :].hex() == "08000400000000040800050000000004"
 
 
+def test_configuration_with_what_tracking_knows() -> None:
+    plain = netlink_queue.configuration(69, 1, 4096, gso=False)
+    both = netlink_queue.configuration(69, 1, 4096, gso=True, tracked=True)
+    assert both[len(plain) :].hex() == "08000400000000060800050000000006"
+
+
 def error(number: int, sequence: int) -> bytes:
     return struct.pack("<IHHIIi", 20, 2, 0, sequence, 0, -number)
 
@@ -102,6 +108,24 @@ def test_diverted_packet() -> None:
     )
     assert parsed(packet_message(HEADER, (9, b"odd"), PAYLOAD)) == (0x04030201, 3, 0, b"packet")
     assert parsed(packet_message(HEADER)) == (0x04030201, 3, 0, b"")
+
+
+def test_what_tracking_knows_of_a_packet() -> None:
+    for message, expected in (
+        (packet_message(HEADER, (0x800B, b"tracked"), (12, bytes(4)), PAYLOAD), b"tracked"),
+        (packet_message(HEADER, (0x800B, b"tracked"), (10, bytes(60_000))), b"tracked"),
+        (packet_message(HEADER, PAYLOAD), b""),
+    ):
+        packet = netlink_queue.diverted_packet(memoryview(message), len(message))
+        assert packet is not None
+        assert packet.tracked() == expected
+
+
+@given(st.binary(max_size=60), st.integers(0, 9))
+def test_an_attribute_of_nonsense(data: bytes, kind: int) -> None:
+    begin, end = netlink_queue.find_attribute(data, 0, len(data), kind)
+    assert 0 <= begin <= end <= len(data)
+    assert (begin == end) or kind in netlink.attributes(data)
 
 
 def test_messages_that_are_no_packets() -> None:

@@ -12,6 +12,7 @@ from tcpcryptd.netio import netlink
 from tcpcryptd.netio import queue as queue_module
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.netlink_queue import diverted_packet
+from tcpcryptd.netio.offload_guard import OffloadGuard
 from tcpcryptd.netio.queue import PacketQueue, _Reader, is_truncated
 from tcpcryptd.netio.route import FORWARDED
 from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, NF_REPEAT
@@ -398,6 +399,34 @@ def test_what_would_not_be_forwarded_is_injected(undecided: Rig, monkeypatch: py
     assert sent == [(Direction.IN, b"one", ROUTE | FORWARDED), (Direction.IN, b"two", ROUTE | FORWARDED)]
     for packet in (FakePacket(packet_of(), FORWARD, MARKS.outward), FakePacket(packet_of(), 0)):
         assert undecided.handle(packet).verdict == "pass"
+
+
+class FakeGuard(OffloadGuard):
+    """Answers as it is told, and notes what it is asked."""
+
+    def __init__(self, admits: bool) -> None:
+        super().__init__()
+        self.admits = admits
+        self.asked: list[bool] = []
+
+    def admit(self, tracked: bytes, packet: bytes, is_plain: bool) -> bool:
+        self.asked.append(is_plain)
+        return self.admits
+
+
+def test_what_a_flowtable_could_take_is_dropped(undecided: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = FakeGuard(admits=False)
+    monkeypatch.setattr(undecided.queue, "_guard", guard)
+    for each in (ConnectionClass.UNDECIDED, ConnectionClass.STREAM, ConnectionClass.PLAIN):
+        undecided.verdict = (Action.ACCEPT, None, each)
+        assert undecided.handle(FakePacket(packet_of(), FORWARD)).verdict == "drop"
+        assert undecided.handle(FakePacket(packet_of(), 3)).verdict == "pass"
+    undecided.verdict = (Action.DROP, None, ConnectionClass.UNDECIDED)
+    assert undecided.handle(FakePacket(packet_of(), FORWARD)).verdict == "drop"
+    assert guard.asked == [False, False, True]
+    guard.admits = True
+    undecided.verdict = (Action.ACCEPT, None, ConnectionClass.STREAM)
+    assert undecided.handle(FakePacket(packet_of(), FORWARD)).verdict == "pass"
 
 
 class FakeOutlet:

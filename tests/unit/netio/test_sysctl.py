@@ -43,6 +43,14 @@ def test_what_is_longer_already_is_left(tmp_path: Path, directory: Path) -> None
     assert values(directory)[CLOSE_WAIT] == 432_000
 
 
+def test_what_is_forwarded_is_remembered_as_long_as_if_it_were_established(tmp_path: Path, directory: Path) -> None:
+    tracking = ConntrackSettings(tmp_path / "state.json", directory, forwards=True)
+    tracking.relax()
+    assert values(directory)[CLOSE_WAIT] >= IDLE[Phase.OPEN]
+    tracking.restore()
+    assert values(directory)[CLOSE_WAIT] == 60
+
+
 def test_tracking_remembers_as_long_as_the_engine() -> None:
     assert SETTINGS[CLOSE_WAIT] >= IDLE[Phase.HALF_CLOSED]
     assert SETTINGS["nf_conntrack_tcp_timeout_unacknowledged"] >= IDLE[Phase.OPEN]
