@@ -129,6 +129,9 @@ class Archive:
             "Dir::State::lists": self._directory / "lists",
             "Dir::State::status": "/dev/null",
             "Dir::Cache": self._directory,
+            # Images for containers turn these off, and each call reads all lists then.
+            "Dir::Cache::pkgcache": "pkgcache.bin",
+            "Dir::Cache::srcpkgcache": "srcpkgcache.bin",
             "APT::Sandbox::User": "root",
         }
         settings = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]

@@ -1,0 +1,191 @@
+"""What else stands on a host's network, on kernels that have it: the connection is encrypted through all of it."""
+
+import random
+import socket
+import sys
+
+import pytest
+
+from tests.e2e.harness import (
+    BOTH_PROTOCOLS,
+    MARKER,
+    HarnessError,
+    Host,
+    Network,
+    assert_encrypted,
+    dialogue,
+    echo_server,
+    exchange,
+    same_session,
+    serve,
+    wait_until,
+)
+from tests.e2e.harness.process import PATIENCE
+
+MISSING = ("not supported", "No such file or directory", "Unknown device type", "kind is unknown", "not found")
+SIZE = 200_000
+PORT = 7000
+CLIENT, SERVER = "10.70.0.1", "10.70.0.2"
+
+
+def attempt(host: Host, command: str, feature: str, given: str | None = None) -> None:
+    """Runs a command; skips the test where the kernel lacks the feature."""
+    words = command.split() if given is None else ["sh", "-c", f"{command} <<'X'\n{given}\nX"]
+    done = host.run(words, check=False)
+    if any(each in done.stdout + done.stderr for each in MISSING):
+        pytest.skip(f"the kernel has no {feature}")
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr)
+
+
+def start(network: Network, protocol: str = "crypt") -> None:
+    for host in network.hosts():
+        host.start_daemon("--protocol", protocol)
+
+
+LINKS = {
+    "VLAN": "ip link add name upper link eth0 type vlan id 5",
+    "macvlan": "ip link add name upper link eth0 type macvlan mode bridge",
+    "ipvlan": "ip link add name upper link eth0 type ipvlan mode l2",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "protocol"), [("VLAN", "crypt"), ("macvlan", "eno"), ("ipvlan", "crypt"), ("bond", "eno")]
+)
+def test_links_above_others(network: Network, kind: str, protocol: str) -> None:
+    for host, address in zip(network.hosts(), (CLIENT, SERVER), strict=True):
+        if kind == "bond":
+            attempt(host, "ip link add name upper type bond mode active-backup", kind)
+            for command in ("ip link set eth0 down", "ip link set eth0 master upper", "ip link set eth0 up"):
+                host.run(command.split())
+        else:
+            attempt(host, LINKS[kind], kind)
+        host.run(["ip", "link", "set", "upper", "up"])
+        host.run(["ip", "address", "add", f"{address}/24", "dev", "upper"])
+    start(network, protocol)
+    data = random.Random(1).randbytes(SIZE)
+    capture = network.server.capture("upper")
+    with serve(network.server.listen(0), echo_server) as port, network.client.connect(SERVER, port) as client:
+        assert exchange(client, MARKER + data) == MARKER + data
+        same_session(network, client)
+    capture.stop()
+    assert_encrypted(capture, protocol)
+
+
+def in_vrf(host: Host) -> None:
+    attempt(host, "ip link add name red type vrf table 10", "VRF")
+    host.run(["ip", "link", "set", "red", "up"])
+    host.run(["ip", "link", "set", "eth0", "master", "red"])
+
+
+def bound(host: Host, is_in_vrf: bool) -> socket.socket:
+    made = host.namespace.socket(socket.AF_INET)
+    if is_in_vrf:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"red")
+    made.settimeout(30 * PATIENCE)
+    return made
+
+
+@pytest.mark.xfail(raises=HarnessError, reason="the rules look for local addresses in the main table")
+@pytest.mark.parametrize("ends", [("client",), ("server",), ("client", "server")], ids="+".join)
+def test_a_vrf(network: Network, ends: tuple[str, ...]) -> None:
+    for name in ends:
+        in_vrf(getattr(network, name))
+    start(network)
+    with bound(network.server, "server" in ends) as listener, bound(network.client, "client" in ends) as client:
+        listener.bind(("0.0.0.0", PORT))
+        listener.listen()
+        with serve(listener, echo_server):
+            client.connect((network.server.ipv4, PORT))
+            assert exchange(client, MARKER) == MARKER
+            same_session(network, client)
+
+
+def use_transport_mode(network: Network) -> None:
+    """IPsec between the two, for TCP."""
+    key = "0x" + "11" * 20
+    hosts = (network.client, network.server)
+    for host, other in (hosts, hosts[::-1]):
+        for source, target, direction in ((host, other, "out"), (other, host, "in")):
+            ends = f"src {source.ipv4} dst {target.ipv4}"
+            spi = 1 if source is network.client else 2
+            attempt(
+                host,
+                f"ip xfrm state add {ends} proto esp spi {spi} reqid 1 mode transport aead rfc4106(gcm(aes)) {key} 128",
+                "ESP",
+            )
+            attempt(
+                host,
+                f"ip xfrm policy add {ends} proto tcp dir {direction} tmpl proto esp reqid 1 mode transport",
+                "ESP",
+            )
+
+
+@BOTH_PROTOCOLS
+@pytest.mark.xfail(
+    raises=(TimeoutError, AssertionError), reason="what a raw socket sends is looked up with protocol 255"
+)
+def test_an_ipsec_policy_for_tcp(network: Network, protocol: str) -> None:
+    """Nothing of the connection leaves without ESP, and it goes on, encrypted by us or not."""
+    use_transport_mode(network)
+    start(network, protocol)
+    capture = network.server.capture()
+    with dialogue(network, echo_server) as client:
+        client.settimeout(5 * PATIENCE)
+        assert exchange(client, MARKER) == MARKER
+    capture.stop()
+    assert list(capture.segments()) == []
+
+
+QUEUE_ALL = """
+import sys
+from netfilterqueue import NetfilterQueue
+def handle(packet):
+    data = packet.get_payload()
+    print(data.hex(), flush=True)
+    packet.accept()
+queue = NetfilterQueue()
+queue.bind(9, handle)
+queue.run()
+"""
+OTHERS = """table inet others {
+    chain out { type filter hook output priority filter
+        meta l4proto tcp queue num 9
+    }
+    chain in { type filter hook input priority filter
+        meta l4proto tcp queue num 9
+    }
+}"""
+
+
+@BOTH_PROTOCOLS
+def test_a_queue_of_others(network: Network, protocol: str) -> None:
+    """One host's nft hands TCP to a program (`queue`), which sees what the kernel sends as the wire has it."""
+    log = network.client.directory / "queued"
+    with log.open("wb") as output:
+        network.client.namespace.spawn([sys.executable, "-c", QUEUE_ALL], stdout=output.fileno())
+    counters = ["cat", "/proc/net/netfilter/nfnetlink_queue"]
+    wait_until(lambda: network.client.run(counters).stdout.split()[:1] == ["9"], "the program has its queue")
+    attempt(network.client, "nft -f /dev/stdin", "nft queue", OTHERS)
+    start(network, protocol)
+    with dialogue(network, echo_server) as client:
+        assert exchange(client, MARKER * 100) == MARKER * 100
+        same_session(network, client)
+    # What comes in has been deciphered there.
+    outgoing = [
+        line for line in log.read_text().splitlines() if line[24:32] == socket.inet_aton(network.client.ipv4).hex()
+    ]
+    assert outgoing
+    assert not any(MARKER.hex() in line for line in outgoing)
+
+
+@BOTH_PROTOCOLS
+def test_netem(network: Network, protocol: str) -> None:
+    for host in network.hosts():
+        attempt(host, "tc qdisc add dev eth0 root netem delay 20ms 5ms loss 1% duplicate 1%", "netem")
+    start(network, protocol)
+    data = random.Random(2).randbytes(SIZE)
+    with dialogue(network, echo_server) as client:
+        assert exchange(client, data) == data
+        same_session(network, client)
