@@ -25,7 +25,7 @@ help:
 	@echo "make dist     wheel and source archive, in dist/"
 	@echo "make deb      Debian package, in dist/"
 	@echo "make test-packages  installs the Debian package under a systemd of its own and tries it (root; a minute)"
-	@echo "make test-kernels  chosen end-to-end tests on Debian's kernels, in virtual machines (root; an hour; KERNELS, VARIANTS, ARGS)"
+	@echo "make test-kernels  chosen end-to-end tests on Debian's kernels, in virtual machines (root; hours; KERNELS, VARIANTS, ARGS)"
 	@echo "make bench-peers  install the other tunnels: stunnel, OpenSSH, wireguard-go"
 
 setup:

@@ -4,7 +4,7 @@
 # program likes. One would guess that only helpers and sequence adjustment keep a connection out; neither can be given to a
 # connection that exists (ctnetlink answers EOPNOTSUPP, or ignores it).
 #
-# Seen with Debian's kernels 6.1.190, 6.12.113 and 7.2.13, nft 1.0.6, conntrack 1.4.7. Output:
+# Seen with Debian's kernel 7.2.13, nft 1.0.6, conntrack 1.4.7. Output:
 #   shown as CLOSE_WAIT: not offloaded
 #   ESTABLISHED again: offloaded
 # Needs root, a kernel with flowtables, nft, conntrack, ip, python3. Exits 77 where the kernel has no flowtables.
