@@ -68,8 +68,7 @@ class Connection:
         """When the last authentic segment passed; the handlers of an open connection keep it."""
         self.outgrown = False
         """Whether the local kernel has sent a packet that was too large to be handled whole."""
-        self.route = services.route
-        """The way that the local kernel's packets take, as the engine's caller names it; 0: not known."""
+        self.route = services.route  # The way of the local kernel's packets, see core.protocol.Routed.
         self._services = services
         self._lifecycle = Lifecycle()
         self._protocol: WireProtocol | None = None
@@ -320,6 +319,10 @@ class Connection:
             return False
         self._protocol.rekey()
         return True
+
+    def undeliverable(self, now: float) -> bool:
+        """This host refuses what the daemon sends to the peer: see WireProtocol."""
+        return self._protocol is not None and self._protocol.undeliverable(now)
 
     def abandon(self) -> None:
         """Drops the entry of an unfinished handshake, whose kernels then go on in clear if they may, or an idle one."""

@@ -190,8 +190,8 @@ class Engine:
         opening = Opening(active, now, syn.sequence)
         candidates = self._candidates(key, active, now)
         reason = "nothing is offered" if active else "the peer does not speak tcpcrypt"
-        if active and candidates:
-            withheld = self._withheld(key, now)
+        if candidates:
+            withheld = self._withheld(key, active, now)
             if withheld is not None:
                 candidates, reason = [], withheld
         for protocol in candidates:
@@ -220,12 +220,15 @@ class Engine:
             name = config.offers[0]
         return [] if name is None else [self._protocols[name]]
 
-    def _withheld(self, key: bytes, now: float) -> str | None:
-        """Why a destination is offered nothing for the path's sake; None: it is."""
-        remote = peer_address(key)
-        trusted = self._services.peers.trusts(remote, now)
-        reason = self._services.black_holes.withheld(local_address(key), remote, now, trusted=trusted)
-        if reason is None or self._config.requires(endpoints(key)[1].address):
+    def _withheld(self, key: bytes, active: bool, now: float) -> str | None:
+        """Why nothing is offered to a destination, or answered, for the path's sake; None: it is."""
+        remote, reason = peer_address(key), None
+        if self._services.unreachable.has(remote, now):
+            reason = "this host does not let out what the daemon sends to the peer"
+        elif active:
+            trusted = self._services.peers.trusts(remote, now)
+            reason = self._services.black_holes.withheld(local_address(key), remote, now, trusted=trusted)
+        if reason is None or (active and self._config.requires(endpoints(key)[1].address)):
             return None
         self._services.counters["offers_withheld"] += 1
         return reason
@@ -249,6 +252,16 @@ class Engine:
         waiting = list(self._services.injections)
         self._services.injections.clear()
         return waiting
+
+    def handle_undeliverable(self, packet: bytes, direction: Direction, now: float) -> None:
+        """One of them was refused for good by this host."""
+        try:
+            connection = self._services.table.outbound.get(_locate(packet)[1])
+            if direction is Direction.OUT and connection is not None and connection.undeliverable(now):
+                self._services.counters["undeliverable"] += 1
+                self._services.unreachable.add(connection.peer_address, now)
+        except Exception as error:
+            self._report(error)
 
     def waiting_events(self) -> int:
         """How many events were not collected yet."""

@@ -58,3 +58,7 @@ MAX_DARK_NETWORKS: Final = 256
 """Hosts, and local networks, at which SYNs with an option of ours get no answer."""
 BLACK_HOLES_IN_A_ROW: Final = 3
 """Hosts, until nothing is offered to any: a new one every few seconds can still be chance."""
+
+MAX_UNREACHABLE: Final = 1_024
+UNREACHABLE_LIFETIME: Final = 600.0
+"""Hosts to which this one does not let the daemon send, and for how long nothing is offered to them."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from tcpcryptd.core.connection import Connection
 from tcpcryptd.core.protocol import Description, Injection
-from tcpcryptd.core.verdict import DROP, Action, ConnectionClass, Direction, Verdict
+from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict, modify
 from tcpcryptd.wire import sequence
 from tcpcryptd.wire.segment import ACK, RST, Segment, make, reverse_key
 
@@ -24,6 +24,8 @@ class Orphan:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._syn: Segment | None = None
+        self._exact: dict[Direction, bytes] = {}
+        """The RST that each end obeys, if nothing has come there since, by the way to it."""
         connection.connection_class = ConnectionClass.ENCRYPTED
 
     def take_over(self, segment: Segment, direction: Direction, now: float) -> Verdict:
@@ -45,6 +47,10 @@ class Orphan:
 
     def rekey(self) -> None:
         """There are no keys."""
+
+    def undeliverable(self, now: float) -> bool:
+        """Nothing more can be done."""
+        return False
 
     def translated(self, direction: Direction, sequence: int, mtu: int | None) -> tuple[int, int | None] | None:
         """The numbers are lost with the keys."""
@@ -76,12 +82,13 @@ class Orphan:
                 window=0,
             )
             self._connection.inject(direction.opposite, exact)
-        probe = make(
+            self._exact[direction.opposite] = exact
+        # In the place of the segment: so it passes where this host lets out nothing of the daemon's own.
+        reset = self._exact.pop(direction, None) or make(
             onward,
             sequence=sequence.add(segment.end, _PROBE_DISTANCE),
             acknowledgment=segment.acknowledgment,
             flags=RST | ACK,
             window=0,
         )
-        self._connection.inject(direction, probe)
-        return DROP
+        return modify(reset, ConnectionClass.ENCRYPTED)

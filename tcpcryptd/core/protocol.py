@@ -106,6 +106,12 @@ class WireProtocol(Protocol):
     def rekey(self) -> None:
         """Replaces the keys; only asked of an open connection. May put it off or do nothing."""
 
+    def undeliverable(self, now: float) -> bool:
+        """This host does not let a packet of the daemon's own out, and will not the next time.
+
+        Whether that was what the connection depends on: then it is left plain, if it may, or reset.
+        """
+
     def translated(self, direction: Direction, sequence: int, mtu: int | None) -> tuple[int, int | None] | None:
         """What an ICMP error about a segment of the other direction says on this side: sequence number and MTU.
 

@@ -17,6 +17,8 @@ from tcpcryptd.core.limits import (
     MAX_GRAVES,
     MAX_INJECTIONS,
     MAX_PATHS,
+    MAX_UNREACHABLE,
+    UNREACHABLE_LIFETIME,
 )
 from tcpcryptd.core.options import OptionRegistry
 from tcpcryptd.core.path_mtu import PathMtus
@@ -24,6 +26,7 @@ from tcpcryptd.core.peers import PeerMemory
 from tcpcryptd.core.protocol import Routed
 from tcpcryptd.core.session_cache import SessionCache, SessionStore
 from tcpcryptd.core.timers import Timer, TimerQueue
+from tcpcryptd.core.unreachable import Unreachable
 from tcpcryptd.core.verdict import ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.segment import Segment
 
@@ -54,6 +57,7 @@ class Services:
         )
         self.peers = PeerMemory(config.max_peers, config.peer_lifetime, config.peer_trust)
         self.black_holes = BlackHoles(BLACK_HOLE_TIMES, MAX_BLACK_HOLES, MAX_DARK_NETWORKS, BLACK_HOLES_IN_A_ROW)
+        self.unreachable = Unreachable(MAX_UNREACHABLE, UNREACHABLE_LIFETIME)
         self.timers = TimerQueue()
         self.injections: deque[Routed] = deque()
         self.afterwards: list[Callable[[], None]] = []

@@ -177,6 +177,12 @@ class PkconfSent(HandshakeState):
         """Binds the handlers."""
         self._connection.become(self, self._outbound, self._inbound)
 
+    def undeliverable(self, now: float) -> bool:
+        """PKCONF once more: the connection goes on in clear."""
+        self._connection.cancel_timer()
+        self._give_up(now)
+        return True
+
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
         bare = self.first_ack(segment, now)

@@ -69,6 +69,12 @@ class ClientExchange(HandshakeState):
         self._sent.repeat()
         self._sent.start(now)
 
+    def undeliverable(self, now: float) -> bool:
+        """INIT1, by itself or once more: the connection goes on in clear."""
+        self._connection.cancel_timer()
+        self._give_up(now)
+        return True
+
     def resets(self) -> list[Injection]:
         """The peer may have taken INIT1 or not."""
         peer_took_it = self._handshake.resets(sent=len(self._message))

@@ -35,6 +35,10 @@ class HandshakeState:
     def rekey(self) -> None:
         """There are no keys."""
 
+    def undeliverable(self, now: float) -> bool:
+        """Nothing that the peer waits for."""
+        return False
+
     def translated(self, direction: Direction, sequence: int, mtu: int | None) -> tuple[int, int | None] | None:
         """Nothing is sealed yet."""
         return None

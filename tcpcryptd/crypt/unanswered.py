@@ -5,21 +5,23 @@ Until the peer has answered a segment that went in clear, its messages must not 
 is the connection encrypted after all when they come: some of it has been in clear on the wire.
 """
 
-from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Injection, Verdict
+from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Injection, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import CRYPT, MAC, Opcode
 from tcpcryptd.crypt.handshake import Handshake
 from tcpcryptd.crypt.messages import Init2, MessageError
 from tcpcryptd.crypt.state import HandshakeState
 from tcpcryptd.wire.segment import FIN, RST, SYN, Segment, locate
+from tcpcryptd.wire.sequence import add
 
 
 class Unanswered(HandshakeState):
     """Both kernels may send data."""
 
-    def __init__(self, handshake: Handshake, reason: str, message_length: int = 0) -> None:
-        """`message_length`: bytes of INIT1, which the peer may have taken."""
+    def __init__(self, handshake: Handshake, reason: str, message_length: int = 0, *, mute: bool = False) -> None:
+        """`message_length`: bytes of INIT1, which the peer may have taken. `mute`: only the kernel can answer it."""
         super().__init__(handshake)
+        self._mute = mute
         self._reason = reason
         self._message_length = message_length
         self._sent_plain = 0
@@ -73,6 +75,9 @@ class Unanswered(HandshakeState):
             self._connection.count("late_init2")
             self._connection.reset()
             return DROP
+        if self._mute and is_first and option.find(option.read(segment), Opcode.INIT1) is not None:
+            # What the kernel has seen already makes it acknowledge: the peer sees that INIT1 was not taken.
+            return modify(segment.edited(sequence=add(segment.sequence, -1), payload=b""))
         if segment.option(CRYPT) is not None or segment.option(MAC) is not None or _looks_like_init2(segment.payload):
             self._connection.count("stray")
             return DROP

@@ -9,6 +9,7 @@ from tcpcryptd.crypt.limits import RETRANSMISSION_INTERVALS
 from tcpcryptd.crypt.protection import Protection
 from tcpcryptd.crypt.resumption import remember
 from tcpcryptd.crypt.session import Resumable, Session
+from tcpcryptd.crypt.unanswered import Unanswered
 from tcpcryptd.wire.segment import Segment
 
 
@@ -19,6 +20,7 @@ class Unconfirmed:
         self, handshake: Handshake, session: Session, following: Resumable, *, sent: int = 0, received: int = 0
     ) -> None:
         """`sent`, `received`: bytes of handshake messages in each direction."""
+        self._handshake = handshake
         self._connection = handshake.connection
         self._following = following
         numbers = handshake.numbers(sent=sent, received=received)
@@ -59,6 +61,11 @@ class Unconfirmed:
         """As of an open connection."""
         return self.protection.translated(direction, sequence, mtu)
 
+    def undeliverable(self, now: float) -> bool:
+        """The peer waits for what would show that this host has the keys."""
+        self._connection.reset()
+        return True
+
     def inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         """Opens a segment; the first that is authentic ends this state."""
         verdict = self.protection.inbound(packet, offset, now)
@@ -85,6 +92,13 @@ class Init2Sent(Unconfirmed):
             self._sent.repeat()
             return DROP
         return super().inbound(packet, offset, now)
+
+    def undeliverable(self, now: float) -> bool:
+        """The peer cannot have the keys: the connection goes on in clear, as it does for a peer that misses INIT2."""
+        self._connection.cancel_timer()
+        self._connection.connection_class = ConnectionClass.UNDECIDED
+        Unanswered(self._handshake, "INIT2 could not be sent", mute=True).take_over_in_time()
+        return True
 
     def _give_up(self, now: float) -> None:
         self._connection.count("init2_unanswered")

@@ -156,6 +156,13 @@ class Channel:
         plain = flow.plain_outstanding(sequence)
         return None if plain is None else (flow.local_number(plain), mtu and self._egress.narrow(mtu))
 
+    def undeliverable(self, now: float) -> bool:
+        """Init2, or what acknowledges it: nothing may pass in clear any more. Later the kernel's packets will do."""
+        if self._init2 is None and self._following is None:
+            return False
+        self._connection.reset()
+        return True
+
     def _probe(self, now: float) -> bool:
         """The local kernel's keep-alive: only an authentic answer shows that the peer lives (RFC 8548 section 3.9)."""
         flow = self._flow

@@ -111,6 +111,11 @@ class InitSent(_Exchange):
         self._send(carried, now)
         return modify(carried, self._connection.connection_class)
 
+    def undeliverable(self, now: float) -> bool:
+        """Init1, by itself or once more. Nothing may pass in clear any more."""
+        self.abort("init1_undeliverable")
+        return True
+
     def begin(self, now: float) -> None:
         """Sends Init1 at once, for a kernel that need not acknowledge the SYN ACK of a simultaneous open."""
         packet = self._ends.acknowledgment(outgoing=True, flags=ACK | PSH, option=NON_SYN, payload=self._message)

@@ -26,6 +26,8 @@ _IPV4_DESTINATION = slice(16, 20)
 _IPV6_DESTINATION = slice(24, 40)
 _LINK_LOCAL: Final = b"\xfe\x80"
 
+_TRANSIENT: Final = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EINTR)
+
 _log = logging.getLogger(__name__)
 
 
@@ -61,10 +63,10 @@ class Injector:
             self.close()
             raise InjectorError(f"raw sockets cannot be opened: {error.strerror}", ExitCode.UNSUPPORTED) from error
 
-    def inject(self, direction: Direction, packet: bytes, route: int = 0) -> None:
+    def inject(self, direction: Direction, packet: bytes, route: int = 0) -> bool:
         """Sends a packet, which begins with its IP header, by the way of its connection (see `route`).
 
-        A failure is counted, never raised.
+        False when it was refused, and the next ones will be. A failure is counted, never raised.
         """
         try:
             raw = self._sockets[packet[0] >> 4, direction]
@@ -75,6 +77,8 @@ class Injector:
                 self.sent += 1
         except (OSError, KeyError, IndexError, ValueError) as error:
             self._count(error)
+            return isinstance(error, OSError) and error.errno in _TRANSIENT
+        return True
 
     def _send_inwards(self, raw: RawSocket, packet: bytes, route: int) -> None:
         if route & FORWARDED:
@@ -98,7 +102,7 @@ class Injector:
         name = errno.errorcode.get(number, "OSError") if number is not None else type(error).__name__
         self.errors[name] += 1
         if self.errors[name] == 1:
-            _log.warning("a packet could not be injected (%s); further ones are only counted", name)
+            _log.warning("a packet could not be injected (%s%s); further ones are only counted", name, _reason(number))
 
     def counters(self) -> dict[str, int]:
         """Packets sent, and failures."""
@@ -111,3 +115,14 @@ class Injector:
         self._sockets.clear()
         if self._routes is not None:
             self._routes.close()
+
+
+def _reason(number: int | None) -> str:
+    """What is to blame for an error, as far as it can be told."""
+    if number == errno.EPERM:
+        return (
+            ": a rule of the firewall drops what this user sends, such as one with -m owner; tcpcryptd doctor names it"
+        )
+    if number in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES):
+        return ": no route by address, mark and interface of its connection; see ip rule and ip route"
+    return ""

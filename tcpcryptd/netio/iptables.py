@@ -105,14 +105,15 @@ def tables_of_other_variant(lock_file: Path | None = None) -> list[Iptables]:
     found = []
     for each in tables(lock_file, variant) + raw_tables(lock_file, variant):
         # To look into a table of iptables-legacy makes it.
-        if legacy or each.table in _legacy_tables(each.version):
+        if legacy or each.table in legacy_tables(each.version):
             with contextlib.suppress(FirewallError):
                 if our_chains(each.save()):
                     found.append(each)
     return found
 
 
-def _legacy_tables(version: int) -> list[str]:
+def legacy_tables(version: int) -> list[str]:
+    """The tables of iptables-legacy that there are."""
     try:
         return _LEGACY_TABLES[version].read_text(encoding="ascii").split()
     except OSError:

@@ -19,6 +19,8 @@ EVENT_DELAY: Final = 0.02
 """Seconds that an event waits for others at most."""
 _LONGEST_WAIT: Final = 3600.0
 _DRAIN_TURNS: Final = 64
+_REFUSALS: Final = 4
+"""How often what the engine injects because a packet was refused is sent within the same turn."""
 
 
 class Source(Protocol):
@@ -43,6 +45,9 @@ class LoopEngine(Protocol):
     def packets_to_inject(self) -> list[tuple[Direction, bytes, int]]:
         """Hands them over."""
 
+    def handle_undeliverable(self, packet: bytes, direction: Direction, now: float) -> None:
+        """One of them was refused for good."""
+
     def waiting_events(self) -> int:
         """How many there are for `next_event`."""
 
@@ -56,7 +61,7 @@ class EventLoop:
     def __init__(
         self,
         engine: LoopEngine,
-        inject: Callable[[Direction, bytes, int], None],
+        inject: Callable[[Direction, bytes, int], bool],
         on_event: Callable[[Event], None],
     ) -> None:
         self._engine = engine
@@ -141,8 +146,13 @@ class EventLoop:
         self._pass_on_events(MAX_EVENTS_PER_TURN)
 
     def _send_injections(self) -> None:
-        for direction, packet, route in self._engine.packets_to_inject():
-            self._inject(direction, packet, route)
+        for _ in range(_REFUSALS):
+            refused = [each for each in self._engine.packets_to_inject() if not self._inject(*each)]
+            if not refused:
+                break
+            now = time.monotonic()
+            for direction, packet, _ in refused:
+                self._engine.handle_undeliverable(packet, direction, now)
 
     def _pass_on_events(self, limit: int) -> None:
         self._events_due = math.inf

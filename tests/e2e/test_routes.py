@@ -3,6 +3,7 @@
 import contextlib
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
@@ -19,6 +20,7 @@ from tests.e2e.harness import (
     same_session,
     serve,
 )
+from tests.e2e.harness.daemon import entry_point
 from tests.e2e.harness.process import run
 from tests.e2e.test_faults import counters
 from tests.e2e.test_firewalls import TOOLS
@@ -168,3 +170,26 @@ def test_link_local_addresses(network: Network, protocol: str) -> None:
             daemons[0].stop()
             with pytest.raises(ConnectionResetError):
                 client.recv(1)
+
+
+@BOTH_PROTOCOLS
+@pytest.mark.parametrize("where", ["client", "server"])
+def test_a_filter_by_owner(network: Network, protocol: str, where: str) -> None:
+    """It lets out what the application's socket sends, and nothing of the daemon's: no connection may hang."""
+    host: Host = getattr(network, where)
+    for rule in (["-A", "OUTPUT", "-m", "owner", "--uid-owner", "0", "-j", "ACCEPT"], ["-P", "OUTPUT", "DROP"]):
+        host.run(["iptables", *rule])
+    daemon = host.start_daemon("--protocol", protocol, "--workers", "2")
+    other = network.server if where == "client" else network.client
+    other.start_daemon("--protocol", protocol)
+    with serve(network.server.listen(0), echo_server) as port:
+        # Plain, where nothing has been sealed; else it ends at once.
+        with network.client.connect(network.server.ipv4, port, SECONDS) as client, suppress(ConnectionResetError):
+            assert exchange(client, MARKER) == MARKER
+        with network.client.connect(network.server.ipv4, port, SECONDS) as client:
+            assert exchange(client, MARKER * 1000) == MARKER * 1000
+    assert "EPERM: a rule of the firewall" in daemon.log()
+    assert any("does not let out" in (row["reason"] or "") for row in host.report("--all"))
+    assert counters(host)["undeliverable"] == 1
+    doctor = host.run([*entry_point("tcpcryptd"), "doctor", "--no-self-test"], check=False)
+    assert "-A OUTPUT -m owner --uid-owner 0 -j ACCEPT" in doctor.stdout

@@ -43,6 +43,8 @@ class Host:
         self.injected: list[bytes] = []
         """What the daemon has sent to the kernel itself."""
         self.events: list[Event] = []
+        self.refuses: Callable[[Direction], bool] = lambda _direction: False
+        """Whether this host's firewall drops what the daemon makes itself."""
         self.tracked: dict[bytes, Tracked] = {}
         self.diverted = 0
         self.lag: Callable[[], float] | None = None
@@ -137,12 +139,18 @@ class Host:
         """What the daemon's loop does after each packet and timer."""
         if self.engine is None:
             return
+        refused = False
         for direction, packet, _ in self.engine.packets_to_inject():
-            if direction is Direction.OUT:
+            if self.refuses(direction):
+                refused = True
+                self.engine.handle_undeliverable(packet, direction, self.clock.now)
+            elif direction is Direction.OUT:
                 self.link.send(self.name, packet)
             else:
                 self.injected.append(packet)
                 self.clock.after(0.0, lambda packet=packet: self.stack.receive(packet))  # type: ignore[misc]
+        if refused:
+            self.collect()
         while (event := self.engine.next_event()) is not None:
             self.events.append(event)
         self._set_alarm()

@@ -5,7 +5,7 @@ import pytest
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction
-from tcpcryptd.wire.segment import SYN, make
+from tcpcryptd.wire.segment import RST, SYN, Segment, locate, make
 from tests.machine.endpoint import Socket
 from tests.machine.host import Host
 from tests.machine.link import CRYPT, Crossing, all_of, drop, has_flags, sent_by, strip
@@ -78,7 +78,12 @@ def test_the_syn_of_a_connection_that_was_reset(suite: Suite) -> None:
     assert world.client.engine.reset(*world.ends(client))
     assert handle(world.client, syn_of(client), Direction.OUT)[0] is Action.DROP
     data = make(client.key, sequence=client.isn + 1, acknowledgment=1, flags=0x10, window=1, payload=text(100))
-    assert handle(world.client, data, Direction.OUT)[0] is Action.DROP
+    action, reset, _ = world.client.engine.handle_packet(data, Direction.OUT, world.clock.now)
+    assert action is Action.MODIFY
+    assert reset is not None
+    sent = Segment(reset, locate(reset)[0])
+    assert sent.flags & RST
+    assert not sent.payload_length
 
 
 @SUITES

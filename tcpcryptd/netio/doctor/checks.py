@@ -8,6 +8,7 @@ from pathlib import Path
 from tcpcryptd.control.errors import ControlError
 from tcpcryptd.netio.daemon import DaemonConfig
 from tcpcryptd.netio.doctor import kernel, running
+from tcpcryptd.netio.doctor.egress import check_egress
 from tcpcryptd.netio.doctor.finding import Finding
 from tcpcryptd.netio.doctor.links import check_links
 from tcpcryptd.netio.doctor.rules import check_rules
@@ -28,6 +29,7 @@ def examine(config: DaemonConfig, control_socket: Path, library_port: int | None
         ("NFQUEUE", kernel.check_queue),
         ("iptables", lambda: check_rules(config, runs)),
         ("conntrack", lambda: kernel.check_tracking(runs)),
+        ("firewall", check_egress),
         ("SOCK_DESTROY", kernel.check_sockets),
         ("links", lambda: check_links(config.selection)),
         ("ECN", kernel.check_congestion_notification),

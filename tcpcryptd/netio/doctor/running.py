@@ -16,6 +16,7 @@ from tcpcryptd.netio.stats import read_queue_statistics
 _SUSPICIOUS = {
     "queue_dropped": "packets were dropped because a queue was full: the daemon is too slow for this host",
     "queue_exceptions": "packets raised an exception: please report it with the log",
+    "undeliverable": "connections were left plain or reset, because this host drops what the daemon sends itself",
     "internal_errors": "bugs were met: please report them with the log",
     "worker_restarts": "times a worker died and was replaced: please report it with the log",
     "rules_repaired": "times somebody removed the daemon's rules: find out who, and have it leave TCPCRYPTD_* alone",

@@ -253,6 +253,9 @@ class WorkerPool:
         """None: workers send their own."""
         return []
 
+    def handle_undeliverable(self, packet: bytes, direction: Direction, now: float) -> None:
+        """See `packets_to_inject`."""
+
     def waiting_events(self) -> int:
         """None: workers log their own."""
         return 0
@@ -353,8 +356,9 @@ class WorkerPool:
             self._nursery.kill(link.index)
 
 
-def _inject_nothing(_direction: Direction, _packet: bytes, _route: int) -> None:
+def _inject_nothing(_direction: Direction, _packet: bytes, _route: int) -> bool:
     """See `packets_to_inject`."""
+    return True
 
 
 def _ignore_event(_event: Event) -> None:

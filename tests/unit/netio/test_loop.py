@@ -23,6 +23,7 @@ class FakeEngine:
         self.due: float | None = None
         self.timeouts: list[float] = []
         self.injections: list[tuple[Direction, bytes, int]] = []
+        self.refused: list[tuple[Direction, bytes]] = []
         self.events: list[Event] = []
 
     def next_timeout(self) -> float | None:
@@ -35,6 +36,10 @@ class FakeEngine:
     def packets_to_inject(self) -> list[tuple[Direction, bytes, int]]:
         taken, self.injections = self.injections, []
         return taken
+
+    def handle_undeliverable(self, packet: bytes, direction: Direction, _now: float) -> None:
+        self.refused.append((direction, packet))
+        self.injections = [(Direction.IN, b"answer to " + packet, 0)]
 
     def waiting_events(self) -> int:
         return len(self.events)
@@ -65,7 +70,12 @@ class Rig:
         self.engine = FakeEngine()
         self.injected: list[tuple[Direction, bytes, int]] = []
         self.events: list[Event] = []
-        self.loop = EventLoop(self.engine, lambda *injected: self.injected.append(injected), self.events.append)
+        self.refuses = False
+        self.loop = EventLoop(self.engine, self._inject, self.events.append)
+
+    def _inject(self, direction: Direction, packet: bytes, route: int) -> bool:
+        self.injected.append((direction, packet, route))
+        return direction is Direction.IN or not self.refuses
 
 
 @pytest.fixture
@@ -90,6 +100,14 @@ def test_what_the_engine_has_is_collected_after_a_source_was_served(rig: Rig) ->
     assert rig.events == [EVENT, EVENT]
     assert not rig.loop.turn(0.0)
     source.close()
+
+
+def test_the_engine_hears_of_what_was_refused_and_its_answer_goes_at_once(rig: Rig) -> None:
+    rig.refuses = True
+    rig.engine.injections.append((Direction.OUT, b"packet", 7))
+    rig.loop.turn(0.0)
+    assert rig.engine.refused == [(Direction.OUT, b"packet")]
+    assert rig.injected == [(Direction.OUT, b"packet", 7), (Direction.IN, b"answer to packet", 0)]
 
 
 def test_events_wait_for_others_until_there_are_many(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,9 @@ class PlayedEngine:
     def packets_to_inject(self) -> list[tuple[Direction, bytes, int]]:
         return []
 
+    def handle_undeliverable(self, packet: bytes, direction: Direction, now: float) -> None:
+        raise AssertionError
+
     def waiting_events(self) -> int:
         return 0
 
@@ -80,7 +83,7 @@ class PlayedPath:
     def open(self, stack: ExitStack) -> EventLoop:
         if self.refusal is not None:
             raise self.refusal
-        loop = EventLoop(self._engine, lambda *_: None, lambda _: None)
+        loop = EventLoop(self._engine, lambda *_: True, lambda _: None)
         stack.callback(loop.close)
         return loop
 

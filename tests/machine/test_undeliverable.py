@@ -1,0 +1,137 @@
+"""A host whose firewall or routes let out what its kernel sends, and nothing that the daemon makes itself."""
+
+from collections.abc import Callable
+from ipaddress import ip_network
+
+import pytest
+
+from tcpcryptd.core.config import EngineConfig
+from tcpcryptd.core.endpoint import Endpoint
+from tcpcryptd.core.event import Negotiated
+from tcpcryptd.core.limits import UNREACHABLE_LIFETIME
+from tcpcryptd.core.options import ClientMode, ConnectionOptions
+from tcpcryptd.core.verdict import Direction
+from tests.machine.host import Host
+from tests.machine.world import ALL, ENO, PORT, Suite, World, make_engine
+
+SECONDS = 3.0
+"""Virtual, for what would otherwise take a handshake's whole patience."""
+REASON = "this host does not let out what the daemon sends to the peer"
+
+WHERE = pytest.mark.parametrize("where", ["client", "server"])
+WHAT = pytest.mark.parametrize("inwards", [False, True], ids=["outwards", "both ways"])
+"""A policy for OUTPUT is about the loopback interface as well, unless a rule says otherwise."""
+
+
+def world_of(suite: Suite, where: str, *, inwards: bool = False) -> tuple[World, Host]:
+    world = World.encrypting(suite)
+    host: Host = getattr(world, where)
+    host.refuses = lambda direction: inwards or direction is Direction.OUT
+    return world, host
+
+
+def talk(world: World, port: int) -> None:
+    client, server = world.connect(port=port)
+    world.exchange(client, server)
+    world.close(client, server)
+
+
+def assert_not_encrypted(world: World) -> None:
+    for host in (world.client, world.server):
+        assert not any(isinstance(event, Negotiated) for event in host.events), world.trace()
+    world.assert_healthy()
+
+
+def within(world: World, condition: Callable[[], bool]) -> bool:
+    return world.clock.run_until(condition, SECONDS)
+
+
+@WHAT
+@pytest.mark.parametrize("speaks_first", ["client", "server"])
+def test_a_server_that_cannot_send_init2_is_plain(speaks_first: str, inwards: bool) -> None:
+    world, server = world_of(ALL, "server", inwards=inwards)
+    ends = dict(zip(("client", "server"), world.connect(), strict=True))
+    other = ends["server" if speaks_first == "client" else "client"]
+    ends[speaks_first].write(b"<first>")
+    assert within(world, lambda: bytes(other.received) == b"<first>"), world.trace()
+    world.exchange(ends["client"], ends["server"])
+    world.close(ends["client"], ends["server"])
+    assert_not_encrypted(world)
+    assert world.reasons(server) == ["INIT2 could not be sent"]
+    talk(world, 40_001)
+    assert_not_encrypted(world)
+    assert world.reasons(server)[1:] == [REASON]
+
+
+@pytest.mark.parametrize("suite", [ALL, ENO], ids=["crypt", "eno"])
+@WHERE
+def test_what_has_keys_ends_at_once_and_the_next_is_plain(suite: Suite, where: str) -> None:
+    if suite is ALL and where == "server":
+        pytest.skip("has no keys then")
+    world, host = world_of(suite, where)
+    client, server = world.connect()
+    ours = client if where == "client" else server
+    assert within(world, lambda: ours.error is not None), world.trace()
+    talk(world, 40_001)
+    assert world.reasons(host) == [REASON]
+    assert sum(isinstance(event, Negotiated) for event in host.events) <= 1
+    world.assert_healthy()
+    assert host.engine is not None
+    assert host.engine.counters()["undeliverable"] == 1
+
+
+def test_the_next_is_encrypted_when_that_is_long_ago() -> None:
+    world, server = world_of(ALL, "server")
+    talk(world, 40_000)
+    server.refuses = lambda _direction: False
+    talk(world, 40_001)
+    assert_not_encrypted(world)
+    world.clock.run_for(UNREACHABLE_LIFETIME)
+    client, accepted = world.connect(port=40_002)
+    world.exchange(client, accepted)
+    assert world.session_ids()[0] is not None
+
+
+@pytest.mark.parametrize("suite", [ALL, ENO], ids=["crypt", "eno"])
+def test_what_must_be_encrypted_fails(suite: Suite) -> None:
+    required = EngineConfig(required=(ip_network("10.0.0.0/8"),))
+    world = World(client=make_engine("c", suite, required), server=make_engine("s", suite))
+    world.client.refuses = lambda direction: direction is Direction.OUT
+    for port in (40_000, 40_001):
+        client = world.open(port=port)
+        client.write(b"<plaintext MARK>")
+        assert within(world, lambda client=client: client.error is not None), world.trace()  # type: ignore[misc]
+    world.assert_nothing_in_clear()
+
+
+@WHERE
+def test_a_client_of_the_exchange_that_cannot_send_init1_itself_is_plain(where: str) -> None:
+    """With switched roles the passive opener is the client, and its kernel has no segment that could carry INIT1."""
+    world, host = world_of(ALL, where)
+    assert host.engine is not None
+    assert world.server.engine is not None
+    local = Endpoint(world.server.address, PORT)
+    world.server.engine.set_options(ConnectionOptions(client_mode=ClientMode.ALWAYS), local)
+    talk(world, 40_000)
+    assert host.engine.counters()["undeliverable"] == 1
+    talk(world, 40_001)
+    assert_not_encrypted(world)
+    assert world.reasons(host)[-1] == REASON
+
+
+@pytest.mark.parametrize("suite", [ALL, ENO], ids=["crypt", "eno"])
+@WHERE
+def test_an_open_connection_goes_on(suite: Suite, where: str) -> None:
+    """An outage, or rules that are loaded anew: as with plain TCP what was lost is sent again."""
+    world = World.encrypting(suite)
+    client, server = world.connect()
+    world.exchange(client, server)
+    host: Host = getattr(world, where)
+    host.refuses = lambda _direction: True
+    assert host.engine is not None
+    for _ in range(3):
+        host.engine.rekey(*(world.ends(client) if where == "client" else reversed(world.ends(client))))
+        host.collect()
+        world.exchange(client, server)
+    world.close(client, server)
+    world.assert_encrypted()
