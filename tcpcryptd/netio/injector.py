@@ -20,6 +20,7 @@ from tcpcryptd.netio.kernel_routes import KernelRoutes
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.raw_socket import RawSocket, open_raw
 from tcpcryptd.netio.route import FORWARDED, INTERFACE_SHIFT, interface_of
+from tcpcryptd.netio.seen_routes import SeenRoutes
 
 _SEND_BUFFER = 4 << 20
 _IPV4_DESTINATION = slice(16, 20)
@@ -37,7 +38,8 @@ class Injector:
     Raises InjectorError when raw sockets cannot be had.
     """
 
-    def __init__(self, marks: MarkScheme) -> None:
+    def __init__(self, marks: MarkScheme, seen: SeenRoutes | None = None) -> None:
+        self._seen = seen
         self.sent = 0
         self.errors: Counter[str] = Counter()
         """By name of the error."""
@@ -73,7 +75,7 @@ class Injector:
             if direction is Direction.IN:
                 self._send_inwards(raw, packet, route)
             else:
-                raw.send(packet, route)
+                raw.send(packet, route if self._seen is None else self._seen.of(packet, route))
                 self.sent += 1
         except (OSError, KeyError, IndexError, ValueError) as error:
             self._count(error)

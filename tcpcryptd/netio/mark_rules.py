@@ -68,6 +68,11 @@ class MarkRules:
         yield f"{self._injected(Direction.IN)} -j RETURN"
         yield self.clear
 
+    @property
+    def marked_by_others(self) -> str:
+        """Matches a packet with a mark of others alone."""
+        return f"-m mark --mark {self._marks.match(0)} -m mark ! --mark 0x0/{self._marks.foreign:#x}"
+
     def leaving(self) -> Iterator[str]:
         """In POSTROUTING, where what is injected towards the local kernel keeps its mark: it comes in yet."""
         yield f"{self._injected(Direction.IN)} -j RETURN"

@@ -17,6 +17,7 @@ from tcpcryptd.netio.offload_guard import OffloadGuard
 from tcpcryptd.netio.outlet import Outlet
 from tcpcryptd.netio.queue import Delivery, PacketQueue
 from tcpcryptd.netio.rules import QueueNumbers
+from tcpcryptd.netio.seen_routes import SeenRoutes
 from tcpcryptd.netio.stats import QueueStatistics
 
 
@@ -78,7 +79,8 @@ class PacketPath:
 
     def open(self, stack: ExitStack) -> EventLoop:
         """See PacketHandling."""
-        injector = self._injector = Injector(self._marks)
+        seen = SeenRoutes()
+        injector = self._injector = Injector(self._marks, seen)
         stack.callback(injector.close)
         outlet = self._outlet = Outlet(self._marks)
         stack.callback(outlet.close)
@@ -92,6 +94,7 @@ class PacketPath:
         ):
             gso = diverted_as is ConnectionClass.STREAM
             queue = PacketQueue(number, diverted_as, handler, self._marks, gso, delivery, outlet, on_batch)
+            queue.seen = seen
             if gso:
                 queue.segmenting, queue.on_oversize = self._queues[-1], self._engine.outgrown
             stack.callback(queue.close)

@@ -17,6 +17,7 @@ from tcpcryptd.netio.offload_guard import OffloadGuard
 from tcpcryptd.netio.queue_binding import bind as _bind
 from tcpcryptd.netio.queue_binding import configure
 from tcpcryptd.netio.route import FORWARDED, INTERFACE_SHIFT
+from tcpcryptd.netio.seen_routes import SeenRoutes
 from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, NF_REPEAT, VerdictSender
 
 PacketHandler = Callable[[bytes, Direction, float, ConnectionClass, int], Verdict]
@@ -63,6 +64,7 @@ _LIBRARY_COPY_RANGE: Final = 4016
 _HOOK_PRE_ROUTING: Final = 0
 _HOOK_FORWARD: Final = 2
 _HOOK_LOCAL_OUT: Final = 3
+_HOOK_POST_ROUTING: Final = 4
 _HOP_BY_HOP: Final = 0
 """IPv6's next header."""
 
@@ -112,6 +114,7 @@ class PacketQueue:
         self.on_oversize: Callable[[bytes], None] = lambda _: None
         """Given the beginning of each such packet."""
         self.exceptions = 0
+        self.seen = SeenRoutes()
         self._handler = handler
         self._foreign = marks.foreign
         self._mark_of = marks.of_verdicts(diverted_as, forwarded=False)
@@ -207,6 +210,10 @@ class PacketQueue:
                 self._verdicts.add(packet.identifier, NF_ACCEPT)
                 return
             route = self._route(packet)
+            if hook == _HOOK_POST_ROUTING:
+                self.seen.note(payload, route)
+                self._verdicts.add(packet.identifier, NF_REPEAT, None, packet.mark | mark_of[self.diverted_as])
+                return
             if hook == _HOOK_LOCAL_OUT or marked:
                 direction = Direction.OUT
                 self.bytes_out += size
@@ -233,7 +240,7 @@ class PacketQueue:
                 self._verdicts.add(packet.identifier, NF_DROP)
             else:
                 self._waits_outwards |= direction is Direction.OUT
-                mark = packet.mark & self._foreign | mark_of[connection_class]
+                mark = route & self._foreign | mark_of[connection_class]
                 self._verdicts.add(packet.identifier, NF_REPEAT, replacement, mark)
         except Exception as error:
             self._handle_exception(packet, error)
@@ -241,6 +248,8 @@ class PacketQueue:
     def _route(self, packet: DivertedPacket) -> int:
         """See tcpcryptd.netio.route."""
         route = packet.interface << INTERFACE_SHIFT | packet.mark & self._foreign
+        if packet.hook == _HOOK_LOCAL_OUT and self.seen.routes:
+            return self.seen.of(packet.payload, route)
         return route | FORWARDED if packet.hook == _HOOK_FORWARD else route
 
     def _send_pieces(self, packet: DivertedPacket, pieces: bytes | None, route: int) -> None:

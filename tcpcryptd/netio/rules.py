@@ -45,6 +45,7 @@ _SAVE_OUT_CHAIN = CHAIN_PREFIX + "SAVE_OUT"
 _SAVE_IN_CHAIN = CHAIN_PREFIX + "SAVE_IN"
 _NOT_HANDLED_CHAIN = CHAIN_PREFIX + "NOT_HANDLED"
 _HANDLED_CHAIN = CHAIN_PREFIX + "HANDLED"
+_SEEN_CHAIN = CHAIN_PREFIX + "SEEN"
 _LAST_CHAIN = CHAIN_PREFIX + "LAST"
 _FORWARD_NOT_HANDLED_CHAIN = CHAIN_PREFIX + "FWD_NOT_HANDLED"
 _FORWARD_HANDLED_CHAIN = CHAIN_PREFIX + "FWD_HANDLED"
@@ -196,6 +197,7 @@ class _Builder:
             f"OUTPUT -p tcp -j {_chain(Direction.OUT)}",
             f"PREROUTING -p tcp -j {_chain(Direction.IN)}",
             f"POSTROUTING {marked} -j {_SAVE_OUT_CHAIN}",
+            f"POSTROUTING -p tcp --tcp-flags SYN,RST SYN {self._about.marked_by_others} -j {_SEEN_CHAIN}",
             f"INPUT {marked} -j {_SAVE_IN_CHAIN}",
         ]
         if self._selection.forward:
@@ -216,13 +218,20 @@ class _Builder:
         """Where the other chains end, and those for packets that carry a mark of ours."""
         about = self._about
         plain = about.of_class(ConnectionClass.PLAIN)
+        to_undecided = f"{self._queues.target(self._queues.undecided)} --queue-bypass"
         return {
             # The mark that tells a forwarded packet's direction is of no use to anybody else.
             _PLAIN_CHAIN: [f"-j CONNMARK --set-xmark {plain}", *([about.clear] if self._selection.forward else [])],
             _QUEUE_CHAIN: [
                 # A SYN: the connection that was plain is over, or never was one.
                 f"-m connmark --mark {plain} -j CONNMARK --set-xmark {self._marks.match(0)}",
-                f"{self._queues.target(self._queues.undecided)} --queue-bypass",
+                to_undecided,
+            ],
+            # Not what is plain, nor what is forwarded.
+            _SEEN_CHAIN: [
+                f"-m connmark --mark {about.of_class(each)} {to_undecided}"
+                for each in ConnectionClass
+                if each is not ConnectionClass.PLAIN
             ],
             _NOT_HANDLED_CHAIN: [*about.not_handled()],
             _HANDLED_CHAIN: [*about.handled()],

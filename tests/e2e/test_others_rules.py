@@ -177,14 +177,23 @@ def policy(host: Host, family: int, *words: str) -> None:
     host.run(["ip", "-4" if family == socket.AF_INET else "-6", "rule", "add", *words, "lookup", "100"])
 
 
-@pytest.mark.parametrize(("peer", "family", "mark"), [(None, socket.AF_INET, "1"), (None, socket.AF_INET6, "0x1/0xff")])
+@pytest.mark.parametrize(
+    ("peer", "family", "mark"),
+    [
+        (None, socket.AF_INET, "1"),
+        ("crypt", socket.AF_INET, "0x1/0xff"),
+        ("eno", socket.AF_INET, "1"),
+        ("crypt", socket.AF_INET6, "1"),
+        ("whole", socket.AF_INET, "1"),
+    ],
+)
 def test_what_a_user_sends_through_a_tunnel(network: Network, peer: str | None, mark: str, family: int) -> None:
     """From the first SYN on, and nothing by another way: the usual recipe of VPN clients."""
     client = network.client
     second_wire(network, family)
     if peer is not None:
         network.server.start_daemon()
-    client.start_daemon("--protocol", peer or "crypt")
+    client.start_daemon(*(["--whole-packets"] if peer == "whole" else ["--protocol", peer or "crypt"]))
     rule(client, family, "mangle", "OUTPUT", "-m", "owner", "--uid-owner", str(USER), "-j", "MARK", "--set-mark", "1")
     policy(client, family, "fwmark", mark)
     first, second = client.capture("eth0"), client.capture("eth1")
@@ -257,8 +266,9 @@ def test_rules_of_a_router_that_encrypts_for_others(path: Network, variant: str)
     chains = [("mangle", "FORWARD"), ("filter", "FORWARD")]
     outwards = Counters(router, tool, chains, "-i", "eth0", "-o", "eth1")
     inwards = Counters(router, tool, chains, "-i", "eth1", "-o", "eth0")
-    talk(path, socket.AF_INET, encrypted=False)
-    assert len(router.sessions()) == 1
+    with dialogue(path, echo_server, port=PORT) as ours:
+        assert exchange(ours, MARKER * 3000) == MARKER * 3000
+        assert len(router.sessions()) == 1
     assert_same(outwards, 5)
     assert_same(inwards, 3)
     with dialogue(path, echo_server) as ours:

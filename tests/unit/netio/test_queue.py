@@ -15,8 +15,9 @@ from tcpcryptd.netio.netlink_queue import diverted_packet
 from tcpcryptd.netio.offload_guard import OffloadGuard
 from tcpcryptd.netio.queue import PacketQueue, _Reader, is_truncated
 from tcpcryptd.netio.route import FORWARDED
+from tcpcryptd.netio.seen_routes import MAX_ROUTES, SeenRoutes
 from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, NF_REPEAT
-from tcpcryptd.wire.segment import ACK, make
+from tcpcryptd.wire.segment import ACK, SYN, make
 
 MARKS = MarkScheme()
 KEY = bytes((10, 0, 0, 1, 10, 0, 0, 2, 0, 80, 0, 81))
@@ -31,7 +32,7 @@ def packet_of(payload: bytes = b"", key: bytes = KEY) -> bytes:
 
 def interfaces(hook: int) -> list[tuple[int, int]]:
     """The attributes of a packet that comes by interface 5, or leaves by interface 7, or both."""
-    return [(5, 5)] * (hook in (0, 1, 2)) + [(6, 7)] * (hook in (2, 3))
+    return [(5, 5)] * (hook in (0, 1, 2)) + [(6, 7)] * (hook in (2, 3, 4))
 
 
 def message(payload: bytes, hook: int, mark: int, identifier: int = 7) -> bytes:
@@ -427,6 +428,29 @@ def test_what_a_flowtable_could_take_is_dropped(undecided: Rig, monkeypatch: pyt
     guard.admits = True
     undecided.verdict = (Action.ACCEPT, None, ConnectionClass.STREAM)
     assert undecided.handle(FakePacket(packet_of(), FORWARD)).verdict == "pass"
+
+
+def test_openings_that_others_marked_show_their_way(undecided: Rig) -> None:
+    """Behind our rules in OUTPUT; what follows on the connection has it, and the next SYN looks again."""
+    syn, later = make(KEY, sequence=1, acknowledgment=0, flags=SYN, window=3), packet_of()
+    undecided.handle(FakePacket(syn, 3, 0))
+    packet = undecided.handle(FakePacket(syn, 4, 5))
+    assert (packet.verdict, packet.given_mark) == ("pass", 5 | MARKS.of_verdict(ConnectionClass.UNDECIDED))
+    assert len(undecided.calls) == 1
+    assert undecided.queue.seen.of(later, 0) == 7 << 32 | 5
+    packet = undecided.handle(FakePacket(later, 3, 0))
+    assert packet.given_mark == 5 | MARKS.of_verdict(ConnectionClass.UNDECIDED)
+    assert undecided.queue.seen.routes
+    undecided.handle(FakePacket(syn, 3, 0))
+    assert not undecided.queue.seen.routes
+
+
+def test_the_routes_that_were_seen_are_bounded() -> None:
+    seen = SeenRoutes()
+    for number in range(MAX_ROUTES + 1):
+        seen.note(packet_of(key=number.to_bytes(12, "big")), 5)
+    assert len(seen.routes) == MAX_ROUTES
+    assert seen.of(packet_of(key=bytes(12)), 6) == 6
 
 
 class FakeOutlet:

@@ -235,6 +235,14 @@ def test_a_copied_connection_mark_does_not_open(
         assert (plain is None) == (decided is ConnectionClass.PLAIN and not opening)
 
 
+@pytest.mark.parametrize("connmark", [0, PLAIN, ENCRYPTED, STREAM, *FORWARDED_MARKS])
+def test_openings_that_others_mark_are_seen_when_they_leave(connmark: int) -> None:
+    own = connmark in (0, ENCRYPTED, STREAM)
+    assert Walk(build(FORWARD), {}, mark=5, connmark=connmark | 5).through("TCPCRYPTD_SEEN") == (
+        TO_QUEUE if own else None
+    )
+
+
 def test_openings_that_pass_in_input() -> None:
     for decided in ConnectionClass:
         walk = Walk(build(FORWARD), {"--syn": ""}, mark=MARKS.of_verdict(decided) | 5)
@@ -415,7 +423,9 @@ def test_segments_that_the_tracker_takes_for_invalid_ones() -> None:
 def test_only_own_chains_and_known_hooks(version: int) -> None:
     rules = build(Selection(ports=(80,), interfaces=("eth0",), addresses=(ip_network("10.0.0.0/8"),)), version)
     assert all(name.startswith(CHAIN_PREFIX) and len(name) < 29 for name in rules.chains)
-    assert [jump.split()[0] for jump in rules.jumps] == ["OUTPUT", "PREROUTING", "POSTROUTING", "INPUT", "FORWARD"]
+    assert [jump.split()[0] for jump in rules.jumps] == [
+        *("OUTPUT", "PREROUTING", "POSTROUTING", "POSTROUTING", "INPUT", "FORWARD")
+    ]
     assert all(jump.split()[1:3] == ["-p", "tcp"] for jump in rules.jumps)
     text = transaction(rules.lines())
     assert text.startswith("*mangle\n")
