@@ -4,7 +4,11 @@ import pytest
 
 from tests.machine.endpoint import Behaviour
 from tests.machine.link import MAC
-from tests.machine.world import ENO, LIMIT, MODERN, ORIGINAL, PORT, Suite, World, text
+from tests.machine.world import ENO, FROM_ORIGINAL, LIMIT, MODERN, ORIGINAL, PORT, TO_ORIGINAL, Suite, World, text
+
+ALL_SUITES = pytest.mark.parametrize(
+    "suite", [ORIGINAL, MODERN, ENO, FROM_ORIGINAL, TO_ORIGINAL], ids=["original", "modern", "eno", "from", "to"]
+)
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -23,7 +27,7 @@ def test_fresh(suite: Suite, version: int) -> None:
     world.assert_encrypted()
 
 
-@pytest.mark.parametrize("suite", [ORIGINAL, MODERN, ENO], ids=["original", "modern", "eno"])
+@ALL_SUITES
 def test_the_server_speaks_first(suite: Suite) -> None:
     world = World.encrypting(suite)
     client, server = world.connect()
@@ -91,7 +95,7 @@ def test_the_session_ids_of_two_connections_differ() -> None:
 
 
 @pytest.mark.parametrize("isn", [2**32 - 1, 2**32 - 2, 2**32 - 200, 2**32 - 5000])
-@pytest.mark.parametrize("suite", [ORIGINAL, MODERN, ENO], ids=["original", "modern", "eno"])
+@ALL_SUITES
 def test_sequence_numbers_wrap(suite: Suite, isn: int) -> None:
     world = World.encrypting(suite)
     client = world.open(isn=isn)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from random import Random
+from typing import cast
 
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.endpoint import Endpoint
@@ -27,6 +28,7 @@ from tests.machine.clock import Clock
 from tests.machine.endpoint import Behaviour, Socket
 from tests.machine.host import Host
 from tests.machine.link import CRYPT, MAC, Conditions, Filter, Link
+from tests.machine.original import Original
 
 PORT = 80
 LIMIT = 120.0
@@ -48,11 +50,15 @@ class Suite:
     eno: EnoConfig = field(default_factory=EnoConfig)
     whole_packets: bool = False
     """Of `crypt`: whether its open connections' packets come before they are cut."""
+    original: str | None = None
+    """The host, client or server, that has the original daemon in the place of ours."""
 
 
 ORIGINAL = Suite((RSA_2048,), (AES128_CTR_SEQIV_HMAC_SHA1,))
 MODERN = Suite((X25519_HPKE,), (AES_256_GCM_SIV,))
 ALL = Suite()
+FROM_ORIGINAL = Suite(original="client")
+TO_ORIGINAL = Suite(original="server")
 ENO = Suite(protocol="eno")
 AUTO = Suite(protocol="auto")
 OFFERS = {"auto": ("eno", "crypt")}
@@ -73,6 +79,11 @@ def make_engine(
     return Engine(
         config, [CryptFactory(crypt), EnoFactory(suite.eno)], random=Random(repr(seed)).randbytes, sessions=sessions
     )
+
+
+def make_original(seed: object = 0) -> Engine:
+    """The model, which a host takes for an engine."""
+    return cast("Engine", Original(rsa_key(), seed))
 
 
 def text(size: int, prefix: bytes = b"") -> bytes:
@@ -104,7 +115,29 @@ class World:
     @classmethod
     def encrypting(cls, suite: Suite = ALL, **arguments: object) -> "World":
         """Both hosts run a daemon."""
-        return cls(client=make_engine("c", suite), server=make_engine("s", suite), **arguments)  # type: ignore[arg-type]
+        engines = {
+            name: make_original(name) if suite.original == name else make_engine(name[0], suite)
+            for name in ("client", "server")
+        }
+        return cls(**engines, **arguments)  # type: ignore[arg-type]
+
+    @property
+    def original(self) -> Original:
+        """The original daemon of a world that has one."""
+        for host in (self.client, self.server):
+            engine: object = host.engine
+            if isinstance(engine, Original):
+                return engine
+        raise AssertionError("no original daemon")
+
+    @property
+    def ours(self) -> Engine:
+        """Our daemon, of a world with the original on the other host; the client's where both are ours."""
+        for host in (self.client, self.server):
+            engine: object = host.engine
+            if isinstance(engine, Engine):
+                return engine
+        raise AssertionError("no daemon of ours")
 
     def open(self, *, port: int = 40_000, behaviour: Behaviour | None = None, isn: int | None = None) -> Socket:
         """The client connects; the clock has not run yet."""
@@ -176,14 +209,16 @@ class World:
         """Both daemons, where there are any, have left the connection alone."""
         for host in (self.client, self.server):
             assert not any(isinstance(event, Negotiated) for event in host.events), self.trace()
-            if host.engine is not None:
+            if isinstance(host.engine, Engine):
                 assert host.engine.counters()["connections"] == 0, list(host.engine.connections())
                 assert {entry.mark for entry in host.tracked.values()} == {ConnectionClass.PLAIN}
         self.assert_healthy()
 
     def assert_healthy(self) -> None:
-        """No engine has met a bug of its own, or taken an honest segment for a forged one."""
+        """No engine has met a bug of its own, or taken an honest segment for a forged one; no original has aborted."""
         for host in (self.client, self.server):
+            engine: object = host.engine
+            assert not (isinstance(engine, Original) and engine.aborted), self.trace()
             bad = [event for event in host.events if isinstance(event, InternalError | IntegrityFailure)]
             assert bad == [], f"{host.name}: {bad}\n{self.trace()}"
 
