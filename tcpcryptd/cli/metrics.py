@@ -76,8 +76,8 @@ METRICS: Final = (
             {
                 name: name
                 for name in (
-                    *("bad_init1", "bad_init2", "init1_unanswered", "init2_unanswered"),
-                    *("no_common_cipher", "no_space_for_eno", "damaged", "invalid", "truncated"),
+                    *("bad_init1", "bad_init2", "init1_unanswered", "init2_unanswered", "init2_lost"),
+                    *("no_common_cipher", "no_space_for_eno", "damaged", "invalid", "truncated", "keys_not_replaced"),
                 )
             },
         ),

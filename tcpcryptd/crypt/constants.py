@@ -44,5 +44,8 @@ SYMMETRIC_SPEC_SIZE: Final = 4
 MSS_REDUCTION: Final = 40
 """What the option and its padding can take from a segment (spec section 11)."""
 
+TIMESTAMP_AREA: Final = 12
+"""NOP NOP timestamp: the only options that the kernel sends in an open connection without SACK."""
+
 UNAUTHENTICATED_OPTIONS: Final = frozenset((0, 1, 8, 16, 17, 19, MAC))
 """Options that do not enter the MAC (spec section 6)."""

@@ -8,7 +8,7 @@
 | passive.AwaitInit1 | sent PKCONF | Init2Sent; plain |
 | passive.AwaitPkconf | answered HELLO with HELLO | ClientExchange; plain |
 | passive.Nextk2Sent | sent NEXTK2 | Protection; plain |
-| client_exchange.ClientExchange | received PKCONF, sends INIT1 | Unconfirmed, Unanswered; plain |
+| client_exchange.ClientExchange | received PKCONF, sends INIT1 | Unconfirmed, Unanswered; plain; reset |
 | unanswered.Unanswered | sent INIT1 or PKCONF in vain | plain; reset |
 | unconfirmed.Init2Sent | received INIT1, sends INIT2 | Protection |
 | unconfirmed.Unconfirmed | received INIT2 or NEXTK2 | Protection |
@@ -23,11 +23,18 @@ from typing import Final
 
 from tcpcryptd.core.protocol import Connection, Direction, Injection
 from tcpcryptd.crypt.config import CryptConfig
-from tcpcryptd.crypt.constants import PUBLIC_KEY_SPEC_SIZE, SYMMETRIC_SPEC_SIZE
+from tcpcryptd.crypt.constants import MAC, PUBLIC_KEY_SPEC_SIZE, SYMMETRIC_SPEC_SIZE
+from tcpcryptd.crypt.messages import split_specs
 from tcpcryptd.crypt.numbers import Numbers
-from tcpcryptd.crypto.suites import RSA_2048, PublicKeyAlgorithm, SymmetricSuite
-from tcpcryptd.wire.segment import Segment
-from tcpcryptd.wire.sequence import add
+from tcpcryptd.crypto.suites import (
+    AES128_CTR_SEQIV_HMAC_SHA1,
+    FIRST_PRIVATE,
+    RSA_2048,
+    PublicKeyAlgorithm,
+    SymmetricSuite,
+)
+from tcpcryptd.wire.segment import SYN, Segment
+from tcpcryptd.wire.sequence import add, difference
 from tcpcryptd.wire.syn import End, Ends
 
 _TCP_HEADER: Final = 20
@@ -87,6 +94,26 @@ class Handshake:
             return configured
         return tuple(suite for spec in wanted for suite in configured if suite.spec == spec)
 
+    def can_name_a_suite_to(self, public_key_specs: list[bytes]) -> bool:
+        """Whether INIT1 would hold a symmetric suite that a peer with this PKCONF knows.
+
+        One without a spec of our range may come from the original, which crashes when there is none.
+        """
+        if any(spec[0] >= FIRST_PRIVATE for spec in public_key_specs):
+            return True
+        return AES128_CTR_SEQIV_HMAC_SHA1.offered_by(split_specs(self.symmetric_specs, SYMMETRIC_SPEC_SIZE))
+
+    def is_sealed(self, segment: Segment, sent: int) -> bool:
+        """Whether a segment has a MAC, and its sender sees the connection, in which INIT1 of `sent` bytes was sent.
+
+        The original shifts the acknowledgment of a repeated INIT2 once more.
+        """
+        if segment.option(MAC) is None or segment.flags & SYN:
+            return False
+        ahead = difference(segment.acknowledgment, add(self.local.isn, 1))
+        behind = difference(segment.sequence, add(self.remote.isn, 1))
+        return ahead in (sent, 2 * sent) and 0 <= behind < max(self.local.window, 1)
+
     @property
     def max_segment(self) -> int:
         """Bytes of TCP segment that the links of both hosts carry."""
@@ -129,7 +156,10 @@ class Handshake:
 
     def numbers(self, *, sent: int, received: int) -> Numbers:
         """Where the wire's sequence numbers are after handshake messages of these lengths."""
-        return Numbers(sent, received, add(self.local.isn, 1 + sent), add(self.remote.isn, 1 + received))
+        send_next, receive_next = add(self.local.isn, 1 + sent), add(self.remote.isn, 1 + received)
+        ours, theirs = self.local.window_scale, self.remote.window_scale
+        scales = (ours, theirs) if ours is not None and theirs is not None else (0, 0)
+        return Numbers(sent, received, send_next, receive_next, *scales)
 
     def resets(self, sent: int = 0) -> list[Injection]:
         """RST segments for both kernels, which have not exchanged data yet; the peer's may have seen `sent` bytes."""

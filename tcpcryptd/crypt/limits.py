@@ -5,15 +5,28 @@ from typing import Final
 HELLO_TRIES: Final = 2
 """SYN and SYN ACK segments that carry the option; later ones go without it (spec section 10)."""
 
-RETRANSMISSION_INTERVALS: Final = (0.5, 1.0, 2.0, 4.0)
+RETRANSMISSION_INTERVALS: Final[tuple[float, ...]] = (0.5, 1.0, 2.0, 4.0)
 """After which INIT1 and INIT2 are sent again; after the last one the sender gives up."""
 
 MAX_HELD: Final = 9_216
 """Bytes of packet: what the kernel has sent before there are keys goes out with them, if it is no longer than a jumbo
 frame; else it waits until the kernel sends it again."""
 
+SHORT_INTERVALS: Final[tuple[float, ...]] = (0.3, 0.6, 6.6)
+"""The same where the peer may be the original, which 1.1 s after its first answer takes what is sent again for data."""
+
+INIT2_GRACE: Final = 0.5
+"""How long INIT2 may come after a sealed segment that has overtaken it."""
+
 REKEY_INTERVAL: Final = 3600.0
 """After which keys are replaced whatever was sent with them."""
 
 OLD_KEYS_LIFETIME: Final = 60.0
 """How long segments of the generation before are still opened and sent again: half of TCP's 2 MSL."""
+
+DRAIN_PATIENCE: Final = 0.5
+"""How long a change of keys waits for a peer that goes on sending to fill its window, before that is closed."""
+QUIET_TIME: Final = 0.2
+"""After which a peer that has sent nothing new is taken to have nothing in flight, at least."""
+REKEY_REPEATED_AFTER: Final = 0.2
+"""When REKEY was lost on a segment that no kernel sends again; the least that kernels wait before they do."""

@@ -13,3 +13,6 @@ class Numbers:
     send_next: int
     """Of the next segment that the local kernel sends, as it stands on the wire."""
     receive_next: int
+    sent_scale: int = 0
+    """Bits by which the windows in this host's segments are shifted (RFC 7323, section 2)."""
+    received_scale: int = 0

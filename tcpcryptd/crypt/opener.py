@@ -5,19 +5,24 @@
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcpcryptd.core.protocol import DROP, Action, Connection, Direction, Verdict
-from tcpcryptd.crypt.constants import MAC, UNAUTHENTICATED_OPTIONS
+from tcpcryptd.crypt.constants import MAC, TIMESTAMP_AREA, UNAUTHENTICATED_OPTIONS
 from tcpcryptd.crypt.numbers import Numbers
 from tcpcryptd.crypt.pieces import authenticated_header
-from tcpcryptd.crypt.sealer import RARE, TIMESTAMP_AREA, TIMESTAMP_PREFIX, Sealer
+from tcpcryptd.crypt.sealer import RARE, TIMESTAMP_PREFIX, Sealer
 from tcpcryptd.crypt.session import Keys
 from tcpcryptd.wire import options
 from tcpcryptd.wire.checksum import address_sum, ones_complement_sum
 from tcpcryptd.wire.segment import FIN, SYN, MalformedPacket, Segment
 from tcpcryptd.wire.sequence import MASK, extend
 from tcpcryptd.wire.words import uint16, uint32
+
+if TYPE_CHECKING:
+    from tcpcryptd.crypt.key_change import KeyChange
+
+_UNBOUNDED: Final = 1 << 62
 
 Open = Callable[[int, bytes, bytes, bytes, bytes, bytes], bytes | None]
 """SegmentProtection.open of one key."""
@@ -64,6 +69,19 @@ class Opener:
         """Extended: where the current keys begin. What comes before keeps the generation before."""
         self.open: Open = keys.incoming.open
         self.open_before: Open | None = None
+        self.change: KeyChange | None = None
+        self.changing = False
+        """Whether `change` is to see what comes in."""
+        self.awaited: Keys | None = None
+        """Keys that the peer will begin to use without a word."""
+        self.wear: Callable[[], bool]
+        """Called when the peer's keys wear out; whether the connection is lost."""
+        self.upcoming: Callable[[], Keys | None]
+        """The keys that a peer may begin to use although nobody has said so here: what says it can be lost, or late."""
+        self.follow: Callable[[Keys, int], None]
+        """Called when it has, with the extended number."""
+        self._worn_after = keys.suite.rekey_bytes // 2 if keys.suite.quiet_rekeying else _UNBOUNDED
+        self._worn_at = self.started + self._worn_after
         tag_length = keys.suite.tag_length
         self._tag_length = tag_length
         self._mac_prefix = bytes((MAC, tag_length + 2))
@@ -75,6 +93,7 @@ class Opener:
         self.open = keys.incoming.open
         self.generation = keys.generation
         self.started = started
+        self._worn_at = started + self._worn_after
 
     def forget_previous_keys(self) -> None:
         """What was sealed with the generation before is not accepted any more."""
@@ -132,11 +151,18 @@ class Opener:
             self._connection.saw_closing(flags, Direction.IN, now)
             self.finished |= bool(flags & FIN)
         self.heard = True
+        before = self.next
         self.acknowledged = max(self.acknowledged, extended_acknowledgment)
-        self.next = max(self.next, extended + len(plaintext) + (flags & FIN))
-        if self._sealer.announcing and regular:
+        self.next = max(before, extended + len(plaintext) + (flags & FIN))
+        if self.next >= self._worn_at and self.wear():
+            return DROP
+        shifted = self._shifted_back(packet, offset, start, header_sum, plaintext)
+        if self.change is not None:
+            if self.changing:
+                shifted = self.change.incoming(shifted, offset, extended, len(plaintext), before)
+        elif self._sealer.announcing and regular:
             self._check_announcement(extended, covered)
-        return Action.MODIFY, self._shifted_back(packet, offset, start, header_sum, plaintext), self._class
+        return Action.MODIFY, shifted, self._class
 
     def _shifted_back(self, packet: bytes, offset: int, start: int, header_sum: int, plaintext: bytes) -> bytes:
         """The packet in the local kernel's numbers, with another payload; `header_sum` has all but the payload."""
@@ -165,6 +191,8 @@ class Opener:
         if successor is not None and extended < successor.started:
             # The peer has forgotten the keys that are current here, before we learnt of the next ones.
             return successor.open(*protected)
+        if self.change is not None:
+            return self._opened_unannounced(extended, protected)
         if self.open_before is None:
             return None
         if extended < self.started:
@@ -174,6 +202,23 @@ class Opener:
             # An ACK that left just before the keys changed at its number, and was overtaken.
             return self.open_before(*protected)
         return None
+
+    def _opened_unannounced(
+        self, extended: int, protected: tuple[int, bytes, bytes, bytes, bytes, bytes]
+    ) -> bytes | None:
+        """The same when the peer need not say where its keys begin."""
+        if self.open_before is not None:
+            below = extended < self.started
+            plaintext = (self.open if below else self.open_before)(*protected)
+            if plaintext is not None:
+                if plaintext and below:
+                    self.started = extended
+                return plaintext
+        keys = self.awaited or self.upcoming()
+        plaintext = None if keys is None else keys.incoming.open(*protected)
+        if plaintext is not None and keys is not None:
+            self.follow(keys, extended)
+        return plaintext
 
     def _check_announcement(self, extended: int, covered: bytes) -> None:
         """Whether the peer has shown that it knows our current keys.

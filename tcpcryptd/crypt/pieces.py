@@ -52,6 +52,8 @@ def sealed_pieces(
     prefix = area + bytes((MAC, mac_length))
     header_length = 20 + len(prefix) + mac_length - 2 + len(padding)
     acknowledgment, extended_acknowledgment, mask = whole.acknowledgment, whole.extended_acknowledgment, whole.mask
+    # All waits for the acknowledgment of the one segment that says REKEY.
+    alone = keys.suite.quiet_rekeying and bool(covered)
     parts: list[bytes] = []
     at = start
     while True:
@@ -64,6 +66,8 @@ def sealed_pieces(
             flags &= ~CWR
         if stop < total:
             flags &= ~(FIN | PSH)
+        if alone and stop > at:
+            flags |= PSH
         extended = whole.sequence + at
         length = header_length + stop - at
         number = extended & mask

@@ -1,6 +1,7 @@
 """An encrypted connection: its two directions, its rekeying, and the segments that count without a MAC."""
 
 from collections.abc import Callable
+from typing import Final
 
 from tcpcryptd.core.protocol import (
     DROP,
@@ -14,6 +15,7 @@ from tcpcryptd.core.protocol import (
     modify,
 )
 from tcpcryptd.crypt.constants import MSS_REDUCTION, Opcode
+from tcpcryptd.crypt.key_change import KeyChange, Stage
 from tcpcryptd.crypt.limits import OLD_KEYS_LIFETIME, REKEY_INTERVAL
 from tcpcryptd.crypt.numbers import Numbers
 from tcpcryptd.crypt.opener import Opener, Successor, find_mac
@@ -24,6 +26,8 @@ from tcpcryptd.crypt.syn import for_local_kernel
 from tcpcryptd.wire.segment import ACK, RST, SYN, Segment, lengths, locate, make, reverse_key
 from tcpcryptd.wire.sequence import add, extend
 from tcpcryptd.wire.syn import refusal
+
+_HANDSHAKE: Final = (Opcode.INIT1, Opcode.INIT2)
 
 
 class Protection:
@@ -46,11 +50,27 @@ class Protection:
         self._numbers = numbers
         self._keys = session.keys
         """The newest generation that either direction uses."""
+        self._successor: Keys | None = None
+        """What follows it, once it was needed."""
         self._sealer = Sealer(connection, session.keys, numbers, max_segment, connection_class)
         self._opener = Opener(connection, session.keys, numbers, self._sealer, self._unusual)
         self._sealer.opener = self._opener
         self._sealer.rekey = self.rekey
         self._sealer.answered = self._answered
+        self._change: KeyChange | None = None
+        if session.suite.quiet_rekeying:
+            self._change = KeyChange(
+                connection,
+                numbers,
+                self._sealer,
+                self._opener,
+                session.suite.rekey_bytes,
+                self._next_keys,
+            )
+            self._sealer.change = self._opener.change = self._change
+        self._opener.wear = self._wear
+        self._opener.upcoming = self._upcoming
+        self._opener.follow = self._follow
         self._syn: Segment | None = None
         self.outbound = self._sealer.outbound
         self.inbound = self._opener.inbound
@@ -132,14 +152,56 @@ class Protection:
         sealer, opener = self._sealer, self._opener
         if sealer.announcing or sealer.generation != opener.generation or opener.acknowledged < sealer.started:
             return
-        self._use(self._keys.next())
-        self._sealer.begin_generation(self._keys)
+        if self._change is not None:
+            self._change.begin(self._connection.last_seen, quiet=True)
+        else:
+            self._sealer.begin_generation(self._next_keys(), announce=True)
+
+    def _next_keys(self) -> Keys:
+        self._use(self._successor or self._keys.next())
         self.answer = None
         self._connection.count("rekeyed")
+        return self._keys
+
+    def _upcoming(self) -> Keys | None:
+        """What a peer that announces nothing may begin with; None while it has not followed the last change."""
+        if self._sealer.generation != self._opener.generation:
+            return None
+        if self._successor is None:
+            self._successor = self._keys.next()
+        return self._successor
+
+    def _follow(self, keys: Keys, started: int) -> None:
+        """The peer uses these keys from the extended number `started` on."""
+        self._use(keys)
+        self.answer = None
+        self._opener.begin_generation(keys, started)
+        if self._change is not None and self._change.stage is not Stage.NONE:
+            self._change.end()
+        if self._sealer.generation != keys.generation:
+            self._sealer.begin_generation(keys, announce=self._change is None)
+        elif self._change is not None:
+            self._sealer.forget_previous_keys()
+        self._connection.set_timer(self._connection.last_seen + OLD_KEYS_LIFETIME, self._forget_previous_keys)
+
+    def _wear(self) -> bool:
+        """The peer, which never replaces its keys by itself, has used them for long; whether the connection is lost."""
+        sealer, opener = self._sealer, self._opener
+        if self._change is None:
+            return False
+        if opener.next > self._change.spent_at:
+            self._connection.count("keys_not_replaced")
+            self._connection.reset()
+            return True
+        if sealer.generation == opener.generation:
+            self._change.begin(self._connection.last_seen, quiet=False)
+        return False
 
     def _use(self, keys: Keys) -> None:
         if self.log_keys is not None and keys is not self._keys:
             self.log_keys(keys)
+        if keys is not self._keys:
+            self._successor = None
         self._keys = keys
 
     def translated(self, direction: Direction, sequence: int, mtu: int | None) -> tuple[int, int | None] | None:
@@ -156,9 +218,11 @@ class Protection:
 
     def _unusual(self, segment: Segment, now: float) -> Verdict:
         tag, covered = find_mac(segment)
-        if tag is None:
+        suboptions = read(segment)
+        if tag is None or find(suboptions, *_HANDSHAKE) is not None:
+            # The original seals the INIT2 that it sends again, in the place of the first data.
             return self._unauthenticated(segment, now)
-        rekey = find(read(segment), Opcode.REKEY)
+        rekey = find(suboptions, Opcode.REKEY)
         if rekey is None or rekey.body[0] != self._opener.generation + 1 & 0xFF:
             return self._opener.opened(segment.packet, segment.offset, tag, covered, now)
         return self._rekeyed(segment, rekey, tag, covered, now)
@@ -166,17 +230,16 @@ class Protection:
     def _rekeyed(self, segment: Segment, rekey: Suboption, tag: bytes, covered: bytes, now: float) -> Verdict:
         """The peer announces new keys. Nothing changes before the segment is found authentic."""
         generation, start = rekey.body[0], int.from_bytes(rekey.body[1:], "big")
-        keys = self._keys if self._keys.generation == generation else self._keys.next()
+        keys = self._keys if self._keys.generation == generation else self._successor or self._keys.next()
         started = extend(start, self._opener.next)
         successor = Successor(keys.incoming.open, started)
+        # Who hears of new keys does not wait for a moment to change them.
+        changing, self._opener.changing = self._opener.changing, False
         verdict = self._opener.opened(segment.packet, segment.offset, tag, covered, now, successor)
-        if verdict[0] is not Action.DROP:
-            self._use(keys)
-            self.answer = None
-            self._opener.begin_generation(keys, started)
-            if self._sealer.generation != generation:
-                self._sealer.begin_generation(keys)
-            self._connection.set_timer(now + OLD_KEYS_LIFETIME, self._forget_previous_keys)
+        if verdict[0] is Action.DROP:
+            self._opener.changing = changing
+        else:
+            self._follow(keys, started)
         return verdict
 
     def _forget_previous_keys(self, now: float) -> None:
@@ -196,7 +259,7 @@ class Protection:
             if segment.sequence == add(self._sealer.last_acknowledgment, self._numbers.received_shift):
                 self._connection.saw_closing(segment.flags, Direction.IN, now)
             return self._unshifted(segment)
-        repeated = segment.flags & (SYN | ACK) == SYN | ACK or find(read(segment), Opcode.INIT1, Opcode.INIT2)
+        repeated = segment.flags & (SYN | ACK) == SYN | ACK or find(read(segment), *_HANDSHAKE)
         if not repeated:
             self._connection.report_integrity_failure()
         elif self.answer is not None:

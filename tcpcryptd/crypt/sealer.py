@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from tcpcryptd.core.protocol import DROP, Action, Connection, ConnectionClass, Direction, Verdict
 from tcpcryptd.crypt import option
-from tcpcryptd.crypt.constants import MAC, MSS_REDUCTION, Opcode
+from tcpcryptd.crypt.constants import MAC, MSS_REDUCTION, TIMESTAMP_AREA, Opcode
 from tcpcryptd.crypt.numbers import Numbers
 from tcpcryptd.crypt.pieces import Whole, authenticated_header, checked_segment, rewritten_header, sealed_pieces
 from tcpcryptd.crypt.session import Keys
@@ -21,11 +21,10 @@ from tcpcryptd.wire.syn import LOCAL_MAX_MSS
 from tcpcryptd.wire.words import uint16, uint32
 
 if TYPE_CHECKING:
+    from tcpcryptd.crypt.key_change import KeyChange
     from tcpcryptd.crypt.opener import Opener
 
 TIMESTAMP_PREFIX: Final = b"\x01\x01\x08\x0a"
-TIMESTAMP_AREA: Final = 12
-"""NOP NOP timestamp: the only options that the kernel sends in an open connection without SACK."""
 RARE: Final = SYN | FIN | RST
 _OPENING_OR_RESET: Final = SYN | RST
 
@@ -68,6 +67,9 @@ class Sealer:
         """Called when the keys wear out."""
         self.answered: Callable[[Segment, float], Verdict]
         """Takes a SYN ACK of another connection than this one."""
+        self.change: KeyChange | None = None
+        """Looks at every segment while `watch` says so."""
+        self._watched = False
         self.generation = keys.generation
         self.started = numbers.send_next
         """Extended: where the current keys begin."""
@@ -93,26 +95,40 @@ class Sealer:
         return min(self._max_segment, _LARGE) if self._is_whole else self._max_segment
 
     @property
+    def max_payload(self) -> int:
+        """Bytes of TCP options and payload that the links of both hosts carry."""
+        return self._max_segment - 20
+
+    @property
     def announcing(self) -> bool:
         """Whether segments carry REKEY, since the peer may not know of the current keys."""
         return self._announcement is not None
 
-    def begin_generation(self, keys: Keys) -> None:
-        """What is new from now on is sealed with these keys; segments say so until the peer has shown that it knows."""
+    def watch(self, on: bool) -> None:
+        """Whether `change` is to see all segments."""
+        self._watched = on
+        self._limit = -1 if on else self._usual_limit
+
+    def begin_generation(self, keys: Keys, *, announce: bool) -> None:
+        """What is new from now on is sealed with these keys.
+
+        `announce`: segments say so until the peer has shown that it knows.
+        """
         self._before = self._keys
         self.generation = keys.generation
         self.started = self.next
         # They sealed nothing from the new start on, so all that they can bear lies below it.
         self._before_reaches_back_to = self.started - 2 * self._keys.suite.rekey_bytes
-        start = (self.started & MASK).to_bytes(4, "big")
-        self._announcement = option.encode(option.Suboption(Opcode.REKEY, bytes((keys.generation,)) + start))
-        self._limit = -1
+        if announce:
+            start = (self.started & MASK).to_bytes(4, "big")
+            self._announcement = option.encode(option.Suboption(Opcode.REKEY, bytes((keys.generation,)) + start))
+            self._limit = -1
         self._use(keys)
 
     def announced(self) -> None:
         """The peer has the current keys."""
         self._announcement = None
-        self._limit = self._usual_limit
+        self.watch(False)
 
     def forget_previous_keys(self) -> None:
         """Nothing of the generation before will be sent again."""
@@ -193,12 +209,12 @@ class Sealer:
         payload = packet[offset + (packet[offset + 12] >> 4) * 4 :]
         end = extended + len(payload) + (flags & FIN)
         if end > self.next:
-            if end > self._spent_at:
-                self._connection.count("keys_spent")
+            if end <= self._spent_at:
+                self.next = end
+            elif end > extended:
                 # What was in flight has perhaps been acknowledged since; the kernel sends this segment again.
-                self.rekey()
+                self._exhausted()
                 return DROP
-            self.next = end
         self.last_acknowledgment = acknowledgment
         acknowledgment = (acknowledgment + self._acknowledgment_shift) & MASK
         padding = _PADDING[-(len(area) + self._mac_length) & 3]
@@ -224,6 +240,8 @@ class Sealer:
         if segment.flags & SYN:
             return self._syn(segment, now)
         self._connection.last_seen = now
+        if self._watched and self.change is not None:
+            segment = self.change.outgoing(segment, extended, now)
         if extended < (self._reaches_back_to if self._before is None else self._before_reaches_back_to):
             # The oldest keys that are left cannot bear to be used so far from where they begin.
             self._connection.count("keys_forgotten")
@@ -242,23 +260,25 @@ class Sealer:
         position = count = 0
         while not runs or position < total:
             # For each run anew, since keys can wear out with the one before.
-            area, announcement = self._options(segment)
+            start = extended + position
+            area, announcement = self._options(segment, start)
             # As the kernel reckons with the MSS that it was told: then it sends the same segments again.
             room = self._max_segment - 20 - MSS_REDUCTION - (0 if area == announcement else TIMESTAMP_AREA)
             if room <= 0:
                 self._connection.count("too_long")
                 return DROP
-            start = extended + position
             keys, end = self._run(start, extended + total, room, finish)
             if end < start:
                 # What was in flight has perhaps been acknowledged since; the kernel sends the rest again.
-                self._connection.count("keys_spent")
-                self.rekey()
+                self._exhausted()
                 break
+            if announcement and self.change is not None:
+                end = min(end, start + room)
             runs.append(sealed_pieces(whole, position, end - extended, room, count, area, announcement, keys))
             count += max(-(-(end - start) // room), 1)
             position = end - extended
-            self._sent(end + (finish if position == total else 0))
+            if total or finish:
+                self._sent(end + (finish if position == total else 0))
         if not runs:
             return DROP
         if segment.flags & RARE and position == total:
@@ -275,6 +295,8 @@ class Sealer:
         if start < self.started:
             # Keep-alives, and what was lost for long, lie below the start of keys whose predecessors are forgotten.
             return self._before or self._keys, min(end, self.started)
+        if end + finish == start:
+            return self._keys, end
         if start < self._worn_at:
             # With the piece that reaches it, new keys begin.
             end = min(end, start + -(-(self._worn_at - start) // room) * room)
@@ -284,20 +306,30 @@ class Sealer:
                 end -= 1
         return self._keys, end
 
+    def _exhausted(self) -> None:
+        """Nothing more can be sealed with these keys."""
+        self._connection.count("keys_spent")
+        if self.change is not None:
+            self.change.exhausted()
+        self.rekey()
+
     def _sent(self, end: int) -> None:
         """Bytes up to the extended number `end` have been sealed."""
         self.next = max(self.next, end)
         if end >= self._worn_at:
             self.rekey()
 
-    def _options(self, segment: Segment) -> tuple[bytes, bytes]:
+    def _options(self, segment: Segment, start: int) -> tuple[bytes, bytes]:
         """The option area before the MAC, and what of it enters the MAC.
 
         Nothing else fits beside the MAC, and a peer that did not negotiate it cannot miss it.
         """
         timestamp = segment.option(options.TIMESTAMP)
         area = b"" if timestamp is None or len(timestamp) != 8 else options.encode(options.TIMESTAMP, timestamp)
-        if self._announcement is not None:
+        if self._announcement is not None and (
+            self.change is None
+            or (start == self.started and self.change.says(data=segment.payload_length > 0, repeated=start < self.next))
+        ):
             return area + self._announcement, self._announcement
         return TIMESTAMP_PREFIX[:2] + area if area else b"", b""
 

@@ -17,6 +17,8 @@ from tcpcryptd.crypto.segment import SegmentProtection
 from tcpcryptd.crypto.x25519_hpke import X25519Hpke
 
 PUBLIC_KEY_SPEC_LENGTH: Final = 3
+FIRST_PRIVATE: Final = 0xF0
+"""From here identifiers of algorithms are ours: who offers one is no original daemon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class SymmetricSuite:
         tag_length: Bytes in the body of the MAC option.
         rekey_bytes: Sequence space in one direction after which the keys are replaced (spec section 9).
         extended_sequence: Whether M, A and the nonce carry the high halves of 64-bit sequence numbers.
+        quiet_rekeying: Whether a peer follows a change of keys without announcing one, as the original does.
     """
 
     name: str
@@ -42,6 +45,7 @@ class SymmetricSuite:
     tag_length: int
     rekey_bytes: int
     extended_sequence: bool
+    quiet_rekeying: bool = False
 
     @property
     def spec(self) -> bytes:
@@ -107,6 +111,7 @@ AES128_CTR_SEQIV_HMAC_SHA1: Final = SymmetricSuite(
     # The keystream repeats after 2^24 bytes (spec section 5).
     rekey_bytes=2**23,
     extended_sequence=False,
+    quiet_rekeying=True,
 )
 SYMMETRIC_SUITES: Final = (AES_256_GCM_SIV, AES128_CTR_SEQIV_HMAC_SHA1)
 """Best first."""

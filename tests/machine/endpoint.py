@@ -411,7 +411,10 @@ class Socket:
             self._end("timed out")
         elif self.state in (State.SYN_SENT, State.SYN_RECEIVED):
             self._send_syn(SYN if self.state is State.SYN_SENT else SYN | ACK)
-        elif self._acknowledged < self._highest and (self._window or self.behaviour.syn_data):
+        elif self._acknowledged < self._highest and (
+            self._window or self.behaviour.syn_data or self._acknowledged + 1 < self._highest
+        ):
+            # Also when the peer has shrunk its window below what is in flight (RFC 9293, section 3.8.6.1).
             self._next = self._acknowledged
             self._next += self._send_data(self._next)
             self._start_timer()

@@ -171,7 +171,8 @@ def test_new_keys_begin_between_two_pieces(suite: SymmetricSuite, version: int, 
     else:
         # The keys cannot bear one segment. Nothing of the packet goes out, and the kernel sends it again.
         assert pieces == []
-    assert whole.connection.counts["rekeyed"] == 1 or worn_after == 60_000
+    if not suite.quiet_rekeying:
+        assert whole.connection.counts["rekeyed"] == 1 or worn_after == 60_000
     assert whole.protection._sealer.started == single.protection._sealer.started or not pieces
 
 
