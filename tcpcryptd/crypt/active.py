@@ -7,7 +7,7 @@ from tcpcryptd.crypt import option
 from tcpcryptd.crypt.client_exchange import ClientExchange
 from tcpcryptd.crypt.constants import CRYPT, SESSION_PREFIX_SIZE, Opcode
 from tcpcryptd.crypt.handshake import Handshake
-from tcpcryptd.crypt.limits import HELLO_TRIES
+from tcpcryptd.crypt.limits import HELLO_TRIES, RETRANSMISSION_INTERVALS
 from tcpcryptd.crypt.resumption import take_to_open
 from tcpcryptd.crypt.roles import active_accepts
 from tcpcryptd.crypt.server_exchange import ServerExchange
@@ -171,6 +171,8 @@ class PkconfSent(HandshakeState):
 
     def __init__(self, handshake: Handshake) -> None:
         super().__init__(handshake)
+        # Only with the kernel's ACKs of a repeated SYN ACK: the original takes a PKCONF behind its INIT1 for the end.
+        self._intervals = (sum(RETRANSMISSION_INTERVALS),)
         self._exchange = ServerExchange(handshake)
 
     def take_over(self) -> None:

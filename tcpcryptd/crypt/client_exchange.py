@@ -6,7 +6,7 @@ from tcpcryptd.core.protocol import ACCEPT, DROP, ConnectionClass, Direction, In
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import CRYPT, MAC, NONCE_SIZE, PUBLIC_KEY_SPEC_SIZE, Opcode
 from tcpcryptd.crypt.handshake import Handshake
-from tcpcryptd.crypt.limits import RETRANSMISSION_INTERVALS
+from tcpcryptd.crypt.limits import INIT2_GRACE, SHORT_INTERVALS
 from tcpcryptd.crypt.messages import Init1, Init2, MessageError, split_specs
 from tcpcryptd.crypt.roles import Role
 from tcpcryptd.crypt.session import Resumable, Session
@@ -40,6 +40,10 @@ class ClientExchange(HandshakeState):
         nonce = self._connection.random(NONCE_SIZE)
         self._init1 = Init1(handshake.symmetric_specs, nonce, spec, key.public_bytes)
         self._message = self._init1.encode()
+        self._lost = False
+        """The peer has keys, and its INIT2 has not come."""
+        if not algorithm.agreement.ephemeral:
+            self._intervals = SHORT_INTERVALS
 
     @classmethod
     def choose(cls, handshake: Handshake, pkconf: option.Suboption) -> Self | None:
@@ -47,6 +51,8 @@ class ClientExchange(HandshakeState):
         try:
             specs = split_specs(pkconf.body, PUBLIC_KEY_SPEC_SIZE)
         except MessageError:
+            return None
+        if not handshake.can_name_a_suite_to(specs):
             return None
         for algorithm in handshake.public_key_algorithms:
             for spec in specs:
@@ -65,7 +71,7 @@ class ClientExchange(HandshakeState):
     def send(self, now: float) -> None:
         """Sends INIT1 without waiting for the kernel to send something."""
         packet = self._handshake.make(Direction.OUT, 0, option.encode(_INIT1), self._message)
-        self._sent = Retransmission(self._connection, packet, RETRANSMISSION_INTERVALS, self._give_up)
+        self._sent = Retransmission(self._connection, packet, self._intervals, self._give_up)
         self._sent.repeat()
         self._sent.start(now)
 
@@ -94,6 +100,8 @@ class ClientExchange(HandshakeState):
         if segment.flags & RST:
             return ACCEPT
         handshake = self._handshake
+        if self._sent is not None and handshake.is_sealed(segment, len(self._message)):
+            return self._receive_sealed(segment, now)
         if segment.flags & SYN or segment.sequence != sequence.add(handshake.remote.isn, 1) or self._sent is None:
             return DROP
         first = sequence.add(handshake.local.isn, 1)
@@ -101,10 +109,21 @@ class ClientExchange(HandshakeState):
             if segment.acknowledgment != sequence.add(first, len(self._message)):
                 return DROP
             return self._receive_init2(segment, now)
+        if self._lost:
+            return DROP
         if segment.option(CRYPT) is None and segment.option(MAC) is None and segment.acknowledgment == first:
             # A peer that took INIT1 would have acknowledged it, and its kernel sends nothing before.
             self._connection.cancel_timer()
             return Unanswered(handshake, "the peer did not take INIT1", len(self._message)).take_over()
+        return DROP
+
+    def _receive_sealed(self, segment: Segment, now: float) -> Verdict:
+        """The peer has keys. The original seals INIT2 when it sends it again: then there will be none here."""
+        waits, self._lost = not self._lost, True
+        if option.find(option.read(segment), Opcode.INIT2) is not None:
+            self._give_up(now)
+        elif waits and not self._algorithm.agreement.ephemeral:
+            self._connection.set_timer(now + INIT2_GRACE, self._give_up)
         return DROP
 
     def _receive_init2(self, segment: Segment, now: float) -> Verdict:
@@ -148,4 +167,8 @@ class ClientExchange(HandshakeState):
         return modify(opened, ConnectionClass.ENCRYPTED)
 
     def _give_up(self, now: float) -> None:
+        if self._lost:
+            self._connection.count("init2_lost")
+            self._connection.reset()
+            return
         Unanswered(self._handshake, "INIT1 was not answered", len(self._message)).take_over_in_time()

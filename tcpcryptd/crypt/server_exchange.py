@@ -6,6 +6,7 @@ from tcpcryptd.core.protocol import DROP, ConnectionClass, Direction, Verdict, m
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import NONCE_SIZE, SYMMETRIC_SPEC_SIZE, Opcode
 from tcpcryptd.crypt.handshake import Handshake
+from tcpcryptd.crypt.limits import RETRANSMISSION_INTERVALS, SHORT_INTERVALS
 from tcpcryptd.crypt.messages import Init1, Init2, MessageError, split_specs
 from tcpcryptd.crypt.roles import Role
 from tcpcryptd.crypt.session import Resumable, Session
@@ -60,7 +61,11 @@ class ServerExchange:
         self._handshake.saw(segment, Direction.IN, now)
         init2 = self._handshake.make(Direction.OUT, received, option.encode(_INIT2), message)
         lengths = {"sent": len(message), "received": received}
-        Init2Sent(self._handshake, session, following, **lengths).begin(init2, now)
+        # The original repeats INIT1 when it is the passive one, and forgets the connection in time; else it waits.
+        forgets = self._connection.opening.active and not algorithm.agreement.ephemeral
+        intervals = SHORT_INTERVALS if forgets else RETRANSMISSION_INTERVALS
+        unshifted = self._handshake.resets()[0]
+        Init2Sent(self._handshake, session, following, **lengths).begin(init2, intervals, unshifted, now)
         # The ACK that the kernel waits for; its window stays closed until the peer has shown that it has the keys.
         return modify(segment.edited(window=0, payload=b""), ConnectionClass.ENCRYPTED)
 

@@ -1,6 +1,6 @@
 """What the states of a handshake have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tcpcryptd.core.protocol import ACCEPT, DROP, Description, Direction, Injection, Retransmission, Verdict, modify
 from tcpcryptd.crypt import option
@@ -20,6 +20,7 @@ class HandshakeState:
         self._connection = handshake.connection
         self._other_syn: Segment | None = None
         self._sent: Retransmission | None = None
+        self._intervals: Sequence[float] = RETRANSMISSION_INTERVALS
 
     def describe(self) -> Description:
         """Nothing is known yet."""
@@ -79,7 +80,7 @@ class HandshakeState:
             return self._connection.decide_plain("the ACK has no space for the option")
         packet = segment.edited(option_area=area, payload=payload)
         if self._sent is None:
-            self._sent = Retransmission(self._connection, packet, RETRANSMISSION_INTERVALS, give_up)
+            self._sent = Retransmission(self._connection, packet, self._intervals, give_up)
             self._sent.start(now)
         return modify(packet)
 

@@ -71,8 +71,9 @@ class Unanswered(HandshakeState):
             return ACCEPT
         acknowledged, is_first = self._ahead(segment.acknowledgment), self._is_first(segment)
         took_it = is_first and acknowledged == self._message_length
-        if option.find(option.read(segment), Opcode.INIT2) is not None and took_it:
-            self._connection.count("late_init2")
+        is_init2 = option.find(option.read(segment), Opcode.INIT2) is not None and took_it
+        if is_init2 or (self._message_length and self._handshake.is_sealed(segment, self._message_length)):
+            self._connection.count("late_init2" if is_init2 else "init2_lost")
             self._connection.reset()
             return DROP
         if self._mute and is_first and option.find(option.read(segment), Opcode.INIT1) is not None:

@@ -1,16 +1,17 @@
 """Keys are there; the peer's first authentic segment is to show that it has them too."""
 
+from collections.abc import Sequence
+
 from tcpcryptd.core.protocol import DROP, ConnectionClass, Description, Direction, Injection, Retransmission, Verdict
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import Opcode
 from tcpcryptd.crypt.handshake import Handshake
 from tcpcryptd.crypt.key_log import ConnectionKeyLog
-from tcpcryptd.crypt.limits import RETRANSMISSION_INTERVALS
 from tcpcryptd.crypt.protection import Protection
 from tcpcryptd.crypt.resumption import remember
 from tcpcryptd.crypt.session import Resumable, Session
 from tcpcryptd.crypt.unanswered import Unanswered
-from tcpcryptd.wire.segment import Segment
+from tcpcryptd.wire.segment import RST, SYN, Segment
 
 
 class Unconfirmed:
@@ -79,12 +80,26 @@ class Unconfirmed:
 class Init2Sent(Unconfirmed):
     """The server of an exchange: it sends INIT2 until the client's first authentic segment."""
 
-    def begin(self, init2: bytes, now: float) -> None:
-        """Sends INIT2 and takes over."""
-        self._sent = Retransmission(self._connection, init2, RETRANSMISSION_INTERVALS, self._give_up)
+    def begin(self, init2: bytes, intervals: Sequence[float], unshifted: Injection, now: float) -> None:
+        """Sends INIT2 and takes over; `unshifted`: the reset for a client that has no keys and has taken nothing."""
+        self._unshifted = unshifted
+        self._sent = Retransmission(self._connection, init2, intervals, self._give_up)
         self._sent.repeat()
         self._sent.start(now)
         self.take_over()
+        self._connection.become(self, self._outbound, self.inbound)
+
+    def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        """The original takes anything but INIT2 for the end of the handshake, and INIT2 after it for data."""
+        if packet[offset + 13] & (SYN | RST):
+            return self.protection.outbound(packet, offset, now)
+        # The window is closed; what comes all the same is sent again by the kernel.
+        self._connection.count("held_back")
+        return DROP
+
+    def resets(self) -> list[Injection]:
+        """The client may have forgotten the connection, or have no daemon any more."""
+        return [*super().resets(), self._unshifted]
 
     def inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         """The same, but that a repeated INIT1 asks for INIT2."""

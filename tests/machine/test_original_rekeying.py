@@ -122,7 +122,7 @@ def test_a_transfer(suite: Suite, up: int, down: int, timestamps: bool) -> None:
 @ROLES
 @WAYS
 def test_a_bad_path(suite: Suite, up: int, down: int) -> None:
-    for seed in range(6):
+    for seed in range(4):
         random = Random(seed)
         conditions = Conditions(
             loss=random.uniform(0, 0.04), duplication=0.05, reordering=0.1, delay=random.choice((0.001, 0.02, 0.08))
@@ -149,14 +149,14 @@ def test_that_segment_comes_twice_late_and_again(suite: Suite, up: int, down: in
         return [crossing.packet]
 
     pair.world.link.filters += [repeat(says_rekey), echo]
-    pair.transfer(up * MEGABYTE, down * MEGABYTE)
+    pair.transfer(up * MEGABYTE // 2, down * MEGABYTE // 2)
     pair.assert_sound()
-    assert pair.generations[0] >= 6
+    assert pair.generations[0] >= 3
 
 
 @ROLES
 @WAYS
-@pytest.mark.parametrize("lost", [(1,), (2,), (3,), (1, 2), (1, 2, 3, 4)])
+@pytest.mark.parametrize("lost", [(1,), (2,), (1, 2, 3, 4)])
 def test_that_segment_is_lost(suite: Suite, up: int, down: int, lost: tuple[int, ...]) -> None:
     pair = Pair(suite)
     pair.world.link.filters.append(drop_nth(says_rekey, *lost))
@@ -166,14 +166,13 @@ def test_that_segment_is_lost(suite: Suite, up: int, down: int, lost: tuple[int,
 
 
 @ROLES
-@WAYS
 @pytest.mark.parametrize("before", [400, 60_000, 110_000, 150_000])
-@pytest.mark.parametrize("side", ["client", "server", "both"])
-def test_across_a_wrap(suite: Suite, up: int, down: int, before: int, side: str) -> None:
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_across_a_wrap(suite: Suite, before: int, side: str) -> None:
     """The original compares sequence numbers as if they did not wrap."""
     isn = 2**32 - before
-    pair = Pair(suite, isn=isn if side != "server" else None, server_isn=isn if side != "client" else None)
-    pair.transfer(up * 600_000, down * 600_000)
+    pair = Pair(suite, isn=isn if side == "client" else None, server_isn=isn if side == "server" else None)
+    pair.transfer(500_000, 500_000)
     pair.assert_sound()
     assert pair.generations[0] >= 2
 
@@ -232,9 +231,9 @@ def test_a_path_that_is_down_while_keys_are_replaced(suite: Suite) -> None:
 def test_whole_packets(suite: Suite, up: int, down: int) -> None:
     behaviour = Behaviour(segments_in_packet=6, mss=1440)
     pair = Pair(replace(suite, whole_packets=True), behaviour=behaviour)
-    pair.transfer(up * MEGABYTE, down * MEGABYTE)
+    pair.transfer(up * MEGABYTE // 2, down * MEGABYTE // 2)
     pair.assert_sound()
-    assert pair.generations[0] >= 6
+    assert pair.generations[0] >= 3
 
 
 class Stubborn(Original):

@@ -25,9 +25,24 @@ from tests.machine.link import (
     has_payload,
     strip,
 )
-from tests.machine.world import ENO, LIMIT, MODERN, ORIGINAL, PORT, Suite, World, make_engine, text
+from tests.machine.world import (
+    ENO,
+    FROM_ORIGINAL,
+    LIMIT,
+    MODERN,
+    ORIGINAL,
+    PORT,
+    TO_ORIGINAL,
+    Suite,
+    World,
+    make_engine,
+    text,
+)
 
 SUITES = pytest.mark.parametrize("suite", [ORIGINAL, MODERN, ENO], ids=["original", "modern", "eno"])
+ALL_SUITES = pytest.mark.parametrize(
+    "suite", [ORIGINAL, MODERN, ENO, FROM_ORIGINAL, TO_ORIGINAL], ids=["original", "modern", "eno", "from", "to"]
+)
 SYN = has_flags(2, 2)
 
 
@@ -61,7 +76,7 @@ def is_key_exchange(suite: Suite, crossing: Crossing) -> bool:
     return bool(payload) and has_option(CRYPT)(crossing)
 
 
-@SUITES
+@ALL_SUITES
 def test_each_connection_goes_on_from_the_one_before(suite: Suite) -> None:
     world = World.encrypting(suite)
     sessions = {first_connection(world)}
@@ -99,7 +114,7 @@ def test_another_worker_goes_on_from_it(side: str, suite: Suite) -> None:
     shared.close()
 
 
-@SUITES
+@ALL_SUITES
 @pytest.mark.parametrize("first", ["client", "server"])
 @pytest.mark.parametrize("lost", range(1, 7))
 def test_a_packet_of_the_resumption_is_lost(suite: Suite, first: str, lost: int) -> None:
@@ -204,7 +219,7 @@ def assert_alive(world: World, asking: Socket, asked: str) -> None:
     world.assert_healthy()
 
 
-@SUITES
+@ALL_SUITES
 def test_keepalives_before_any_data(suite: Suite) -> None:
     world = World.encrypting(suite)
     client, server = world.connect()
