@@ -121,6 +121,11 @@ METRICS: Final = (
             },
         ),
     ),
+    Metric(
+        "icmp_errors_total",
+        "ICMP errors about encrypted connections.",
+        _by("outcome", {"translated": "icmp_errors_translated", "refused": "icmp_errors_refused"}),
+    ),
     _single("queue_dropped_total", "Packets that the kernel dropped since a queue was full.", "queue_dropped"),
     Metric(
         "queue_errors_total",

@@ -7,7 +7,7 @@ from tcpcryptd.core.event import Closed, ConnectionInfo, ConnectionState, Disabl
 from tcpcryptd.core.flow_key import endpoints, local_address, peer_address
 from tcpcryptd.core.lifecycle import Lifecycle, Phase
 from tcpcryptd.core.limits import IDLE
-from tcpcryptd.core.protocol import Description, Handler, Opening, WireProtocol
+from tcpcryptd.core.protocol import Description, Handler, Opening, Quoted, WireProtocol
 from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.core.timers import Timer
 from tcpcryptd.core.verdict import ACCEPT_PLAIN, DROP, Action, ConnectionClass, Direction, Verdict
@@ -116,9 +116,9 @@ class Connection:
         """Bytes of IP packet that reach the peer; None: not known."""
         return self._services.path_mtus.of(self.peer_address)
 
-    def narrowed(self, mtu: int, added: int) -> int:
-        """The path carries `mtu` bytes, of which `added` are ours in every packet: what the local kernel is told."""
-        return self._services.path_mtus.narrowed(self.peer_address, mtu, added)
+    def narrowed(self, mtu: int, added: int, is_own: bool) -> tuple[int, int]:
+        """See PathMtus.narrowed."""
+        return self._services.path_mtus.narrowed(self.peer_address, mtu, added, is_own)
 
     def tell_path_mtu(self, packet: bytes, offset: int, mtu: int, added: int) -> None:
         """Lets the local kernel reckon with what is added to its segments, of which `packet` is an unacknowledged one.
@@ -126,13 +126,13 @@ class Connection:
         As a router would: by an ICMP error. Not again while the kernel remembers.
         """
         if not self._services.path_mtus.is_reckoned_with(self.peer_address):
-            told = self.narrowed(mtu, added)
+            _, told = self.narrowed(mtu, added, False)
             if told < mtu:
                 self.inject(Direction.IN, packet_too_big(packet, offset, told))
 
-    def translated(self, direction: Direction, sequence: int, mtu: int | None) -> tuple[int, int | None] | None:
+    def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
         """See WireProtocol.translated."""
-        return self._protocol.translated(direction, sequence, mtu) if self._protocol is not None else None
+        return self._protocol.translated(direction, error) if self._protocol is not None else None
 
     def count(self, name: str) -> None:
         """Adds one to a counter."""

@@ -6,6 +6,7 @@ here when the number it quotes is not outstanding. What leaves quotes a segment 
 clear, so that nothing of it may stay but its header.
 """
 
+from tcpcryptd.core.protocol import Quoted
 from tcpcryptd.core.services import Services
 from tcpcryptd.core.verdict import DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.icmp import IcmpError
@@ -18,13 +19,18 @@ def translated(packet: bytes, direction: Direction, services: Services, diverted
     """
     error = IcmpError(packet)
     table = services.table
+    is_unsealed = False
     connection = (table.outbound if direction is Direction.IN else table.inbound).get(error.key)
+    if connection is None and direction is Direction.OUT:
+        # A router's, about what a host behind it has sent: it is refused before it is diverted.
+        connection, direction, is_unsealed = table.outbound.get(error.key), Direction.IN, True
     if connection is None:
         return Action.ELSEWHERE, None, diverted_as
     if not error.checksum_is_right:
         services.counters["bad_checksum"] += 1
         return DROP
-    translation = connection.translated(direction, error.sequence, error.mtu)
+    quoted = Quoted(error.sequence, error.mtu, error.is_own, is_unsealed)
+    translation = connection.translated(direction, quoted)
     if translation is None:
         services.counters["icmp_errors_refused"] += 1
         return DROP

@@ -9,7 +9,7 @@ being exact is answered with a challenge ACK (RFC 5961, section 3.2).
 from typing import Final
 
 from tcpcryptd.core.connection import Connection
-from tcpcryptd.core.protocol import Description, Injection
+from tcpcryptd.core.protocol import Description, Injection, Quoted
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict, modify
 from tcpcryptd.wire import sequence
 from tcpcryptd.wire.segment import ACK, RST, Segment, make, reverse_key
@@ -52,7 +52,7 @@ class Orphan:
         """Nothing more can be done."""
         return False
 
-    def translated(self, direction: Direction, sequence: int, mtu: int | None) -> tuple[int, int | None] | None:
+    def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
         """The numbers are lost with the keys."""
         return None
 

@@ -32,14 +32,21 @@ class PathMtus:
         # The kernel forgets in time, and may have learnt another one since.
         return told.path if told is not None and told.kernel == believed else believed
 
-    def narrowed(self, address: bytes, mtu: int, added: int) -> int:
-        """The path carries `mtu` bytes, of which `added` are ours in every packet: what to tell the kernel."""
-        kernel = max(mtu - added, LEAST_MTU[4 if len(address) == 4 else 6])
-        self._told[address] = _Told(mtu, kernel)
+    def narrowed(self, address: bytes, mtu: int, added: int, is_own: bool) -> tuple[int, int]:
+        """An error gives an MTU, and `added` bytes are ours in every packet: what the path carries, and is told.
+
+        `is_own`: the kernel's, which holds to what it was told and refuses what has been added to its segments.
+        """
+        told, least = self._told.get(address), LEAST_MTU[4 if len(address) == 4 else 6]
+        path, kernel = mtu, max(mtu - added, least)
+        if told is not None and mtu == (told.kernel if is_own else told.path):
+            # Never more than before: a kernel only believes less.
+            path, kernel = told.path, min(max(told.path - added, least), told.kernel)
+        self._told[address] = _Told(path, kernel)
         self._told.move_to_end(address)
         if len(self._told) > self._limit:
             self._told.popitem(last=False)
-        return kernel
+        return path, kernel
 
     def is_reckoned_with(self, address: bytes) -> bool:
         """Whether what the kernel believes is what it was told."""

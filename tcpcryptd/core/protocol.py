@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from tcpcryptd.core.lifecycle import Phase
 from tcpcryptd.core.options import ClientMode, ConnectionOptions, Support
@@ -29,6 +29,7 @@ __all__ = [
     "Opening",
     "Phase",
     "ProtocolFactory",
+    "Quoted",
     "Retransmission",
     "Routed",
     "Stray",
@@ -91,6 +92,18 @@ class Description:
     generation: int = 0
 
 
+class Quoted(NamedTuple):
+    """Of an ICMP error about a segment."""
+
+    sequence: int
+    mtu: int | None
+    """Bytes of IP packet that a link takes, when the segment was larger."""
+    is_own: bool
+    """The local kernel's about a packet of its own, which has grown over what it was told that the path carries."""
+    is_unsealed: bool
+    """The segment is quoted as it came from the local side."""
+
+
 class WireProtocol(Protocol):
     """One connection's protocol at one stage; it binds its handlers to the connection when it begins."""
 
@@ -112,10 +125,10 @@ class WireProtocol(Protocol):
         Whether that was what the connection depends on: then it is left plain, if it may, or reset.
         """
 
-    def translated(self, direction: Direction, sequence: int, mtu: int | None) -> tuple[int, int | None] | None:
-        """What an ICMP error about a segment of the other direction says on this side: sequence number and MTU.
+    def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
+        """What an ICMP error that goes in this direction says on this side: sequence number and MTU.
 
-        The MTU is that of a link that the segment was too large for. None: nobody can have sent such a segment lately.
+        None: nobody can have sent such a segment lately.
         """
 
 
@@ -157,8 +170,11 @@ class Connection(Protocol):
     def path_mtu(self) -> int | None:
         """Bytes of IP packet that reach the peer; None: not known."""
 
-    def narrowed(self, mtu: int, added: int) -> int:
-        """The path carries `mtu` bytes, of which `added` are ours in every packet: what the local kernel is told."""
+    def narrowed(self, mtu: int, added: int, is_own: bool) -> tuple[int, int]:
+        """An error gives an MTU, and `added` bytes are ours in every packet: what the path carries, and is told.
+
+        `is_own`: the local kernel's own error.
+        """
 
     def tell_path_mtu(self, packet: bytes, offset: int, mtu: int, added: int) -> None:
         """Lets the local kernel reckon with what is added to its segments; `packet` is one, not acknowledged."""

@@ -11,10 +11,11 @@ from tcpcryptd.core.protocol import (
     Description,
     Direction,
     Injection,
+    Quoted,
     Verdict,
     modify,
 )
-from tcpcryptd.crypt.constants import MSS_REDUCTION, Opcode
+from tcpcryptd.crypt.constants import Opcode
 from tcpcryptd.crypt.key_change import KeyChange, Stage
 from tcpcryptd.crypt.limits import OLD_KEYS_LIFETIME, REKEY_INTERVAL
 from tcpcryptd.crypt.numbers import Numbers
@@ -204,13 +205,15 @@ class Protection:
             self._successor = None
         self._keys = keys
 
-    def translated(self, direction: Direction, sequence: int, mtu: int | None) -> tuple[int, int | None] | None:
+    def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
         """Shifts the number (spec section 3)."""
         if direction is Direction.OUT:
-            return add(sequence, self._numbers.received_shift), mtu and mtu + MSS_REDUCTION
-        if not self._opener.acknowledged <= extend(sequence, self._sealer.next) <= self._sealer.next:
+            return add(error.sequence, self._numbers.received_shift), error.mtu
+        number = add(error.sequence, self._numbers.sent_shift if error.is_unsealed else 0)
+        if not self._opener.acknowledged <= extend(number, self._sealer.next) <= self._sealer.next:
             return None
-        return add(sequence, -self._numbers.sent_shift), mtu and self._sealer.narrow(mtu)
+        mtu = None if error.mtu is None else self._sealer.narrow(error.mtu, error.is_own)
+        return add(number, -self._numbers.sent_shift), mtu
 
     def _rekey_in_time(self, now: float) -> None:
         self.rekey()

@@ -54,6 +54,8 @@ class Sealer:
         self._max_segment = min(max_segment, _MAX_SEGMENT)
         self._is_whole = connection_class is ConnectionClass.STREAM
         self._path_known = not self._is_whole
+        self._told = 1 << 16
+        """Bytes of packet that the local kernel thinks the path carries: it drops what has grown over that."""
         self._limit = self._usual_limit
         self.mask = MASK << 32 | MASK if keys.suite.extended_sequence else MASK
         self.first = self.next = numbers.send_next
@@ -92,7 +94,7 @@ class Sealer:
     def _usual_limit(self) -> int:
         """Bytes of sealed segment from which on `_rare` looks at it."""
         # A larger one can be the kernel's to cut, even if it is no longer than a segment may be.
-        return min(self._max_segment, _LARGE) if self._is_whole else self._max_segment
+        return min(self._max_segment, _LARGE if self._is_whole else self._told - 40)
 
     @property
     def max_payload(self) -> int:
@@ -171,10 +173,12 @@ class Sealer:
         if mtu is not None and self._narrow(mtu - offset) and is_again:
             self._connection.tell_path_mtu(packet, offset, mtu, MSS_REDUCTION)
 
-    def narrow(self, mtu: int) -> int:
-        """The path carries `mtu` bytes of IP packet: how many the local kernel may reckon with."""
-        self._narrow(mtu - (20 if len(self._connection.key) == 12 else 40))
-        return self._connection.narrowed(mtu, MSS_REDUCTION)
+    def narrow(self, mtu: int, is_own: bool) -> int:
+        """A link on the way takes `mtu` bytes of IP packet: how many the local kernel may reckon with."""
+        path, self._told = self._connection.narrowed(mtu, MSS_REDUCTION, is_own)
+        self._narrow(path - (20 if len(self._connection.key) == 12 else 40))
+        self._limit = min(self._limit, self._usual_limit)
+        return self._told
 
     def _narrow(self, segment: int) -> bool:
         """Whether that is less than before."""
@@ -283,7 +287,7 @@ class Sealer:
             return DROP
         if segment.flags & RARE and position == total:
             self._closing(segment.flags, now)
-        if count == 1 and (len(segment.packet) <= _LARGE or not self._is_whole):
+        if count == 1 and (len(segment.packet) <= _LARGE or not self._is_whole) and len(runs[0]) <= self._told:
             return Action.MODIFY, runs[0], self.connection_class
         return Action.SPLIT, b"".join(runs), self.connection_class
 

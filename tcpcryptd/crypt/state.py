@@ -2,7 +2,17 @@
 
 from collections.abc import Callable, Sequence
 
-from tcpcryptd.core.protocol import ACCEPT, DROP, Description, Direction, Injection, Retransmission, Verdict, modify
+from tcpcryptd.core.protocol import (
+    ACCEPT,
+    DROP,
+    Description,
+    Direction,
+    Injection,
+    Quoted,
+    Retransmission,
+    Verdict,
+    modify,
+)
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.handshake import Handshake
 from tcpcryptd.crypt.limits import MAX_HELD, RETRANSMISSION_INTERVALS
@@ -40,7 +50,7 @@ class HandshakeState:
         """Nothing that the peer waits for."""
         return False
 
-    def translated(self, direction: Direction, sequence: int, mtu: int | None) -> tuple[int, int | None] | None:
+    def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
         """Nothing is sealed yet."""
         return None
 

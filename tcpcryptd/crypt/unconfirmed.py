@@ -2,7 +2,16 @@
 
 from collections.abc import Sequence
 
-from tcpcryptd.core.protocol import DROP, ConnectionClass, Description, Direction, Injection, Retransmission, Verdict
+from tcpcryptd.core.protocol import (
+    DROP,
+    ConnectionClass,
+    Description,
+    Direction,
+    Injection,
+    Quoted,
+    Retransmission,
+    Verdict,
+)
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import Opcode
 from tcpcryptd.crypt.handshake import Handshake
@@ -58,9 +67,9 @@ class Unconfirmed:
     def rekey(self) -> None:
         """Not before the peer is known to have the first keys."""
 
-    def translated(self, direction: Direction, sequence: int, mtu: int | None) -> tuple[int, int | None] | None:
+    def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
         """As of an open connection."""
-        return self.protection.translated(direction, sequence, mtu)
+        return self.protection.translated(direction, error)
 
     def undeliverable(self, now: float) -> bool:
         """The peer waits for what would show that this host has the keys."""

@@ -12,13 +12,13 @@ from tcpcryptd.core.protocol import (
     Description,
     Direction,
     Injection,
+    Quoted,
     Retransmission,
     Verdict,
     modify,
 )
 from tcpcryptd.eno.egress import Egress
 from tcpcryptd.eno.flow import Flow
-from tcpcryptd.eno.frame import OVERHEAD
 from tcpcryptd.eno.handshake import Handshake
 from tcpcryptd.eno.ingress import Ingress
 from tcpcryptd.eno.key_log import ConnectionKeyLog
@@ -148,13 +148,19 @@ class Channel:
         self._flow.out.rekey()
         self._send_empty(self._flow.out.empty_frame(), self._connection.last_seen)
 
-    def translated(self, direction: Direction, sequence: int, mtu: int | None) -> tuple[int, int | None] | None:
+    def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
         """From one number space to the other; a frame makes one segment of several longer."""
         flow = self._flow
         if direction is Direction.OUT:
-            return flow.remote_number(flow.wire_received(sequence)), mtu and mtu + OVERHEAD
-        plain = flow.plain_outstanding(sequence)
-        return None if plain is None else (flow.local_number(plain), mtu and self._egress.narrow(mtu))
+            return flow.remote_number(flow.wire_received(error.sequence)), error.mtu
+        if error.is_unsealed:
+            number = error.sequence
+        else:
+            plain = flow.plain_outstanding(error.sequence)
+            if plain is None:
+                return None
+            number = flow.local_number(plain)
+        return number, None if error.mtu is None else self._egress.narrow(error.mtu, error.is_own)
 
     def undeliverable(self, now: float) -> bool:
         """Init2, or what acknowledges it: nothing may pass in clear any more. Later the kernel's packets will do."""

@@ -45,6 +45,8 @@ class Egress:
         self._connection = flow.connection
         self._builder = PacketBuilder(flow.connection.key)
         self._max_segment = min(max_segment, LOCAL_MAX_MSS + 20)
+        self._told = MAX_PACKET
+        """Bytes of packet that the local kernel thinks the path carries: it drops what has grown over that."""
         self._syn = syn
         self._probe = probe
         self._release = release
@@ -103,6 +105,9 @@ class Egress:
             if piece.fin:
                 fields = fields._replace(flags=fields.flags | FIN)
             packet = self._builder.build(ip_header, fields, area, piece.payload, checksum=not is_large)
+            if len(packet) > self._told and not is_large:
+                self._connection.inject(Direction.OUT, packet)
+                return DROP
             return Action.MODIFY, packet, ConnectionClass.STREAM
         packets = self._cut(ip_header, fields, area, piece, room)
         # A packet that the kernel would cut cannot become one that needs no cutting.
@@ -123,10 +128,11 @@ class Egress:
             packets.append(self._builder.build(ip_header, cut, area, payload[at : at + room]))
         return packets
 
-    def narrow(self, mtu: int) -> int:
-        """The path carries `mtu` bytes of IP packet: how many the local kernel may reckon with."""
-        self._max_segment = min(self._max_segment, mtu - (20 if len(self._connection.key) == 12 else 40))
-        return self._connection.narrowed(mtu, OVERHEAD)
+    def narrow(self, mtu: int, is_own: bool) -> int:
+        """A link on the way takes `mtu` bytes of IP packet: how many the local kernel may reckon with."""
+        path, self._told = self._connection.narrowed(mtu, OVERHEAD, is_own)
+        self._max_segment = min(self._max_segment, path - (20 if len(self._connection.key) == 12 else 40))
+        return self._told
 
     def _follow_path_mtu(self, packet: bytes, offset: int) -> None:
         """A large segment was lost, perhaps because a link on the way is narrower than the local one.

@@ -1,6 +1,6 @@
 """What the states of a handshake have in common."""
 
-from tcpcryptd.core.protocol import ACCEPT, DROP, Action, Description, Direction, Injection, Verdict, modify
+from tcpcryptd.core.protocol import ACCEPT, DROP, Action, Description, Direction, Injection, Quoted, Verdict, modify
 from tcpcryptd.eno.handshake import Handshake
 from tcpcryptd.eno.limits import MAX_HELD
 from tcpcryptd.eno.syn import for_local_kernel
@@ -38,7 +38,7 @@ class State:
         """Nothing that the peer waits for."""
         return False
 
-    def translated(self, direction: Direction, sequence: int, mtu: int | None) -> tuple[int, int | None] | None:
+    def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
         """Nothing is sealed yet."""
         return None
 

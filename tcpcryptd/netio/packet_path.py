@@ -63,14 +63,26 @@ class PacketPath:
         on_event: Callable[[Event], None],
         jobs: Sequence[KeyJob] = (),
         forwards: bool = False,
+        is_last: bool = True,
     ) -> None:
-        """`forwards`: whether connections of hosts behind this one are diverted."""
+        """Get ready.
+
+        Args:
+            engine: Handles the packets.
+            numbers: Of this worker's queues.
+            marks: Where the marks are.
+            on_event: Takes the engine's events.
+            jobs: Keys to make.
+            forwards: Whether connections of hosts behind this one are diverted.
+            is_last: No worker has the queues behind these.
+        """
         self._engine = engine
         self._numbers = numbers
         self._marks = marks
         self._on_event = on_event
         self._jobs = jobs
         self._forwards = forwards
+        self._is_last = is_last
         self._guard = OffloadGuard()
         self._injector: Injector | None = None
         self._outlet: Outlet | None = None
@@ -97,6 +109,7 @@ class PacketPath:
             queue.seen = seen
             if gso:
                 queue.segmenting, queue.on_oversize = self._queues[-1], self._engine.outgrown
+            queue.next_worker = None if self._is_last else number + 1
             stack.callback(queue.close)
             self._queues.append(queue)
         loop = self._loop = EventLoop(self._engine, injector.inject, self._on_event)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import select
 import socket
 import time
 from collections.abc import Callable
@@ -12,13 +11,15 @@ from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.netio.errors import QueueError
 from tcpcryptd.netio.forwarded import fitting, needs_sending
 from tcpcryptd.netio.marks import MarkScheme
-from tcpcryptd.netio.netlink_queue import DivertedPacket, diverted_packet
+from tcpcryptd.netio.netlink_queue import DivertedPacket
 from tcpcryptd.netio.offload_guard import OffloadGuard
 from tcpcryptd.netio.queue_binding import bind as _bind
 from tcpcryptd.netio.queue_binding import configure
+from tcpcryptd.netio.queue_reader import Reader
 from tcpcryptd.netio.route import FORWARDED, INTERFACE_SHIFT
 from tcpcryptd.netio.seen_routes import SeenRoutes
 from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, NF_REPEAT, VerdictSender
+from tcpcryptd.wire.icmp import is_icmp
 
 PacketHandler = Callable[[bytes, Direction, float, ConnectionClass, int], Verdict]
 Inject = Callable[[Direction, bytes, int], object]
@@ -54,12 +55,8 @@ BATCH: Final = 64
 BATCH_BYTES: Final = 1 << 20
 """Bytes of packets after which it gets its turn, however few they are."""
 
-_RECEIVE_SIZE: Final = 128 << 10
-_MSG_DONTWAIT: Final[int] = socket.MSG_DONTWAIT
 _DRAIN_BATCHES: Final = 16
 """Batches of segments that a packet of half a MiB, the largest one, can be cut into."""
-_FEW: Final = 4
-"""Packets in a batch after which the next one is not taken for a busy one."""
 _LIBRARY_COPY_RANGE: Final = 4016
 _HOOK_PRE_ROUTING: Final = 0
 _HOOK_FORWARD: Final = 2
@@ -113,6 +110,8 @@ class PacketQueue:
         """Whether packets were too large for another queue, and whether what comes in is injected then."""
         self.on_oversize: Callable[[bytes], None] = lambda _: None
         """Given the beginning of each such packet."""
+        self.next_worker: int | None = None
+        """The queue of the worker that may know what this one does not."""
         self.exceptions = 0
         self.seen = SeenRoutes()
         self._handler = handler
@@ -130,7 +129,7 @@ class PacketQueue:
         self._queue = _bind(number, QUEUE_LENGTH, SOCKET_BUFFER_GSO if gso else SOCKET_BUFFER)
         # A duplicate: the library closes its own descriptor.
         self._socket = socket.socket(fileno=os.dup(self._queue.get_fd()))
-        self._reader = _Reader(self._socket)
+        self._reader = Reader(self._socket)
         self._verdicts = VerdictSender(number, self._socket)
         try:
             self._configure(gso)
@@ -220,6 +219,9 @@ class PacketQueue:
             else:
                 direction = Direction.IN
                 self.bytes_in += size
+            if is_icmp(payload):
+                self._handle_error(packet, direction, mark_of[self.diverted_as])
+                return
             action, replacement, connection_class = self._handler(
                 payload, direction, self._now, self.diverted_as, route
             )
@@ -244,6 +246,19 @@ class PacketQueue:
                 self._verdicts.add(packet.identifier, NF_REPEAT, replacement, mark)
         except Exception as error:
             self._handle_exception(packet, error)
+
+    def _handle_error(self, packet: DivertedPacket, direction: Direction, mark: int) -> None:
+        """An ICMP error about an encrypted connection."""
+        action, replacement, _ = self._handler(packet.payload, direction, self._now, self.diverted_as, 0)
+        if action is Action.DROP:
+            self._verdicts.add(packet.identifier, NF_DROP)
+        elif action is Action.MODIFY:
+            mark |= packet.mark & self._foreign
+            self._verdicts.add(packet.identifier, NF_REPEAT, replacement, mark)
+        elif self.next_worker is not None:
+            self._verdicts.pass_on(packet.identifier, self.next_worker)
+        else:
+            self._decide_unseen(packet)
 
     def _route(self, packet: DivertedPacket) -> int:
         """See tcpcryptd.netio.route."""
@@ -326,65 +341,6 @@ class PacketQueue:
             _log.error("queue %d: %s while a packet was handled; further ones are only counted", self.number, name)
         # Where there has been a verdict already, the kernel refuses this one.
         self._decide_unseen(packet)
-
-
-class _Reader:
-    """Takes packets from the socket, a batch at a time."""
-
-    def __init__(self, queue_socket: socket.socket) -> None:
-        self._buffer = memoryview(bytearray(_RECEIVE_SIZE))
-        self._receive_into = queue_socket.recv_into
-        poll = select.poll()
-        poll.register(queue_socket, select.POLLIN)
-        self._poll = poll.poll
-        self._taken = 0
-        self._limit = 0
-        self._bytes_left = 0
-        self._early: list[bytes] = []
-        self._was_busy = False
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether packets come so fast that their verdicts are better sent together."""
-        return self._was_busy or self._taken > _FEW
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether the batch was ended by its limits, so that more may wait."""
-        return self._taken >= self._limit or self._bytes_left <= 0
-
-    def put_back(self, messages: list[bytes]) -> None:
-        """Messages to be read before the socket's."""
-        self._early = messages
-
-    def begin(self, count: int, size: int) -> None:
-        """Lets `count` packets through, or those that have `size` bytes together. One waits, if none was put back."""
-        self._was_busy = self._taken > _FEW
-        self._taken = 0
-        self._limit = count
-        self._bytes_left = size
-
-    def next(self) -> DivertedPacket | None:
-        """The next packet; None when there is none, or the batch is over."""
-        while self._taken < self._limit and self._bytes_left > 0:
-            if self._early:
-                message = self._early.pop(0)
-                length = len(message)
-                self._buffer[:length] = message
-            else:
-                # Python takes ten times as long to report that there is none as the kernel to tell before.
-                if self._taken and not self._was_busy and not self._poll(0):
-                    return None
-                try:
-                    length = self._receive_into(self._buffer, _RECEIVE_SIZE, _MSG_DONTWAIT)
-                except BlockingIOError:
-                    return None
-            self._taken += 1
-            self._bytes_left -= length
-            packet = diverted_packet(self._buffer, length)
-            if packet is not None:
-                return packet
-        return None
 
 
 def is_truncated(packet: bytes) -> bool:

@@ -21,6 +21,9 @@ IP_PKTINFO: Final = 8
 IP_PROTOCOL: Final = 52
 IPV6_PKTINFO: Final = 50
 _IPV6_FREEBIND: Final = 78
+_MTU_DISCOVER: Final = {4: (socket.IPPROTO_IP, 10), 6: (socket.IPPROTO_IPV6, 23)}
+_PMTUDISC_PROBE: Final = 3
+"""ip(7), IP_MTU_DISCOVER."""
 _NO_WAY: Final = (
     *(errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN),
     *(errno.ENODEV, errno.ENXIO, errno.EINVAL, errno.EADDRNOTAVAIL),
@@ -130,6 +133,8 @@ def open_raw(version: int, mark: int, send_buffer: int, routes: KernelRoutes) ->
     try:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+        # The interface's MTU is the limit: the kernel has been told less of the path than it carries (core.path_mtu).
+        raw.setsockopt(*_MTU_DISCOVER[version], _PMTUDISC_PROBE)
         if version == 6:
             # The source of a forwarded packet is no address of this host.
             with contextlib.suppress(OSError):

@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tcpcryptd.core.verdict import ConnectionClass, Direction
+from tcpcryptd.netio.icmp_rules import IcmpRules
 from tcpcryptd.netio.mark_rules import NOT_OPENING, OPENING, MarkRules
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.selection import LOOPBACK, Selection
@@ -148,7 +149,7 @@ class RuleSet:
         if not selection.forward:
             return cls({}, [], [])
         injected = marks.match(marks.of_injection(Direction.IN))
-        jump = f"OUTPUT ! -o lo -p tcp -m mark --mark {injected} -j {_UNTRACKED_CHAIN}"
+        jump = f"OUTPUT ! -o lo -m mark --mark {injected} -j {_UNTRACKED_CHAIN}"
         return cls({_UNTRACKED_CHAIN: ["-j CT --notrack"]}, [jump], [])
 
     def lines(self) -> Iterator[str]:
@@ -189,6 +190,8 @@ class _Builder:
         self._queues = queues
         self._marks = marks
         self._about = MarkRules(marks)
+        firsts = {Direction.OUT: queues.encrypted, Direction.IN: queues.undecided}
+        self._errors = IcmpRules(CHAIN_PREFIX, selection.forward, firsts, marks, version)
         self._version = version
 
     def jumps(self) -> list[str]:
@@ -208,7 +211,8 @@ class _Builder:
         else:
             # Where addresses are translated, its next packets come in as packets for this host.
             jumps.append(f"FORWARD -p tcp -m connmark --mark {self._marks.match(0)} -j {_PLAIN_CHAIN}")
-        return jumps
+        # Each is put before those that come earlier here: segments, of which there are more, find theirs first.
+        return [*self._errors.jumps(), *jumps]
 
     def last(self) -> list[str]:
         """Those behind all rules of others."""
@@ -239,6 +243,7 @@ class _Builder:
             _SAVE_OUT_CHAIN: [*about.leaving()],
             # With --forward, INPUT diverts as well.
             _SAVE_IN_CHAIN: [*(about.saved() if self._selection.forward else ()), about.clear],
+            **self._errors.chains(),
         }
 
     def forward_chains(self) -> dict[str, list[str]]:

@@ -91,6 +91,12 @@ class IcmpError:
         return offset, addresses
 
     @property
+    def is_own(self) -> bool:
+        """Whether it comes from where the quoted segment does: a kernel's error about a packet of its own."""
+        packet = self._packet
+        return packet[8:24] == packet[24:40] if self._is_v6 else packet[12:16] == packet[16:20]
+
+    @property
     def checksum_is_right(self) -> bool:
         """Whether the ICMP checksum fits the packet."""
         return _sum(self._packet, self._packet[self._start :], self._is_v6) in (0, 0xFFFF)

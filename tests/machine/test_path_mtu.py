@@ -145,7 +145,7 @@ def test_an_error_that_leaves_quotes_no_plaintext(suite: Suite, version: int) ->
     assert read is not None
     segment = crossing.segment
     assert segment.sequence <= read.sequence <= segment.end
-    assert read.mtu == PATH + (20 if suite is ENO else 40)
+    assert read.mtu == PATH
 
 
 def test_an_error_about_nobodys_connection() -> None:

@@ -72,7 +72,8 @@ class Worker:
         self._parts = config.build(index)
         engine = self._parts.engine
         queues, marks, jobs = config.queues.of_worker(index), config.marks, self._parts.jobs
-        self._path = PacketPath(engine, queues, marks, self.on_event, jobs, config.forwards)
+        is_last = index + 1 == config.queues.workers
+        self._path = PacketPath(engine, queues, marks, self.on_event, jobs, config.forwards, is_last)
         self._shortage = MemoryShortage(engine.flush_sessions)
         self._loop: EventLoop | None = None
         self._stack = ExitStack()

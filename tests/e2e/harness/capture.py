@@ -74,11 +74,12 @@ def parse_frame(frame: bytes) -> Segment | None:
 class Capture:
     """A running tcpdump on one interface of a host."""
 
-    def __init__(self, host: "Host", interface: str, file: Path) -> None:
+    def __init__(self, host: "Host", interface: str, file: Path, also: str = "") -> None:
+        """`also`: what to capture besides TCP, as pcap-filter(7) has it."""
         self._host = host
         self._file = file
         log = file.with_suffix(".log")
-        expression = f"tcp or udp port {DISCARD_PORT}"
+        expression = f"tcp or udp port {DISCARD_PORT}" + (f" or {also}" if also else "")
         command = ["tcpdump", "-i", interface, "-Z", "root", "-U", "-s", "0", "-B", "32768", "--immediate-mode"]
         self._process = host.namespace.spawn([*command, "-w", str(file), expression], log=log)
         self._interface = interface
@@ -101,6 +102,10 @@ class Capture:
             file.seek(0, 2)
             file.seek(max(0, file.tell() - TAIL_BYTES))
             return file.read()
+
+    def holds(self, text: bytes) -> bool:
+        """Whether the text was on the wire in whatever packet."""
+        return text in self._file.read_bytes()
 
     def segments(self) -> Iterator[Segment]:
         """The captured TCP segments in order; a running capture gives what is in the file so far."""

@@ -143,10 +143,10 @@ class Host:
 
     # The wire and the applications
 
-    def capture(self, interface: str = "eth0") -> Capture:
-        """Starts a capture; it ends with stop() or with the host."""
+    def capture(self, interface: str = "eth0", also: str = "") -> Capture:
+        """Starts a capture of TCP, and of what `also` names; it ends with stop() or with the host."""
         self.captures += 1
-        return Capture(self, interface, self.directory / f"{interface}-{self.captures}.pcap")
+        return Capture(self, interface, self.directory / f"{interface}-{self.captures}.pcap", also)
 
     def listen(self, port: int, family: int = socket.AF_INET) -> socket.socket:
         """A listening socket on all addresses of the family; port 0 for any."""

@@ -13,7 +13,8 @@ from tcpcryptd.netio import queue as queue_module
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.netlink_queue import diverted_packet
 from tcpcryptd.netio.offload_guard import OffloadGuard
-from tcpcryptd.netio.queue import PacketQueue, _Reader, is_truncated
+from tcpcryptd.netio.queue import PacketQueue, is_truncated
+from tcpcryptd.netio.queue_reader import Reader
 from tcpcryptd.netio.route import FORWARDED
 from tcpcryptd.netio.seen_routes import MAX_ROUTES, SeenRoutes
 from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, NF_REPEAT
@@ -330,7 +331,7 @@ def test_a_few_packets_are_answered_at_once_and_many_together(undecided: Rig) ->
     assert handled == [1, 2, 3, 4, 8, 16]
 
 
-def pending(reader: _Reader) -> list[int]:
+def pending(reader: Reader) -> list[int]:
     """The identifiers of a batch's packets."""
     return [packet.identifier for packet in iter(reader.next, None)]
 
@@ -338,7 +339,7 @@ def pending(reader: _Reader) -> list[int]:
 def test_reader_ends_a_batch() -> None:
     ours, kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, kernel:
-        reader = _Reader(ours)
+        reader = Reader(ours)
         early, *others = [message(b"x" * number, 3, number, number) for number in range(1, 15)]
         for each in others:
             kernel.send(each)
@@ -356,7 +357,7 @@ def test_reader_ends_a_batch() -> None:
 def test_reader_ends_a_batch_of_large_messages() -> None:
     ours, kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, kernel:
-        reader = _Reader(ours)
+        reader = Reader(ours)
         for number in range(5):
             kernel.send(message(bytes(20_000), 3, 0, number))
         for batch in ([0, 1, 2], [3, 4]):

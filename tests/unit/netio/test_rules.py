@@ -391,7 +391,7 @@ def test_what_was_encrypted_for_others_stays_closed_without_the_option() -> None
 def test_what_is_injected_to_an_inside_host_is_not_tracked() -> None:
     raw = RuleSet.build_raw(FORWARD, MARKS)
     assert raw.chains == {"TCPCRYPTD_UNTRACKED": ["-j CT --notrack"]}
-    assert raw.jumps[0].startswith("OUTPUT ! -o lo -p tcp ")
+    assert raw.jumps[0].startswith("OUTPUT ! -o lo -m mark ")
     assert not RuleSet.build_raw(Selection(), MARKS).chains
 
 
@@ -423,10 +423,14 @@ def test_segments_that_the_tracker_takes_for_invalid_ones() -> None:
 def test_only_own_chains_and_known_hooks(version: int) -> None:
     rules = build(Selection(ports=(80,), interfaces=("eth0",), addresses=(ip_network("10.0.0.0/8"),)), version)
     assert all(name.startswith(CHAIN_PREFIX) and len(name) < 29 for name in rules.chains)
-    assert [jump.split()[0] for jump in rules.jumps] == [
+    errors, segments = rules.jumps[:2], rules.jumps[2:]
+    assert [jump.split()[0] for jump in segments] == [
         *("OUTPUT", "PREROUTING", "POSTROUTING", "POSTROUTING", "INPUT", "FORWARD")
     ]
-    assert all(jump.split()[1:3] == ["-p", "tcp"] for jump in rules.jumps)
+    assert all(jump.split()[1:3] == ["-p", "tcp"] for jump in segments)
+    assert [jump.split()[0] for jump in errors] == ["OUTPUT", "PREROUTING"]
+    protocol = "icmp" if version == 4 else "ipv6-icmp"
+    assert all(f"-p {protocol} -m conntrack --ctstate RELATED" in jump for jump in errors)
     text = transaction(rules.lines())
     assert text.startswith("*mangle\n")
     assert text.endswith("\nCOMMIT\n")
@@ -460,9 +464,15 @@ def test_the_rules_for_one_worker_name_single_queues() -> None:
 def test_several_workers_change_nothing_but_the_queues(version: int) -> None:
     one = [*RuleSet.build(EVERYTHING, QueueNumbers.starting_at(10), MARKS, version).lines()]
     four = [*RuleSet.build(EVERYTHING, BALANCED, MARKS, version).lines()]
-    ranges = {"--queue-num 10": "10:13", "--queue-num 11": "14:17", "--queue-num 12": "18:21"}
+    ranges = {10: "10:13", 11: "14:17", 12: "18:21"}
     for single, balanced in ranges.items():
-        one = [re.sub(rf"{single}\b", f"--queue-balance {balanced}", line) for line in one]
+        one = [
+            # The addresses of an ICMP error do not say whose the connection is.
+            re.sub(rf"--queue-num {single}\b", f"--queue-num {balanced.split(':')[0]}", line)
+            if "_ERROR_" in line
+            else re.sub(rf"--queue-num {single}\b", f"--queue-balance {balanced}", line)
+            for line in one
+        ]
     assert four == one
 
 
@@ -488,3 +498,18 @@ def test_queues_that_do_not_fit(first: int, workers: int) -> None:
 )
 def test_queues_in_words(queues: QueueNumbers, text: str) -> None:
     assert str(queues) == text
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("selection", [Selection(), FORWARD], ids=["host", "gateway"])
+def test_an_icmp_error_that_leaves_waits_for_the_daemon(selection: Selection, version: int) -> None:
+    """It may quote plaintext; what comes in passes without a daemon."""
+    rules = RuleSet.build(selection, QueueNumbers.starting_at(10), MARKS, version).chains
+    for chain, number, bypasses in (("OUT", 11, False), ("IN", 10, True)):
+        queued = [rule for rule in rules[f"TCPCRYPTD_ERROR_{chain}"] if "NFQUEUE" in rule]
+        assert queued
+        assert all(f"--queue-num {number}" in rule for rule in queued)
+        assert all(("--queue-bypass" in rule) is bypasses for rule in queued)
+    if selection.forward:
+        queued = [rule for rule in rules["TCPCRYPTD_ERROR_FWD"] if "NFQUEUE" in rule]
+        assert all(("--queue-bypass" in rule) is rule.startswith("-o ") for rule in queued)
