@@ -10,13 +10,14 @@ SOURCES := tcpcryptd tests bench scripts examples fuzz setup.py
 COMPILED := $(abspath build/compiled)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compiled run demo test unit machine-compiled e2e coverage lint format types bench bench-peers dist deb man test-packages test-kernels clean
+.PHONY: help setup compiled run demo test unit unit-second machine-compiled e2e coverage lint format types bench bench-peers dist deb man test-packages test-kernels clean
 
 help:
 	@echo "make run      encrypt this host's TCP connections (Ctrl-C stops; ARGS=... are tcpcryptd's options)"
 	@echo "make demo     see it work on one machine: two network namespaces, a daemon in each"
 	@echo "make test     all tests (unit, machine, end to end)"
 	@echo "make unit     the tests that need no root"
+	@echo "make unit-second  the unit tests under another Python, where one is at hand"
 	@echo "make machine-compiled  those of two simulated hosts, with the compiled packet path"
 	@echo "make e2e      the tests that run daemons in network namespaces (root)"
 	@echo "make coverage branch coverage of the tests that need no root"
@@ -34,8 +35,10 @@ setup:
 compiled: setup
 	@scripts/compile.sh
 
+# Works without the compiled packet path as well, only slower.
 run: export TCPCRYPTD_SETUP := run
-run: compiled
+run: setup
+	scripts/compile.sh || echo "make: goes on interpreted; each packet takes about twice the time" >&2
 	$(SUDO) env PYTHONPATH=$(COMPILED) $(abspath $(VENV))/bin/tcpcryptd $(ARGS)
 
 demo: setup
@@ -48,6 +51,9 @@ test:
 
 unit: setup
 	$(PYTHON) -m pytest -q -m "not e2e"
+
+unit-second: setup
+	scripts/second_python.sh
 
 # What mypyc makes of the packet path is another program: the same tests, but for those that reach into it.
 machine-compiled: compiled
@@ -79,8 +85,7 @@ man: setup
 
 dist: setup
 	rm -rf build/lib
-	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
-	$(PYTHON) -c "from setuptools import build_meta; build_meta.build_sdist('dist')"
+	TCPCRYPTD_COMPILE=required $(PYTHON) -m build --outdir dist .
 
 deb: compiled
 	packaging/debian/build.sh

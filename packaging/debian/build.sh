@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds dist/tcpcryptd_VERSION_ARCHITECTURE.deb from this tree and build/compiled (`make deb`). Needs no root; pip
-# fetches or builds the Python modules.
+# Builds dist/tcpcryptd_VERSION_ARCHITECTURE.deb from this tree and the wheel of scripts/compile.sh (`make deb`). Needs no
+# root; pip fetches or builds the Python modules.
 #
 # They are put into the package, in a directory of its own: Debian has no NetfilterQueue, and older versions than we need
 # of cryptography and scapy. They are built for the system's Python and depend on exactly its version.
@@ -16,15 +16,12 @@ architecture=$(dpkg --print-architecture)
 this_python=$($python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 next_python=$($python -c 'import sys; print("%d.%d" % (sys.version_info[0], sys.version_info[1] + 1))')
 
-# build/lib is where setuptools keeps modules that are gone from the tree.
-rm -rf "$work" build/lib
+rm -rf "$work"
 mkdir -p "$root/DEBIAN" "$root$library" dist
 $python -m venv "$work/venv"
-"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --target "$root$library" .
+"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --target "$root$library" \
+    build/wheel/tcpcryptd-*.whl
 rm -rf "$root$library/bin"
-# The same modules, compiled; for another Python than the system's they are not even looked at.
-cp -R build/compiled/. "$root$library"
-rm "$root$library/.made-from"
 # The generator runs with what has just been installed; pip's --target has no commands that could be used.
 PYTHONPATH="$root$library" "$work/venv/bin/python" -m scripts.manual "$work/manual"
 find "$root$library" -name __pycache__ -prune -exec rm -rf {} +

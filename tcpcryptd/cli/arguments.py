@@ -7,6 +7,7 @@ from tcpcryptd import __version__
 from tcpcryptd.cli.options import GROUPS, OPTIONS, RUNNING, Kind, Option
 from tcpcryptd.cli.output import Parser
 from tcpcryptd.netio.errors import ExitCode
+from tcpcryptd.wire.build import description
 
 _DESCRIPTION = """\
 Encrypts the TCP connections of this host with every peer that runs tcpcryptd as well, without changes to applications.
@@ -56,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="have the running daemon forget all sessions that could be resumed, and end",
     )
-    parser.add_argument("--version", action="version", version=f"tcpcryptd {__version__}")
+    parser.add_argument("--version", action="version", version=f"tcpcryptd {__version__} ({description()})")
     return parser
 
 

@@ -34,6 +34,12 @@ def _by(label: str, counters: Mapping[str, str]) -> Mapping[Labels, str]:
 METRICS: Final = (
     _single("uptime_seconds", "Time since the daemon was started.", "uptime_seconds", is_gauge=True),
     _single("workers", "Processes that handle packets.", "workers", is_gauge=True),
+    _single(
+        "compiled",
+        "Whether the packet path is machine code: 1, or 0 when it is interpreted.",
+        "compiled",
+        is_gauge=True,
+    ),
     _single("worker_restarts_total", "How often a worker died and was replaced.", "worker_restarts"),
     _single("connections", "Connections in the flow table: in a handshake, encrypted or closed.", "connections", True),
     _single("encrypted_connections", "Connections that are encrypted now.", "encrypted", is_gauge=True),

@@ -18,6 +18,7 @@ from tcpcryptd.control.errors import ControlError, RequestRefused
 from tcpcryptd.netio.daemon import cleanup
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.interfaces import interface_names
+from tcpcryptd.wire.build import is_free_threaded
 
 DOCTOR = "doctor"
 
@@ -27,6 +28,9 @@ _log = logging.getLogger("tcpcryptd")
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code, a member of ExitCode, or one of Severity for the doctor."""
     reserve_standard_descriptors()
+    if is_free_threaded():
+        print("tcpcryptd: free-threaded Python is not supported, use an ordinary build of Python", file=sys.stderr)
+        return ExitCode.UNSUPPORTED
     return showing("tcpcryptd", lambda: _run(arguments), failure=ExitCode.FAILURE, reader_left=ExitCode.OK)
 
 

@@ -36,6 +36,7 @@ from tcpcryptd.netio.service_manager import ServiceManager
 from tcpcryptd.netio.signals import watch_signals
 from tcpcryptd.netio.stats import QueueStatisticsReader, read_queue_statistics
 from tcpcryptd.netio.sysctl import ConntrackSettings
+from tcpcryptd.wire.build import COMPILED
 
 _log = logging.getLogger(__name__)
 
@@ -219,7 +220,11 @@ class Daemon:
         """Those of the packets (see PacketPath), of the rules and of the process."""
         statistics = self._statistics.read() if self._statistics is not None else {}
         counters = Counter(self._packets.counters(statistics))
-        counters.update(uptime_seconds=int(time.monotonic() - self._started), workers=self._config.queues.workers)
+        counters.update(
+            uptime_seconds=int(time.monotonic() - self._started),
+            workers=self._config.queues.workers,
+            compiled=int(COMPILED),
+        )
         for part in (self._watch, self._shortage):
             # Workers count shortages of their own.
             counters.update(part.counters() if part is not None else {})

@@ -5,7 +5,8 @@ from typing import Final
 import numpy
 from mypy_extensions import i64
 
-_COMPILED: Final = not __file__.endswith(".py")
+from tcpcryptd.wire.build import COMPILED
+
 _BYTE_BY_BYTE_LIMIT: Final = 4096
 """Bytes up to which a loop is faster than numpy's set-up, once it is compiled."""
 _BIG_INTEGER_LIMIT: Final = 1024
@@ -21,7 +22,7 @@ _add = numpy.add.reduce
 def ones_complement_sum(data: bytes | bytearray | memoryview) -> int:
     """The sum of `data` as big-endian 16-bit words modulo 65535; an odd last byte is padded with zero."""
     length = len(data)
-    if _COMPILED and length <= _BYTE_BY_BYTE_LIMIT:
+    if COMPILED and length <= _BYTE_BY_BYTE_LIMIT:
         return _sum_of_bytes(data if isinstance(data, bytes) else bytes(data))
     if length <= _BIG_INTEGER_LIMIT:
         total = int.from_bytes(data, "big")

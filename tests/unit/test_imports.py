@@ -18,7 +18,7 @@ ALLOWED = {
     "crypt": {"core.protocol", "crypto", "wire"},
     "eno": {"core.protocol", "crypto", "wire"},
     "netio": {"core", "control", "wire"},
-    "cli": {"netio", "core", "crypt", "eno", "control", "crypto.key_log", "dissect", "pcap"},
+    "cli": {"netio", "core", "crypt", "eno", "control", "crypto.key_log", "dissect", "pcap", "wire.build"},
     "sockopt": {"control"},
     "authenticate": {"crypto.identity", "sockopt"},
     "dissect": {"wire"},

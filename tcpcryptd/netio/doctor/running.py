@@ -12,6 +12,7 @@ from tcpcryptd.netio.doctor.finding import Finding
 from tcpcryptd.netio.errors import PrivilegeError
 from tcpcryptd.netio.privileges import Account
 from tcpcryptd.netio.stats import read_queue_statistics
+from tcpcryptd.wire.build import description
 
 _SUSPICIOUS = {
     "queue_dropped": "packets were dropped because a queue was full: the daemon is too slow for this host",
@@ -42,9 +43,15 @@ def check_daemon(path: Path) -> Iterator[Finding]:
         yield Finding.problem("daemon", f"does not answer: {error}", "look at its log, and start it anew")
         return
     if counters is None:
-        yield Finding.ok("daemon", "not running")
+        yield Finding.ok("daemon", f"not running; this one is {description()}")
         return
     yield Finding.ok("daemon", f"running, {counters.get('encrypted', 0)} connections encrypted")
+    if not counters.get("compiled", 1):
+        yield Finding.warning(
+            "daemon",
+            "its packet path is interpreted: each packet takes about twice the time",
+            "install a C compiler and Python's headers, and build it again (`tcpcryptd --version` says how it was)",
+        )
     for name, meaning in _SUSPICIOUS.items():
         if counters.get(name):
             yield Finding.warning("daemon", f"{name} is {counters[name]}", f"{counters[name]} {meaning}")

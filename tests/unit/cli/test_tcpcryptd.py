@@ -18,7 +18,13 @@ def test_the_version(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         tcpcryptd.main(["--version"])
     assert caught.value.code == 0
-    assert capfd.readouterr().out == f"tcpcryptd {__version__}\n"
+    assert capfd.readouterr().out.startswith(f"tcpcryptd {__version__} (interpreted, CPython 3.")
+
+
+def test_free_threaded_python_is_refused(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(tcpcryptd, "is_free_threaded", lambda: True)
+    assert tcpcryptd.main(["--verbose"]) == ExitCode.UNSUPPORTED
+    assert "free-threaded" in capfd.readouterr().err
 
 
 def test_help_names_the_exit_codes(capfd: pytest.CaptureFixture[str]) -> None:
