@@ -1,7 +1,9 @@
 """What else stands on a host's network, on kernels that have it: the connection is encrypted through all of it."""
 
 import random
+import select
 import socket
+import struct
 import sys
 
 import pytest
@@ -16,6 +18,7 @@ from tests.e2e.harness import (
     dialogue,
     echo_server,
     exchange,
+    read_exactly,
     same_session,
     serve,
     wait_until,
@@ -25,6 +28,7 @@ from tests.e2e.harness.process import PATIENCE
 MISSING = ("not supported", "No such file or directory", "Unknown device type", "kind is unknown", "not found")
 SIZE = 200_000
 PORT = 7000
+SO_ZEROCOPY, MSG_ZEROCOPY = 60, 0x4000000
 CLIENT, SERVER = "10.70.0.1", "10.70.0.2"
 
 
@@ -191,3 +195,43 @@ def test_netem(network: Network, protocol: str) -> None:
     with dialogue(network, echo_server) as client:
         assert exchange(client, data) == data
         same_session(network, client)
+
+
+@BOTH_PROTOCOLS
+def test_syn_cookies(network: Network, protocol: str) -> None:
+    """The server's kernel keeps nothing of the SYN."""
+    network.server.namespace.sysctl("net.ipv4.tcp_syncookies", 2)
+    start(network, protocol)
+    capture = network.client.capture()
+    with dialogue(network, echo_server) as client:
+        assert exchange(client, MARKER * 2000) == MARKER * 2000
+        same_session(network, client)
+    capture.stop()
+    assert_encrypted(capture, protocol)
+    sent = network.server.run(["nstat", "-asz", "TcpExtSyncookiesSent"]).stdout.split()
+    assert int(sent[sent.index("TcpExtSyncookiesSent") + 1]) > 0
+
+
+@BOTH_PROTOCOLS
+def test_zero_copy_sends(network: Network, protocol: str) -> None:
+    """The kernel must not tell that the memory is free while what was sent from it may still be read."""
+    start(network, protocol)
+    data = random.Random(1).randbytes(SIZE)
+    with dialogue(network, echo_server) as client:
+        client.setsockopt(socket.SOL_SOCKET, SO_ZEROCOPY, 1)
+        sent = calls = 0
+        while sent < SIZE:
+            sent += client.send(memoryview(data)[sent:], MSG_ZEROCOPY)
+            calls += 1
+        assert read_exactly(client, SIZE) == data
+        same_session(network, client)
+        completed = 0
+        failures = select.poll()
+        failures.register(client, select.POLLERR)
+        while completed < calls:
+            wait_until(lambda: failures.poll(0), "a completion")
+            _, messages, _, _ = client.recvmsg(0, 512, socket.MSG_ERRQUEUE)
+            ((_, _, error),) = messages
+            first, last = struct.unpack("=II", error[8:16])
+            completed += last - first + 1
+        assert completed == calls

@@ -42,4 +42,5 @@ def examine(config: DaemonConfig, control_socket: Path, library_port: int | None
         try:
             yield from check()
         except (OSError, DaemonError, subprocess.TimeoutExpired) as error:
-            yield Finding.problem(subject, f"cannot be checked: {error}", "run it as root")
+            advice = "run it as root" if os.geteuid() != 0 else "run it as root, outside of a container"
+            yield Finding.problem(subject, f"cannot be checked: {error}", advice)
