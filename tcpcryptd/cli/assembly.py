@@ -23,7 +23,7 @@ from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.option_keeper import OptionKeeper
 from tcpcryptd.netio.packet_path import PacketPath
 from tcpcryptd.netio.privileges import Account, drop_privileges
-from tcpcryptd.netio.rules import QueueNumbers
+from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.selection import Selection
 from tcpcryptd.netio.socket_options import SocketOptions
 from tcpcryptd.netio.socket_owner import SocketOwners

@@ -11,7 +11,7 @@ from typing import Any
 from tcpcryptd.cli.options import OPTIONS, Option
 from tcpcryptd.eno.constants import MAX_RESUMPTION_NONCE
 from tcpcryptd.netio.marks import DEFAULT_MASK
-from tcpcryptd.netio.rules import DEFAULT_QUEUE, default_workers
+from tcpcryptd.netio.queue_numbers import DEFAULT_QUEUE, default_workers
 from tcpcryptd.netio.runtime_directory import DEFAULT_RUNTIME_DIRECTORY
 
 Network = IPv4Network | IPv6Network

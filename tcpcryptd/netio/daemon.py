@@ -22,8 +22,8 @@ from tcpcryptd.netio.memory import protect_memory
 from tcpcryptd.netio.memory_shortage import MemoryShortage
 from tcpcryptd.netio.packet_path import PacketHandling
 from tcpcryptd.netio.privileges import Account, drop_privileges, require_root
+from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.rule_watch import RuleWatch
-from tcpcryptd.netio.rules import QueueNumbers
 from tcpcryptd.netio.runtime_directory import (
     DEFAULT_RUNTIME_DIRECTORY,
     LOCK_NAME,

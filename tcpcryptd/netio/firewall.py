@@ -10,6 +10,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from tcpcryptd.netio.errors import DaemonError, ExitCode, FirewallError
+from tcpcryptd.netio.interfaces import vrf_names
 from tcpcryptd.netio.iptables import (
     Iptables,
     chosen_variant,
@@ -22,8 +23,9 @@ from tcpcryptd.netio.iptables import (
     tables_of_other_variant,
 )
 from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
+from tcpcryptd.netio.queue_numbers import DEFAULT_QUEUE, QueueNumbers, default_workers
 from tcpcryptd.netio.rule_order import RuleState, order
-from tcpcryptd.netio.rules import DEFAULT_QUEUE, RAW_TABLE, QueueNumbers, RuleSet, default_workers, transaction
+from tcpcryptd.netio.rules import RAW_TABLE, RuleSet, transaction
 from tcpcryptd.netio.selection import SELF_ENCRYPTED_PORTS, Selection
 
 _log = logging.getLogger(__name__)
@@ -46,10 +48,11 @@ class Firewall:
         self._variant: str | None = None
         """Of iptables, since the rules were installed: whoever chooses another one then does not get a second set."""
         self._installed: dict[tuple[int, str], list[str]] = {}
+        self._vrfs = vrf_names()
 
     def rules(self, version: int) -> RuleSet:
         """The rules for IP version 4 or 6."""
-        return RuleSet.build(self._selection, self._queues, self._marks, version)
+        return RuleSet.build(self._selection, self._queues, self._marks, version, self._vrfs)
 
     def text(self, version: int) -> str:
         """What installs the rules where there are none, for iptables-restore --noflush."""
@@ -71,6 +74,8 @@ class Firewall:
     def state(self) -> RuleState:
         """Whether all that was installed is there, and where it has to be; raises FirewallError."""
         states = set(map(self._state, self._tables()))
+        if vrf_names() != self._vrfs:
+            states.add(RuleState.MOVED)
         worst = (RuleState.DAMAGED, RuleState.MOVED, RuleState.INTACT)
         return next(each for each in worst if each in states)
 
@@ -79,8 +84,9 @@ class Firewall:
 
         Raises FirewallError.
         """
+        known, self._vrfs = self._vrfs, vrf_names()
         for each in self._tables():
-            if self._state(each) is not RuleState.INTACT:
+            if self._vrfs != known or self._state(each) is not RuleState.INTACT:
                 self._install(each)
 
     def legacy_versions(self) -> list[int]:

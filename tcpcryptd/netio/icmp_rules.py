@@ -46,6 +46,10 @@ class IcmpRules:
         jumps = [f"OUTPUT ! -o {LOOPBACK} {error} -j {self._out}", f"PREROUTING {error} -j {self._in}"]
         return [*jumps, f"FORWARD {error} -j {self._forward}"] if self._inside else jumps
 
+    def passes(self) -> dict[str, str]:
+        """See beside_vrfs."""
+        return {self._out: "-o", self._in: "-i"}
+
     def chains(self) -> dict[str, list[str]]:
         """As RuleSet.chains."""
         chains = {

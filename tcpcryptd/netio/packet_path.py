@@ -16,7 +16,7 @@ from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.offload_guard import OffloadGuard
 from tcpcryptd.netio.outlet import Outlet
 from tcpcryptd.netio.queue import Delivery, PacketQueue
-from tcpcryptd.netio.rules import QueueNumbers
+from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.seen_routes import SeenRoutes
 from tcpcryptd.netio.stats import QueueStatistics
 

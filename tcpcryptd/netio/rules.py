@@ -21,7 +21,6 @@ it is translated later on the way out and earlier on the way in. Their connectio
 leaves alone: translated, their packets come in there as packets for this host.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,16 +28,14 @@ from tcpcryptd.core.verdict import ConnectionClass, Direction
 from tcpcryptd.netio.icmp_rules import IcmpRules
 from tcpcryptd.netio.mark_rules import NOT_OPENING, OPENING, MarkRules
 from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.selection import LOOPBACK, Selection
+from tcpcryptd.netio.vrf_rules import NOT_LOCAL, beside_vrfs
 
 TABLE = "mangle"
 RAW_TABLE = "raw"
 """Where what is injected towards a host behind this one is kept from connection tracking."""
 CHAIN_PREFIX = "TCPCRYPTD_"
-DEFAULT_QUEUE = 69
-LAST_FIRST_QUEUE = 0xFFFF - 2
-"""The highest number that three adjacent queues can start at."""
-MAX_WORKERS = 64
 
 _PLAIN_CHAIN = CHAIN_PREFIX + "PLAIN"
 _QUEUE_CHAIN = CHAIN_PREFIX + "QUEUE"
@@ -59,62 +56,6 @@ _MULTIPORT_LIMIT = 15
 """Ports that one rule can name (iptables-extensions(8), multiport)."""
 
 
-def default_workers() -> int:
-    """One for each core that this process may use."""
-    return min(len(os.sched_getaffinity(0)), MAX_WORKERS)
-
-
-@dataclass(frozen=True)
-class QueueNumbers:
-    """The first queue for each class that is diverted; each of the workers has one from there on.
-
-    Raises ValueError when the numbers do not fit.
-    """
-
-    undecided: int = DEFAULT_QUEUE
-    encrypted: int = DEFAULT_QUEUE + 1
-    stream: int = DEFAULT_QUEUE + 2
-    workers: int = 1
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.workers <= MAX_WORKERS:
-            raise ValueError(f"{self.workers} workers: must be from 1 to {MAX_WORKERS}")
-        numbers = self.all
-        if not all(0 <= number <= 0xFFFF for number in numbers) or len(set(numbers)) != len(numbers):
-            raise ValueError(f"queues {', '.join(map(str, numbers))}: must be different numbers from 0 to 65535")
-
-    def __str__(self) -> str:
-        numbers = self.all
-        if numbers == tuple(range(numbers[0], numbers[0] + len(numbers))) and self.workers > 1:
-            return f"{numbers[0]} to {numbers[-1]}"
-        return f"{', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
-
-    @property
-    def all(self) -> tuple[int, ...]:
-        """The numbers of all queues."""
-        firsts = (self.undecided, self.encrypted, self.stream)
-        return tuple(first + index for first in firsts for index in range(self.workers))
-
-    @classmethod
-    def starting_at(cls, number: int, workers: int = 1) -> "QueueNumbers":
-        """Adjacent queues; raises ValueError when they do not fit, as beyond LAST_FIRST_QUEUE with one worker."""
-        return cls(number, number + workers, number + 2 * workers, workers)
-
-    def of_worker(self, index: int) -> "QueueNumbers":
-        """One worker's queues, as a daemon without others has them."""
-        return QueueNumbers(self.undecided + index, self.encrypted + index, self.stream + index)
-
-    def target(self, first: int) -> str:
-        """What diverts to the queues that start with this one.
-
-        Which worker's it is follows from the two addresses alone, whatever the direction and the class: a pair of
-        hosts, with its connections and its sessions, is one worker's.
-        """
-        if self.workers == 1:
-            return f"-j NFQUEUE --queue-num {first}"
-        return f"-j NFQUEUE --queue-balance {first}:{first + self.workers - 1}"
-
-
 @dataclass(frozen=True)
 class RuleSet:
     """All rules for one IP version."""
@@ -127,8 +68,10 @@ class RuleSet:
     """The same, behind all rules of others."""
 
     @classmethod
-    def build(cls, selection: Selection, queues: QueueNumbers, marks: MarkScheme, version: int) -> "RuleSet":
-        """The rules for IP version 4 or 6."""
+    def build(
+        cls, selection: Selection, queues: QueueNumbers, marks: MarkScheme, version: int, vrfs: tuple[str, ...] = ()
+    ) -> "RuleSet":
+        """The rules for IP version 4 or 6; `vrfs`: names of VRF devices."""
         builder = _Builder(selection, queues, marks, version)
         chains = builder.shared_chains()
         for direction in Direction:
@@ -137,7 +80,7 @@ class RuleSet:
             chains |= builder.forward_chains()
             for direction in Direction:
                 chains |= builder.direction_chains(_forwarded(direction))
-        return cls(chains, builder.jumps(), builder.last())
+        return cls(beside_vrfs(chains, vrfs, builder.passes()), builder.jumps(), builder.last())
 
     @classmethod
     def build_raw(cls, selection: Selection, marks: MarkScheme) -> "RuleSet":
@@ -213,6 +156,11 @@ class _Builder:
             jumps.append(f"FORWARD -p tcp -m connmark --mark {self._marks.match(0)} -j {_PLAIN_CHAIN}")
         # Each is put before those that come earlier here: segments, of which there are more, find theirs first.
         return [*self._errors.jumps(), *jumps]
+
+    def passes(self) -> dict[str, str]:
+        """See beside_vrfs."""
+        out = (_chain(Direction.OUT), _SAVE_OUT_CHAIN, _SEEN_CHAIN)
+        return dict.fromkeys(out, "-o") | {_chain(Direction.IN): "-i"} | self._errors.passes()
 
     def last(self) -> list[str]:
         """Those behind all rules of others."""
@@ -322,7 +270,7 @@ class _Builder:
         if direction is Direction.IN:
             yield from self._others_connections()
             # What is only forwarded here is encrypted, or not, by the hosts at its ends.
-            yield "-m addrtype ! --dst-type LOCAL -j RETURN"
+            yield f"{NOT_LOCAL} -j RETURN"
         # A connection that has no mark cannot be kept from leaving in clear when the daemon dies.
         yield "-m conntrack --ctstate UNTRACKED -j RETURN"
 

@@ -13,7 +13,7 @@ import pytest
 
 from tcpcryptd.control.client import ControlClient
 from tcpcryptd.netio.doctor.namespace import PREFIX, remove_leftovers
-from tcpcryptd.netio.rules import DEFAULT_QUEUE, QueueNumbers, default_workers
+from tcpcryptd.netio.queue_numbers import DEFAULT_QUEUE, QueueNumbers, default_workers
 from tests.e2e.harness import Host, wait_until
 from tests.e2e.harness.daemon import entry_point
 from tests.e2e.harness.namespace import NAMESPACES

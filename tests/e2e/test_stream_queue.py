@@ -13,7 +13,7 @@ from tcpcryptd.core.verdict import ACCEPT, Action, ConnectionClass, Direction, V
 from tcpcryptd.netio.encrypted_sockets import end_encrypted_sockets
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.queue import PacketQueue
-from tcpcryptd.netio.rules import QueueNumbers
+from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.wire.checksum import tcp_checksum
 from tests.e2e.harness import FAMILIES, Host, Network, divert_as
 

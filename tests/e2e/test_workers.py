@@ -16,7 +16,7 @@ from tcpcryptd import sockopt
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.client import ControlClient
 from tcpcryptd.control.errors import RequestRefused
-from tcpcryptd.netio.rules import DEFAULT_QUEUE
+from tcpcryptd.netio.queue_numbers import DEFAULT_QUEUE
 from tcpcryptd.sockopt import SocketOption
 from tests.e2e.harness import (
     MARKER,

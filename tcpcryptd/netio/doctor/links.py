@@ -3,16 +3,10 @@
 import struct
 from collections.abc import Iterator
 
-from tcpcryptd.netio import netlink
 from tcpcryptd.netio.doctor.finding import Finding
+from tcpcryptd.netio.interfaces import links
 from tcpcryptd.netio.selection import LOOPBACK, Selection
 
-_ROUTE = 0
-_GET_LINK = 18
-_HEADER = struct.Struct("=BxHiII")
-"""struct ifinfomsg."""
-_UP = 0x1
-_NAME = 3
 _GSO, _GRO, _GSO_IPV4, _GRO_IPV4 = 41, 58, 63, 64
 _USUAL = 65_536
 """Bytes: what links have by default. The kernel's TCP takes 321 off it for headers."""
@@ -22,11 +16,8 @@ _NUMBER = struct.Struct("=I")
 def check_links(selection: Selection) -> Iterator[Finding]:
     """Names those that are up and selected and have packets of more than 64 KiB (BIG TCP)."""
     found = False
-    request = netlink.message(_GET_LINK, netlink.REQUEST | netlink.DUMP, 0, _HEADER.pack(0, 0, 0, 0, 0))
-    for answer in netlink.transact(_ROUTE, request):
-        attributes = netlink.attributes(answer[_HEADER.size :])
-        name = attributes.get(_NAME, b"").rstrip(b"\0").decode(errors="replace")
-        if not _HEADER.unpack_from(answer)[3] & _UP or not _is_selected(name, selection):
+    for name, is_up, attributes in links():
+        if not is_up or not _is_selected(name, selection):
             continue
         sizes = [_number(attributes.get(kind)) for kind in (_GSO, _GSO_IPV4, _GRO, _GRO_IPV4)]
         if max(sizes) > _USUAL:

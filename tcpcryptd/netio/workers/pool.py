@@ -15,7 +15,7 @@ from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.loop import EventLoop
 from tcpcryptd.netio.packet_path import kernel_drops
-from tcpcryptd.netio.rules import QueueNumbers
+from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.stats import QueueStatistics
 from tcpcryptd.netio.workers.briefing import Briefing
 from tcpcryptd.netio.workers.channel import Channel, Closed, Json

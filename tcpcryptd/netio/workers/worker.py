@@ -23,7 +23,7 @@ from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.memory import protect_memory
 from tcpcryptd.netio.memory_shortage import MemoryShortage
 from tcpcryptd.netio.packet_path import PacketPath
-from tcpcryptd.netio.rules import QueueNumbers
+from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.workers.channel import Channel, Closed, Json
 from tcpcryptd.netio.workers.records import decode_options, encode_info
 

@@ -9,8 +9,9 @@ from tcpcryptd.netio.errors import ExitCode, FirewallError
 from tcpcryptd.netio.firewall import Firewall
 from tcpcryptd.netio.iptables import Iptables
 from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.rule_order import RuleState
-from tcpcryptd.netio.rules import QueueNumbers, RuleSet
+from tcpcryptd.netio.rules import RuleSet
 from tcpcryptd.netio.selection import Selection
 
 FOREIGN = {

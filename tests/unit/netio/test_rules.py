@@ -9,7 +9,8 @@ import pytest
 
 from tcpcryptd.core.verdict import ConnectionClass, Direction
 from tcpcryptd.netio.marks import MarkScheme
-from tcpcryptd.netio.rules import CHAIN_PREFIX, LAST_FIRST_QUEUE, QueueNumbers, RuleSet, transaction
+from tcpcryptd.netio.queue_numbers import LAST_FIRST_QUEUE, QueueNumbers
+from tcpcryptd.netio.rules import CHAIN_PREFIX, RuleSet, transaction
 from tcpcryptd.netio.selection import Selection
 
 MARKS = MarkScheme()
@@ -513,3 +514,20 @@ def test_an_icmp_error_that_leaves_waits_for_the_daemon(selection: Selection, ve
     if selection.forward:
         queued = [rule for rule in rules["TCPCRYPTD_ERROR_FWD"] if "NFQUEUE" in rule]
         assert all(("--queue-bypass" in rule) is rule.startswith("-o ") for rule in queued)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_beside_a_vrf_packets_are_diverted_once(version: int) -> None:
+    """They pass PREROUTING and OUTPUT for the interface and for the VRF device."""
+    numbers = QueueNumbers.starting_at(10)
+    usual = RuleSet.build(Selection(), numbers, MARKS, version)
+    beside = RuleSet.build(Selection(), numbers, MARKS, version, ("red", "blue"))
+    hooks = {jump.split()[-1]: "-o" if jump.split()[0] in ("OUTPUT", "POSTROUTING") else "-i" for jump in usual.jumps}
+    for chain in ("OUT", "SAVE_OUT", "SEEN", "ERROR_OUT", "IN", "ERROR_IN"):
+        option = hooks[f"TCPCRYPTD_{chain}"]
+        rules = beside.chains[f"TCPCRYPTD_{chain}"]
+        assert rules[:2] == [f"{option} red -j RETURN", f"{option} blue -j RETURN"]
+        assert len(rules) == len(usual.chains[f"TCPCRYPTD_{chain}"]) + 2
+    (local,) = [rule for rule in beside.chains["TCPCRYPTD_IN"] if "addrtype" in rule]
+    assert local.count("! --dst-type LOCAL") == 2
+    assert "--limit-iface-in" in local

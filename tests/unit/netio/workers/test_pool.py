@@ -15,8 +15,8 @@ from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.netio.errors import DaemonError
 from tcpcryptd.netio.loop import EventLoop
+from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.refusal import Refused
-from tcpcryptd.netio.rules import QueueNumbers
 from tcpcryptd.netio.stats import QueueStatistics
 from tcpcryptd.netio.workers import pool as pool_module
 from tcpcryptd.netio.workers.briefing import Briefing

@@ -17,7 +17,7 @@ from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio.errors import DaemonError
 from tcpcryptd.netio.loop import EventLoop
 from tcpcryptd.netio.marks import MarkScheme
-from tcpcryptd.netio.rules import QueueNumbers
+from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.workers import worker as module
 from tcpcryptd.netio.workers.channel import Channel, Json, socket_pair
 from tcpcryptd.netio.workers.records import decode_info, encode_options
