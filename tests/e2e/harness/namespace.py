@@ -40,6 +40,8 @@ class Namespace:
         run(["ip", "netns", "add", self.name])
         self._descriptor = os.open(NAMESPACES / self.name, os.O_RDONLY | os.O_CLOEXEC)
         self.run(["ip", "link", "set", "lo", "up"])
+        # Until an address is known to be nobody else's, no neighbour is asked for, and SYN segments are lost.
+        self.sysctl("net.ipv6.conf.default.accept_dad", 0)
 
     def _inside(self, command: Sequence[str]) -> list[str]:
         # ip gives its child a mount namespace of its own: the host's /run is not touched.
