@@ -79,7 +79,7 @@ class Egress:
         if len(area) != TIMESTAMP_AREA or area[:4] != TIMESTAMP_PREFIX:
             area = timestamp_area(packet, offset, area)
         acknowledgment, window = self._note(acknowledgment, window, area)
-        area += flow.extra_options(len(area))
+        area += flow.extra_options(len(area), with_sack=len(packet) - offset <= self._max_segment)
         self._connection.last_seen = now
         if piece.fin:
             self._connection.saw_closing(FIN, Direction.OUT, now)

@@ -176,13 +176,14 @@ class Flow:
         self._wire_edge = edge
         return self.remote_number(told), min(max(edge - told, 0) + (1 << self._scale) - 1 >> self._scale, 0xFFFF)
 
-    def extra_options(self, length: int) -> bytes:
+    def extra_options(self, length: int, *, with_sack: bool = True) -> bytes:
         """What a segment with `length` bytes of options has besides: held ranges, and the ENO option at first.
 
-        A range that came twice is the first one, once (RFC 2883): the peer learns that it had not lost it.
+        A range that came twice is the first one, once (RFC 2883): the peer learns that it had not lost it. A packet
+        that the kernel is still to cut goes without ranges, since they make each of its segments longer.
         """
         extra = b""
-        if self.sack and (self.in_.duplicate is not None or self.in_.has_gap):
+        if with_sack and self.sack and (self.in_.duplicate is not None or self.in_.has_gap):
             blocks = self.in_.sack_blocks(self.in_.wire_acknowledgment(self.acknowledged))
             if self.in_.duplicate is not None:
                 blocks.insert(0, self.in_.duplicate)

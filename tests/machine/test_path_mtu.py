@@ -6,9 +6,10 @@ import pytest
 
 from tcpcryptd.core.path_mtu import PathMtus
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction
+from tests.machine.endpoint import Behaviour
 from tests.machine.icmp import read_too_big, too_big_error
-from tests.machine.link import Crossing
-from tests.machine.world import ENO, LIMIT, MARKER, MODERN, ORIGINAL, Suite, World, text
+from tests.machine.link import Crossing, drop_nth
+from tests.machine.world import ENO, LIMIT, MARKER, MODERN, ORIGINAL, PORT, Suite, World, text
 
 SUITES = pytest.mark.parametrize("suite", [ORIGINAL, MODERN, ENO], ids=["original", "modern", "eno"])
 VERSIONS = pytest.mark.parametrize("version", [4, 6])
@@ -156,3 +157,18 @@ def test_an_error_about_nobodys_connection() -> None:
     error = too_big_error(crossing.packet, PATH)
     verdict = world.client.engine.handle_packet(error, Direction.IN, world.clock.now)
     assert verdict == (Action.ELSEWHERE, None, ConnectionClass.UNDECIDED)
+
+
+def test_a_packet_that_the_kernel_is_to_cut_has_the_options_that_it_knows_of() -> None:
+    """Each of its segments would be longer than the path carries: selective acknowledgments go with other packets."""
+    whole = Behaviour(segments_in_packet=8, in_flight=64_000)
+    world = World.encrypting(ENO)
+    world.server.stack.listen(PORT, whole)
+    client, server = world.connect(behaviour=whole)
+    world.exchange(client, server, 30_000)
+    world.link.filters.append(drop_nth(lambda crossing: crossing.segment.payload_length > 1000, *range(2, 40, 5)))
+    world.exchange(client, server, 200_000)
+    large = [each.segment for each in world.link.log if len(each.packet) > 1500]
+    assert large
+    assert {len(segment.option_area) for segment in large} == {12}
+    assert any(len(each.segment.option_area) > 12 for each in world.link.log if len(each.packet) <= 1500)
