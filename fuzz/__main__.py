@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("--packets", type=int, default=100_000, help="how many packets the engines get at least")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--protocol", choices=sorted(TARGETS), default="crypt")
-    parser.add_argument("--findings", type=Path, default=Path("findings"), help="where scripts that fail are written")
+    parser.add_argument("--failures", type=Path, default=Path("build/fuzz"), help="where scripts that fail are written")
     parser.add_argument("scripts", nargs="*", type=Path, help="run these scripts instead")
     arguments = parser.parse_args()
     target = TARGETS[arguments.protocol]
@@ -52,7 +52,7 @@ def main() -> int:
             packets += run(script, target)
         except Exception as error:
             found += 1
-            print(f"{save(arguments.findings, script)}: {type(error).__name__}: {str(error)[:2000]}", flush=True)
+            print(f"{save(arguments.failures, script)}: {type(error).__name__}: {str(error)[:2000]}", flush=True)
             if not isinstance(error, Violation):
                 traceback.print_exc()
         if time.monotonic() - reported > _REPORT_SECONDS or packets >= arguments.packets:
