@@ -13,6 +13,8 @@ from tcpcryptd.netio.conntrack import Flow, tracked_connections
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.sock_diag import ALL_STATES, NOT_CONNECTED, TIME_WAIT, Socket, destroy, list_sockets
 
+_MAX_PASSES = 16
+"""Whoever opens such connections again all the time does not keep the daemon from stopping."""
 _CONNECTED = ALL_STATES & ~(NOT_CONNECTED | 1 << TIME_WAIT)
 
 
@@ -24,7 +26,10 @@ def end_encrypted_sockets(marks: MarkScheme) -> int:
     flows = set(_encrypted_flows(marks))
     total = 0
     # A list may miss a socket whose neighbours come or go at that moment: until one finds nothing more to end.
-    while flows and (ended := sum(map(destroy, _sockets_of(flows)))):
+    for _ in range(_MAX_PASSES if flows else 0):
+        ended = sum(map(destroy, _sockets_of(flows)))
+        if not ended:
+            break
         total += ended
     return total
 
