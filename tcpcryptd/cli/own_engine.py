@@ -14,6 +14,7 @@ from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.crypt import CryptConfig
 from tcpcryptd.crypto.key_log import KeyLog
+from tcpcryptd.crypto.key_pool import KeyPool
 from tcpcryptd.eno import EnoConfig
 from tcpcryptd.netio.path_mtu import path_mtu
 
@@ -24,14 +25,14 @@ class OwnEngine:
     def __init__(self, settings: Settings, take_keys: KeyLog | None, sessions: SessionStore | None = None) -> None:
         """`sessions`: what engines of several processes share."""
         self._settings = settings
-        eno = EnoConfig(resumption_nonce_length=settings.resumption_nonce, key_log=take_keys)
-        self._protocols = Protocols(
-            CryptConfig(whole_packets=settings.whole_packets, key_log=take_keys), eno, settings.suites
-        )
+        kem_keys = KeyPool()
+        crypt = CryptConfig(whole_packets=settings.whole_packets, kem_keys=kem_keys, key_log=take_keys)
+        eno = EnoConfig(resumption_nonce_length=settings.resumption_nonce, kem_keys=kem_keys, key_log=take_keys)
+        self._protocols = Protocols(crypt, eno, settings.suites)
         self.destinations = Destinations(settings.require)
         self.jobs = self._protocols.key_jobs()
         config = engine_config(settings, self.destinations)
-        self.engine = Engine(config, self._protocols.factories, path_mtu=path_mtu, sessions=sessions)
+        self.engine = Engine(config, self._protocols.factories, path_mtu=path_mtu, sessions=sessions, stock=kem_keys)
 
     def apply(self, new: Settings) -> None:
         """Brings into force what can be reloaded, for connections that begin later."""

@@ -16,6 +16,7 @@ from tcpcryptd.core.orphan import Orphan
 from tcpcryptd.core.protocol import Opening, ProtocolFactory, Routed, Stray
 from tcpcryptd.core.services import Services
 from tcpcryptd.core.session_cache import SessionStore
+from tcpcryptd.core.stock import Stock
 from tcpcryptd.core.verdict import ACCEPT, ACCEPT_PLAIN, DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.icmp import is_icmp
 from tcpcryptd.wire.options import OptionError
@@ -38,6 +39,7 @@ class Engine:
         random: Callable[[int], bytes] = os.urandom,
         path_mtu: Callable[[bytes], int | None] = lambda _: None,
         sessions: SessionStore | None = None,
+        stock: Stock | None = None,
     ) -> None:
         """Make an engine.
 
@@ -47,7 +49,9 @@ class Engine:
             random: Gives so many bytes that nobody can guess.
             path_mtu: Bytes of IP packet that reach a host, given its address of 4 or 16 bytes; None: not known.
             sessions: Where sessions are kept to be resumed; None: in a cache of its own.
+            stock: What the protocols draw from, to be refilled by who runs the engine.
         """
+        self.stock = stock
         self._config = config
         self._protocols = {protocol.name: protocol for protocol in protocols}
         self._services = Services(config, random, path_mtu, self._first_packet, sessions)

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from tcpcryptd.crypto.key_log import KeyLog
+from tcpcryptd.crypto.key_pool import KeyPool
 from tcpcryptd.crypto.keyring import KeyRing
 from tcpcryptd.crypto.suites import (
     PUBLIC_KEY_ALGORITHMS,
@@ -20,6 +21,8 @@ class CryptConfig:
 
     rsa_keys: KeyRing = field(default_factory=lambda: KeyRing(RSA_2048.agreement))
     """Where the RSA key pair of new connections comes from."""
+    kem_keys: KeyPool = field(default_factory=lambda: KeyPool(0))
+    """Where key pairs of the hybrid KEM come from."""
     public_key_algorithms: tuple[PublicKeyAlgorithm, ...] = PUBLIC_KEY_ALGORITHMS
     symmetric_suites: tuple[SymmetricSuite, ...] = SYMMETRIC_SUITES
     symmetric_offer: bytes | None = None

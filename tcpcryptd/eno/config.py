@@ -1,11 +1,12 @@
 """What TCP-ENO and tcpcrypt can be told."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES, EcdheScheme
 from tcpcryptd.crypto.frame_aead import FRAME_AEADS, FrameAead
 from tcpcryptd.crypto.key_log import KeyLog
+from tcpcryptd.crypto.key_pool import KeyPool
 from tcpcryptd.eno.constants import MAX_RESUMPTION_NONCE
 from tcpcryptd.eno.limits import DEFAULT_LIMITS, Limits
 
@@ -19,6 +20,8 @@ class EnoConfig:
     resumption_nonce_length: int = MAX_RESUMPTION_NONCE
     """Bytes, 0 to 8 (RFC 8548 section 3.5). Less than 8 is for hosts whose memory is never copied or restored."""
     limits: Limits = DEFAULT_LIMITS
+    kem_keys: KeyPool = field(default_factory=lambda: KeyPool(0))
+    """Where key pairs of the hybrid KEM come from."""
     key_log: KeyLog | None = None
     """Takes the keys of every connection, when the administrator wants that (docs/keylog.md)."""
 

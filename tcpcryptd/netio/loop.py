@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from tcpcryptd.core.event import Event
+from tcpcryptd.core.stock import Stock
 from tcpcryptd.core.verdict import Direction
 
 MAX_EVENTS_PER_TURN: Final = 256
@@ -63,10 +64,13 @@ class EventLoop:
         engine: LoopEngine,
         inject: Callable[[Direction, bytes, int], bool],
         on_event: Callable[[Event], None],
+        stock: Stock | None = None,
     ) -> None:
+        """`stock` is refilled while nothing waits."""
         self._engine = engine
         self._inject = inject
         self._on_event = on_event
+        self._stock = stock
         self._sources: dict[int, Source] = {}
         self._epoll = select.epoll()
         self._stopping = False
@@ -99,7 +103,7 @@ class EventLoop:
     def run(self) -> None:
         """Serves until `stop`."""
         while not self._stopping:
-            self.turn(self._time_left())
+            self._turn_or_refill()
             if self._hung_up and self._on_hangup is not None:
                 self._hung_up = False
                 self._on_hangup()
@@ -139,6 +143,12 @@ class EventLoop:
             self._beat_due = now + self._beat_interval
             self._beat()
         return bool(ready)
+
+    def _turn_or_refill(self) -> None:
+        if self._stock is None or not self._stock.is_short():
+            self.turn(self._time_left())
+        elif not self.turn(0.0):
+            self._stock.refill()
 
     def collect(self) -> None:
         """Sends what the engine wants injected and passes its events on."""

@@ -112,7 +112,7 @@ class PacketPath:
             queue.next_worker = None if self._is_last else number + 1
             stack.callback(queue.close)
             self._queues.append(queue)
-        loop = self._loop = EventLoop(self._engine, injector.inject, self._on_event)
+        loop = self._loop = EventLoop(self._engine, injector.inject, self._on_event, self._engine.stock)
         stack.callback(loop.close)
         for queue in self._queues:
             loop.add(queue)

@@ -248,3 +248,41 @@ def test_hangup_calls_back_between_turns(rig: Rig) -> None:
         os.kill(os.getpid(), signal.SIGHUP)
         rig.loop.run()
     assert calls == [1, 1]
+
+
+class Stock:
+    def __init__(self, capacity: int) -> None:
+        self.missing = capacity
+        self.refilled_at: list[int] = []
+        self.seen = 0
+
+    def is_short(self) -> bool:
+        return self.missing > 0
+
+    def refill(self) -> None:
+        self.missing -= 1
+        self.refilled_at.append(self.seen)
+
+
+def test_a_stock_is_refilled_while_nothing_waits() -> None:
+    engine, stock = FakeEngine(), Stock(3)
+    made = EventLoop(engine, lambda *_: True, lambda _: None, stock)
+
+    def work() -> None:
+        stock.seen += 1
+        if stock.seen == 5:
+            stock.missing += 1
+        elif stock.seen == 6:
+            made.stop()
+
+    source = Pipe(work)
+    made.add(source)
+    source.writer.send(b"xxxxx")
+    timer = threading.Timer(0.2, lambda: source.writer.send(b"x"))
+    timer.start()
+    made.run()
+    timer.join()
+    # Not before all that waits is done; when it is full the loop sleeps.
+    assert stock.refilled_at == [5, 5, 5, 5]
+    made.close()
+    source.close()
