@@ -1,6 +1,7 @@
 """`python -m bench`: measures, prints a table, writes bench/results/TIME.json and compares with the last one there.
 
-Exit codes: 0; 1 a variant failed; 2 wrong arguments; 3 not root; 4 with --check, figures are worse than the last time.
+Exit codes: 0; 1 a variant failed; 2 wrong arguments, or not comparable; 3 not root; 4 with --check, figures are worse
+than the last time.
 """
 
 import os
@@ -18,12 +19,13 @@ from bench.document import Document, document
 from bench.laboratory import Laboratory
 from bench.regressions import MINIMUM_ROUNDS, in_both, last_document, missing, other_parameters, regressions
 from bench.report import against, notes, table
-from bench.revision import build
+from bench.revision import build, is_compiled
 from bench.variants import earlier, with_earlier
 from tests.e2e.harness import namespace
 
 BUSY = 0.5
 FAILED = 1
+NOT_COMPARABLE = 2
 NOT_ROOT = 3
 REGRESSION = 4
 
@@ -96,6 +98,9 @@ def main() -> int:
     if os.geteuid() != 0:
         print("bench: network namespaces need root: use `make bench`", file=sys.stderr)
         return NOT_ROOT
+    if plan.against is not None and not is_compiled():
+        print("bench: would compare an interpreted package with a compiled one: use `make bench`", file=sys.stderr)
+        return NOT_COMPARABLE
     prepare()
     now = run(plan)
     print(table(now.comparisons()))

@@ -35,6 +35,12 @@ def build(revision: str, directory: Path) -> Path:
     return package
 
 
+def is_compiled() -> bool:
+    """Whether the package whose commands are run, this revision's, is compiled."""
+    package = os.environ.get(PACKAGE, "")
+    return package != "" and any(Path(package).rglob("*.so"))
+
+
 @contextlib.contextmanager
 def commands_of(package: Path | None) -> Iterator[None]:
     """Daemons that are started meanwhile are this package's; None: this revision's."""

@@ -80,3 +80,12 @@ def test_without_root_nothing_is_measured(made_up: Bench, monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert made_up.call([], made_up.made(1.0)) == command.NOT_ROOT
     assert list(made_up.results.iterdir()) == []
+
+
+def test_an_interpreted_package_is_not_compared_with_a_compiled_one(
+    made_up: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("TCPCRYPTD_PACKAGE", raising=False)
+    assert made_up.call(["--against", "HEAD"], made_up.made(300.0)) == command.NOT_COMPARABLE
+    assert "make bench" in capsys.readouterr().err
+    assert not list(made_up.results.glob("*.json"))
