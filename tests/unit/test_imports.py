@@ -17,6 +17,7 @@ ALLOWED = {
     "core": {"wire"},
     "crypt": {"core.protocol", "crypto", "wire"},
     "eno": {"core.protocol", "crypto", "wire"},
+    "identity": {"crypto", "wire"},
     "netio": {"core", "control", "wire"},
     "cli": {
         "netio",

@@ -1,0 +1,152 @@
+"""Whether a peer is who it should be: what a list says of the key that it has proved to have."""
+
+import enum
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from tcpcryptd.crypto.ssh_keys import Certificate
+from tcpcryptd.identity.certificate import objection
+from tcpcryptd.identity.host_pattern import spelled
+from tcpcryptd.identity.known_hosts import KnownHosts, Line, Marker
+from tcpcryptd.identity.public_key import fingerprint
+
+_NAME: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9._-]{1,253}")
+"""A name that can be shown, and cannot be taken for an address."""
+
+
+class Outcome(enum.Enum):
+    """What is known of a peer."""
+
+    AUTHENTICATED = "authenticated"
+    """It has a key, or a certificate of an authority, that is listed for its address."""
+    FIRST_USE = "first_use"
+    """Nothing was known for its address; the key is remembered from now on."""
+    UNKNOWN = "unknown"
+    """Nothing is known for its address, or what is known has no bearing on this key."""
+    ABSENT = "absent"
+    """It has proved nothing."""
+    INVALID = "invalid"
+    """Its certificate is of the right authority but expired, not for it, or otherwise not valid."""
+    CHANGED = "changed"
+    """Another key is known for its address."""
+    REVOKED = "revoked"
+    """Its key, or the authority of its certificate, is revoked."""
+    FORGED = "forged"
+    """Its proof is wrong."""
+
+    @property
+    def is_wrong(self) -> bool:
+        """The peer is known not to be who it should be: no connection with it is to come about."""
+        return self in (Outcome.CHANGED, Outcome.REVOKED, Outcome.FORGED)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a peer has proved to have."""
+
+    key: bytes
+    certificate: Certificate | None = None
+    """Of that key."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What follows for a connection."""
+
+    outcome: Outcome
+    name: str = ""
+    """What people call the peer, when it is authenticated."""
+    reason: str = ""
+    """For people; empty when it is authenticated."""
+
+
+class Learned(Protocol):
+    """Keys that were believed when they were seen first."""
+
+    def key_of(self, address: str) -> bytes | None:
+        """The key that an address had then; None: it has not been seen."""
+
+    def learn(self, address: str, key: bytes) -> bool:
+        """Remembers a key; False when there is no room for more."""
+
+
+ABSENT = Decision(Outcome.ABSENT, "", "the peer has no identity")
+FORGED = Decision(Outcome.FORGED, "", "the peer's proof of its identity is wrong")
+
+
+class Trust:
+    """Decides by a list, and for those that are not listed by what was learned, if anything is to be learned."""
+
+    def __init__(self, listed: KnownHosts, learned: Learned | None = None) -> None:
+        self._listed = listed
+        self._learned = learned
+
+    def decide(self, address: str, port: int | None, claim: Claim, now: float, *, may_learn: bool = True) -> Decision:
+        """What is known of the peer at an address.
+
+        As ssh looks a server up: first with its port, and by the address alone when that says nothing.
+
+        Args:
+            address: As the kernel spells it.
+            port: That this host connected to; None: the peer opened the connection, and has any.
+            claim: What it has proved.
+            now: Seconds of the wall clock.
+            may_learn: A key may be remembered at its first use.
+        """
+        spellings = [address] if port is None else [spelled(address, port), address]
+        found = [self._listed.find(each) for each in spellings]
+        if any(_revokes(line, claim) for lines in found for line in lines):
+            return Decision(Outcome.REVOKED, "", f"the peer's key {fingerprint(claim.key)} is revoked")
+        for lines in found:
+            decision = _decide(address, lines, claim, now)
+            if decision is not None:
+                return decision
+        return self._decide_learned(address, claim, may_learn)
+
+    def _decide_learned(self, address: str, claim: Claim, may_learn: bool) -> Decision:
+        shown = fingerprint(claim.key)
+        unknown = Decision(Outcome.UNKNOWN, "", f"the peer's key {shown} is not known for {address}")
+        if self._learned is None:
+            return unknown
+        before = self._learned.key_of(address)
+        if before == claim.key:
+            return Decision(Outcome.AUTHENTICATED, address)
+        if before is not None:
+            reason = f"the peer's key is {shown}; when it was first seen, {address} had {fingerprint(before)}"
+            return Decision(Outcome.CHANGED, "", reason)
+        if not may_learn or not self._learned.learn(address, claim.key):
+            return unknown
+        return Decision(Outcome.FIRST_USE, "", f"the peer's key {shown} has been seen for the first time")
+
+
+def _revokes(line: Line, claim: Claim) -> bool:
+    keys = [claim.key] if claim.certificate is None else [claim.key, claim.certificate.authority]
+    return line.marker is Marker.REVOKED and line.key in keys
+
+
+def _decide(address: str, lines: Sequence[Line], claim: Claim, now: float) -> Decision | None:
+    """What these lines say; None: nothing."""
+    keys = [line for line in lines if line.marker is Marker.KEY]
+    for line in keys:
+        if line.key == claim.key:
+            return Decision(Outcome.AUTHENTICATED, _name(address, line.names.shown))
+    certificate = claim.certificate
+    authorities = [line.key for line in lines if line.marker is Marker.AUTHORITY]
+    if certificate is not None and certificate.authority in authorities:
+        wrong = objection(certificate, address, now)
+        if wrong is not None:
+            return Decision(Outcome.INVALID, "", wrong)
+        return Decision(Outcome.AUTHENTICATED, _name(address, certificate.principals))
+    if not keys:
+        return None
+    known = ", ".join(dict.fromkeys(fingerprint(line.key) for line in keys[:4]))
+    return Decision(
+        Outcome.CHANGED, "", f"the peer's key is {fingerprint(claim.key)}, but {address} is known to have {known}"
+    )
+
+
+def _name(address: str, names: Sequence[str]) -> str:
+    """The first of the names that is no address, as the one that people know."""
+    return next((name for name in names if _NAME.fullmatch(name)), address)
