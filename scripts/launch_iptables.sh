@@ -6,4 +6,4 @@ python=${PYTHON:-$checkout/.venv/bin/python3}
 [ -x "$python" ] || python=python3
 export TCPCRYPTD_PROGRAM="${0##*/}"
 export PYTHONPATH="$checkout${PYTHONPATH:+:$PYTHONPATH}"
-exec "$python" -m tcpcryptd.netio.firewall "$@"
+exec "$python" -m tcpcryptd.netio.firewall.command "$@"

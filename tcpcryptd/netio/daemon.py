@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from tcpcryptd.netio import firewall
 from tcpcryptd.netio.allocator import keep_freed_memory
 from tcpcryptd.netio.encrypted_sockets import end_encrypted_sockets
-from tcpcryptd.netio.errors import DaemonError, ExitCode, FirewallError
-from tcpcryptd.netio.firewall import Firewall
+from tcpcryptd.netio.errors import DaemonError, ExitCode
+from tcpcryptd.netio.firewall import choice
+from tcpcryptd.netio.firewall.backend import Firewall
 from tcpcryptd.netio.forwarded_connections import ForwardedConnections
 from tcpcryptd.netio.loop import EventLoop, Source
 from tcpcryptd.netio.marks import MarkScheme
@@ -50,10 +50,17 @@ class DaemonConfig:
     marks: MarkScheme = field(default_factory=MarkScheme)
     manage_firewall: bool = True
     """False: the administrator owns the rules."""
+    firewall: str = choice.AUTO
+    """Whose rules divert packets, a name of `choice.NAMES`; AUTO: this host says."""
     user: str | None = None
     """Whom to run as; None: tcpcryptd where that user exists, else nobody."""
     runtime_directory: Path = DEFAULT_RUNTIME_DIRECTORY
     """A directory for tcpcryptd alone, one for each network namespace."""
+
+    def firewalls(self) -> dict[str, Firewall]:
+        """All that rules of ours may be in."""
+        lock_file = self.lock_file if self.runtime_directory.is_dir() else None
+        return choice.firewalls(self.selection, self.queues, self.marks, lock_file)
 
     @property
     def lock_file(self) -> Path:
@@ -113,7 +120,7 @@ class Daemon:
         protect_memory()
         keep_freed_memory()
         account = Account.find(self._config.user)
-        check_not_running(self._config.queues)
+        check_not_running(self._config)
         prepare_runtime_directory(self._config.runtime_directory, account.user_id, account.group_id)
         with ExitStack() as stack:
             loop = self._open(stack)
@@ -162,7 +169,7 @@ class Daemon:
 
     def _divert(self, stack: ExitStack) -> Firewall | None:
         """The rules, unless they are the administrator's."""
-        config = self._config
+        config, every = self._config, self._config.firewalls()
         rules = None
         tracking = ConntrackSettings(config.state_file, forwards=bool(config.selection.forward))
         earlier = None
@@ -170,12 +177,12 @@ class Daemon:
             # Where connection tracking is a module that is not loaded, there are none.
             earlier = ForwardedConnections(config.marks)
         if config.manage_firewall:
-            rules = Firewall(config.selection, config.queues, config.marks, config.lock_file)
-            if rules.stale():
+            rules = choice.choose(config.firewall, every)
+            if choice.stale(every):
                 _log.warning("replacing the firewall rules that an earlier tcpcryptd left")
         stack.callback(self._stop_diverting, tracking, rules)
         if rules is not None:
-            rules.install()
+            choice.install(rules, every)
         # After the rules: they load connection tracking where it is a module.
         tracking.relax()
         stack.callback(self._shut_down, earlier)
@@ -249,8 +256,7 @@ def run_daemon(
 def cleanup(config: DaemonConfig) -> None:
     """Removes what a daemon that was killed left behind; raises DaemonError, also when one is running."""
     require_root()
-    check_not_running(config.queues)
-    lock_file = config.lock_file if config.runtime_directory.is_dir() else None
+    check_not_running(config)
     try:
         ended = end_encrypted_sockets(config.marks)
         ForwardedConnections(config.marks).check()
@@ -262,22 +268,19 @@ def cleanup(config: DaemonConfig) -> None:
         ) from error
     if ended:
         _log.info("ended %d sockets whose connections were encrypted", ended)
-    firewall.remove(lock_file)
+    choice.remove(config.firewalls())
     ConntrackSettings(config.state_file).restore()
     remove_runtime_files(config.runtime_directory)
 
 
-def check_not_running(queues: QueueNumbers) -> None:
+def check_not_running(config: DaemonConfig) -> None:
     """Raises DaemonError when some process is bound to one of the queues, or to those of another daemon's rules.
 
     Two daemons in one network namespace would take each other's rules away.
     """
     bound = read_queue_statistics()
-    named: set[int] = set()
-    if bound:
-        with contextlib.suppress(FirewallError):
-            named = firewall.queues_in_use()
-    for number in sorted(named - set(queues.all)):
+    named = choice.queues_in_use(config.firewalls()) if bound else set[int]()
+    for number in sorted(named - set(config.queues.all)):
         if number in bound:
             raise DaemonError(
                 "tcpcryptd is running already in this network namespace, with other queues: its rules divert to queue "
@@ -285,7 +288,7 @@ def check_not_running(queues: QueueNumbers) -> None:
                 "Stop it; if that is another program, run launch_iptables.sh --remove",
                 ExitCode.BUSY,
             )
-    for number in queues.all:
+    for number in config.queues.all:
         if number in bound:
             raise DaemonError(
                 f"queue {number} is taken by another process (netlink port {bound[number].port_id}, in general its "

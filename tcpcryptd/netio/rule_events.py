@@ -1,7 +1,7 @@
-"""Notices from the kernel that somebody changed rules of the mangle table.
+"""Notices from the kernel that somebody changed rules of our tables.
 
-iptables-nft: the multicast group of nf_tables (linux/netfilter/nf_tables.h). iptables-legacy sends none; there the
-number and the size of the table's entries are read, which is cheap (linux/netfilter_ipv4/ip_tables.h).
+nft and iptables-nft: the multicast group of nf_tables (linux/netfilter/nf_tables.h). iptables-legacy sends none: the
+number and the size of its entries are read, which is cheap (linux/netfilter_ipv4/ip_tables.h).
 """
 
 import ctypes
@@ -9,19 +9,20 @@ import socket
 import struct
 
 from tcpcryptd.netio import netlink
-from tcpcryptd.netio.rules import TABLE
+from tcpcryptd.netio.firewall.iptables.rules import TABLE
 
 _NETLINK_NETFILTER = 12
 _SOL_NETLINK = 270
 _NETLINK_ADD_MEMBERSHIP = 1
 _GROUP_NFTABLES = 7
 _SUBSYSTEM_NFTABLES = 10
-_DELETE_TABLE, _DELETE_CHAIN, _NEW_RULE, _DELETE_RULE = 2, 5, 6, 8
+_NEW_TABLE, _DELETE_TABLE, _NEW_CHAIN, _DELETE_CHAIN, _NEW_RULE, _DELETE_RULE = 0, 2, 3, 5, 6, 8
+"""A new table or chain may also be one whose flags or policy were changed."""
 _CHANGES = frozenset(
-    _SUBSYSTEM_NFTABLES << 8 | each for each in (_DELETE_TABLE, _DELETE_CHAIN, _NEW_RULE, _DELETE_RULE)
+    _SUBSYSTEM_NFTABLES << 8 | each
+    for each in (_NEW_TABLE, _DELETE_TABLE, _NEW_CHAIN, _DELETE_CHAIN, _NEW_RULE, _DELETE_RULE)
 )
 _FAMILY_HEADER_SIZE = 4
-_FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6})
 _TABLE_NAME = 1
 """The same number for tables, chains and rules."""
 _RECEIVE_BUFFER = 1 << 20
@@ -33,13 +34,17 @@ _GET_INFO = 64
 _INFO = struct.Struct("=32sI5I5III")
 """struct ipt_getinfo: name, valid hooks, entry points, underflows, number of entries, size."""
 
+Tables = frozenset[tuple[int, str]]
+"""Families and names."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class RuleEvents:
     """The multicast group. Raises OSError where the kernel has no nf_tables; needs CAP_NET_ADMIN."""
 
-    def __init__(self) -> None:
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
         try:
             self._socket.setblocking(False)
@@ -55,7 +60,7 @@ class RuleEvents:
         return self._socket.fileno()
 
     def read(self) -> bool:
-        """Whether anything of the mangle tables was changed, or may have been: messages were lost (ENOBUFS)."""
+        """Whether anything of the tables was changed, or may have been: messages were lost (ENOBUFS)."""
         changed = False
         for _ in range(_MAX_MESSAGES):
             try:
@@ -64,7 +69,7 @@ class RuleEvents:
                 break
             except OSError:
                 return True
-            changed = changed or is_change(data)
+            changed = changed or is_change(data, self._tables)
         return changed
 
     def close(self) -> None:
@@ -72,15 +77,14 @@ class RuleEvents:
         self._socket.close()
 
 
-def is_change(data: bytes) -> bool:
-    """Whether one of the messages says that something of a mangle table is gone, or that a rule is new."""
-    return any(
-        kind in _CHANGES
-        and body[:1]
-        and body[0] in _FAMILIES
-        and netlink.attributes(body[_FAMILY_HEADER_SIZE:]).get(_TABLE_NAME, b"").rstrip(b"\0") == TABLE.encode()
-        for kind, _, body in netlink.messages(data)
-    )
+def is_change(data: bytes, tables: Tables) -> bool:
+    """Whether a message says that something of such a table is gone or switched off, or that a rule is new."""
+    return any(kind in _CHANGES and body[:1] and _table(body) in tables for kind, _, body in netlink.messages(data))
+
+
+def _table(body: bytes) -> tuple[int, str]:
+    name = netlink.attributes(body[_FAMILY_HEADER_SIZE:]).get(_TABLE_NAME, b"")
+    return body[0], name.rstrip(b"\0").decode(errors="replace")
 
 
 class LegacyTable:

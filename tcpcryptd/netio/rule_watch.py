@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tcpcryptd.netio.errors import FirewallError
+from tcpcryptd.netio.firewall.backend import RuleState
 from tcpcryptd.netio.rule_events import LegacyTable, RuleEvents
-from tcpcryptd.netio.rule_order import RuleState
 
 CHECK_SECONDS = 2.0
 """How often the rules are looked at when nothing announces a change."""
@@ -37,16 +37,19 @@ Sizes = list[tuple[int, int]]
 
 
 class WatchedRules(Protocol):
-    """What is needed of `Firewall`."""
+    """What is needed of `Firewall`, which says what each does."""
 
     def state(self) -> RuleState:
-        """Whether they are there, and where they have to be; raises FirewallError."""
+        """Raises FirewallError."""
 
     def repair(self) -> None:
-        """Puts them back; raises FirewallError."""
+        """Raises FirewallError."""
+
+    def announced(self) -> frozenset[tuple[int, str]]:
+        """The tables of nf_tables."""
 
     def legacy_versions(self) -> list[int]:
-        """The IP versions whose rules are in tables of iptables-legacy."""
+        """Those with tables of iptables-legacy."""
 
 
 class RuleWatch:
@@ -101,7 +104,7 @@ class RuleWatch:
 
     def _run(self) -> None:
         with contextlib.ExitStack() as stack:
-            events = _open_events(stack)
+            events = _open_events(stack, self._rules)
             legacy = _open_legacy(stack, self._rules)
             alarmed = False
             while not self._stopped(_SPACING):
@@ -200,9 +203,9 @@ class RuleWatch:
         os.eventfd_write(self._wake, 1)
 
 
-def _open_events(stack: contextlib.ExitStack) -> RuleEvents | None:
+def _open_events(stack: contextlib.ExitStack, rules: WatchedRules) -> RuleEvents | None:
     try:
-        events = RuleEvents()
+        events = RuleEvents(rules.announced())
     except OSError as error:
         _log.debug("the kernel does not announce changes of nf_tables: %s", error.strerror)
         return None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tcpcryptd.netio.doctor.finding import Finding
 from tcpcryptd.netio.doctor.namespace import ip
-from tcpcryptd.netio.iptables import Iptables, legacy_tables, tables
+from tcpcryptd.netio.firewall.iptables.tool import Iptables, legacy_tables, tables
 
 _FILTER = "filter"
 _CHAIN = "OUTPUT"

@@ -2,8 +2,8 @@
 
 import itertools
 
+from tcpcryptd.netio.firewall.iptables.rules import CHAIN_PREFIX
 from tcpcryptd.netio.marks import MarkScheme
-from tcpcryptd.netio.rules import CHAIN_PREFIX
 
 _ALL_BITS = "0xffffffff"
 

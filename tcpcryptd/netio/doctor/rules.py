@@ -9,8 +9,15 @@ from tcpcryptd.netio.daemon import DaemonConfig
 from tcpcryptd.netio.doctor.finding import Finding
 from tcpcryptd.netio.doctor.foreign_marks import comparing, overwriting
 from tcpcryptd.netio.errors import ExitCode, FirewallError
-from tcpcryptd.netio.firewall import Firewall
-from tcpcryptd.netio.iptables import SEARCH_PATH, Iptables, our_chains, our_jumps, tables, tables_of_other_variant
+from tcpcryptd.netio.firewall.iptables.backend import IptablesRules
+from tcpcryptd.netio.firewall.iptables.tool import (
+    SEARCH_PATH,
+    Iptables,
+    our_chains,
+    our_jumps,
+    tables,
+    tables_of_other_variant,
+)
 
 _AS_ROOT = "run it as root, outside of a container"
 _TIMEOUT = 30.0
@@ -19,12 +26,12 @@ _TIMEOUT = 30.0
 
 def check_rules(config: DaemonConfig, running: bool) -> Iterator[Finding]:
     """All of it, for each IP version."""
-    firewall = Firewall(config.selection, config.queues, config.marks)
+    rules = IptablesRules(config.selection, config.queues, config.marks)
     for table in tables():
         subject = "iptables" if table.version == 4 else "ip6tables"
         try:
             yield _variant(subject, table)
-            yield _trial(subject, firewall.text(table.version))
+            yield _trial(subject, rules.text_for(table.version))
             yield _own_rules(subject, table, running, config)
             yield from _others_rules(subject, table, config)
         except FirewallError as error:

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from tcpcryptd.netio import firewall, iptables
 from tcpcryptd.netio.errors import ExitCode, FirewallError
-from tcpcryptd.netio.firewall import Firewall
-from tcpcryptd.netio.iptables import Iptables
+from tcpcryptd.netio.firewall import command
+from tcpcryptd.netio.firewall.backend import RuleState
+from tcpcryptd.netio.firewall.iptables import backend, tool
+from tcpcryptd.netio.firewall.iptables.backend import IptablesRules
+from tcpcryptd.netio.firewall.iptables.rules import RuleSet
+from tcpcryptd.netio.firewall.iptables.tool import Iptables
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.queue_numbers import QueueNumbers
-from tcpcryptd.netio.rule_order import RuleState
-from tcpcryptd.netio.rules import RuleSet
 from tcpcryptd.netio.selection import Selection
 
 FOREIGN = {
@@ -31,6 +32,9 @@ class MemoryTable(Iptables):
         super().__init__(version)
         self.chains = {name: list(rules) for name, rules in FOREIGN.items()}
         self.refuse = False
+
+    def is_legacy(self) -> bool:
+        return False
 
     def save(self) -> list[str]:
         lines = ["# Generated", "*mangle", *(f":{name} - [0:0]" for name in self.chains)]
@@ -75,15 +79,15 @@ class MemoryTable(Iptables):
 @pytest.fixture
 def both(monkeypatch: pytest.MonkeyPatch) -> list[MemoryTable]:
     found = [MemoryTable(4), MemoryTable(6)]
-    monkeypatch.setattr(firewall, "tables", lambda *_: found)
-    monkeypatch.setattr(firewall, "raw_tables", lambda *_: [])
-    monkeypatch.setattr(firewall, "chosen_variant", lambda *_: None)
-    monkeypatch.setattr(firewall, "tables_of_other_variant", lambda *_: [])
+    monkeypatch.setattr(backend, "tables", lambda *_: found)
+    monkeypatch.setattr(backend, "raw_tables", lambda *_: [])
+    monkeypatch.setattr(backend, "chosen_variant", lambda *_: None)
+    monkeypatch.setattr(backend, "tables_of_other_variant", lambda *_: [])
     return found
 
 
-def make(selection: Selection | None = None) -> Firewall:
-    return Firewall(selection or Selection(), QueueNumbers(), MarkScheme())
+def make(selection: Selection | None = None) -> IptablesRules:
+    return IptablesRules(selection or Selection(), QueueNumbers(), MarkScheme())
 
 
 def test_install_comes_before_others_rules(both: list[MemoryTable]) -> None:
@@ -176,14 +180,14 @@ def test_rules_in_the_tables_of_the_other_variant(
     lines = [*RuleSet.build(Selection(), QueueNumbers.starting_at(100, 2), MarkScheme(), 4).lines()]
     other.restore("\n".join(["*mangle", *lines, "COMMIT"]))
     with monkeypatch.context() as patched:
-        patched.setattr(firewall, "tables_of_other_variant", lambda *_: [other])
+        patched.setattr(backend, "tables_of_other_variant", lambda *_: [other])
         assert make().stale()
-        assert firewall.queues_in_use() == set(range(100, 106))
+        assert make().queues_in_use() == set(range(100, 106))
         make().install()
     assert "iptables-other" in caplog.text
     assert other.chains == FOREIGN
     assert make().stale()
-    assert firewall.queues_in_use() == {69, 70, 71}
+    assert make().queues_in_use() == {69, 70, 71}
 
 
 def test_failure_to_install_leaves_nothing(both: list[MemoryTable]) -> None:
@@ -194,7 +198,7 @@ def test_failure_to_install_leaves_nothing(both: list[MemoryTable]) -> None:
 
 
 def test_print_needs_no_iptables(capsys: pytest.CaptureFixture[str]) -> None:
-    assert firewall.main(["--print", "--workers", "1", "--port", "80", "--address", "10.0.0.0/8", "--queue", "5"]) == 0
+    assert command.main(["--print", "--workers", "1", "--port", "80", "--address", "10.0.0.0/8", "--queue", "5"]) == 0
     printed = capsys.readouterr().out
     assert "--ctorigdstport 80" in printed
     assert "-s 10.0.0.0/8" in printed
@@ -202,7 +206,7 @@ def test_print_needs_no_iptables(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_print_for_several_workers(capsys: pytest.CaptureFixture[str]) -> None:
-    assert firewall.main(["--print", "--workers", "2", "--queue", "5"]) == 0
+    assert command.main(["--print", "--workers", "2", "--queue", "5"]) == 0
     printed = capsys.readouterr().out
     assert "--queue-balance 5:6 --queue-bypass\n" in printed
     assert "--queue-balance 7:8\n" in printed
@@ -223,23 +227,23 @@ def test_print_for_several_workers(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
-        firewall.main(arguments)
+        command.main(arguments)
     assert exit_.value.code == ExitCode.USAGE
     assert "usage:" in capsys.readouterr().err
 
 
 def test_command_installs_and_removes(both: list[MemoryTable], capsys: pytest.CaptureFixture[str]) -> None:
-    assert firewall.main(["--install"]) == 0
+    assert command.main(["--install"]) == 0
     assert "TCPCRYPTD_OUT" in both[0].chains
-    assert firewall.main(["--remove"]) == 0
+    assert command.main(["--remove"]) == 0
     assert both[0].chains == FOREIGN
     both[0].refuse = True
-    assert firewall.main(["--install"]) == ExitCode.FAILURE
+    assert command.main(["--install"]) == ExitCode.FAILURE
     assert "refused" in capsys.readouterr().err
 
 
 def test_missing_iptables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(iptables, "SEARCH_PATH", str(tmp_path))
+    monkeypatch.setattr(tool, "SEARCH_PATH", str(tmp_path))
     with pytest.raises(FirewallError, match="install the package iptables") as raised:
         Iptables(4).save()
     assert raised.value.exit_code == ExitCode.UNSUPPORTED
@@ -249,7 +253,7 @@ def test_complaint_is_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     program = tmp_path / "iptables-save"
     program.write_text("#!/bin/sh\necho no such table >&2\nexit 3\n")
     program.chmod(0o755)
-    monkeypatch.setattr(iptables, "SEARCH_PATH", str(tmp_path))
+    monkeypatch.setattr(tool, "SEARCH_PATH", str(tmp_path))
     monkeypatch.setattr("tcpcryptd.netio.capabilities.has_network_capabilities", lambda: True)
     monkeypatch.setattr("os.geteuid", lambda: 0)
     with pytest.raises(FirewallError, match="no such table"):

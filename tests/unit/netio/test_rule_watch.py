@@ -10,8 +10,8 @@ import pytest
 
 from tcpcryptd.netio import rule_watch
 from tcpcryptd.netio.errors import FirewallError
+from tcpcryptd.netio.firewall.backend import RuleState
 from tcpcryptd.netio.rule_events import RuleEvents
-from tcpcryptd.netio.rule_order import RuleState
 from tcpcryptd.netio.rule_watch import RuleWatch
 
 DEADLINE = 10.0
@@ -43,6 +43,9 @@ class Rules:
             raise FirewallError("no more rules")
         self.gone = self.moved = False
 
+    def announced(self) -> frozenset[tuple[int, str]]:
+        return frozenset()
+
     def legacy_versions(self) -> list[int]:
         return []
 
@@ -54,7 +57,7 @@ class Rules:
 
 @pytest.fixture(autouse=True)
 def _no_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> RuleEvents:
+    def refuse(tables: object) -> RuleEvents:
         raise OSError(errno.EPROTONOSUPPORT, "no nf_tables")
 
     monkeypatch.setattr(rule_watch, "RuleEvents", refuse)

@@ -8,9 +8,9 @@ from ipaddress import ip_network
 import pytest
 
 from tcpcryptd.core.verdict import ConnectionClass, Direction
+from tcpcryptd.netio.firewall.iptables.rules import CHAIN_PREFIX, RuleSet, transaction
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.queue_numbers import LAST_FIRST_QUEUE, QueueNumbers
-from tcpcryptd.netio.rules import CHAIN_PREFIX, RuleSet, transaction
 from tcpcryptd.netio.selection import Selection
 
 MARKS = MarkScheme()

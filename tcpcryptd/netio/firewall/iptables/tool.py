@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tcpcryptd.netio import capabilities
 from tcpcryptd.netio.errors import ExitCode, FirewallError
-from tcpcryptd.netio.rule_order import leads_to_us
-from tcpcryptd.netio.rules import CHAIN_PREFIX, RAW_TABLE, TABLE
+from tcpcryptd.netio.firewall.iptables.order import leads_to_us
+from tcpcryptd.netio.firewall.iptables.rules import CHAIN_PREFIX, RAW_TABLE, TABLE
 
 SEARCH_PATH = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin"
 _TIMEOUT = 30

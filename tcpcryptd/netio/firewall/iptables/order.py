@@ -1,21 +1,10 @@
 """Whether our jumps are the first rules of the built-in chains, and the last ones, as they have to be (`rules`)."""
 
-import enum
 import itertools
 from collections.abc import Iterable
 
-from tcpcryptd.netio.rules import CHAIN_PREFIX, RuleSet
-
-
-class RuleState(enum.Enum):
-    """What has become of our rules."""
-
-    INTACT = enum.auto()
-    MOVED = enum.auto()
-    """Rules of others stand before our first or behind our last. None of them lets a packet past ours."""
-    DAMAGED = enum.auto()
-    """Some are gone, or other ones, or rules of others may have let packets past them."""
-
+from tcpcryptd.netio.firewall.backend import RuleState
+from tcpcryptd.netio.firewall.iptables.rules import CHAIN_PREFIX, RuleSet
 
 _PASSING = frozenset(
     ("CHECKSUM", "CLASSIFY", "CONNMARK", "DSCP", "HL", "LOG", "MARK", "NFLOG", "SET", "TCPMSS", "TOS", "TTL")

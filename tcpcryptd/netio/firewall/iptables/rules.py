@@ -25,12 +25,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tcpcryptd.core.verdict import ConnectionClass, Direction
-from tcpcryptd.netio.icmp_rules import IcmpRules
-from tcpcryptd.netio.mark_rules import NOT_OPENING, OPENING, MarkRules
+from tcpcryptd.netio.firewall.iptables.icmp_rules import IcmpRules
+from tcpcryptd.netio.firewall.iptables.mark_rules import NOT_OPENING, OPENING, MarkRules
+from tcpcryptd.netio.firewall.iptables.vrf_rules import NOT_LOCAL, beside_vrfs
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.selection import LOOPBACK, Selection
-from tcpcryptd.netio.vrf_rules import NOT_LOCAL, beside_vrfs
 
 TABLE = "mangle"
 RAW_TABLE = "raw"

@@ -1,0 +1,1 @@
+"""The rules as iptables has them, in the mangle table, where rules of others are as well."""
