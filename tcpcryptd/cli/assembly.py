@@ -145,7 +145,7 @@ def _start_nursery(settings: Settings, config: DaemonConfig, key_log: KeyLogFile
 
 
 def _shared_sessions(settings: Settings, workers: int) -> SharedSessions | None:
-    limits = engine_config(settings, Destinations(settings.require))
+    limits = engine_config(settings, Destinations(), Destinations())
     return SharedSessions(limits.max_sessions * workers, limits.session_lifetime) if limits.max_sessions else None
 
 

@@ -42,6 +42,7 @@ class Settings:
     protocol: str = "crypt"
     answer: str = "both"
     require: tuple[Network, ...] = ()
+    require_post_quantum: tuple[Network, ...] = ()
     suites: tuple[str, ...] = ()
     resumption_nonce: int = MAX_RESUMPTION_NONCE
     cache: bool = True

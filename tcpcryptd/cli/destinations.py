@@ -1,4 +1,4 @@
-"""The destinations that must be encrypted, which can be others while the daemon runs."""
+"""The destinations that must be encrypted, or with post-quantum keys; they can be others while the daemon runs."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -24,10 +24,15 @@ class Destinations:
 
 @dataclass(frozen=True)
 class LiveEngineConfig(EngineConfig):
-    """An engine's configuration that asks `destinations`, each time, in the place of `required`."""
+    """An engine's configuration that asks `destinations` and `post_quantum`, each time, in the place of `required`."""
 
     destinations: Destinations = field(default_factory=Destinations)
+    post_quantum: Destinations = field(default_factory=Destinations)
 
     def requires(self, address: str) -> bool:
         """Whether connections with this host must be encrypted now."""
-        return self.destinations.include(address)
+        return self.destinations.include(address) or self.post_quantum.include(address)
+
+    def requires_post_quantum(self, address: str) -> bool:
+        """Whether their keys must come from a post-quantum key agreement."""
+        return self.post_quantum.include(address)

@@ -56,8 +56,8 @@ def log_event(event: Event) -> None:
     match event:
         case Negotiated():
             session = event.session_id.hex() if event.session_id is not None else "-"
-            resumed = ", resumed" if event.resumed else ""
-            _inform(f"{event.local} {event.remote} encrypted, session {session}, {event.suite}, {event.role}{resumed}")
+            about = (", resumed" if event.resumed else "") + (", post-quantum" if event.post_quantum else "")
+            _inform(f"{event.local} {event.remote} encrypted, session {session}, {event.suite}, {event.role}{about}")
         case Disabled(local=local, remote=remote, reason=reason):
             _log.debug("%s %s not encrypted: %s", local, remote, reason)
         case IntegrityFailure(local=local, remote=remote):

@@ -53,6 +53,15 @@ METRICS: Final = (
             {"encrypted": "negotiated", "plain": "plain", "refused": "refused", "evicted": "opening_evicted"},
         ),
     ),
+    Metric(
+        "post_quantum_total",
+        "Connections that were encrypted, by whether their key agreement is post-quantum: agreed, or why not.",
+        _by(
+            "outcome",
+            {"agreed": "post_quantum"}
+            | {reason: f"classical_{reason}" for reason in ("peer", "setting", "size", "loss", "resumed")},
+        ),
+    ),
     _single(
         "deferred_openings_total",
         "SYN segments that were dropped because more packets came than could be handled; they are sent again.",

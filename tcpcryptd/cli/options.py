@@ -182,6 +182,15 @@ OPTIONS: Final = (
         reloadable=True,
     ),
     Option(
+        "require-post-quantum",
+        PROTOCOL,
+        "connections that this host opens to these hosts fail unless they are encrypted with keys from a post-quantum "
+        "key agreement (docs/suites.md)",
+        NETWORK,
+        repeated=True,
+        reloadable=True,
+    ),
+    Option(
         "suites",
         PROTOCOL,
         "use only this public-key mechanism or symmetric suite; with crypt "

@@ -30,13 +30,15 @@ class OwnEngine:
         eno = EnoConfig(resumption_nonce_length=settings.resumption_nonce, kem_keys=kem_keys, key_log=take_keys)
         self._protocols = Protocols(crypt, eno, settings.suites)
         self.destinations = Destinations(settings.require)
+        self.post_quantum = Destinations(settings.require_post_quantum)
         self.jobs = self._protocols.key_jobs()
-        config = engine_config(settings, self.destinations)
+        config = engine_config(settings, self.destinations, self.post_quantum)
         self.engine = Engine(config, self._protocols.factories, path_mtu=path_mtu, sessions=sessions, stock=kem_keys)
 
     def apply(self, new: Settings) -> None:
         """Brings into force what can be reloaded, for connections that begin later."""
         self.destinations.replace(new.require)
+        self.post_quantum.replace(new.require_post_quantum)
         if new.suites != self._settings.suites:
             self._protocols.choose_suites(new.suites)
             # No session may bring back a suite that is not wanted any more.
@@ -54,11 +56,10 @@ class OwnEngine:
         self.apply(replace(self._settings, **read))
 
 
-def engine_config(settings: Settings, destinations: Destinations) -> EngineConfig:
+def engine_config(settings: Settings, destinations: Destinations, post_quantum: Destinations) -> EngineConfig:
     """The engine's part of the settings."""
-    config = LiveEngineConfig(
-        offers=OFFERS[settings.protocol], answers=ANSWERS[settings.answer], destinations=destinations
-    )
+    offers, answers = OFFERS[settings.protocol], ANSWERS[settings.answer]
+    config = LiveEngineConfig(offers=offers, answers=answers, destinations=destinations, post_quantum=post_quantum)
     return config if settings.cache else replace(config, max_sessions=0)
 
 

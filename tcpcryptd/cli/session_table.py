@@ -103,6 +103,7 @@ LONG_COLUMNS: Final[Sequence[Column]] = (
     ("Suite", lambda record: _or_dash(record.suite)),
     ("Role", lambda record: _or_dash(record.role)),
     ("Resumed", lambda record: _yes(record.resumed)),
+    ("Post-quantum", lambda record: _yes(record.post_quantum)),
     ("Aware", lambda record: _yes(record.peer_aware)),
     ("Age", _age),
     ("Sent", lambda record: _bytes(record.bytes_sent)),

@@ -35,6 +35,8 @@ class SessionRecord:
     """Seconds since it was opened."""
     bytes_sent: int
     bytes_received: int
+    post_quantum: bool = False
+    """The key agreement behind the keys resists a quantum computer."""
     owner: int | None = None
     """User ID of the local socket; None when no process holds it, or when the daemon does not tell."""
 
@@ -49,6 +51,7 @@ class SessionRecord:
             "role": self.role,
             "suite": self.suite,
             "resumed": self.resumed,
+            "post_quantum": self.post_quantum,
             "peer_aware": self.peer_aware,
             "reason": self.reason,
             "age": round(self.age, 3),
@@ -77,6 +80,8 @@ class SessionRecord:
                 age=_age(value),
                 bytes_sent=_count(value, "bytes_sent"),
                 bytes_received=_count(value, "bytes_received"),
+                # Not told by earlier versions.
+                post_quantum="post_quantum" in value and _typed(value, "post_quantum", bool),
                 owner=None if value.get("owner") is None else _count(value, "owner"),
             )
         except ValueError as error:

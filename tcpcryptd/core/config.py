@@ -16,6 +16,8 @@ class EngineConfig:
     """The protocols in which peers are answered; None: all."""
     required: tuple[IPv4Network | IPv6Network, ...] = ()
     """Destinations whose connections fail when they cannot be encrypted."""
+    required_post_quantum: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Those whose connections fail without a post-quantum key agreement."""
     max_connections: int = limits.MAX_CONNECTIONS
     max_opening: int = limits.MAX_OPENING
     max_closed: int = limits.MAX_CLOSED
@@ -33,4 +35,12 @@ class EngineConfig:
 
     def requires(self, address: str) -> bool:
         """Whether connections with this host must be encrypted."""
-        return bool(self.required) and any(ip_address(address) in network for network in self.required)
+        return _is_in(address, self.required) or self.requires_post_quantum(address)
+
+    def requires_post_quantum(self, address: str) -> bool:
+        """Whether their keys must come from a post-quantum key agreement."""
+        return _is_in(address, self.required_post_quantum)
+
+
+def _is_in(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    return bool(networks) and any(ip_address(address) in network for network in networks)

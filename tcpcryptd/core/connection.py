@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tcpcryptd.core.event import Closed, ConnectionInfo, ConnectionState, Disabled, IntegrityFailure, Negotiated
+from tcpcryptd.core.event import Closed, ConnectionInfo, ConnectionState, Disabled, IntegrityFailure
 from tcpcryptd.core.flow_key import endpoints, local_address, peer_address
 from tcpcryptd.core.lifecycle import Lifecycle, Phase
 from tcpcryptd.core.limits import IDLE
 from tcpcryptd.core.protocol import Description, Handler, Opening, Quoted, WireProtocol
 from tcpcryptd.core.session_cache import SessionStore
+from tcpcryptd.core.snapshot import agreement, negotiated, plain, snapshot
 from tcpcryptd.core.timers import Timer
 from tcpcryptd.core.verdict import ACCEPT_PLAIN, DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.icmp import packet_too_big
@@ -195,18 +196,15 @@ class Connection:
             # The segment that showed it is the last one.
             self._services.table.closed(self)
         self.count("negotiated")
+        about = self._describe()
+        self.count(agreement(about))
         if self.opening.active:
             self._services.peers.answered(self.peer_address, self.protocol_name, now)
         else:
             self._services.peers.offered(self.peer_address, self.protocol_name)
         self.last_seen = now
         self.watch_idleness(now)
-        about = self._describe()
-        self._services.emit(
-            lambda: Negotiated(
-                *endpoints(self.key), self.protocol_name, about.session_id, about.suite, about.role, about.resumed
-            )
-        )
+        self._services.emit(lambda: negotiated(self.key, self.protocol_name, about))
 
     def orphaned(self, now: float) -> None:
         """The keys of an earlier daemon's connection are lost: it is reset."""
@@ -221,6 +219,11 @@ class Connection:
         """The administrator wants this connection to fail rather than to be plain."""
         return self.opening.active and self._services.config.requires(endpoints(self.key)[1].address)
 
+    @property
+    def must_be_post_quantum(self) -> bool:
+        """The administrator wants it to fail rather than to have keys from another kind of key agreement."""
+        return self.opening.active and self._services.config.requires_post_quantum(endpoints(self.key)[1].address)
+
     def decide_plain(self, reason: str) -> Verdict:
         """The connection goes on without the daemon, or is refused: the verdict on the packet at hand, as it came."""
         local, remote = endpoints(self.key)
@@ -232,18 +235,7 @@ class Connection:
         self._forget()
         self.connection_class = ConnectionClass.PLAIN
         self.count("plain")
-        self._services.table.record_plain(
-            self.key,
-            self.opening,
-            ConnectionInfo(
-                local,
-                remote,
-                ConnectionState.PLAIN,
-                reason=reason,
-                started=self.opening.started,
-                options=self.options,
-            ),
-        )
+        self._services.table.record_plain(self.key, self.opening, plain(self.key, self.opening, self.options, reason))
         return ACCEPT_PLAIN
 
     def saw_closing(self, flags: int, direction: Direction, now: float) -> None:
@@ -352,27 +344,10 @@ class Connection:
     def info(self) -> ConnectionInfo:
         """A snapshot for the control socket."""
         about = self._describe()
-        local, remote = endpoints(self.key)
-        return ConnectionInfo(
-            local,
-            remote,
-            self._state,
-            self.protocol_name,
-            about.session_id if self._negotiated else None,
-            about.role,
-            about.suite,
-            about.resumed,
-            about.peer_aware,
-            None if self._negotiated else _NO_KEYS[self._state],
-            self.opening.started,
-            about.bytes_sent,
-            about.bytes_received,
-            about.public_key,
-            about.public_key_spec,
-            about.symmetric_spec,
-            about.generation,
-            self.options,
-        )
+        if not self._negotiated:
+            about.session_id = None
+        reason = None if self._negotiated else _NO_KEYS[self._state]
+        return snapshot(self.key, self.opening, self.options, self._state, self.protocol_name, about, reason)
 
     @property
     def _state(self) -> ConnectionState:

@@ -33,6 +33,8 @@ class ConnectionInfo:
     """client or server of the key exchange, which need not be the one of the connection."""
     suite: str | None = None
     resumed: bool = False
+    post_quantum: bool = False
+    """The key agreement behind the keys resists a quantum computer."""
     peer_aware: bool = False
     """The application on the other side said that it knows of tcpcrypt."""
     reason: str | None = None
@@ -64,6 +66,7 @@ class Negotiated:
     suite: str | None
     role: str | None
     resumed: bool = False
+    post_quantum: bool = False
 
 
 @dataclass(slots=True)

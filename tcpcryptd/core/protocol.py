@@ -18,6 +18,7 @@ __all__ = [
     "SWALLOWED",
     "UNSEEN_ANSWER",
     "Action",
+    "Classical",
     "ClientMode",
     "Connection",
     "ConnectionClass",
@@ -75,6 +76,21 @@ class Stray(enum.Enum):
     """The peer has keys, and we have none: the connection is lost."""
 
 
+class Classical(enum.Enum):
+    """Why the key agreement of a session is not post-quantum; values are names of counters."""
+
+    PEER = "classical_peer"
+    """The peer does not know one, or did not choose it."""
+    SETTING = "classical_setting"
+    """This host does not want one, or cannot."""
+    SIZE = "classical_size"
+    """Its messages do not fit into segments here."""
+    LOSS = "classical_loss"
+    """Its messages were lost twice."""
+    RESUMED = "classical_resumed"
+    """The session goes on from one without."""
+
+
 @dataclass(slots=True)
 class Description:
     """A protocol's part of ConnectionInfo."""
@@ -90,6 +106,10 @@ class Description:
     public_key_spec: bytes | None = None
     symmetric_spec: bytes | None = None
     generation: int = 0
+    post_quantum: bool = False
+    """The key agreement behind the session, an earlier one's if it was resumed, resists a quantum computer."""
+    classical: Classical = Classical.PEER
+    """Why it does not; of a session that was not resumed."""
 
 
 class Quoted(NamedTuple):
@@ -160,6 +180,10 @@ class Connection(Protocol):
     @property
     def must_encrypt(self) -> bool:
         """The administrator wants this connection to fail rather than to be plain."""
+
+    @property
+    def must_be_post_quantum(self) -> bool:
+        """The administrator wants it to fail rather than to have keys from another kind of key agreement."""
 
     def keep_session(self, key: bytes, session: bytes, now: float) -> None:
         """Keeps a session under `key` in `sessions`, if the application lets us."""

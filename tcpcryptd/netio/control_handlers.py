@@ -210,6 +210,7 @@ def _record(info: ConnectionInfo, now: float, owner: int | None) -> SessionRecor
         role=info.role,
         suite=info.suite,
         resumed=info.resumed,
+        post_quantum=info.post_quantum,
         peer_aware=info.peer_aware,
         reason=info.reason,
         age=max(0.0, now - info.started),

@@ -45,6 +45,8 @@ class Info:
     """The application on the other side said that it knows of tcpcrypt; it says so unauthenticated."""
     reason: str | None
     """Why it is not encrypted."""
+    post_quantum: bool = False
+    """The key agreement behind the keys, an earlier one if resumed, resists a quantum computer."""
 
     def fingerprint(self) -> str:
         """A short form of the session ID for people to compare; raises NotEncrypted."""
@@ -131,6 +133,7 @@ def _of(record: SessionRecord) -> Info:
         resumed=record.resumed,
         peer_aware=record.peer_aware,
         reason=None if encrypted else record.reason or "the session has no ID",
+        post_quantum=encrypted and record.post_quantum,
     )
 
 

@@ -20,6 +20,10 @@ LINES: list[tuple[Event, str]] = [
         f"<6>192.0.2.1:40000 [2001:db8::2]:80 encrypted, session {'00' * 20}, AES128-CTR-SEQIV/HMAC-SHA1, client",
     ),
     (
+        Negotiated(LOCAL, REMOTE, "eno", None, "suite", "A", resumed=True, post_quantum=True),
+        f"<6>{LOCAL} {REMOTE} encrypted, session -, suite, A, resumed, post-quantum",
+    ),
+    (
         IntegrityFailure(LOCAL, REMOTE),
         f"<4>warning: {LOCAL} {REMOTE} segment dropped: it is not authentic",
     ),

@@ -38,7 +38,9 @@ class Rig:
 
 
 def test_what_can_be_reloaded() -> None:
-    assert {option.name for option in OPTIONS if option.reloadable} == {"require", "suites", "verbose"}
+    assert {option.name for option in OPTIONS if option.reloadable} == {
+        *("require", "require-post-quantum", "suites", "verbose")
+    }
 
 
 def test_required_destinations() -> None:
@@ -50,6 +52,19 @@ def test_required_destinations() -> None:
     assert not config.requires(OUTSIDE)
     rig.reload(Settings())
     assert not config.requires(INSIDE)
+
+
+def test_destinations_that_need_post_quantum_keys() -> None:
+    rig = Rig(Settings())
+    config = LiveEngineConfig(destinations=rig.own.destinations, post_quantum=rig.own.post_quantum)
+    assert not config.requires_post_quantum(INSIDE)
+    rig.reload(Settings(require_post_quantum=(NETWORK,)))
+    assert config.requires_post_quantum(INSIDE)
+    assert config.requires(INSIDE)
+    assert not config.requires(OUTSIDE)
+    rig.reload(Settings(require=(NETWORK,)))
+    assert config.requires(INSIDE)
+    assert not config.requires_post_quantum(INSIDE)
 
 
 def test_suites_change_only_when_they_differ(monkeypatch: pytest.MonkeyPatch) -> None:

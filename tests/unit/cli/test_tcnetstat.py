@@ -71,17 +71,18 @@ def test_all_says_why_not(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_long_tells_the_rest(capsys: pytest.CaptureFixture[str], client: type[FakeClient]) -> None:
+    unknown = replace(record(), suite=None, role=None)
     records = (
         replace(record(), owner=0, age=59.9, bytes_sent=9999, bytes_received=10_000),
-        replace(record(), owner=2**32 - 2, age=3_600 * 49, resumed=True, peer_aware=True, suite=None, role=None),
+        replace(unknown, owner=2**32 - 2, age=3_600 * 49, resumed=True, post_quantum=True, peer_aware=True),
     )
     client.records = records
     assert tcnetstat.main(["--long"]) == 0
     heading, first, second = capsys.readouterr().out.splitlines()
-    assert heading.split()[5:] == ["Suite", "Role", "Resumed", "Aware", "Age", "Sent", "Received", "Owner"]
+    assert " ".join(heading.split()[5:]) == "Suite Role Resumed Post-quantum Aware Age Sent Received Owner"
     suite = records[0].suite
-    assert first.split()[3:] == [suite, "client", "no", "no", "59s", "9999", "10k", "root"]
-    assert second.split()[3:] == ["-", "-", "yes", "yes", "2d1h", "10", "20", str(2**32 - 2)]
+    assert first.split()[3:] == [suite, "client", "no", "no", "no", "59s", "9999", "10k", "root"]
+    assert second.split()[3:] == ["-", "-", "yes", "yes", "yes", "2d1h", "10", "20", str(2**32 - 2)]
 
 
 @pytest.mark.parametrize(

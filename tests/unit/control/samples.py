@@ -20,6 +20,7 @@ records = st.builds(
     role=_text,
     suite=_text,
     resumed=st.booleans(),
+    post_quantum=st.booleans(),
     peer_aware=st.booleans(),
     reason=_text,
     age=st.integers(0, 10**9).map(lambda milliseconds: milliseconds / 1000),

@@ -51,6 +51,12 @@ def test_a_wrong_field_is_refused(field: str, value: object) -> None:
         SessionRecord.from_json(record().to_json() | {field: value})
 
 
+def test_an_earlier_daemon_does_not_tell_of_post_quantum_keys() -> None:
+    value = record().to_json()
+    del value["post_quantum"]
+    assert SessionRecord.from_json(value).post_quantum is False
+
+
 def test_only_objects_are_records() -> None:
     with pytest.raises(ControlProtocolError):
         SessionRecord.from_json([])

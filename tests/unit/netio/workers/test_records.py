@@ -34,6 +34,7 @@ ENCRYPTED = ConnectionInfo(
     role="client",
     suite="X25519/AES-128-GCM",
     resumed=True,
+    post_quantum=True,
     peer_aware=True,
     started=12.75,
     bytes_sent=1 << 40,
