@@ -17,8 +17,12 @@ local TEPS = {
   [0x20] = "experimental", [0x21] = "P-256", [0x22] = "P-521", [0x23] = "Curve25519", [0x24] = "Curve448",
 }
 local ALGORITHMS = { [0x02] = "RSA", [0xf0] = "X25519-HPKE" }
-local CIPHERS = { [0x00] = "any", [0x01] = "AES128-CTR-SEQIV", [0x02] = "RC4", [0xf1] = "AES-256-GCM-SIV" }
-local MACS = { [0x00] = "any", [0x01] = "HMAC-SHA1", [0x02] = "UMAC", [0xf1] = "AES-256-GCM-SIV" }
+local CIPHERS = {
+    [0x00] = "any", [0x01] = "AES128-CTR-SEQIV", [0x02] = "RC4", [0xf1] = "AES-256-GCM-SIV", [0xf2] = "AES-SIV-CMAC-256",
+}
+local MACS = {
+    [0x00] = "any", [0x01] = "HMAC-SHA1", [0x02] = "UMAC", [0xf1] = "AES-256-GCM-SIV", [0xf2] = "AES-SIV-CMAC-256",
+}
 local AEADS = { [0x0001] = "AES-128-GCM", [0x0002] = "AES-256-GCM", [0x0010] = "ChaCha20-Poly1305" }
 local KIND_CRYPT, KIND_MAC = 69, 70
 local INIT1_MAGIC, INIT2_MAGIC = 0x15101a0e, 0x097105e0

@@ -34,7 +34,7 @@ class CryptOption(Packet):
 
 
 class MacOption(Packet):
-    """The MAC option: 20 bytes with HMAC-SHA1, 16 with AES-256-GCM-SIV (spec sections 1 and 6)."""
+    """The MAC option: 20 bytes with HMAC-SHA1, 16 with ours (spec sections 1 and 6)."""
 
     name = "MAC option"
     fields_desc: ClassVar[list[Any]] = [

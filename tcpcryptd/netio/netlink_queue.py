@@ -9,6 +9,7 @@ import struct
 import sys
 from typing import Final
 
+from librt.strings import read_i16_be, read_i16_le, read_i32_be, read_i32_le
 from mypy_extensions import i64
 
 from tcpcryptd.netio import netlink
@@ -144,11 +145,10 @@ def _taken(buffer: memoryview, start: int, end: int) -> bytes:
 
 def _uint16(data: bytes, offset: int) -> int:
     """In host byte order; for the rest see tcpcryptd.wire.words."""
-    at: i64 = offset
-    first, second = i64(data[at]), i64(data[at + 1])
-    return int(first | second << 8) if _IS_LITTLE else int(first << 8 | second)
+    at = i64(offset)
+    return int(i64(read_i16_le(data, at) if _IS_LITTLE else read_i16_be(data, at)) & 0xFFFF)
 
 
 def _uint32(data: bytes, offset: int) -> int:
-    first, second = _uint16(data, offset), _uint16(data, offset + 2)
-    return first | second << 16 if _IS_LITTLE else first << 16 | second
+    at = i64(offset)
+    return int(i64(read_i32_le(data, at) if _IS_LITTLE else read_i32_be(data, at)) & 0xFFFFFFFF)

@@ -4,16 +4,15 @@ Compiled, reading one takes a few machine instructions; `struct` takes a call, a
 Past the end they raise IndexError.
 """
 
+from librt.strings import read_i16_be, read_i32_be
 from mypy_extensions import i64
 
 
 def uint16(data: bytes, offset: int) -> int:
     """The two bytes at `offset`."""
-    at: i64 = offset
-    return int(i64(data[at]) << 8 | i64(data[at + 1]))
+    return int(i64(read_i16_be(data, i64(offset))) & 0xFFFF)
 
 
 def uint32(data: bytes, offset: int) -> int:
     """The four bytes at `offset`."""
-    at: i64 = offset
-    return int(i64(data[at]) << 24 | i64(data[at + 1]) << 16 | i64(data[at + 2]) << 8 | i64(data[at + 3]))
+    return int(i64(read_i32_be(data, i64(offset))) & 0xFFFFFFFF)

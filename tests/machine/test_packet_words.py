@@ -17,7 +17,9 @@ def words_added(data: bytes) -> int:
 
 
 # On both sides of each border between ways of adding.
-@pytest.mark.parametrize("size", [0, 1, 2, 3, 20, 1023, 1024, 1025, 1428, 4095, 4096, 4097, 4099, 60_001, 65_535])
+@pytest.mark.parametrize(
+    "size", [0, 1, 2, 3, 20, 1023, 1024, 1025, 1428, 4095, 4096, 4097, 4099, 16_384, 16_385, 60_001, 65_535]
+)
 def test_sums(size: int) -> None:
     for data in (random.Random(size).randbytes(size), b"\xff" * size, bytes(size)):
         assert ones_complement_sum(data) == words_added(data)

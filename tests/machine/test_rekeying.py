@@ -11,14 +11,21 @@ import pytest
 from tcpcryptd.core.event import InternalError
 from tcpcryptd.crypt.limits import OLD_KEYS_LIFETIME
 from tcpcryptd.crypto.segment import SegmentProtection
-from tcpcryptd.crypto.suites import AES128_CTR_SEQIV_HMAC_SHA1, AES_256_GCM_SIV, RSA_2048, X25519_HPKE, SymmetricSuite
+from tcpcryptd.crypto.suites import (
+    AES128_CTR_SEQIV_HMAC_SHA1,
+    AES_256_GCM_SIV,
+    AES_SIV_CMAC_256,
+    RSA_2048,
+    X25519_HPKE,
+    SymmetricSuite,
+)
 from tests.machine.endpoint import Behaviour, Socket
 from tests.machine.link import CRYPT, MAC, Conditions, Crossing, drop, drop_nth
 from tests.machine.world import MARKER, PORT, Suite, World, text
 
 OFTEN = 20_000
 """Bytes under one key, for tests that cannot wait for the real number."""
-SUITES = [AES128_CTR_SEQIV_HMAC_SHA1, AES_256_GCM_SIV]
+SUITES = [AES128_CTR_SEQIV_HMAC_SHA1, AES_256_GCM_SIV, AES_SIV_CMAC_256]
 
 
 class Spy:
@@ -28,7 +35,7 @@ class Spy:
         self.sealed: dict[bytes, list[tuple[int, int, bytes]]] = defaultdict(list)
         self._protection: Callable[[bytes, bytes], SegmentProtection] = suite.protection
         self.suite = Suite(
-            (X25519_HPKE,) if suite is AES_256_GCM_SIV else (RSA_2048,),
+            (RSA_2048,) if suite is AES128_CTR_SEQIV_HMAC_SHA1 else (X25519_HPKE,),
             (replace(suite, protection=self._spied, rekey_bytes=rekey_bytes or suite.rekey_bytes),),
         )
 

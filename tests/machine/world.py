@@ -18,6 +18,7 @@ from tcpcryptd.crypto.rsa_oaep import RsaOaep, RsaPrivateKey
 from tcpcryptd.crypto.suites import (
     AES128_CTR_SEQIV_HMAC_SHA1,
     AES_256_GCM_SIV,
+    AES_SIV_CMAC_256,
     RSA_2048,
     X25519_HPKE,
     PublicKeyAlgorithm,
@@ -44,7 +45,7 @@ def rsa_key() -> RsaPrivateKey:
 @dataclass(frozen=True)
 class Suite:
     public_key: tuple[PublicKeyAlgorithm, ...] = (X25519_HPKE, RSA_2048)
-    symmetric: tuple[SymmetricSuite, ...] = (AES_256_GCM_SIV, AES128_CTR_SEQIV_HMAC_SHA1)
+    symmetric: tuple[SymmetricSuite, ...] = (AES_SIV_CMAC_256, AES_256_GCM_SIV, AES128_CTR_SEQIV_HMAC_SHA1)
     protocol: str = "crypt"
     """What is offered, auto for both; either is answered."""
     eno: EnoConfig = field(default_factory=EnoConfig)
@@ -55,7 +56,7 @@ class Suite:
 
 
 ORIGINAL = Suite((RSA_2048,), (AES128_CTR_SEQIV_HMAC_SHA1,))
-MODERN = Suite((X25519_HPKE,), (AES_256_GCM_SIV,))
+MODERN = Suite((X25519_HPKE,), (AES_SIV_CMAC_256,))
 ALL = Suite()
 FROM_ORIGINAL = Suite(original="client")
 TO_ORIGINAL = Suite(original="server")

@@ -5,7 +5,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tcpcryptd.crypto.segment import PayloadTooLong, SegmentProtection
-from tcpcryptd.crypto.suites import AES128_CTR_SEQIV_HMAC_SHA1, AES_256_GCM_SIV, SYMMETRIC_SUITES, SymmetricSuite
+from tcpcryptd.crypto.suites import (
+    AES128_CTR_SEQIV_HMAC_SHA1,
+    AES_256_GCM_SIV,
+    AES_SIV_CMAC_256,
+    SYMMETRIC_SUITES,
+    SymmetricSuite,
+)
 from tests.unit.crypto.vectors import Segment, load_connections, segments
 
 ENCRYPTION_KEY = bytes(range(40))
@@ -137,9 +143,10 @@ def test_payload_that_fits_no_packet_is_refused(suite: SymmetricSuite) -> None:
         _protection(suite).seal(0, HEADER, ACKNOWLEDGMENT, b"", bytes(65536))
 
 
-def test_received_payload_that_fits_no_packet_is_refused_by_gcm_siv() -> None:
+@pytest.mark.parametrize("suite", [AES_SIV_CMAC_256, AES_256_GCM_SIV], ids=lambda suite: suite.name)
+def test_received_payload_that_fits_no_packet_is_refused_by_ours(suite: SymmetricSuite) -> None:
     with pytest.raises(PayloadTooLong):
-        _protection(AES_256_GCM_SIV).open(0, HEADER, ACKNOWLEDGMENT, b"", bytes(65536), bytes(16))
+        _protection(suite).open(0, HEADER, ACKNOWLEDGMENT, b"", bytes(65536), bytes(16))
 
 
 @each_suite

@@ -1,6 +1,9 @@
+from dataclasses import replace
 from itertools import product
+from typing import NoReturn
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from tcpcryptd.crypto import suites
 from tcpcryptd.crypto.suites import PUBLIC_KEY_ALGORITHMS, RSA_2048, SYMMETRIC_SUITES, X25519_HPKE
@@ -82,6 +85,15 @@ def test_identifiers_are_distinct_and_ours_are_private() -> None:
     assert len({entry.algorithm for entry in PUBLIC_KEY_ALGORITHMS}) == len(PUBLIC_KEY_ALGORITHMS)
     assert all(suite.cipher >= 0xF0 and suite.mac >= 0xF0 for suite in SYMMETRIC_SUITES if suite is not ORIGINAL)
     assert X25519_HPKE.algorithm >= 0xF0
+
+
+@pytest.mark.parametrize("error", [UnsupportedAlgorithm("no AES-SIV"), ValueError("data must not be zero length")])
+def test_a_suite_that_the_library_lacks_is_left_out(error: Exception) -> None:
+    def lacking(_encryption_key: bytes, _mac_key: bytes) -> NoReturn:
+        raise error
+
+    assert suites.works_here(suites.AES_SIV_CMAC_256)
+    assert not suites.works_here(replace(suites.AES_SIV_CMAC_256, protection=lacking))
 
 
 def test_the_originals_suite_ranks_last_and_rekeys_before_its_keystream_repeats() -> None:
