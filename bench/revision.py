@@ -26,7 +26,7 @@ def commit_of(revision: str) -> str:
 
 def build(revision: str, directory: Path) -> Path:
     """The revision's package under the directory, compiled as this one's is. Raises RuntimeError when that fails."""
-    subprocess.run(["tar", "-x", "-C", str(directory)], input=_git("archive", commit_of(revision)), check=True)
+    unpack(revision, directory)
     (directory / ".venv").symlink_to(ROOT / ".venv")
     subprocess.run(["sh", "scripts/compile.sh"], cwd=directory, check=True)
     package = directory / "build/compiled"
@@ -39,6 +39,11 @@ def is_compiled() -> bool:
     """Whether the package whose commands are run, this revision's, is compiled."""
     package = os.environ.get(PACKAGE, "")
     return package != "" and any(Path(package).rglob("*.so"))
+
+
+def unpack(revision: str, directory: Path) -> None:
+    """The revision's files into the directory."""
+    subprocess.run(["tar", "-x", "-C", str(directory)], input=_git("archive", commit_of(revision)), check=True)
 
 
 @contextlib.contextmanager

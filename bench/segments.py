@@ -35,6 +35,8 @@ class Pair:
     """Two engines with an encrypted connection between them."""
 
     def __init__(self, make_factory: Callable[[], ProtocolFactory]) -> None:
+        self.handshake: list[bytes] = []
+        """Its packets as they were on the wire."""
         factories = make_factory(), make_factory()
         config = EngineConfig(offers=(factories[0].name,))
         self.client, self.server = (Engine(config, [factory]) for factory in factories)
@@ -43,14 +45,17 @@ class Pair:
         self._send(self.client, self.server, KEY, 1001, 5001, ACK)
         for sender, receiver in (self.server, self.client), (self.client, self.server):
             for _, packet, _ in sender.packets_to_inject():
+                self.handshake.append(packet)
                 receiver.handle_packet(packet, Direction.IN, 0.0)
 
-    @staticmethod
-    def _send(sender: Engine, receiver: Engine, key: bytes, sequence: int, acknowledgment: int, flags: int) -> None:
+    def _send(
+        self, sender: Engine, receiver: Engine, key: bytes, sequence: int, acknowledgment: int, flags: int
+    ) -> None:
         area = SYN_OPTIONS if flags & SYN else TIMESTAMP
         packet = make(key, sequence=sequence, acknowledgment=acknowledgment, flags=flags, window=1000, option_area=area)
         sent = sender.handle_packet(packet, Direction.OUT, 0.0)[1]
-        receiver.handle_packet(packet if sent is None else sent, Direction.IN, 0.0)
+        self.handshake.append(packet if sent is None else sent)
+        receiver.handle_packet(self.handshake[-1], Direction.IN, 0.0)
 
 
 def measure(engine: Engine, direction: Direction, packets: list[bytes]) -> tuple[float, list[bytes]]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from tcpcryptd import __version__
 from tcpcryptd.cli.output import Parser, show, showing
+from tcpcryptd.cli.progress import Progress
 from tcpcryptd.crypto.key_log import KeyLogError
-from tcpcryptd.dissect import CaptureError, read_capture
+from tcpcryptd.dissect import CaptureError, CaptureFile, read_capture
 from tcpcryptd.pcap import ConnectionTable, Finder, KeyBook, Kind, Match
 from tcpcryptd.pcap.report import describe, describe_chunk, describe_match
 
@@ -38,17 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     try:
         keys = KeyBook.read(options.keylog) if options.keylog is not None else None
     except KeyLogError as error:
         return _fail(f"{options.keylog}: {error}")
     except OSError as error:
         return _fail(f"{options.keylog}: {error.strerror}")
-    try:
-        return _run(options, keys)
-    except CaptureError as error:
-        return _fail(str(error))
+    return _run(options, keys)
 
 
 def _fail(message: str) -> int:
@@ -59,28 +57,46 @@ def _fail(message: str) -> int:
 def _run(options: argparse.Namespace, keys: KeyBook | None) -> int:
     table = ConnectionTable(keys)
     finder = Finder(options.find) if options.find is not None else None
-    matches = list(_read(options, table, finder))
+    matches: list[Match] = []
+    failure: CaptureError | None = None
+    try:
+        with CaptureFile(options.file) as file:
+            matches += _read(options, file, table, finder)
+            if file.is_cut:
+                print(f"tcpcrypt-pcap: {options.file}: ends within a packet", file=sys.stderr)
+    except CaptureError as error:
+        # What had been read is of use all the same.
+        failure = error
     for connection in table.connections:
         show("\n".join(describe(connection)))
     for match in matches:
         show(describe_match(match))
+    if failure is not None:
+        return _fail(str(failure))
     if finder is None or matches:
         return EXIT_OK
     show("not found")
     return EXIT_NOT_FOUND
 
 
-def _read(options: argparse.Namespace, table: ConnectionTable, finder: Finder | None) -> Iterator[Match]:
+def _read(
+    options: argparse.Namespace, file: CaptureFile, table: ConnectionTable, finder: Finder | None
+) -> Iterator[Match]:
+    progress = Progress(file.size)
     try:
-        for captured in read_capture(options.file):
+        for captured in read_capture(file):
+            progress.note(captured.number, lambda: file.position)
             for chunk in table.add(captured):
                 if options.text and chunk.kind in _READABLE:
+                    progress.clear()
                     show(describe_chunk(chunk))
                 if finder is not None:
                     yield from finder.feed(chunk)
     except KeyboardInterrupt:
         # How a live capture on standard input ends: what has come is listed.
         pass
+    finally:
+        progress.clear()
 
 
 def _text(argument: str) -> bytes:
@@ -93,7 +109,8 @@ def _text(argument: str) -> bytes:
 _text.__name__ = "text"
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The parser."""
     parser = Parser(
         prog="tcpcrypt-pcap",
         description="Lists the TCP connections of a pcap or pcapng file with their tcpcrypt handshakes, and says what "

@@ -4,7 +4,8 @@
 The layers build and dissect. Bytes that lack the form which the protocol gives them become `Malformed`.
 """
 
-from tcpcryptd.dissect.capture import Captured, CaptureError, read_capture
+from tcpcryptd.dissect.capture import Captured, read_capture
+from tcpcryptd.dissect.capture_file import CaptureError, CaptureFile
 from tcpcryptd.dissect.element import Malformed, PublicKeySpec, SymmetricSpec
 from tcpcryptd.dissect.eno import EnoGlobal, EnoOption, EnoSynOption, EnoTep, EnoTepWithData, EnoTepWithLength
 from tcpcryptd.dissect.message import Init1, Init2
@@ -15,6 +16,7 @@ from tcpcryptd.dissect.tcpcrypt import Frame, FramePlaintext, TcpcryptInit1, Tcp
 
 __all__ = [
     "CaptureError",
+    "CaptureFile",
     "Captured",
     "CryptOption",
     "Dissection",

@@ -5,10 +5,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from scapy.error import Scapy_Exception
-from scapy.utils import PcapReader
-
-from tcpcryptd.dissect.segment import summary
+from tcpcryptd.dissect.capture import read_packets
+from tcpcryptd.dissect.capture_file import CaptureError
+from tcpcryptd.dissect.segment import NOT_TCP
 
 EXIT_OK = 0
 EXIT_FAILURE = 1
@@ -42,22 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         # How a live capture on standard input ends.
         pass
-    except (OSError, EOFError, Scapy_Exception) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        sys.stderr.write(f"dissect: {file}: {reason}\n")
+    except CaptureError as error:
+        sys.stderr.write(f"dissect: {error}\n")
         return EXIT_FAILURE
     return EXIT_OK
 
 
 def _show(file: str) -> None:
-    start: float | None = None
-    with PcapReader("/dev/stdin" if file == "-" else file) as packets:
-        for packet in packets:
-            time = float(packet.time)
-            start = time if start is None else start
-            sys.stdout.write(f"{time - start:10.6f} {summary(packet)}\n")
-            # A live capture shows each packet when it comes.
-            sys.stdout.flush()
+    for time, dissection in read_packets(file):
+        sys.stdout.write(f"{time:10.6f} {dissection or NOT_TCP}\n")
+        # A live capture shows each packet when it comes.
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,20 +1,14 @@
 """Captures as files."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from scapy.error import Scapy_Exception
-from scapy.utils import PcapReader
-
-from tcpcryptd.dissect.segment import Dissection, dissect
-
-
-class CaptureError(Exception):
-    """A file that cannot be read or is no capture; the message says why."""
+from tcpcryptd.dissect.capture_file import CaptureFile
+from tcpcryptd.dissect.link import NOT_TCP, UNUSUAL, find_tcp, scapy_packet
+from tcpcryptd.dissect.segment import Dissection, dissect, dissect_ip
 
 
-@dataclass(frozen=True, slots=True)
-class Captured:
+class Captured(NamedTuple):
     """A TCP packet of a capture."""
 
     number: int
@@ -24,17 +18,28 @@ class Captured:
     dissection: Dissection
 
 
-def read_capture(file: str) -> Iterator[Captured]:
+def read_capture(file: CaptureFile | str) -> Iterator[Captured]:
     """The TCP packets of a pcap or pcapng file, `-` for standard input; raises CaptureError."""
-    start: float | None = None
-    try:
-        with PcapReader("/dev/stdin" if file == "-" else file) as packets:
-            for number, packet in enumerate(packets, 1):
-                time = float(packet.time)
-                start = time if start is None else start
-                dissection = dissect(packet)
-                if dissection is not None:
-                    yield Captured(number, time - start, dissection)
-    except (OSError, EOFError, Scapy_Exception) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise CaptureError(f"{file}: {reason}") from error
+    for number, (time, dissection) in enumerate(read_packets(file), 1):
+        if dissection is not None:
+            yield Captured(number, time, dissection)
+
+
+def read_packets(file: CaptureFile | str) -> Iterator[tuple[float, Dissection | None]]:
+    """Each packet's seconds since the first one, and what is in it when it is TCP; raises CaptureError."""
+    if isinstance(file, str):
+        with CaptureFile(file) as opened:
+            yield from read_packets(opened)
+        return
+    first: int | None = None
+    for time, link_type, frame in file:
+        if first is None:
+            first = time
+        yield (time - first) / 1e9, _dissect(link_type, frame)
+
+
+def _dissect(link_type: int, frame: bytes) -> Dissection | None:
+    start = find_tcp(link_type, frame)
+    if start == NOT_TCP:
+        return None
+    return dissect(scapy_packet(link_type, frame)) if start == UNUSUAL else dissect_ip(frame[start:])

@@ -1,6 +1,6 @@
 """The CRYPT and MAC options (spec section 1), and all of ours in a header."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from scapy.fields import ByteField, FieldLenField, PacketListField, XStrLenField
@@ -61,7 +61,12 @@ def read_options(area: bytes, *, in_syn: bool = True) -> Iterator[Packet]:
 
     Scapy's own parser stops at EOL, behind which the original daemon puts options (spec section 1).
     """
-    for kind, value in options.parse(area):
+    return option_layers(options.parse(area), in_syn=in_syn)
+
+
+def option_layers(values: Iterable[options.Option], *, in_syn: bool) -> Iterator[Packet]:
+    """The CRYPT, ENO and MAC options of a header as layers."""
+    for kind, value in values:
         layer = (eno_layer(value, in_syn) if kind == CRYPT else None) or _LAYERS.get(kind)
         if layer:
             yield layer(options.encode(kind, value))

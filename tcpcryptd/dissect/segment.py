@@ -1,6 +1,8 @@
 """What tcpcrypt put into one TCP segment."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from functools import cached_property
+from ipaddress import ip_address
 
 from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
@@ -8,40 +10,88 @@ from scapy.packet import Packet
 
 from tcpcryptd.dissect.element import Malformed
 from tcpcryptd.dissect.message import MESSAGES
-from tcpcryptd.dissect.option import CryptOption, read_options
+from tcpcryptd.dissect.names import CRYPT, MAC
+from tcpcryptd.dissect.option import CryptOption, MacOption, option_layers
 from tcpcryptd.dissect.suboption import Suboption
 from tcpcryptd.dissect.tcpcrypt import INIT1_MAGIC, TcpcryptInit1, TcpcryptInit2, init_length
-from tcpcryptd.wire.options import OptionError
+from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import SYN, MalformedPacket, Segment, locate
 
 _PROTOCOL_TCP = 6
+NOT_TCP = "not TCP"
 FLAG_NAMES = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
 
 
-@dataclass(frozen=True)
 class Dissection:
-    """The tcpcrypt parts of a TCP segment; as a string, one line."""
+    """The tcpcrypt parts of a TCP segment; as a string, one line. Scapy's layers are made when they are asked for."""
 
-    ends: str
-    """Source and destination, with ports when they could be read."""
-    segment: Segment | None = None
-    """None when the packet's headers cannot be read. What the capture cut off reads as zero bytes."""
-    options: tuple[Packet, ...] = ()
-    """CryptOption, EnoSynOption, EnoOption, MacOption or Malformed, in the header's order, also behind its padding."""
-    message: Packet | None = None
-    """Init1, Init2, or Malformed in their place; None without their suboption, or when the capture cut the payload.
+    def __init__(
+        self, segment: Segment | None, missing: int = 0, *, malformed: str | None = None, ends: str | None = None
+    ) -> None:
+        self.segment = segment
+        """None when the packet's headers cannot be read. What the capture cut off reads as zero bytes."""
+        self.missing = missing
+        """Bytes of payload that the capture cut off."""
+        self.malformed = malformed
+        """Why the headers or the option area could not be read."""
+        self.values: list[options.Option] = []
+        """Kinds and values of all options; none when they cannot be read."""
+        self._ends = ends
+        if segment is not None:
+            try:
+                self.values = options.parse(segment.option_area)
+            except options.OptionError as error:
+                self.malformed = str(error)
 
-    TcpcryptInit1 or TcpcryptInit2 when the payload begins with all of one: TCP-ENO has nothing in the header for them.
-    """
-    missing: int = 0
-    """Bytes of payload that the capture cut off."""
-    malformed: str | None = None
-    """Why the headers or the option area could not be read."""
+    @property
+    def ends(self) -> str:
+        """Source and destination, with ports when they could be read."""
+        if self._ends is not None or self.segment is None:
+            return self._ends or ""
+        source, destination = (str(ip_address(each)) for each in _addresses(self.segment.packet))
+        host = "[{}]:{}" if ":" in source else "{}:{}"
+        ports = self.segment.source_port, self.segment.destination_port
+        return f"{host.format(source, ports[0])} > {host.format(destination, ports[1])}"
+
+    @property
+    def mac(self) -> bytes | None:
+        """Of the first MAC option."""
+        return options.find(self.values, MAC)
+
+    @cached_property
+    def options(self) -> tuple[Packet, ...]:
+        """CryptOption, EnoSynOption, EnoOption, MacOption or Malformed, in the header's order, those behind EOL too."""
+        in_syn = self.segment is not None and bool(self.segment.flags & SYN)
+        return tuple(option_layers(self.values, in_syn=in_syn))
+
+    @property
+    def handshake_options(self) -> list[Packet]:
+        """The same without MACs."""
+        if options.find(self.values, CRYPT) is None:
+            return []
+        return [option for option in self.options if not isinstance(option, MacOption)]
+
+    @cached_property
+    def message(self) -> Packet | None:
+        """Init1, Init2, or Malformed in their place; None without their suboption, or when the capture cut the payload.
+
+        TcpcryptInit1 or TcpcryptInit2 when the payload begins with all of one: with TCP-ENO the header does not tell.
+        """
+        if self.segment is None or self.missing or self.malformed is not None:
+            return None
+        payload = self.segment.payload
+        opcodes = [entry.opcode for entry in self.suboptions if isinstance(entry, Suboption)]
+        layer = next((MESSAGES[opcode] for opcode in opcodes if opcode in MESSAGES), None)
+        if layer is None:
+            return _init(payload)
+        # Scapy takes no bytes for a layer to be built.
+        return layer(payload) if payload else Malformed()
 
     @property
     def suboptions(self) -> list[Packet]:
         """Those of the CRYPT options; an empty one, which means HELLO, has none."""
-        return [entry for option in self.options if isinstance(option, CryptOption) for entry in option.suboptions]
+        found = (option for option in self.handshake_options if isinstance(option, CryptOption))
+        return [entry for option in found for entry in option.suboptions]
 
     def __str__(self) -> str:
         words = [self.ends]
@@ -62,35 +112,30 @@ def dissect(packet: Packet) -> Dissection | None:
     Of several IP headers the innermost counts. Raises nothing for a packet that was read, whatever is in it.
     """
     ip = _ip_layer(packet)
-    if ip is None:
-        return None
+    return None if ip is None else _dissect(bytes(ip), lambda: f"{ip.src} > {ip.dst}")
+
+
+def dissect_ip(packet: bytes) -> Dissection:
+    """The tcpcrypt parts of a TCP packet from its IP header on, which has all of its addresses."""
+    return _dissect(packet, lambda: " > ".join(str(ip_address(each)) for each in _addresses(packet)))
+
+
+def _addresses(packet: bytes) -> tuple[bytes, bytes]:
+    return (packet[12:16], packet[16:20]) if packet[0] >> 4 == 4 else (packet[8:24], packet[24:40])
+
+
+def _dissect(packet: bytes, ends: Callable[[], str]) -> Dissection:
     try:
-        segment, missing = _segment(bytes(ip))
+        segment, missing = _segment(packet)
     except MalformedPacket as error:
-        return Dissection(f"{ip.src} > {ip.dst}", malformed=str(error) or "fragment")
-    host = "[{}]:{}" if isinstance(ip, IPv6) else "{}:{}"
-    ends = f"{host.format(ip.src, segment.source_port)} > {host.format(ip.dst, segment.destination_port)}"
-    dissection = Dissection(ends, segment, missing=missing)
-    try:
-        dissection = replace(
-            dissection, options=tuple(read_options(segment.option_area, in_syn=bool(segment.flags & SYN)))
-        )
-    except OptionError as error:
-        return replace(dissection, malformed=str(error))
-    opcodes = [entry.opcode for entry in dissection.suboptions if isinstance(entry, Suboption)]
-    layer = next((MESSAGES[opcode] for opcode in opcodes if opcode in MESSAGES), None)
-    if missing:
-        return dissection
-    if layer is None:
-        return replace(dissection, message=_init(segment.payload))
-    # Scapy takes no bytes for a layer to be built.
-    return replace(dissection, message=layer(segment.payload) if segment.payload else Malformed())
+        return Dissection(None, malformed=str(error) or "fragment", ends=ends())
+    return Dissection(segment, missing)
 
 
 def summary(packet: Packet) -> str:
     """One line for any packet."""
     dissection = dissect(packet)
-    return "not TCP" if dissection is None else str(dissection)
+    return NOT_TCP if dissection is None else str(dissection)
 
 
 def _init(payload: bytes) -> Packet | None:

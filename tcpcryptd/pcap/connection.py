@@ -10,7 +10,6 @@ from tcpcryptd.dissect import (
     EnoSynOption,
     Init1,
     Init2,
-    MacOption,
 )
 from tcpcryptd.dissect.segment import FLAG_NAMES
 from tcpcryptd.pcap.chunk import Chunk, Kind
@@ -92,7 +91,7 @@ class Connection:
 
     def _whole(self, captured: Captured, side: Side, at: int, segment: Segment) -> Iterator[Piece]:
         """A segment outside of frames is of one kind."""
-        mac = next((option.mac for option in captured.dissection.options if isinstance(option, MacOption)), None)
+        mac = captured.dissection.mac
         kind = self._kind(captured, mac)
         if kind is Kind.HANDSHAKE:
             side.message_length = segment.payload_length
@@ -103,8 +102,8 @@ class Connection:
     def _note(self, captured: Captured, segment: Segment, from_opener: bool) -> None:
         """Takes in what the options say."""
         found = captured.dissection
-        shown = [option for option in found.options if not isinstance(option, MacOption)]
-        if any(isinstance(option, MacOption) for option in found.options):
+        shown = found.handshake_options
+        if found.mac is not None:
             self.protocol, self.is_encrypted = CRYPT, True
         elif any(isinstance(option, CryptOption) for option in shown):
             self.protocol = CRYPT

@@ -43,7 +43,7 @@ RESERVED = {
     "cryptography": {"crypto"},
     "netfilterqueue": {"netio"},
     "prctl": {"netio"},
-    "time": {"netio", "sockopt", "authenticate"},
+    "time": {"netio", "sockopt", "authenticate", "cli.progress"},
     "socket": {"netio", "control.client", "sockopt", "authenticate"},
     "select": {"netio"},
     "selectors": {"netio"},

@@ -86,6 +86,20 @@ def test_files_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "line 1" in lines[3]
 
 
+def test_a_file_that_is_cut_or_damaged_is_read_up_to_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cut, damaged = tmp_path / "cut", tmp_path / "damaged"
+    cut.write_bytes(FIRST.read_bytes()[:-5])
+    damaged.write_bytes(FIRST.read_bytes() + b"\xff" * 16)
+    for file, code, said in (
+        (cut, EXIT_OK, "ends within a packet"),
+        (damaged, EXIT_FAILURE, "damaged: a packet of 4294967295 bytes"),
+    ):
+        assert main([str(file)]) == code
+        shown = capsys.readouterr()
+        assert "300 handshake, 2642 ciphertext" in shown.out
+        assert shown.err == f"tcpcrypt-pcap: {file}: {said}\n"
+
+
 def test_an_empty_text_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main([str(FIRST), "--find", ""])
