@@ -3,6 +3,8 @@
 set -eu
 checkout=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 python=${PYTHON:-$checkout/.venv/bin/python3}
+# The package's modules are for the system's own Python.
+[ -x "$python" ] || python=/usr/bin/python3
 [ -x "$python" ] || python=python3
 export TCPCRYPTD_PROGRAM="${0##*/}"
 export PYTHONPATH="$checkout${PYTHONPATH:+:$PYTHONPATH}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scripts.completion import bash_completion, zsh_completion
 from tcpcryptd import __version__
-from tcpcryptd.cli import doctor, tcnetstat
+from tcpcryptd.cli import doctor, tcnetstat, tcpcrypt_pcap
 from tcpcryptd.cli.arguments import build_parser
 from tcpcryptd.cli.options import GROUPS, OPTIONS
 
@@ -26,6 +26,7 @@ def parsers() -> Mapping[str, argparse.ArgumentParser]:
         "tcpcryptd": build_parser(),
         "tcpcryptd doctor": doctor.build_parser(),
         "tcnetstat": tcnetstat.build_parser(),
+        "tcpcrypt-pcap": tcpcrypt_pcap.build_parser(),
     }
 
 
@@ -87,7 +88,7 @@ def pages() -> dict[str, str]:
     all_parsers = parsers()
     replacements = {"VERSION": __version__, "KEYS": "\n".join(keys())}
     for command, parser in all_parsers.items():
-        name = command.upper().replace(" ", "_")
+        name = re.sub(r"\W", "_", command.upper())
         replacements[f"{name}_OPTIONS"] = "\n".join(options_of(parser))
         replacements[f"{name}_EXIT_STATUS"] = "\n".join(exit_status_of(parser))
     return {

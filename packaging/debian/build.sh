@@ -40,7 +40,7 @@ for command in tcpcryptd tcnetstat tcpcrypt-pcap; do
     put 755 "$work/$command" "$directory/$command"
 done
 sed 's,/usr/bin/tcpcryptd,/usr/sbin/tcpcryptd,' packaging/systemd/tcpcryptd.service >"$work/tcpcryptd.service"
-put 644 "$work/tcpcryptd.service" /lib/systemd/system/tcpcryptd.service
+put 644 "$work/tcpcryptd.service" /usr/lib/systemd/system/tcpcryptd.service
 put 644 packaging/systemd/tcpcryptd.sysusers /usr/lib/sysusers.d/tcpcryptd.conf
 put 644 packaging/systemd/tcpcryptd.tmpfiles /usr/lib/tmpfiles.d/tcpcryptd.conf
 put 644 "$work/manual/tcpcryptd.toml" /etc/tcpcryptd.toml
@@ -54,6 +54,7 @@ done
 for file in "$work"/manual/zsh/*; do
     put 644 "$file" "/usr/share/zsh/vendor-completions/${file##*/}"
 done
+put 755 scripts/launch_iptables.sh "$library/scripts/launch_iptables.sh"
 put 644 LICENSE /usr/share/doc/tcpcryptd/copyright
 put 644 README.md /usr/share/doc/tcpcryptd/README.md
 for file in docs/*.md; do

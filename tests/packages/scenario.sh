@@ -57,7 +57,10 @@ check "restart with loopback" systemctl restart tcpcryptd
 check "an encrypted connection" converse
 check "runs as its user" test "$(ps -o user= -p "$(main_pid)")" = tcpcryptd
 check "metrics" eval "tcnetstat --metrics | grep -q 'handshakes_total{outcome=\"encrypted\"} 2'"
-check "manual pages" eval "man -w 8 tcpcryptd && man -w 8 tcnetstat && man -w 5 tcpcryptd.toml && man -w 7 tcpcrypt"
+check "manual pages" eval "man -w 8 tcpcryptd && man -w 8 tcnetstat && man -w 1 tcpcrypt-pcap && man -w 5 tcpcryptd.toml && man -w 7 tcpcrypt"
+check "completion" bash -c '. /usr/share/bash-completion/completions/tcpcrypt-pcap && complete -p tcpcrypt-pcap'
+script=$(man 8 tcpcryptd | grep -o '/usr/lib/.*/launch_iptables.sh')
+check "the script for rules, where the manual says" eval "$script --print | grep -q TCPCRYPTD"
 check "the doctor has no problem with it" eval "tcpcryptd doctor --no-self-test; [ \$? -lt 2 ]"
 check "no module is compiled at run time" test -z "$(find /usr/lib/tcpcryptd -newer /output/dpkg -name '*.pyc')"
 
@@ -80,6 +83,7 @@ check "stop" systemctl stop tcpcryptd
 check "nothing is left after the stop" clean
 rmdir /run/tcpcryptd
 check "starts without its directory" systemctl start tcpcryptd
-check "removal" dpkg --purge tcpcryptd
+dpkg --purge tcpcryptd >/output/purge 2>&1 && ! grep -i warning /output/purge && echo "ok removal" ||
+    { echo "FAILED removal"; cat /output/purge; }
 check "nothing is left after the removal" eval "no_rules && liberal 0 && ! systemctl is-active tcpcryptd"
 check "the directory is gone" test ! -e /run/tcpcryptd

@@ -1,5 +1,6 @@
 """Man pages, completion and sample configuration have what the option tables have."""
 
+import os
 import shutil
 import subprocess
 import tomllib
@@ -8,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from scripts import manual
-from scripts.completion import bash_completion, zsh_completion
 from tcpcryptd.cli.config import read_file
 from tcpcryptd.cli.options import OPTIONS
 
-NAMES = {"tcpcryptd.8", "tcnetstat.8", "tcpcryptd.toml.5", "tcpcrypt.7"}
+NAMES = {"tcpcryptd.8", "tcnetstat.8", "tcpcrypt-pcap.1", "tcpcryptd.toml.5", "tcpcrypt.7"}
 
 
 def flags(command: str) -> set[str]:
@@ -26,6 +26,7 @@ def test_every_option_is_in_the_pages() -> None:
         ("tcpcryptd.8", "tcpcryptd"),
         ("tcpcryptd.8", "tcpcryptd doctor"),
         ("tcnetstat.8", "tcnetstat"),
+        ("tcpcrypt-pcap.1", "tcpcrypt-pcap"),
     ):
         assert [flag for flag in flags(command) if manual.escaped(flag) not in pages[page]] == []
     for option in OPTIONS:
@@ -46,7 +47,11 @@ def test_what_roff_would_take_for_itself() -> None:
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_groff_has_no_complaints(name: str) -> None:
     command = ["groff", "-man", "-ww", "-Tutf8", "-rLL=100n"]
-    done = subprocess.run(command, input=manual.pages()[name], capture_output=True, text=True, check=True, timeout=30)
+    # Since 1.23 it writes escapes for bold otherwise, in the title too.
+    plain = os.environ | {"GROFF_NO_SGR": "1"}
+    done = subprocess.run(
+        command, input=manual.pages()[name], capture_output=True, text=True, check=True, timeout=30, env=plain
+    )
     assert done.stderr == ""
     title, _, section = name.rpartition(".")
     assert done.stdout.startswith(f"{title.upper()}({section})")
@@ -62,33 +67,8 @@ def test_the_sample_changes_nothing_and_knows_all_keys(tmp_path: Path) -> None:
     assert tomllib.loads(switches).keys() == {option.name for option in OPTIONS if option.kind is None}
 
 
-def complete(command: str, *words: str) -> set[str]:
-    """What bash offers for the last of the words."""
-    script = bash_completion(manual.parsers())[command]
-    array = " ".join(f"'{word}'" for word in (command, *words))
-    script += f"\nCOMP_WORDS=({array}); COMP_CWORD={len(words)}; _{command}; printf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
-    done = subprocess.run(["bash", "-eu"], input=script, capture_output=True, text=True, check=True, timeout=30)
-    return set(done.stdout.split())
-
-
-def test_bash_completes() -> None:
-    assert complete("tcpcryptd", "--") == {flag for flag in flags("tcpcryptd") if flag.startswith("--")}
-    assert complete("tcpcryptd", "doc") == {"doctor"}
-    assert "--self-test" in complete("tcpcryptd", "doctor", "--")
-    assert complete("tcpcryptd", "--answer", "") == {"crypt", "eno", "both"}
-    assert complete("tcnetstat", "--me") == {"--metrics"}
-    assert complete("tcpcryptd", "--queue", "") == set()
-
-
-def test_zsh_has_every_option() -> None:
-    for command in ("tcpcryptd", "tcnetstat"):
-        text = zsh_completion(manual.parsers())[f"_{command}"]
-        assert text.startswith(f"#compdef {command}\n")
-        assert [flag for flag in flags(command) if f"'*{flag}[" not in text] == []
-
-
 def test_all_is_written(tmp_path: Path) -> None:
     assert manual.main([str(tmp_path)]) == 0
     written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert {f"man/{name}" for name in NAMES} < written
-    assert {"bash-completion/tcpcryptd", "zsh/_tcnetstat", "tcpcryptd.toml"} < written
+    assert {"bash-completion/tcpcryptd", "zsh/_tcpcrypt-pcap", "tcpcryptd.toml"} < written
