@@ -3,7 +3,8 @@
 --
 --   tshark -X lua_script:tcpcrypt.lua -r FILE -Y tcpcrypt -O tcpcrypt
 --
--- or copy it to the folder of "Personal Lua Plugins" (Help, About Wireshark, Folders). It deciphers nothing.
+-- or copy it to the folder of "Personal Lua Plugins" (Help, About Wireshark, Folders). It deciphers nothing. Not as root:
+-- from 4.4 on Wireshark loads no Lua then.
 
 local proto = Proto("tcpcrypt", "tcpcrypt")
 

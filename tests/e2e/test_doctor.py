@@ -18,9 +18,9 @@ from tests.e2e.harness import Host, wait_until
 from tests.e2e.harness.daemon import entry_point
 from tests.e2e.harness.namespace import NAMESPACES
 from tests.e2e.harness.process import end, run
+from tests.e2e.harness.users import NOBODY
 
 OK, WARNING, PROBLEM = 0, 1, 2
-NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
 def doctor(host: Host, *options: str, self_test: bool = False) -> CompletedProcess[str]:

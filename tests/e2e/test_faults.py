@@ -30,12 +30,12 @@ from tests.e2e.harness import (
 from tests.e2e.harness.daemon import Daemon
 from tests.e2e.harness.host import CONTROL_SECONDS
 from tests.e2e.harness.process import run
+from tests.e2e.harness.users import NOBODY
 from tests.e2e.test_lifecycle import Transfer, stalled, transfer
 
 __all__ = ["transfer"]
 
 QUEUE_LENGTH = 4096
-NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 MANY = 5000
 """Connections, far more than there is room for."""
 

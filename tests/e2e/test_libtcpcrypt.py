@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.harness import MARKER, Host, Network, dialogue, echo_server, exchange, same_session, serve, wait_until
+from tests.e2e.harness.users import NOBODY
 
 CLIENT = Path(__file__).with_name("library_client.py")
-NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 LIBRARY_PORT = 666
 PORT = 7000
 ENABLE, CMODE, SESSID, APP_SUPPORT, RESET, NOCACHE, NETSTAT = 0, 1, 2, 15, 100, 101, 102

@@ -23,12 +23,12 @@ from tests.e2e.harness import (
     wait_until,
 )
 from tests.e2e.harness.daemon import entry_point
+from tests.e2e.harness.users import NOBODY
 
 LIBERAL = "net.netfilter.nf_conntrack_tcp_be_liberal"
 CAP_NET_ADMIN = 12
 CAP_NET_RAW = 13
 THREAD_SECONDS = 5.0
-NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
 class Transfer:

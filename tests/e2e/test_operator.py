@@ -6,9 +6,9 @@ import pytest
 
 from tests.e2e.harness import MARKER, Host, Network, dialogue, echo_server, exchange, same_session
 from tests.e2e.harness.daemon import entry_point
+from tests.e2e.harness.users import NOBODY
 
 ORIGINAL_SUITE = "RSA-2048/AES128-CTR-SEQIV/HMAC-SHA1"
-NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
 def start(network: Network, *options: str) -> None:

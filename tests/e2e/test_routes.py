@@ -19,6 +19,7 @@ from tests.e2e.harness import (
     exchange,
     same_session,
     serve,
+    wait_until,
 )
 from tests.e2e.harness.daemon import entry_point
 from tests.e2e.harness.process import run
@@ -188,8 +189,8 @@ def test_a_filter_by_owner(network: Network, protocol: str, where: str) -> None:
             assert exchange(client, MARKER) == MARKER
         with network.client.connect(network.server.ipv4, port, SECONDS) as client:
             assert exchange(client, MARKER * 1000) == MARKER * 1000
-    assert "EPERM: a rule of the firewall" in daemon.log()
+    wait_until(lambda: "EPERM: a rule of the firewall" in daemon.log(), "it is said")
     assert any("does not let out" in (row["reason"] or "") for row in host.report("--all"))
-    assert counters(host)["undeliverable"] == 1
+    wait_until(lambda: counters(host)["undeliverable"] == 1, "it is counted")
     doctor = host.run([*entry_point("tcpcryptd"), "doctor", "--no-self-test"], check=False)
     assert "-A OUTPUT -m owner --uid-owner 0 -j ACCEPT" in doctor.stdout

@@ -104,7 +104,7 @@ def test_rules_are_put_back(encrypted: Network, protocol: str, damage: str) -> N
         wait_until(partial(repaired, host), "the rules are repaired")
     wait_until(lambda: own_rules(host) == before, "the rules are all there")
     assert_new_connections_are_encrypted(encrypted, protocol)
-    assert WARNING in host.daemons[0].log()
+    wait_until(lambda: WARNING in host.daemons[0].log(), "it is said")
     assert host.daemons[0].stop() == 0
     assert not own_rules(host)
 
@@ -183,8 +183,8 @@ def test_rules_of_others_do_not_matter(encrypted: Network) -> None:
     host.run(FLUSH)
     # Events come in order: what was not answered when this one was, is not answered at all.
     wait_until(partial(repaired, host), "the rules are repaired")
+    wait_until(lambda: own_rules(host) == before, "the rules are all there")
     assert counters(host)["rules_repaired"] == 1
-    assert own_rules(host) == before
 
 
 LEGACY = """

@@ -11,8 +11,8 @@ import pytest
 from tcpcryptd.netio.memory import can_lock_memory
 from tests.e2e.harness import MARKER, Host, Network, dialogue, echo_server, exchange, same_session, wait_until
 from tests.e2e.harness.namespace import ROOT
+from tests.e2e.harness.users import NOBODY
 
-NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 LOCKING = """
 import re, resource, sys
 from tcpcryptd.netio import memory

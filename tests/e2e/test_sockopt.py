@@ -15,6 +15,7 @@ from scapy.layers.l2 import Ether
 from tcpcryptd import sockopt
 from tcpcryptd.sockopt import SocketOption
 from tests.e2e.harness import MARKER, Host, Network, echo_server, read_all, serve, wait_until
+from tests.e2e.harness.users import as_user
 
 RSA = bytes.fromhex("020404")
 ORIGINAL_SUITE = bytes.fromhex("00010001")
@@ -356,11 +357,8 @@ sock.recv(1)
 """
 
 
-def as_user(user: int, program: str, *arguments: object) -> list[str]:
-    return [
-        *("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"),
-        *(sys.executable, "-c", program, *map(str, arguments)),
-    ]
+def run_as(user: int, program: str, *arguments: object) -> list[str]:
+    return [*as_user(user), sys.executable, "-c", program, *map(str, arguments)]
 
 
 def test_users_have_their_own_sockets(encrypted: Network, directory: Path) -> None:
@@ -368,7 +366,7 @@ def test_users_have_their_own_sockets(encrypted: Network, directory: Path) -> No
     client, server = encrypted.client, encrypted.server
     output = directory / "owner"
     with serve(server.listen(0), echo_server) as port, output.open("wb") as file:
-        client.namespace.spawn(as_user(USERS[0], OWNER, server.ipv4, port), stdout=file.fileno(), log=directory / "log")
+        client.namespace.spawn(run_as(USERS[0], OWNER, server.ipv4, port), stdout=file.fileno(), log=directory / "log")
         wait_until(lambda: output.read_text().count("\n") == 3, "the owner has asked")
         identity, ends, flush = output.read_text().splitlines()
         session, count = identity.split()
@@ -376,9 +374,9 @@ def test_users_have_their_own_sockets(encrypted: Network, directory: Path) -> No
         assert count == "1"
         assert int(flush) == errno.EPERM
         for user, outcome in ((USERS[0], "done done"), (USERS[1], "EACCES EACCES"), (0, "done done")):
-            stranger = as_user(user, STRANGER, *ends.split(), server.ipv4, port, "TCP_CRYPT_SECURST")
+            stranger = run_as(user, STRANGER, *ends.split(), server.ipv4, port, "TCP_CRYPT_SECURST")
             assert client.run(stranger).stdout.split() == outcome.split()
-        seen = as_user(USERS[1], STRANGER, *ends.split(), server.ipv4, port, "TCP_CRYPT_SESSID")
+        seen = run_as(USERS[1], STRANGER, *ends.split(), server.ipv4, port, "TCP_CRYPT_SESSID")
         assert client.run(seen).stdout.split()[0] == "EACCES"
 
 

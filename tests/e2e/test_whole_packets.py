@@ -10,7 +10,17 @@ from scapy.utils import RawPcapReader
 from tcpcryptd.wire.options import find, parse
 from tcpcryptd.wire.segment import Segment, locate
 from tcpcryptd.wire.sequence import add
-from tests.e2e.harness import Capture, Network, dialogue, echo_server, exchange, read_all, same_session, serve
+from tests.e2e.harness import (
+    Capture,
+    Network,
+    dialogue,
+    echo_server,
+    exchange,
+    read_all,
+    same_session,
+    serve,
+    wait_until,
+)
 from tests.e2e.test_faults import counters
 
 FAMILIES = pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["ipv4", "ipv6"])
@@ -85,12 +95,37 @@ def test_segments_on_the_wire(whole: Network, family: int) -> None:
 @FAMILIES
 def test_an_interface_that_is_slower_than_the_daemon(whole: Network, family: int) -> None:
     """Segments wait, and the kernel sends no faster than they leave: none is lost for want of room."""
+    host, qdisc = whole.client, ["dev", "eth0", "root"]
     shaper = ["tbf", "rate", "40mbit", "burst", "16kb", "limit", "2mb"]
-    whole.client.run(["tc", "qdisc", "add", "dev", "eth0", "root", *shaper])
-    upload(whole, family)
-    found = counters(whole.client)
-    assert found["segment_waits"] > 0
-    assert found["segment_errors"] == 0
+    sent, got = bytearray(), []
+
+    def collect(connection: socket.socket) -> None:
+        got.append(read_all(connection))
+
+    with (
+        serve(whole.server.listen(0, family), collect) as port,
+        host.connect(whole.server.address(family), port) as client,
+    ):
+
+        def send(data: bytes) -> None:
+            client.sendall(data)
+            sent.extend(data)
+
+        def has_waited() -> bool:
+            """The interface becomes slow while the kernel still makes packets for a fast one; soon they are small."""
+            send(DATA)
+            host.run(["tc", "qdisc", "add", *qdisc, *shaper])
+            send(DATA[:400_000])
+            host.run(["tc", "qdisc", "del", *qdisc])
+            return counters(host)["segment_waits"] > 0
+
+        wait_until(has_waited, "segments wait", 60)
+        host.run(["tc", "qdisc", "add", *qdisc, *shaper])
+        send(DATA)
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+    assert got == [sent]
+    assert counters(host)["segment_errors"] == 0
 
 
 @FAMILIES

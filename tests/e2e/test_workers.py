@@ -188,7 +188,9 @@ def test_a_killed_worker_is_replaced_and_leaks_nothing(network: Network, protoco
                 same_session(network, new)
         capture.stop()
         assert not capture.contains(MARKER)
-        assert metric(network.client, 'segments_total{class="undecided"}') > before
+        # Asked for every second.
+        counted = 'segments_total{class="undecided"}'
+        wait_until(lambda: metric(network.client, counted) > before, "what its successor does is counted")
     assert "worker 0 was killed by signal 9" in network.client.daemons[0].log()
 
 
@@ -271,7 +273,7 @@ def test_a_stopped_worker_holds_nobody_up(network: Network) -> None:
     with spread(network) as both:
         host = network.client
         # What a worker said last counts while it says nothing.
-        assert metric(host, "encrypted_connections") == PAIRS
+        wait_until(lambda: metric(host, "encrypted_connections") == PAIRS, "both are counted")
         stopped = workers_of(host)[0]
         os.kill(stopped, signal.SIGSTOP)
         stuck, other = ((Address(*ours.getsockname()), Address(*ours.getpeername())) for ours in both.connections)
