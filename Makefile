@@ -10,7 +10,7 @@ SOURCES := tcpcryptd tests bench scripts examples fuzz setup.py
 COMPILED := $(abspath build/compiled)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compiled run demo test unit unit-second machine-compiled e2e coverage lint format types bench bench-peers dist deb man test-packages test-kernels clean
+.PHONY: help setup compiled run demo test unit unit-second machine-compiled e2e coverage lint format types bench bench-peers dist deb man test-packages test-distributions test-kernels clean
 
 help:
 	@echo "make run      encrypt this host's TCP connections (Ctrl-C stops; ARGS=... are tcpcryptd's options)"
@@ -26,6 +26,7 @@ help:
 	@echo "make dist     wheel and source archive, in dist/"
 	@echo "make deb      Debian package, in dist/"
 	@echo "make test-packages  installs the Debian package under a systemd of its own and tries it (root; a minute)"
+	@echo "make test-distributions  all of this in chroots of Debian 12, 13 and sid (root; hours; SUITES, TARGETS, E2E)"
 	@echo "make test-kernels  chosen end-to-end tests on Debian's kernels, in virtual machines (root; hours; KERNELS, VARIANTS, ARGS)"
 	@echo "make bench-peers  install the other tunnels: stunnel, OpenSSH, wireguard-go"
 
@@ -50,7 +51,7 @@ test:
 	$(MAKE) e2e
 
 unit: setup
-	$(PYTHON) -m pytest -q -m "not e2e"
+	$(PYTHON) -m pytest -q -m "not e2e" $(ARGS)
 
 unit-second: setup
 	scripts/second_python.sh
@@ -60,7 +61,7 @@ machine-compiled: compiled
 	$(PYTHON) -P -m pytest -q -p no:cacheprovider -o pythonpath="$(COMPILED) ." -m "not interpreted" tests/machine
 
 e2e: compiled
-	$(SUDO) env TCPCRYPTD_PACKAGE=$(COMPILED) $(abspath $(PYTHON)) -m pytest -q -p no:cacheprovider -m e2e
+	$(SUDO) env TCPCRYPTD_PACKAGE=$(COMPILED) $(abspath $(PYTHON)) -m pytest -q -p no:cacheprovider -m e2e $(ARGS)
 
 coverage: setup
 	$(PYTHON) -m pytest -q -m "not e2e" --cov --cov-report=term
@@ -90,8 +91,14 @@ dist: setup
 deb: compiled
 	packaging/debian/build.sh
 
+test-packages: export TCPCRYPTD_SETUP := packages
 test-packages: deb
 	$(SUDO) env TCPCRYPTD_TEST_PACKAGES=1 $(abspath $(PYTHON)) -m pytest -q -p no:cacheprovider tests/packages
+
+# SUITES="sid" TARGETS="demo lint" E2E=tests/e2e/test_transfer.py (docs/distributions.md)
+test-distributions: export TCPCRYPTD_SETUP := distributions
+test-distributions: setup
+	$(SUDO) env SUITES="$(SUITES)" TARGETS="$(TARGETS)" $(if $(E2E),E2E="$(E2E)") nice $(abspath $(PYTHON)) -m tests.distributions $(ARGS)
 
 # One virtual machine after the other, emulated: KERNELS="6.1 7.2" VARIANTS=nft ARGS=tests/e2e/test_transfer.py (docs/kernels.md)
 test-kernels: export TCPCRYPTD_SETUP := kernels

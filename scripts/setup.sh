@@ -10,7 +10,14 @@ packages="build-essential libnetfilter-queue-dev libcap-dev python3-dev python3-
 iptables iproute2"
 # Running the tests, the demo and the benchmark.
 [ "${TCPCRYPTD_SETUP:-}" = run ] || packages="$packages
-tcpdump iperf3 netcat-openbsd curl conntrack procps ethtool nftables tshark groff-base"
+tcpdump iperf3 netcat-openbsd curl conntrack procps ethtool nftables tshark groff-base zsh"
+# Booting the Debian package's systemd. What changes roots is in a package of its own on Debian after 13.
+[ "${TCPCRYPTD_SETUP:-}" != packages ] || packages="$packages systemd man-db"
+# Trying other distributions.
+[ "${TCPCRYPTD_SETUP:-}" != distributions ] || packages="$packages debootstrap"
+case ${TCPCRYPTD_SETUP:-} in
+packages | distributions) command -v pivot_root >/dev/null || packages="$packages util-linux-extra" ;;
+esac
 # Running other kernels in virtual machines.
 [ "${TCPCRYPTD_SETUP:-}" != kernels ] || packages="$packages qemu-system-x86 busybox-static kmod"
 

@@ -1,0 +1,1 @@
+"""The project's targets in chroots of Debian's suites: see docs/distributions.md."""
