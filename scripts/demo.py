@@ -9,15 +9,19 @@ import tempfile
 from itertools import islice, zip_longest
 from pathlib import Path
 
+from scripts.picture import ROW_BYTES, rows, svg
 from tcpcryptd.dissect import summary
 from tests.e2e.harness import Capture, Network, Segment, pair, wait_until
+from tests.e2e.harness.namespace import ROOT
 
 PORT = 8080
 LETTER = b"Dear Alice,\nthe password is swordfish.\nDo not tell anyone.\nYours, Bob\n"
 LARGE_BYTES = 20_000_000
 SHOWN_BYTES = 128
-ROW_BYTES = 8
 COLUMN = 38
+WORD = "swordfish"
+PICTURE = ROOT / "build/demo.svg"
+"""docs/demo.svg is one of these."""
 
 
 def heading(text: str) -> None:
@@ -44,12 +48,7 @@ def fetch_letter(network: Network) -> Capture:
 
 def hex_rows(data: bytes) -> list[str]:
     """Hexadecimal and text, eight bytes to a row."""
-    rows = []
-    for start in range(0, len(data), ROW_BYTES):
-        piece = data[start : start + ROW_BYTES]
-        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in piece)
-        rows.append(f"{piece.hex(' '):<{3 * ROW_BYTES}} {text}")
-    return rows
+    return [f"{hexadecimal:<{3 * ROW_BYTES}} {text}" for hexadecimal, text in rows(data)]
 
 
 def letter_segment(capture: Capture, size: int) -> Segment:
@@ -68,9 +67,19 @@ def show_side_by_side(plain: Capture, encrypted: Capture) -> None:
     for packet in islice(encrypted.packets(), 8):
         print(f"  {summary(packet)}")
     for name, capture in (("without", plain), ("with", encrypted)):
-        found = "is" if capture.contains(b"swordfish") else "is not"
-        print(f"\n{name} tcpcryptd, 'swordfish' {found} on the wire", end="")
+        found = "is" if capture.contains(WORD.encode()) else "is not"
+        print(f"\n{name} tcpcryptd, '{WORD}' {found} on the wire", end="")
     print()
+
+
+def draw(plain: Capture, encrypted: Capture) -> None:
+    """Writes the picture of both."""
+    before, after = (letter_segment(each, len(LETTER)).payload[-len(LETTER) :] for each in (plain, encrypted))
+    if WORD.encode() not in before or WORD.encode() in after:
+        raise RuntimeError("the captures are not what the picture says of them")
+    PICTURE.parent.mkdir(exist_ok=True)
+    PICTURE.write_text(svg(before, after, WORD))
+    print(f"\nThe letter on the wire as a picture: {PICTURE.relative_to(ROOT)}")
 
 
 def show_sessions(network: Network) -> None:
@@ -100,6 +109,7 @@ def main() -> int:
         encrypted = fetch_letter(network)
         show_side_by_side(plain, encrypted)
         show_sessions(network)
+        draw(plain, encrypted)
     return 0
 
 

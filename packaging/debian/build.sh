@@ -57,7 +57,7 @@ done
 put 755 scripts/launch_iptables.sh "$library/scripts/launch_iptables.sh"
 put 644 LICENSE /usr/share/doc/tcpcryptd/copyright
 put 644 README.md /usr/share/doc/tcpcryptd/README.md
-for file in docs/*.md; do
+for file in docs/*.md docs/*.svg; do
     put 644 "$file" "/usr/share/doc/tcpcryptd/${file#docs/}"
 done
 

@@ -10,9 +10,13 @@ if [ "$stage" = outside ]; then
     rm -rf "$work"
     mkdir -p "$work/upper" "$work/overlay" "$work/root"
     # Process 1 of a namespace takes all others with it, however this one ends.
-    status=0
     unshare --mount --propagation private --pid --uts --ipc --fork --kill-child \
-        sh "$self" "$base" "$work" "$output" "$repository" "$targets" inside || status=$?
+        sh "$self" "$base" "$work" "$output" "$repository" "$targets" inside &
+    # It ignores the others.
+    trap 'kill -KILL $!' INT TERM
+    status=0
+    wait $! || status=$?
+    wait
     rm -rf "$work"
     exit "$status"
 fi
