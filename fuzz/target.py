@@ -97,12 +97,22 @@ _ENO_OPTIONS = (
     b"\x45\x0c\x84" + bytes(9),
     b"\x22\x0acookie!!",
     b"\x05\x12" + bytes(16),
+    b"\x45\x09\x23\x83\xa0\x5f\x7b\x41\0",
+    b"\x45\x07\x01\xa0\x5f\x7b\x41",
+    b"\x45\x15\x01\xa0\x5f\x7b\xc1" + bytes(14),
 )
-_ENO_OPENINGS = (b"\x45\x03\x23", b"\x45\x06\x23\x24\x21\x22", b"\x45\x14\xa3" + bytes(17))
+_ENO_OPENINGS = (
+    b"\x45\x03\x23",
+    b"\x45\x06\x23\x24\x21\x22",
+    b"\x45\x14\xa3" + bytes(17),
+    b"\x45\x08\x83\xa0\x5f\x7b\x41\0",
+)
 _ENO_PAYLOADS = (
     _INIT1 + b"\0\0\0\x4f\0\x03\0\x01\0\x02\0\x10" + bytes(64),
     _INIT1 + b"\xff\xff\xff\xff",
     _INIT1 + bytes(4),
+    _INIT1 + b"\0\0\x04\xf1\x03\0\x01\0\x02\0\x10" + bytes(32 + 1216 + 2),
+    _INIT2 + b"\0\0\x04\x8c\0\x01" + bytes(32 + 1120 + 2),
     _INIT2 + b"\0\0\0\x4a\0\x01" + bytes(64),
     _INIT2 + b"\0\0\x20\x01\0\x01",
     b"\0\0\x11" + bytes(17),

@@ -1,22 +1,29 @@
 """Write tests/vectors/tcpcrypt/vectors.json: known answers for tcpcrypt (RFC 8548), the same at every run.
 
+What is random in ML-KEM's encapsulation cannot be chosen: its ciphertexts are taken over from the file as it is.
+
 Run it from the root of the repository: python -m scripts.make_tcpcrypt_vectors
 The format is in the README.md beside the file, which verify.py there checks without any code of this package.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tcpcryptd.crypto import ecdhe, tcpcrypt_schedule
 from tcpcryptd.crypto.frame_aead import FRAME_AEADS, NONCE_LENGTH, TAG_LENGTH, FrameAead
+from tcpcryptd.crypto.hybrid import MLKEM768_X25519, HybridPair
+from tcpcryptd.crypto.key_scheme import EXPERIMENTAL_TEP, KeyPair, KeyScheme
+from tcpcryptd.crypto.mlkem768_x25519 import KemKey
 
 PATH: Final = Path(__file__).parents[1] / "tests" / "vectors" / "tcpcrypt" / "vectors.json"
 
@@ -27,6 +34,9 @@ _INIT2_MAGIC = bytes.fromhex("097105e0")
 _V = 0x80
 _B_BIT = b"\x01"
 _HALF = 9
+_EXPERIMENT = bytes.fromhex("5f7b")
+_EXPERIMENT_HALF = 6
+_MLKEM_CIPHERTEXT = 1088
 _SECRETS = 4
 _NIST_ORDERS = {
     ecdhe.P256.tep: 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
@@ -43,6 +53,7 @@ class Resumption:
     nonce_lengths: tuple[int, int]
 
 
+SCHEMES: Final = (*ecdhe.ECDHE_SCHEMES, MLKEM768_X25519)
 RESUMPTIONS = (Resumption(1, False, (8, 8)), Resumption(2, False, (0, 0)), Resumption(3, True, (8, 5)))
 
 
@@ -50,7 +61,60 @@ def random(label: str, length: int) -> bytes:
     return hashlib.shake_256(_SEED + b"\0" + label.encode()).digest(length)
 
 
-def key_pair(scheme: ecdhe.EcdheScheme, label: str) -> tuple[bytes, ecdhe.EcdhePrivate]:
+def offer(schemes: Iterable[KeyScheme]) -> bytes:
+    """Suboptions for a key exchange with each of them, the experiment's last and with a length byte."""
+    agreements = bytes(each.agreement for each in schemes if each.agreement)
+    teps = bytes(each.tep for each in schemes if not each.agreement)
+    experiment = bytes((0x83, _V | EXPERIMENTAL_TEP)) + _EXPERIMENT + agreements.ljust(2, b"\0")
+    return teps + (experiment if agreements else b"")
+
+
+def answer(scheme: KeyScheme) -> bytes:
+    """The suboption that chooses one of them."""
+    if not scheme.agreement:
+        return bytes((scheme.tep,))
+    return bytes((_V | EXPERIMENTAL_TEP,)) + _EXPERIMENT + bytes((scheme.agreement,))
+
+
+@cache
+def mlkem_ciphertext(name: str, public: bytes) -> bytes:
+    """The one that the file has for a chain, or one that is made now."""
+    chains = json.loads(PATH.read_text())["chains"] if PATH.exists() else []
+    for each in chains:
+        if each["name"] == name:
+            return bytes.fromhex(each["connections"][0]["pub_b"])[:_MLKEM_CIPHERTEXT]
+    return MLKEM768PublicKey.from_public_bytes(public).encapsulate()[1]
+
+
+def hybrid(label: str) -> dict[str, bytes]:
+    """What both sides of MLKEM768-X25519 have, but for PRK: the KEM's two halves and what is made of them."""
+    seed, scalar = random(f"{label} mlkem", 64), random(f"{label} private_a", 32)
+    mlkem, x25519 = MLKEM768PrivateKey.from_seed_bytes(seed), X25519PrivateKey.from_private_bytes(scalar)
+    ephemeral = X25519PrivateKey.from_private_bytes(random(f"{label} private_b", 32))
+    ciphertext = mlkem_ciphertext(label, mlkem.public_key().public_bytes_raw())
+    pair = HybridPair(KemKey(mlkem, x25519))
+    public_b = ciphertext + ephemeral.public_key().public_bytes_raw()
+    return {
+        "private_a": seed + scalar,
+        "private_b": ephemeral.private_bytes_raw(),
+        "pub_a": pair.public,
+        "pub_b": public_b,
+        "es_mlkem": mlkem.decapsulate(ciphertext),
+        "es_mlkem_rejected": mlkem.decapsulate(ciphertext[:-1] + bytes((ciphertext[-1] ^ 1,))),
+        "es_x25519": x25519.exchange(ephemeral.public_key()),
+        "es": pair.exchange(public_b),
+    }
+
+
+def ecdhe_exchange(scheme: KeyScheme, label: str) -> dict[str, bytes]:
+    """The same of an ECDHE scheme."""
+    private_a, a = key_pair(scheme, f"{label} private_a")
+    private_b, b = key_pair(scheme, f"{label} private_b")
+    found = {"private_a": private_a, "private_b": private_b, "pub_a": a.public, "pub_b": b.public}
+    return found | {"es": a.exchange(b.public)}
+
+
+def key_pair(scheme: KeyScheme, label: str) -> tuple[bytes, KeyPair]:
     """Return a private key as the file has it, and the pair."""
     if scheme is ecdhe.X25519:
         raw = random(label, 32)
@@ -134,34 +198,33 @@ def protect(connection: dict[str, Any], aead: FrameAead, first: dict[str, int], 
         ]
 
 
-def fresh(scheme: ecdhe.EcdheScheme, aead: FrameAead, label: str) -> tuple[dict[str, Any], bytes]:
+def fresh(scheme: KeyScheme, aead: FrameAead, label: str) -> tuple[dict[str, Any], bytes]:
     """Return the connection that exchanges keys, and its PRK."""
-    private_a, a = key_pair(scheme, f"{label} private_a")
-    private_b, b = key_pair(scheme, f"{label} private_b")
+    exchange = hybrid(label) if scheme is MLKEM768_X25519 else ecdhe_exchange(scheme, label)
     nonce_a, nonce_b = (random(f"{label} {name}", tcpcrypt_schedule.NONCE_LENGTH) for name in ("nonce_a", "nonce_b"))
-    option_a = tcp_option(bytes(offered.tep for offered in ecdhe.ECDHE_SCHEMES))
-    option_b = tcp_option(_B_BIT + bytes((scheme.tep,)))
+    option_a = tcp_option(offer(SCHEMES if scheme.is_extensible else ecdhe.ECDHE_SCHEMES))
+    option_b = tcp_option(_B_BIT + answer(scheme))
+    extensions = bytes(2) if scheme.is_extensible else b""
     ciphers = b"".join(offered.identifier.to_bytes(2, "big") for offered in FRAME_AEADS)
-    init1 = init_message(_INIT1_MAGIC, bytes((len(FRAME_AEADS),)) + ciphers + nonce_a, a.public)
-    init2 = init_message(_INIT2_MAGIC, aead.identifier.to_bytes(2, "big") + nonce_b, b.public)
-    secret = a.exchange(b.public)
-    prk = tcpcrypt_schedule.prk(nonce_a, option_a + option_b, init1, init2, secret)
+    init1 = init_message(_INIT1_MAGIC, bytes((len(FRAME_AEADS),)) + ciphers + nonce_a, exchange["pub_a"] + extensions)
+    init2 = init_message(_INIT2_MAGIC, aead.identifier.to_bytes(2, "big") + nonce_b, exchange["pub_b"] + extensions)
+    prk = tcpcrypt_schedule.prk(nonce_a, option_a + option_b, init1, init2, exchange["es"])
     connection: dict[str, Any] = {
         "i": 0,
         "swapped": False,
-        "tep_byte": scheme.tep,
+        "tep_byte": _V | scheme.tep if scheme.agreement else scheme.tep,
         "option_a": option_a.hex(),
         "option_b": option_b.hex(),
         "eno_transcript": (option_a + option_b).hex(),
-        "private_a": private_a.hex(),
-        "private_b": private_b.hex(),
+        "private_a": exchange["private_a"].hex(),
+        "private_b": exchange["private_b"].hex(),
         "n_a": nonce_a.hex(),
         "n_b": nonce_b.hex(),
-        "pub_a": a.public.hex(),
-        "pub_b": b.public.hex(),
+        "pub_a": exchange["pub_a"].hex(),
+        "pub_b": exchange["pub_b"].hex(),
         "init1": init1.hex(),
         "init2": init2.hex(),
-        "es": secret.hex(),
+        **{name: value.hex() for name, value in exchange.items() if name.startswith("es")},
         "prk": prk.hex(),
         "sn": "",
     }
@@ -169,17 +232,19 @@ def fresh(scheme: ecdhe.EcdheScheme, aead: FrameAead, label: str) -> tuple[dict[
     return connection, prk
 
 
-def resumed(
-    scheme: ecdhe.EcdheScheme, aead: FrameAead, label: str, resumption: Resumption, secret: bytes
-) -> dict[str, Any]:
+def resumed(scheme: KeyScheme, aead: FrameAead, label: str, resumption: Resumption, secret: bytes) -> dict[str, Any]:
     """Return a connection that resumes; RFC 8548 Figures 2 and 3 name nonces and halves after the original roles."""
     label = f"{label} {resumption.i}"
     tep_byte = _V | scheme.tep
     identifier = tcpcrypt_schedule.resumption_identifier(secret)
     nonces = [random(f"{label} {name}", n) for name, n in zip("AB", resumption.nonce_lengths, strict=True)]
-    halves = (identifier[:_HALF], identifier[_HALF:])
-    suboptions = [bytes((tep_byte,)) + half + nonce for half, nonce in zip(halves, nonces, strict=True)]
-    now_a, now_b = reversed(suboptions) if resumption.swapped else suboptions
+    halves = [identifier[:_HALF], identifier[_HALF:]]
+    start = bytes((tep_byte,))
+    if scheme.agreement:
+        halves = [half[:_EXPERIMENT_HALF] for half in halves]
+        start += _EXPERIMENT + bytes((_V | scheme.agreement,))
+    named = [start + half + nonce for half, nonce in zip(halves, nonces, strict=True)]
+    now_a, now_b = reversed(named) if resumption.swapped else named
     option_a, option_b = tcp_option(now_a), tcp_option(_B_BIT + now_b)
     connection: dict[str, Any] = {
         "i": resumption.i,
@@ -196,7 +261,7 @@ def resumed(
     return connection
 
 
-def chain(scheme: ecdhe.EcdheScheme, aead: FrameAead) -> dict[str, Any]:
+def chain(scheme: KeyScheme, aead: FrameAead) -> dict[str, Any]:
     """Return a key exchange and the connections that resume it."""
     label = f"{scheme.name} {aead.name}"
     first, prk = fresh(scheme, aead, label)
@@ -207,6 +272,7 @@ def chain(scheme: ecdhe.EcdheScheme, aead: FrameAead) -> dict[str, Any]:
     return {
         "name": label,
         "tep": scheme.tep,
+        **({"agreement": scheme.agreement} if scheme.agreement else {}),
         "aead": aead.identifier,
         "ss": [secret.hex() for secret in secrets],
         "resume": [tcpcrypt_schedule.resumption_identifier(secret).hex() for secret in secrets],
@@ -215,7 +281,7 @@ def chain(scheme: ecdhe.EcdheScheme, aead: FrameAead) -> dict[str, Any]:
 
 
 def document() -> str:
-    chains = [chain(scheme, aead) for scheme in ecdhe.ECDHE_SCHEMES for aead in FRAME_AEADS]
+    chains = [chain(scheme, aead) for scheme in SCHEMES for aead in FRAME_AEADS]
     return json.dumps({"chains": chains}, indent=1) + "\n"
 
 

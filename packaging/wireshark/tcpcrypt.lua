@@ -17,6 +17,9 @@ local FIXED_SIZES = { [0x83] = 6, [0x84] = 10, [0x85] = 10 }
 local TEPS = {
   [0x20] = "experimental", [0x21] = "P-256", [0x22] = "P-521", [0x23] = "Curve25519", [0x24] = "Curve448",
 }
+local EXPERIMENT, EXPERIMENT_HALF = 0x5f7b, 6 -- what the data of our use of TEP 0x20 begins with
+local AGREEMENTS = { [0x23] = "Curve25519", [0x41] = "MLKEM768-X25519" }
+local KEM_SIZES = { [0x15101a0e] = 1216, [0x097105e0] = 1120 } -- its public key and ciphertext; no other key is as long
 local ALGORITHMS = { [0x02] = "RSA", [0xf0] = "X25519-HPKE" }
 local CIPHERS = {
     [0x00] = "any", [0x01] = "AES128-CTR-SEQIV", [0x02] = "RC4", [0xf1] = "AES-256-GCM-SIV", [0xf2] = "AES-SIV-CMAC-256",
@@ -47,6 +50,9 @@ local fields = {
   eno_global = ProtoField.uint8("tcpcrypt.eno.global", "Global suboption", base.HEX),
   eno_tep = ProtoField.uint8("tcpcrypt.eno.tep", "TEP", base.HEX, TEPS, 0x7f),
   eno_data = ProtoField.bytes("tcpcrypt.eno.data", "Suboption data"),
+  eno_agreement = ProtoField.uint8("tcpcrypt.eno.agreement", "Key agreement", base.HEX, AGREEMENTS, 0x7f),
+  ciphertext = ProtoField.bytes("tcpcrypt.ciphertext", "KEM ciphertext"),
+  extensions = ProtoField.bytes("tcpcrypt.extensions", "Extensions"),
   aead = ProtoField.uint16("tcpcrypt.aead", "AEAD", base.HEX, AEADS),
   rekey = ProtoField.bool("tcpcrypt.frame.rekey", "New keys"),
   clen = ProtoField.uint16("tcpcrypt.frame.clen", "Ciphertext length"),
@@ -142,6 +148,26 @@ local function is_eno(option)
   return false
 end
 
+-- The data of our experiment's suboption into a tree; the name of what it offers, nil for another experiment's.
+local function experiment(data, tree)
+  if data:len() < 3 or data(0, 2):uint() ~= EXPERIMENT then return nil end
+  local first = data(2, 1):uint()
+  if first >= 0x80 then
+    tree:add(fields.eno_agreement, data(2, 1))
+    if data:len() >= 3 + EXPERIMENT_HALF then tree:add(fields.session, data(3, EXPERIMENT_HALF)) end
+    return (AGREEMENTS[first % 0x80] or string.format("0x%02x", first % 0x80)) .. " with data"
+  end
+  local names = {}
+  for at = 2, data:len() - 1 do
+    local byte = data(at, 1):uint()
+    if byte > 0 then
+      tree:add(fields.eno_agreement, data(at, 1))
+      names[#names + 1] = AGREEMENTS[byte] or string.format("0x%02x", byte)
+    end
+  end
+  return #names > 0 and table.concat(names, " or ") or nil
+end
+
 local function eno_option(option, tree)
   local names, at, size = {}, 2, option:len()
   while at < size do
@@ -161,8 +187,12 @@ local function eno_option(option, tree)
         length = size - at - 1
       end
       local entry = tree:add(fields.eno_tep, option(at, 1))
-      if length > 0 then entry:add(fields.eno_data, option(at + 1, length)) end
-      names[#names + 1] = (TEPS[byte % 0x80] or string.format("0x%02x", byte)) .. (length > 0 and " with data" or "")
+      local ours
+      if length > 0 then
+        entry:add(fields.eno_data, option(at + 1, length))
+        if byte == 0xa0 then ours = experiment(option(at + 1, length), entry) end
+      end
+      names[#names + 1] = ours or (TEPS[byte % 0x80] or string.format("0x%02x", byte)) .. (length > 0 and " with data" or "")
       at = at + 1 + length
     end
   end
@@ -208,7 +238,14 @@ local function eno_message(message, tree)
     at = at + 2
   end
   entry:add(fields.nonce, message(at, 32))
-  entry:add(fields.public_key, message(at + 32))
+  local key = message(at + 32)
+  local size = KEM_SIZES[message(0, 4):uint()]
+  if key:len() < size + 2 or key:len() < size + 2 + key(size, 2):uint() then
+    entry:add(fields.public_key, key)
+    return
+  end
+  entry:add(is_init1 and fields.public_key or fields.ciphertext, key(0, size))
+  if key(size, 2):uint() > 0 then entry:add(fields.extensions, key(size + 2, key(size, 2):uint())) end
 end
 
 -- An unsigned integer, big endian. Lua before 5.3 has no string.unpack.

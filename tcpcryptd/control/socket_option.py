@@ -6,8 +6,10 @@ PUBLIC_KEY_SPEC_SIZE = 3
 SYMMETRIC_SPEC_SIZE = 4
 """Bytes (spec section 2)."""
 TEP_SIZE = 1
+EXPERIMENT_SIZE = 2
 CIPHER_SIZE = 2
-"""Bytes of the same in TCP-ENO: a TEP identifier (RFC 8548 section 7, Table 4), and sym_cipher (Table 5)."""
+"""Bytes of the same in TCP-ENO: a TEP identifier (RFC 8548 section 7, Table 4), TEP 0x20 with its key agreement
+(docs/eno.md), and sym_cipher (Table 5)."""
 MAX_SPECS = 16
 """In one list that an application sets."""
 
@@ -42,7 +44,7 @@ class SocketOption(enum.IntEnum):
 
 
 SPEC_SIZES = {
-    SocketOption.TCP_CRYPT_PKCONF: (PUBLIC_KEY_SPEC_SIZE, TEP_SIZE),
+    SocketOption.TCP_CRYPT_PKCONF: (PUBLIC_KEY_SPEC_SIZE, TEP_SIZE, EXPERIMENT_SIZE),
     SocketOption.TCP_CRYPT_CCONF: (SYMMETRIC_SPEC_SIZE, CIPHER_SIZE),
     SocketOption.TCP_CRYPT_SCONF: (SYMMETRIC_SPEC_SIZE, CIPHER_SIZE),
 }

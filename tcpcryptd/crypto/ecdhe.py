@@ -1,38 +1,17 @@
 """The key-agreement schemes of tcpcrypt (RFC 8548 section 5), one for each of its TEP identifiers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey, X448PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tcpcryptd.crypto.key_scheme import InvalidPublicKey, KeyPair, KeyScheme
+
 _PREFIX_LENGTH: Final = 2
 _COMPRESSED: Final = (0x02, 0x03)
-
-
-class InvalidPublicKey(ValueError):
-    """A peer's public key fails validation; the connection must be aborted (RFC 8548 section 3.3)."""
-
-
-class EcdhePrivate(Protocol):
-    """An ephemeral key pair."""
-
-    @property
-    def public(self) -> bytes:
-        """Pub_A or Pub_B as it stands in Init1 or Init2."""
-        ...
-
-    def exchange(self, peer_public: bytes) -> bytes:
-        """Return the ephemeral secret ES for the peer's Pub, as it stands in its Init message.
-
-        Raises:
-            InvalidPublicKey: The peer's key has another length or format, is not a point of the curve, or makes the
-                shared secret zero.
-        """
-        ...
 
 
 class MontgomeryPrivate:
@@ -54,7 +33,7 @@ class MontgomeryPrivate:
         return self._public
 
     def exchange(self, peer_public: bytes) -> bytes:
-        """Return ES, 32 or 56 bytes, little endian; see `EcdhePrivate.exchange`."""
+        """Return ES, 32 or 56 bytes, little endian; see `KeyPair.exchange`."""
         if len(peer_public) != len(self._public):
             raise InvalidPublicKey(f"public key of {len(peer_public)} bytes, not {len(self._public)}")
         try:
@@ -85,7 +64,7 @@ class NistPrivate:
         return self._public
 
     def exchange(self, peer_public: bytes) -> bytes:
-        """Return ES, the shared point's x coordinate, big endian, 32 or 66 bytes; see `EcdhePrivate.exchange`."""
+        """Return ES, the shared point's x coordinate, big endian, 32 or 66 bytes; see `KeyPair.exchange`."""
         length = len(self._public)
         point = peer_public[_PREFIX_LENGTH:]
         if len(peer_public) != length:
@@ -103,26 +82,17 @@ class NistPrivate:
         return self._key.exchange(ec.ECDH(), peer)
 
 
-@dataclass(frozen=True, slots=True)
-class EcdheScheme:
-    """A key-agreement scheme.
+def _scheme(tep: int, name: str, public_length: int, generate: Callable[[], KeyPair]) -> KeyScheme:
+    def answer(public: bytes) -> tuple[bytes, bytes]:
+        key = generate()
+        return key.public, key.exchange(public)
 
-    Attributes:
-        tep: TEP identifier, 7 bits (RFC 8548 section 7).
-        name: As shown to people.
-        public_length: Bytes of Pub in Init1 and Init2. It is the same for every key: points must be compressed.
-        generate: Makes a new key pair.
-    """
-
-    tep: int
-    name: str
-    public_length: int
-    generate: Callable[[], EcdhePrivate]
+    return KeyScheme(tep, name, public_length, public_length, generate, answer)
 
 
-X25519: Final = EcdheScheme(0x23, "ECDHE-Curve25519", 32, lambda: MontgomeryPrivate(X25519PrivateKey.generate()))
-X448: Final = EcdheScheme(0x24, "ECDHE-Curve448", 56, lambda: MontgomeryPrivate(X448PrivateKey.generate()))
-P256: Final = EcdheScheme(0x21, "ECDHE-P256", 35, lambda: NistPrivate(ec.generate_private_key(ec.SECP256R1())))
-P521: Final = EcdheScheme(0x22, "ECDHE-P521", 69, lambda: NistPrivate(ec.generate_private_key(ec.SECP521R1())))
+X25519: Final = _scheme(0x23, "ECDHE-Curve25519", 32, lambda: MontgomeryPrivate(X25519PrivateKey.generate()))
+X448: Final = _scheme(0x24, "ECDHE-Curve448", 56, lambda: MontgomeryPrivate(X448PrivateKey.generate()))
+P256: Final = _scheme(0x21, "ECDHE-P256", 35, lambda: NistPrivate(ec.generate_private_key(ec.SECP256R1())))
+P521: Final = _scheme(0x22, "ECDHE-P521", 69, lambda: NistPrivate(ec.generate_private_key(ec.SECP521R1())))
 ECDHE_SCHEMES: Final = (X25519, X448, P256, P521)
 """Best first."""

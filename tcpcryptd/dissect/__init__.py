@@ -10,7 +10,7 @@ from tcpcryptd.dissect.element import Malformed, PublicKeySpec, SymmetricSpec
 from tcpcryptd.dissect.eno import EnoGlobal, EnoOption, EnoSynOption, EnoTep, EnoTepWithData, EnoTepWithLength
 from tcpcryptd.dissect.message import Init1, Init2
 from tcpcryptd.dissect.option import CryptOption, MacOption, read_options
-from tcpcryptd.dissect.segment import Dissection, dissect, summary
+from tcpcryptd.dissect.segment import Dissection, dissect, init_message, summary
 from tcpcryptd.dissect.suboption import NextKey, PublicKeyConfiguration, Rekey, Suboption, UnknownSuboption
 from tcpcryptd.dissect.tcpcrypt import Frame, FramePlaintext, TcpcryptInit1, TcpcryptInit2
 
@@ -42,6 +42,7 @@ __all__ = [
     "TcpcryptInit2",
     "UnknownSuboption",
     "dissect",
+    "init_message",
     "read_capture",
     "read_options",
     "summary",

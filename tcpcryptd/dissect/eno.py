@@ -6,7 +6,16 @@ from scapy.fields import ByteField, FieldLenField, PacketListField, XByteEnumFie
 from scapy.packet import Packet
 
 from tcpcryptd.dissect.element import Element, Malformed
-from tcpcryptd.dissect.names import CRYPT, NEXTK1, NEXTK1_SUPPORT, TEPS, name_of
+from tcpcryptd.dissect.names import (
+    AGREEMENTS,
+    CRYPT,
+    EXPERIMENT,
+    EXPERIMENT_HALF,
+    NEXTK1,
+    NEXTK1_SUPPORT,
+    TEPS,
+    name_of,
+)
 from tcpcryptd.wire import options
 
 _V = 0x80
@@ -66,10 +75,17 @@ class EnoTepWithLength(Element):
 
 
 def _with_data(tep_byte: int, data: bytes) -> str:
-    name = name_of(tep_byte & ~_V, TEPS)
-    if len(data) < _HALF:
-        return f"{name} data {data.hex()}".rstrip()
-    return f"{name} session {data[:_HALF].hex()} nonce {data[_HALF:].hex() or 'empty'}"
+    tep, start, half = tep_byte & ~_V, len(EXPERIMENT), _HALF
+    name, rest = name_of(tep, TEPS), data
+    if tep == _FIRST_TEP and data.startswith(EXPERIMENT) and any(data[start:]):
+        if not data[start] & _V:
+            return " or ".join(name_of(each, AGREEMENTS) for each in data[start:] if each)
+        name, rest, half = name_of(data[start] & ~_V, AGREEMENTS), data[start + 1 :], EXPERIMENT_HALF
+    elif tep == _FIRST_TEP:
+        half = len(data) + 1
+    if len(rest) < half:
+        return f"{name} data {rest.hex()}".rstrip()
+    return f"{name} session {rest[:half].hex()} nonce {rest[half:].hex() or 'empty'}"
 
 
 def _suboption_class(option: Packet, found: list[Any], previous: Packet | None, rest: bytes) -> type[Packet] | None:

@@ -25,6 +25,12 @@ OPCODES = {
 }
 TEPS = {0x20: "experimental", 0x21: "P-256", 0x22: "P-521", 0x23: "Curve25519", 0x24: "Curve448"}
 """TEP identifiers of TCP-ENO (RFC 8547 section 11, RFC 8548 section 7)."""
+EXPERIMENT = b"\x5f\x7b"
+"""What the data of our use of TEP 0x20 begins with (docs/eno.md)."""
+EXPERIMENT_HALF = 6
+"""Bytes of half an identifier in it."""
+AGREEMENTS = {0x23: "Curve25519", 0x41: "MLKEM768-X25519"}
+"""Key agreements within it."""
 AEADS = {0x0001: "AES-128-GCM", 0x0002: "AES-256-GCM", 0x0010: "ChaCha20-Poly1305"}
 """sym_cipher of tcpcrypt's Init messages (RFC 8548 section 7)."""
 PUBLIC_KEY_ALGORITHMS = {0x02: "RSA", 0xF0: "X25519-HPKE"}

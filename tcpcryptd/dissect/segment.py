@@ -83,7 +83,7 @@ class Dissection:
         opcodes = [entry.opcode for entry in self.suboptions if isinstance(entry, Suboption)]
         layer = next((MESSAGES[opcode] for opcode in opcodes if opcode in MESSAGES), None)
         if layer is None:
-            return _init(payload)
+            return init_message(payload)
         # Scapy takes no bytes for a layer to be built.
         return layer(payload) if payload else Malformed()
 
@@ -138,7 +138,8 @@ def summary(packet: Packet) -> str:
     return NOT_TCP if dissection is None else str(dissection)
 
 
-def _init(payload: bytes) -> Packet | None:
+def init_message(payload: bytes) -> Packet | None:
+    """The Init message that a payload begins with; None without all of one."""
     length = init_length(payload)
     if length is None or not 0 < length <= len(payload):
         return None

@@ -50,6 +50,20 @@ def _is_message(data: bytes, magic: bytes, fixed: int) -> bool:
     return data[:4] == magic and init_length(data) == len(data) > fixed
 
 
+_KEM_SIZES = {INIT1_MAGIC: 1216, INIT2_MAGIC: 1120}
+"""Bytes of MLKEM768-X25519's public key and ciphertext, which nothing else comes near to (docs/eno.md)."""
+
+
+def _key(magic: bytes, data: bytes) -> str:
+    """Public key with what else follows: an extension field when the key is one of the KEM's."""
+    size = _KEM_SIZES[magic]
+    extensions = int.from_bytes(data[size : size + 2], "big")
+    if size + 2 + extensions > len(data):
+        return f"public key of {len(data)} bytes {shortened(data)}"
+    what = "ciphertext" if magic == INIT2_MAGIC else "public key"
+    return f"{what} of {size} bytes {shortened(data)} extensions of {extensions} bytes"
+
+
 _CIPHER: Any = XShortEnumField("cipher", 0x0001, AEADS)
 
 
@@ -88,8 +102,7 @@ class TcpcryptInit1(Packet):
     def mysummary(self) -> str:
         """Nonce, public key with what else follows, and AEAD algorithms."""
         ciphers = " ".join(AEADS.get(cipher, f"0x{cipher:04x}") for cipher in self.ciphers)
-        key = f"public key of {len(self.public_key)} bytes {shortened(self.public_key)}"
-        return f"Init1 nonce {self.nonce.hex()} {key} ciphers {ciphers}"
+        return f"Init1 nonce {self.nonce.hex()} {_key(INIT1_MAGIC, self.public_key)} ciphers {ciphers}"
 
 
 class TcpcryptInit2(Packet):
@@ -117,7 +130,7 @@ class TcpcryptInit2(Packet):
 
     def mysummary(self) -> str:
         """Nonce, public key with what else follows, and the AEAD algorithm."""
-        key = f"public key of {len(self.public_key)} bytes {shortened(self.public_key)}"
+        key = _key(INIT2_MAGIC, self.public_key)
         return f"Init2 nonce {self.nonce.hex()} {key} cipher {AEADS.get(self.cipher, f'0x{self.cipher:04x}')}"
 
 

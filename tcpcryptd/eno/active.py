@@ -49,7 +49,7 @@ class SynSent(State):
         wishes = self._connection.options
         self._secret = take_to_open(self._handshake, now)
         offer = propose(
-            self._handshake.teps,
+            self._handshake.codes,
             resumption=name(self._handshake, self._secret) if self._secret is not None else None,
             aware=wishes.support is not Support.UNAWARE,
             require_aware=wishes.support is Support.MANDATORY,
@@ -58,6 +58,7 @@ class SynSent(State):
         )
         if offer is None or offer.resumption is None:
             self._secret = None
+        self._handshake.best_is_offered = offer is not None and offer.has(self._handshake.codes[0])
         return offer
 
     def _send(self, syn: Segment) -> Verdict:

@@ -13,7 +13,6 @@ from tcpcryptd.core.protocol import (
     Direction,
     Injection,
     Quoted,
-    Retransmission,
     Verdict,
     modify,
 )
@@ -21,8 +20,9 @@ from tcpcryptd.eno.egress import Egress
 from tcpcryptd.eno.flow import Flow
 from tcpcryptd.eno.handshake import Handshake
 from tcpcryptd.eno.ingress import Ingress
+from tcpcryptd.eno.init_transmission import InitTransmission
 from tcpcryptd.eno.key_log import ConnectionKeyLog
-from tcpcryptd.eno.limits import EMPTY_FRAME_INTERVALS, INIT_INTERVALS, REKEY_INTERVAL
+from tcpcryptd.eno.limits import EMPTY_FRAME_INTERVALS, REKEY_INTERVAL
 from tcpcryptd.eno.negotiation import Negotiated
 from tcpcryptd.eno.outgoing import Piece
 from tcpcryptd.eno.resumption import remember
@@ -48,10 +48,12 @@ class Channel:
         log_keys = ConnectionKeyLog(key_log, handshake, secret, negotiated).add if key_log is not None else None
         self._session = Session.of(secret, negotiated, log_keys)
         self._following: SessionSecret | None = secret.following
+        self._is_kept = handshake.best_is_offered or negotiated.resumed is not None
+        self._classical = handshake.classical
         self._peer_aware = negotiated.peer_aware
         self._flow = Flow(handshake, self._session, sent, received)
         self._sent_length = sent
-        self._init2: Retransmission | None = None
+        self._init2: InitTransmission | None = None
         self._empty_tries = 0
         self._syn: Segment | None = None
         self._ingress = Ingress(self._flow, self._inbound_syn, self._authentic, self._acknowledged)
@@ -79,15 +81,15 @@ class Channel:
     ) -> "Channel":
         """The channel of a connection that has keys now; `sent`, `received`: bytes of Init messages.
 
-        `init2`: a segment, which no kernel stands behind; the peer has the keys when it acknowledges it.
+        `init2`: to be sent, which no kernel stands behind; the peer has the keys when it acknowledges it.
         """
         channel = cls(handshake, secret, negotiated, sent, received)
         connection = handshake.connection
         connection.become(channel, channel.outbound, channel.inbound)
         connection.connection_class = ConnectionClass.STREAM
         if init2:
-            channel._init2 = Retransmission(connection, init2, INIT_INTERVALS, channel._give_up)
-            channel._init2.repeat()
+            channel._init2 = InitTransmission(handshake, init2, channel._give_up, received=received)
+            channel._init2.send()
             channel._init2.start(now)
         else:
             connection.encrypted(now)
@@ -116,9 +118,11 @@ class Channel:
             flow.out.end,
             flow.in_.end,
             None,
-            bytes((session.scheme.tep,)),
+            session.scheme.spec,
             session.aead.identifier.to_bytes(2, "big"),
             flow.out.generation & 0xFF,
+            session.scheme.post_quantum,
+            self._classical,
         )
 
     def resets(self) -> list[Injection]:
@@ -140,7 +144,8 @@ class Channel:
         return injections
 
     def forget(self) -> None:
-        """The two directions refer to this object, and have the keys."""
+        """The two directions and what repeats Init2 refer to this object, which has the keys."""
+        self._init2 = None
         del self.outbound, self.inbound, self._egress, self._ingress
 
     def rekey(self) -> None:
@@ -156,6 +161,8 @@ class Channel:
         if error.is_unsealed:
             number = error.sequence
         else:
+            if self._init2 is not None and self._init2.was_too_large(error.sequence, error.mtu):
+                return None
             plain = flow.plain_outstanding(error.sequence)
             if plain is None:
                 return None
@@ -212,7 +219,8 @@ class Channel:
     def _authentic(self, now: float) -> bool:
         """A frame has come: the peer has the keys. One that begins a generation asks for one of ours (section 3.8)."""
         if self._following is not None:
-            remember(self._connection, self._following, now)
+            if self._is_kept:
+                remember(self._connection, self._following, now)
             self._following = None
         flow = self._flow
         if flow.out.generation >= flow.in_.generation == flow.out.remote_generation:
@@ -229,7 +237,9 @@ class Channel:
                 self._connection.set_timer(self._connection.last_seen + REKEY_INTERVAL, self._rekey_in_time)
             else:
                 self._connection.set_timer(self._connection.last_seen + EMPTY_FRAME_INTERVALS[0], self._timeout)
-        elif not wire:
+        elif wire:
+            self._init2.acknowledged = max(self._init2.acknowledged, wire)
+        else:
             self._init2.repeat()
 
     def _outbound_syn(self, segment: Segment, now: float) -> Verdict:

@@ -2,20 +2,27 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from typing import Final
 
-from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES, EcdheScheme
+from tcpcryptd.crypto import mlkem768_x25519 as kem
+from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES
 from tcpcryptd.crypto.frame_aead import FRAME_AEADS, FrameAead
+from tcpcryptd.crypto.hybrid import MLKEM768_X25519
 from tcpcryptd.crypto.key_log import KeyLog
 from tcpcryptd.crypto.key_pool import KeyPool
+from tcpcryptd.crypto.key_scheme import KeyScheme
 from tcpcryptd.eno.constants import MAX_RESUMPTION_NONCE
 from tcpcryptd.eno.limits import DEFAULT_LIMITS, Limits
+
+SCHEMES: Final = (MLKEM768_X25519, *ECDHE_SCHEMES) if kem.is_available() else ECDHE_SCHEMES
+"""All key-agreement schemes that this host has, best first."""
 
 
 @dataclass(frozen=True)
 class EnoConfig:
     """What this host offers and accepts, best first; negotiation never goes below it."""
 
-    schemes: tuple[EcdheScheme, ...] = ECDHE_SCHEMES
+    schemes: tuple[KeyScheme, ...] = SCHEMES
     aeads: tuple[FrameAead, ...] = FRAME_AEADS
     resumption_nonce_length: int = MAX_RESUMPTION_NONCE
     """Bytes, 0 to 8 (RFC 8548 section 3.5). Less than 8 is for hosts whose memory is never copied or restored."""
@@ -34,4 +41,4 @@ class EnoConfig:
 
 def algorithm_names() -> tuple[str, ...]:
     """The names of all key-agreement schemes, then of all AEAD algorithms, each best first."""
-    return (*(each.name for each in ECDHE_SCHEMES), *(each.name for each in FRAME_AEADS))
+    return (*(each.name for each in SCHEMES), *(each.name for each in FRAME_AEADS))

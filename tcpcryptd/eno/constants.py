@@ -28,6 +28,11 @@ RESUMPTION_HALF: Final = 9
 MAX_RESUMPTION_NONCE: Final = 8
 """Longest nonce behind it (RFC 8548 section 3.5)."""
 
+EXPERIMENT: Final = b"\x5f\x7b"
+"""What the data of the experiment's suboption begins with: of SHA-256("tcpcryptd TCP-ENO experiment")."""
+EXPERIMENT_HALF: Final = 6
+"""Of half a resumption identifier, what the experiment's suboption has."""
+
 INIT1_MAGIC: Final = 0x15101A0E
 """First four bytes of Init1 (RFC 8548 section 4.3)."""
 INIT2_MAGIC: Final = 0x097105E0

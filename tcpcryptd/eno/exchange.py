@@ -9,17 +9,17 @@ from tcpcryptd.core.protocol import (
     ConnectionClass,
     Direction,
     Injection,
-    Retransmission,
+    Quoted,
     Verdict,
     modify,
 )
 from tcpcryptd.crypto import tcpcrypt_schedule as schedule
-from tcpcryptd.crypto.ecdhe import InvalidPublicKey
+from tcpcryptd.crypto.key_scheme import InvalidPublicKey
 from tcpcryptd.eno.channel import Channel
-from tcpcryptd.eno.constants import INIT1_MAGIC
 from tcpcryptd.eno.handshake import Handshake
-from tcpcryptd.eno.init_messages import MAX_INIT_LENGTH, Init1, Init2, InitMessageError, message_length
-from tcpcryptd.eno.limits import INIT1_PATIENCE, INIT_INTERVALS, Limits
+from tcpcryptd.eno.init_messages import MAX_INIT_LENGTH, Init1, Init2, InitMessageError
+from tcpcryptd.eno.init_transmission import InitTransmission
+from tcpcryptd.eno.limits import INIT1_PATIENCE, Limits
 from tcpcryptd.eno.negotiation import Negotiated
 from tcpcryptd.eno.offer import EnoRole
 from tcpcryptd.eno.option import NON_SYN
@@ -40,7 +40,7 @@ class _Exchange(State):
     def __init__(self, handshake: Handshake, negotiated: Negotiated) -> None:
         super().__init__(handshake)
         self._negotiated = negotiated
-        self._scheme = handshake.scheme(negotiated.tep)
+        self._scheme = handshake.scheme(negotiated.code)
         self._stream = Reassembly(0, _LIMITS)
         """The peer's, from its first byte."""
         self._connection.connection_class = ConnectionClass.ENCRYPTED
@@ -81,11 +81,16 @@ class InitSent(_Exchange):
 
     def __init__(self, handshake: Handshake, negotiated: Negotiated) -> None:
         super().__init__(handshake, negotiated)
-        self._key = self._scheme.generate()
+        self._key = handshake.key_pair(self._scheme)
         ciphers = tuple(each.identifier for each in handshake.aeads(EnoRole.A))
-        self._init1 = Init1(ciphers, self._connection.random(schedule.NONCE_LENGTH), self._key.public)
+        nonce = self._connection.random(schedule.NONCE_LENGTH)
+        self._init1 = Init1(ciphers, nonce, self._key.public, {} if self._scheme.is_extensible else None)
         self._message = self._init1.encode()
-        self._sent: Retransmission | None = None
+        # Each segment has the option, since any may be the first that comes (RFC 8547 section 4.6).
+        self._sending: InitTransmission | None = InitTransmission(
+            handshake, self._message, self._give_up, option=NON_SYN
+        )
+        self._is_sent = False
 
     def take_over(self) -> None:
         """Binds the handlers."""
@@ -93,7 +98,7 @@ class InitSent(_Exchange):
 
     def forget(self) -> None:
         """What repeats Init1 refers to this object, which has the private key."""
-        self._sent = None
+        self._sending = None
 
     def resets(self) -> list[Injection]:
         """The peer may have taken Init1 or not."""
@@ -105,10 +110,13 @@ class InitSent(_Exchange):
         bare = self.first_ack(segment, now)
         if isinstance(bare, tuple):
             return bare
-        carried = with_option(bare, self._message)
+        room = len(options.pad(bare.option_area + NON_SYN))
+        part = self._sending.first(room) if self._sending is not None and not self._is_sent else b""
+        carried = with_option(bare, part, push=len(part) == len(self._message))
         if carried is None:
             return self.abort("no_space_for_eno")
-        self._send(carried, now)
+        if part:
+            self._send(len(part), now)
         return modify(carried, self._connection.connection_class)
 
     def undeliverable(self, now: float) -> bool:
@@ -118,14 +126,20 @@ class InitSent(_Exchange):
 
     def begin(self, now: float) -> None:
         """Sends Init1 at once, for a kernel that need not acknowledge the SYN ACK of a simultaneous open."""
-        packet = self._ends.acknowledgment(outgoing=True, flags=ACK | PSH, option=NON_SYN, payload=self._message)
-        self._connection.inject(Direction.OUT, packet)
-        self._send(packet, now)
+        self._send(0, now)
 
-    def _send(self, packet: bytes, now: float) -> None:
-        if self._sent is None:
-            self._sent = Retransmission(self._connection, packet, INIT_INTERVALS, self._give_up)
-            self._sent.start(now)
+    def _send(self, start: int, now: float) -> None:
+        """Sends Init1 from a byte of it on, and all of it again in time."""
+        if self._sending is not None:
+            self._is_sent = True
+            self._sending.send(start)
+            self._sending.start(now)
+
+    def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
+        """A segment of Init1 was too large for a link."""
+        if direction is Direction.IN and self._is_sent and self._sending is not None:
+            self._sending.was_too_large(error.sequence, error.mtu)
+        return None
 
     def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
@@ -133,16 +147,18 @@ class InitSent(_Exchange):
             return DROP
         if segment.flags & RST:
             return ACCEPT
-        if self._sent is None or not segment.flags & ACK:
+        if self._sending is None or not self._is_sent or not segment.flags & ACK:
             return DROP
         if segment.flags & SYN:
-            self._sent.repeat()
+            self._sending.repeat()
             return DROP
-        if (segment.acknowledgment - self._ends.local.isn - 1) & MASK > len(self._message):
+        acknowledged = (segment.acknowledgment - self._ends.local.isn - 1) & MASK
+        if acknowledged > len(self._message):
             return DROP
+        self._sending.acknowledged = max(self._sending.acknowledged, acknowledged)
         stream = self._collect(segment)
         try:
-            read = Init2.read(stream, self._scheme.public_length)
+            read = Init2.read(stream, self._scheme.answer_length, extensible=self._scheme.is_extensible)
             if read is not None and (len(stream) > len(read[1]) or not self._is_cut_short(segment)):
                 return self._receive(*read, segment, now)
         except (InitMessageError, InvalidPublicKey):
@@ -235,7 +251,8 @@ class AwaitInit1(_Exchange):
         self._heard = True
         self._handshake.saw(segment, Direction.IN, now)
         try:
-            read = Init1.read(self._collect(segment), self._scheme.public_length)
+            stream, scheme = self._collect(segment), self._scheme
+            read = Init1.read(stream, scheme.public_length, extensible=scheme.is_extensible)
             if read is not None and not self._is_cut_short(segment):
                 return self._answer(*read, segment, now)
         except (InitMessageError, InvalidPublicKey):
@@ -251,11 +268,11 @@ class AwaitInit1(_Exchange):
         aead = next((each for each in aeads if each.identifier == cipher), None)
         if aead is None:
             return self.abort("no_common_cipher")
-        key = self._scheme.generate()
-        shared = key.exchange(init1.public)
-        init2 = Init2(aead.identifier, self._connection.random(schedule.NONCE_LENGTH), key.public).encode()
+        public, shared = self._scheme.answer(init1.public)
+        nonce = self._connection.random(schedule.NONCE_LENGTH)
+        extensions: dict[int, bytes] | None = {} if self._scheme.is_extensible else None
+        init2 = Init2(aead.identifier, nonce, public, extensions).encode()
         secret = schedule.prk(init1.nonce, self._negotiated.transcript, message, init2, shared)
-        packet = self._ends.acknowledgment(outgoing=True, shift=len(message), flags=ACK | PSH, payload=init2)
         Channel.open(
             self._handshake,
             SessionSecret(secret, self._scheme, aead, EnoRole.B),
@@ -263,7 +280,7 @@ class AwaitInit1(_Exchange):
             now,
             sent=len(init2),
             received=len(message),
-            init2=packet,
+            init2=init2,
         )
         return self.unpayloaded(segment, segment.window)
 
@@ -271,17 +288,9 @@ class AwaitInit1(_Exchange):
         self.abort("init1_missing")
 
 
-def with_option(segment: Segment, message: bytes = b"") -> bytes | None:
-    """A local ACK with an ENO option, and with a message as its payload; None: there is no space."""
+def with_option(segment: Segment, payload: bytes = b"", *, push: bool = False) -> bytes | None:
+    """A local ACK with an ENO option, and with a payload, which is the last of a message; None: there is no space."""
     area = options.pad(segment.option_area + NON_SYN)
     if len(area) > options.MAX_LENGTH:
         return None
-    return segment.edited(option_area=area, flags=segment.flags | (PSH if message else 0), payload=message)
-
-
-def looks_like_init1(payload: bytes) -> bool:
-    """Whether a payload is the beginning of an Init1."""
-    try:
-        return message_length(payload, INIT1_MAGIC) is not None
-    except InitMessageError:
-        return False
+    return segment.edited(option_area=area, flags=segment.flags | (PSH if push else 0), payload=payload)

@@ -5,8 +5,8 @@ from tcpcryptd.eno import option
 from tcpcryptd.eno.active import SynSent
 from tcpcryptd.eno.config import EnoConfig
 from tcpcryptd.eno.constants import ENO
-from tcpcryptd.eno.exchange import looks_like_init1
 from tcpcryptd.eno.handshake import Handshake
+from tcpcryptd.eno.init_messages import looks_like_init1
 from tcpcryptd.eno.passive import SynReceived
 from tcpcryptd.eno.syn_data import discards_data
 from tcpcryptd.wire.segment import Segment

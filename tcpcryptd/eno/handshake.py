@@ -17,14 +17,16 @@ the connection at both ends.
 
 from typing import Final
 
-from tcpcryptd.core.protocol import Connection, Direction
-from tcpcryptd.crypto.ecdhe import EcdheScheme
+from tcpcryptd.core.protocol import Classical, Connection, Direction
 from tcpcryptd.crypto.frame_aead import FrameAead
+from tcpcryptd.crypto.hybrid import MLKEM768_X25519, HybridPair
+from tcpcryptd.crypto.key_scheme import KeyPair, KeyScheme
 from tcpcryptd.eno.config import EnoConfig
 from tcpcryptd.eno.offer import EnoRole
 from tcpcryptd.wire.segment import Segment
 from tcpcryptd.wire.syn import Ends
 
+_SCHEME_SPEC_SIZES: Final = (1, 2)
 _CIPHER_SPEC_SIZE: Final = 2
 
 
@@ -35,17 +37,23 @@ class Handshake:
         self.connection = connection
         self.config = config
         self.ends = Ends(connection.key)
+        self._only_post_quantum = connection.must_be_post_quantum
         self.sack = False
         """Whether both SYNs permit selective acknowledgments."""
+        self.best_is_offered = True
+        """Whether this host's SYN had room for its best scheme. Else a session of a lesser one is not kept: resumed
+        again and again, it would keep the best one from being offered to a peer that has come to know it."""
         self.held: bytes | None = None
         """The packet with the first bytes that the local kernel has sent before there were keys."""
 
     @property
-    def schemes(self) -> tuple[EcdheScheme, ...]:
-        """What is configured, or what the application chose of it, best first. A spec is the TEP identifier, 1 byte."""
+    def schemes(self) -> tuple[KeyScheme, ...]:
+        """What is configured, or what the application chose of it, best first, by `KeyScheme.spec`."""
         configured = self.config.schemes
-        wanted = [spec[0] for spec in self.connection.options.public_key_specs or () if len(spec) == 1]
-        return tuple(each for tep in wanted for each in configured if each.tep == tep) if wanted else configured
+        if self._only_post_quantum:
+            configured = tuple(each for each in configured if each.post_quantum)
+        wanted = [spec for spec in self.connection.options.public_key_specs or () if len(spec) in _SCHEME_SPEC_SIZES]
+        return tuple(each for spec in wanted for each in configured if each.spec == spec) if wanted else configured
 
     def aeads(self, role: EnoRole) -> tuple[FrameAead, ...]:
         """The same of the AEAD algorithms, which A offers and B chooses from. A spec is sym_cipher, 2 bytes."""
@@ -55,9 +63,9 @@ class Handshake:
         return tuple(each for one in wanted for each in configured if each.identifier == one) if wanted else configured
 
     @property
-    def teps(self) -> list[int]:
-        """The TEP identifiers of `schemes`."""
-        return [each.tep for each in self.schemes]
+    def codes(self) -> list[int]:
+        """Those of `schemes`."""
+        return [each.code for each in self.schemes]
 
     @property
     def lacks(self) -> str | None:
@@ -65,11 +73,24 @@ class Handshake:
         is_a = self.connection.opening.active and not self.connection.options.passive_role
         if self.schemes and self.aeads(EnoRole.A if is_a else EnoRole.B):
             return None
+        if self._only_post_quantum:
+            return "a post-quantum key agreement is required, and this host has none that may be used"
         return "the application wants no algorithm that this host has"
 
-    def scheme(self, tep: int) -> EcdheScheme:
-        """The scheme of a TEP that was negotiated."""
-        return next(each for each in self.schemes if each.tep == tep)
+    @property
+    def classical(self) -> Classical:
+        """Why a scheme that was negotiated is not post-quantum, if it is not."""
+        if not any(each.post_quantum for each in self.schemes):
+            return Classical.SETTING
+        return Classical.PEER if self.best_is_offered else Classical.SIZE
+
+    def scheme(self, code: int) -> KeyScheme:
+        """The scheme that was negotiated."""
+        return next(each for each in self.schemes if each.code == code)
+
+    def key_pair(self, scheme: KeyScheme) -> KeyPair:
+        """An ephemeral key pair for host A."""
+        return HybridPair(self.config.kem_keys.take()) if scheme is MLKEM768_X25519 else scheme.generate()
 
     def saw(self, segment: Segment, direction: Direction, now: float) -> None:
         """Keeps the timestamp that a segment carries."""

@@ -3,18 +3,14 @@
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from tcpcryptd.eno.constants import PASSIVE_ROLE, RESUMPTION_HALF
-from tcpcryptd.eno.offer import (
-    EnoRole,
-    Offer,
-    Resumption,
-    fitting,
-    global_suboption,
-    is_resumption,
-    is_well_formed,
-)
+from tcpcryptd.crypto.key_scheme import EXPERIMENTAL_TEP
+from tcpcryptd.eno import tep
+from tcpcryptd.eno.constants import PASSIVE_ROLE
+from tcpcryptd.eno.offer import EnoRole, Offer, Resumption, fitting, global_suboption
 from tcpcryptd.eno.option import Suboption, SynOption
+from tcpcryptd.eno.tep import Meaning
 from tcpcryptd.wire import options
 
 
@@ -56,10 +52,10 @@ class Resumed:
 class Negotiated:
     """A TEP is negotiated. Encryption is enabled once an ACK with an ENO option went each way (RFC 8547 4.6)."""
 
-    tep: int
-    """TEP identifier, 7 bits."""
+    code: int
+    """Of the scheme."""
     tep_byte: int
-    """The same with bit v as host B sent it, the first byte of the session ID (RFC 8547 section 5.1)."""
+    """TEP identifier with bit v as host B sent it, the first byte of the session ID (RFC 8547 section 5.1)."""
     role: EnoRole
     """Of the local host."""
     peer_aware: bool
@@ -86,12 +82,12 @@ def negotiate(local: Offer, remote: SynOption | None) -> Negotiated | NotNegotia
     chosen = _last_valid(a, b, lambda from_a, from_b: _resumes(local, role, from_a, from_b))
     if chosen is None:
         return NotNegotiated(Reason.VACUOUS if remote.is_vacuous else Reason.NO_COMMON_TEP)
-    from_a, from_b = chosen
+    code, from_a, from_b = chosen
     resumed = None
-    if is_resumption(from_b) and local.resumption is not None:
-        received = (from_b if role is EnoRole.A else from_a).data or b""
-        resumed = Resumed(local.resumption, received[RESUMPTION_HALF:])
-    return Negotiated(from_b.tep, from_b.tep_byte, role, remote.application_aware, a.raw + b.raw, resumed)
+    if from_b.meaning.half and local.resumption is not None:
+        resumed = Resumed(local.resumption, (from_b if role is EnoRole.A else from_a).meaning.nonce)
+    tep_byte = from_b.suboption.tep_byte
+    return Negotiated(code, tep_byte, role, remote.application_aware, a.raw + b.raw, resumed)
 
 
 def _refusal(global_: int, require_aware: bool, remote: SynOption) -> Reason | None:
@@ -105,29 +101,41 @@ def _refusal(global_: int, require_aware: bool, remote: SynOption) -> Reason | N
 
 def _last_valid(
     a: SynOption, b: SynOption, resumes: Callable[[Suboption, Suboption], bool]
-) -> tuple[Suboption, Suboption] | None:
-    """Host A's and host B's suboption of the negotiated TEP (RFC 8547 section 4.5).
+) -> tuple[int, "_Entry", "_Entry"] | None:
+    """The scheme of the negotiated TEP, and host A's and host B's suboption of it (RFC 8547 section 4.5).
 
     A suboption of B's with data that is no resumption of this session is ignored (RFC 8548 section 3.5), before
     anything else: also one that is too short to name any, which only what host A sends can be. Of the rest, tcpcrypt
-    defines no meaning for several with one TEP, which make that TEP invalid.
+    defines no meaning for several with one TEP, which make that TEP invalid. Of several agreements of the experiment's,
+    B's first one that A has, too, counts.
     """
-    offered = {entry.tep: entry for entry in _single(a.suboptions)}
-    candidates = [
-        entry
-        for entry in b.suboptions
-        if entry.data is None or (is_resumption(entry) and entry.tep in offered and resumes(offered[entry.tep], entry))
-    ]
-    for entry in reversed(_single(candidates)):
-        if entry.tep in offered:
-            return offered[entry.tep], entry
+    offered = {entry.suboption.tep: entry for entry in _single(a.suboptions)}
+
+    def is_candidate(suboption: Suboption) -> bool:
+        meaning = tep.read(suboption)
+        if meaning is None or not meaning.half:
+            return meaning is not None and not meaning.is_short
+        return suboption.tep in offered and resumes(offered[suboption.tep].suboption, suboption)
+
+    for entry in reversed(_single(list(filter(is_candidate, b.suboptions)))):
+        from_a = offered.get(entry.suboption.tep)
+        if from_a is not None:
+            for code in entry.meaning.codes:
+                if code in from_a.meaning.codes:
+                    return code, from_a, entry
     return None
 
 
-def _single(suboptions: Sequence[Suboption]) -> list[Suboption]:
-    """The well-formed suboptions whose TEP no other has."""
-    teps = [entry.tep for entry in suboptions]
-    return [entry for entry in suboptions if is_well_formed(entry) and teps.count(entry.tep) == 1]
+class _Entry(NamedTuple):
+    suboption: Suboption
+    meaning: Meaning
+
+
+def _single(suboptions: Sequence[Suboption]) -> list[_Entry]:
+    """The valid suboptions whose TEP no other has. Those of other experiments are no matter of ours."""
+    entries = [(each, tep.read(each)) for each in suboptions]
+    teps = [each.tep for each, meaning in entries if meaning is not None or each.tep != EXPERIMENTAL_TEP]
+    return [_Entry(each, meaning) for each, meaning in entries if meaning is not None and teps.count(each.tep) == 1]
 
 
 def _resumes(local: Offer, role: EnoRole, from_a: Suboption, from_b: Suboption) -> bool:
@@ -139,7 +147,7 @@ def _resumes(local: Offer, role: EnoRole, from_a: Suboption, from_b: Suboption) 
 
 def choose(
     received: SynOption,
-    teps: Sequence[int],
+    codes: Sequence[int],
     find_session: Callable[[int, bytes], Resumption | None],
     *,
     aware: bool = False,
@@ -148,14 +156,14 @@ def choose(
 ) -> Offer | NotNegotiated:
     """What a passive opener answers: solely the TEP that it wishes, with b = 1 (RFC 8547 4.2 and 4.5, RFC 8548 3.2).
 
-    A session that is offered and found is resumed before any key exchange, in the order of `teps`; of several TEPs
-    that both ends have, the first of `teps` is taken. `negotiate` gives the result for the answer.
+    A session that is offered and found is resumed before any key exchange, in the order of `codes`; of several schemes
+    that both ends have, the first of `codes` is taken whose answer fits. `negotiate` gives the result for the answer.
 
     Args:
         received: The option of the peer's SYN.
-        teps: TEP identifiers, best first.
-        find_session: Takes a TEP identifier and the half of a resumption identifier that the peer sent, 9 bytes; gives
-            a session of that TEP whose other half is the local one and whose secret has not been used.
+        codes: Of schemes, best first.
+        find_session: Takes a scheme's code and what the peer sent of its half of a resumption identifier; gives a
+            session of that scheme whose other half is the local one and whose secret has not been used.
         aware: Bit a; `require_aware` sets it, too.
         require_aware: Mandatory application-aware mode.
         space: Bytes for the whole option. A resumption that does not fit becomes a key exchange.
@@ -164,15 +172,18 @@ def choose(
     refusal = _refusal(global_, require_aware, received)
     if refusal is not None:
         return NotNegotiated(refusal)
-    offered = {entry.tep: entry for entry in _single(received.suboptions)}
-    wanted = [offered[tep] for tep in teps if tep in offered]
+    offered = _single(received.suboptions)
+    wanted = [(code, entry) for code in codes for entry in offered if code in entry.meaning.codes]
     if not wanted:
         return NotNegotiated(Reason.VACUOUS if received.is_vacuous else Reason.NO_COMMON_TEP)
-    for entry in filter(is_resumption, wanted):
-        resumption = find_session(entry.tep, (entry.data or b"")[:RESUMPTION_HALF])
-        if resumption is not None and resumption.is_named_by(entry):
+    for code, (suboption, meaning) in wanted:
+        resumption = find_session(code, meaning.half) if meaning.half else None
+        if resumption is not None and resumption.is_named_by(suboption):
             answer = fitting(global_, (), resumption.suboption, space=space)
             if answer is not None:
                 return Offer(answer, resumption, require_aware)
-    answer = fitting(global_, (), Suboption(wanted[0].tep), space=space)
-    return NotNegotiated(Reason.NO_SPACE) if answer is None else Offer(answer, None, require_aware)
+    for code, _ in wanted:
+        answer = fitting(global_, (), tep.answering(code), space=space)
+        if answer is not None:
+            return Offer(answer, None, require_aware)
+    return NotNegotiated(Reason.NO_SPACE)

@@ -5,9 +5,9 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tcpcryptd.eno import option
+from tcpcryptd.eno import option, tep
 from tcpcryptd.eno.constants import APPLICATION_AWARE, MAX_RESUMPTION_NONCE, PASSIVE_ROLE, RESUMPTION_HALF
-from tcpcryptd.eno.option import Suboption, SynOption
+from tcpcryptd.eno.option import EnoOptionError, Suboption, SynOption
 from tcpcryptd.wire import options
 
 
@@ -25,8 +25,8 @@ class Resumption:
     Raises ValueError for an identifier or a nonce of the wrong length.
     """
 
-    tep: int
-    """Of the original session."""
+    code: int
+    """Of the original session's scheme."""
     original_role: EnoRole
     """What this host was when ss[0] was made; it decides who sends which half, not the role of today."""
     identifier: bytes = field(repr=False)
@@ -40,27 +40,29 @@ class Resumption:
 
     @property
     def local_half(self) -> bytes:
-        """The half of the identifier that this host sends, 9 bytes."""
+        """What this host sends of its half of the identifier, 9 bytes or 6."""
         return self._half(self.original_role is EnoRole.A)
 
     @property
     def remote_half(self) -> bytes:
-        """The half that the peer has to send, 9 bytes."""
+        """The same of the half that the peer has to send."""
         return self._half(self.original_role is EnoRole.B)
 
     @property
     def suboption(self) -> Suboption:
         """What names the session in this host's SYN (RFC 8548 Figures 2 and 3)."""
-        return Suboption(self.tep, self.local_half + self.nonce)
+        return tep.resuming(self.code, self.local_half, self.nonce)
 
     def is_named_by(self, received: Suboption) -> bool:
-        """The peer's suboption is of the session's TEP and has the half that the peer has to send."""
-        if received.tep != self.tep or not is_resumption(received):
+        """The peer's suboption is of the session's scheme and has the half that the peer has to send."""
+        meaning = tep.read(received)
+        if meaning is None or meaning.codes != (self.code,):
             return False
-        return hmac.compare_digest(received.data[:RESUMPTION_HALF] if received.data else b"", self.remote_half)
+        return hmac.compare_digest(meaning.half, self.remote_half)
 
     def _half(self, first: bool) -> bytes:
-        return self.identifier[:RESUMPTION_HALF] if first else self.identifier[RESUMPTION_HALF:]
+        start = 0 if first else RESUMPTION_HALF
+        return self.identifier[start : start + tep.half_length(self.code)]
 
 
 @dataclass(slots=True)
@@ -73,19 +75,14 @@ class Offer:
     require_aware: bool = False
     """Mandatory application-aware mode (RFC 8547 section 4.2)."""
 
-
-def is_resumption(suboption: Suboption) -> bool:
-    """Its data is long enough to name a session; shorter data of host A's counts as v = 0 (RFC 8548 section 3.5)."""
-    return suboption.data is not None and len(suboption.data) >= RESUMPTION_HALF
-
-
-def is_well_formed(suboption: Suboption) -> bool:
-    """Its data is valid for a tcpcrypt TEP: behind half an identifier is a nonce of at most 8 bytes (section 3.5)."""
-    return suboption.data is None or len(suboption.data) <= RESUMPTION_HALF + MAX_RESUMPTION_NONCE
+    def has(self, code: int) -> bool:
+        """Whether a key exchange with this scheme can come of it."""
+        meanings = map(tep.read, self.option.suboptions)
+        return any(meaning is not None and code in meaning.codes for meaning in meanings)
 
 
 def propose(
-    teps: Sequence[int],
+    codes: Sequence[int],
     *,
     resumption: Resumption | None = None,
     aware: bool = False,
@@ -96,30 +93,43 @@ def propose(
     """What an active opener sends.
 
     Args:
-        teps: TEP identifiers, best first. What does not fit is left out from the end, and then `resumption`.
-        resumption: A session to resume; it is not offered when its TEP is not among `teps`.
+        codes: Of schemes, best first. What does not fit is left out from the end, and then `resumption`.
+        resumption: A session to resume; it is not offered when its scheme is not among `codes`.
         aware: Bit a; `require_aware` sets it, too.
         require_aware: Mandatory application-aware mode.
         passive_role: Bit b, for one side of a simultaneous open.
         space: Bytes for the whole option.
 
     Returns:
-        None when there is no TEP or none fits.
+        None when there is no scheme or none fits.
     """
     global_ = global_suboption(passive_role=passive_role, aware=aware or require_aware)
-    if resumption is not None and resumption.tep in teps:
-        fresh = [tep for tep in teps if tep != resumption.tep]
-        resumable = fitting(global_, fresh, resumption.suboption, space=space)
+    if resumption is not None and resumption.code in codes:
+        resumable = fitting(global_, tep.others(codes, resumption.code), resumption.suboption, space=space)
         if resumable is not None:
             return Offer(resumable, resumption, require_aware)
-    plain = fitting(global_, teps, space=space)
+    plain = fitting(global_, codes, space=space)
     return None if plain is None or plain.is_vacuous else Offer(plain, None, require_aware)
 
 
-def fitting(global_: int, teps: Sequence[int], *last: Suboption, space: int) -> SynOption | None:
-    """An option with as many TEPs as fit, and then `last`; None when even `last` does not fit."""
-    room = min(space, options.MAX_LENGTH) - len(option.build(global_, last, ordered=True).raw)
-    return option.build(global_, (*map(Suboption, teps[:room]), *last), ordered=True) if room >= 0 else None
+def fitting(global_: int, codes: Sequence[int], *last: Suboption, space: int) -> SynOption | None:
+    """An option with a key exchange by as many schemes as fit, and then `last`; None when even `last` does not fit."""
+    whole = _built(global_, codes, last, space)
+    if whole is not None or not codes:
+        return whole
+    chosen: list[int] = []
+    for code in codes:
+        if _built(global_, (*chosen, code), last, space) is not None:
+            chosen.append(code)
+    return _built(global_, chosen, last, space)
+
+
+def _built(global_: int, codes: Sequence[int], last: Sequence[Suboption], space: int) -> SynOption | None:
+    try:
+        found = option.build(global_, (*tep.fresh(codes), *last), ordered=True)
+    except EnoOptionError:
+        return None
+    return found if len(found.raw) <= space else None
 
 
 def global_suboption(*, passive_role: bool, aware: bool) -> int:

@@ -1,7 +1,7 @@
 """The TCP ENO option (RFC 8547 sections 4.1 to 4.4)."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from tcpcryptd.eno.constants import (
@@ -35,6 +35,8 @@ class Suboption:
     """TEP identifier, 7 bits, 0x20 to 0x7f."""
     data: bytes | None = None
     """Suboption data; None for v = 0."""
+    prefixed: bool = field(default=False, compare=False)
+    """A length byte is sent before it also when it is the last one, which needs none."""
 
     @property
     def tep_byte(self) -> int:
@@ -145,7 +147,7 @@ def _encode(suboption: Suboption, *, is_last: bool) -> bytes:
         raise EnoOptionError(f"TEP identifier 0x{suboption.tep:02x}")
     data = suboption.data or b""
     encoded = bytes((suboption.tep_byte,)) + data
-    if suboption.data is None or is_last:
+    if suboption.data is None or (is_last and not suboption.prefixed):
         return encoded
     if not 0 < len(data) <= MAX_PREFIXED_DATA:
         raise EnoOptionError(f"data of {len(data)} bytes in a suboption that is not the last")

@@ -5,7 +5,7 @@ from typing import Final
 from tcpcryptd.core.protocol import ACCEPT, DROP, UNSEEN_ANSWER, Direction, Injection, Support, Verdict, modify
 from tcpcryptd.eno import option
 from tcpcryptd.eno.channel import Channel
-from tcpcryptd.eno.exchange import AwaitInit1, looks_like_init1
+from tcpcryptd.eno.exchange import AwaitInit1
 from tcpcryptd.eno.handshake import Handshake
 from tcpcryptd.eno.negotiation import Negotiated, NotNegotiated, Reason, choose, negotiate
 from tcpcryptd.eno.offer import Offer, Resumption, global_suboption
@@ -105,13 +105,13 @@ class SynReceived(_Passive):
     def _choose(self, space: int, now: float) -> Offer | NotNegotiated:
         wishes = self._connection.options
 
-        def find_session(tep: int, half: bytes) -> Resumption | None:
-            self._secret = take_to_answer(self._handshake, tep, half, now)
+        def find_session(code: int, half: bytes) -> Resumption | None:
+            self._secret = take_to_answer(self._handshake, code, half, now)
             return name(self._handshake, self._secret) if self._secret is not None else None
 
         return choose(
             self._offered,
-            self._handshake.teps,
+            self._handshake.codes,
             find_session,
             aware=wishes.support is not Support.UNAWARE,
             require_aware=wishes.support is Support.MANDATORY,
@@ -164,7 +164,7 @@ class SynAckSent(_Passive):
         if self._negotiated is None:
             return self._connection.decide_plain(Reason.VACUOUS)
         if not option.is_present(segment.options):
-            if looks_like_init1(segment.payload):
+            if self.may_be_init1(segment):
                 # It lost its option on the way; no application may see it.
                 self._connection.count("stray")
                 return DROP

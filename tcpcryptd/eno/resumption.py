@@ -29,10 +29,10 @@ def take_to_open(handshake: Handshake, now: float) -> SessionSecret | None:
     return _take(handshake, _ACTIVE + handshake.connection.peer_address, now)
 
 
-def take_to_answer(handshake: Handshake, tep: int, half: bytes, now: float) -> SessionSecret | None:
-    """The secret of a TEP that the peer names by its half of the identifier, 9 bytes."""
+def take_to_answer(handshake: Handshake, code: int, half: bytes, now: float) -> SessionSecret | None:
+    """The secret of a scheme that the peer names by what it sent of its half of the identifier."""
     secret = _take(handshake, _PASSIVE + half, now)
-    return secret if secret is not None and secret.scheme.tep == tep else None
+    return secret if secret is not None and secret.scheme.code == code else None
 
 
 def name(handshake: Handshake, secret: SessionSecret) -> Resumption:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from tcpcryptd.crypto import tcpcrypt_schedule as schedule
-from tcpcryptd.crypto.ecdhe import EcdheScheme
 from tcpcryptd.crypto.frame_aead import FrameAead, FrameProtection
+from tcpcryptd.crypto.key_scheme import KeyScheme
 from tcpcryptd.eno.frame import KeyChain
 from tcpcryptd.eno.negotiation import Negotiated
 from tcpcryptd.eno.offer import EnoRole, Resumption
@@ -17,7 +17,7 @@ class SessionSecret:
 
     secret: bytes = field(repr=False)
     """32 bytes."""
-    scheme: EcdheScheme
+    scheme: KeyScheme
     aead: FrameAead
     original_role: EnoRole
     """What this host was when ss[0] was made: it decides which keys it seals with."""
@@ -28,25 +28,25 @@ class SessionSecret:
         return replace(self, secret=schedule.next_secret(self.secret))
 
     def encode(self) -> bytes:
-        """As it is kept: TEP identifier, original role (1: A), AEAD algorithm (2 bytes, big endian), secret."""
-        is_a = self.original_role is EnoRole.A
-        return bytes((self.scheme.tep, is_a)) + self.aead.identifier.to_bytes(2, "big") + self.secret
+        """As it is kept: scheme (2 bytes), original role (1: A), AEAD algorithm (2 bytes, big endian), secret."""
+        head = self.scheme.code.to_bytes(2, "big") + bytes((self.original_role is EnoRole.A,))
+        return head + self.aead.identifier.to_bytes(2, "big") + self.secret
 
     @classmethod
     def decode(
-        cls, encoded: bytes, schemes: Sequence[EcdheScheme], aeads: Callable[[EnoRole], Sequence[FrameAead]]
+        cls, encoded: bytes, schemes: Sequence[KeyScheme], aeads: Callable[[EnoRole], Sequence[FrameAead]]
     ) -> "SessionSecret | None":
         """The inverse of `encode`; None for other algorithms than these, of which `aeads` gives those of a role."""
-        role = EnoRole.A if encoded[1] else EnoRole.B
-        identifier = int.from_bytes(encoded[2:4], "big")
-        scheme = next((each for each in schemes if each.tep == encoded[0]), None)
+        role = EnoRole.A if encoded[2] else EnoRole.B
+        code, identifier = int.from_bytes(encoded[:2], "big"), int.from_bytes(encoded[3:5], "big")
+        scheme = next((each for each in schemes if each.code == code), None)
         aead = next((each for each in aeads(role) if each.identifier == identifier), None)
-        return cls(encoded[4:], scheme, aead, role) if scheme is not None and aead is not None else None
+        return cls(encoded[5:], scheme, aead, role) if scheme is not None and aead is not None else None
 
     def resumption(self, nonce: bytes) -> Resumption:
         """What names this secret in a SYN, with this host's nonce."""
         identifier = schedule.resumption_identifier(self.secret)
-        return Resumption(self.scheme.tep, self.original_role, identifier, nonce)
+        return Resumption(self.scheme.code, self.original_role, identifier, nonce)
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class Session:
     """33 bytes, the same at both ends and not secret."""
     role: EnoRole
     """Of this host, in this connection."""
-    scheme: EcdheScheme
+    scheme: KeyScheme
     aead: FrameAead
     resumed: bool
     outgoing_keys: KeyChain = field(repr=False)

@@ -5,7 +5,7 @@ from typing import Final
 from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Verdict, modify
 from tcpcryptd.eno import option
 from tcpcryptd.eno.enabled import enable
-from tcpcryptd.eno.exchange import looks_like_init1, with_option
+from tcpcryptd.eno.exchange import with_option
 from tcpcryptd.eno.handshake import Handshake
 from tcpcryptd.eno.negotiation import Negotiated
 from tcpcryptd.eno.option import SynOption
@@ -77,7 +77,7 @@ class SynCrossed(State):
         if segment.is_opening:
             return modify(for_local_kernel(segment, self._ends.local.mss))
         if not option.is_present(segment.options):
-            if looks_like_init1(segment.payload):
+            if self.may_be_init1(segment):
                 # It lost its option on the way; no application may see it.
                 self._connection.count("stray")
                 return DROP

@@ -2,6 +2,7 @@
 
 from tcpcryptd.core.protocol import ACCEPT, DROP, Action, Description, Direction, Injection, Quoted, Verdict, modify
 from tcpcryptd.eno.handshake import Handshake
+from tcpcryptd.eno.init_messages import looks_like_init1
 from tcpcryptd.eno.limits import MAX_HELD
 from tcpcryptd.eno.syn import for_local_kernel
 from tcpcryptd.eno.syn_data import without_data
@@ -62,6 +63,12 @@ class State:
         self._connection.count("held_back")
         self._handshake.held = segment.packet if len(segment.packet) <= MAX_HELD else None
         return Segment(segment.edited(flags=segment.flags & ~(FIN | PSH), payload=b""), segment.offset)
+
+    def may_be_init1(self, segment: Segment) -> bool:
+        """Whether the peer's data may be of an Init1: its beginning, or what stands behind data that has not come."""
+        if segment.sequence != add(self._ends.remote.isn, 1):
+            return segment.payload_length > 0
+        return looks_like_init1(segment.payload)
 
     def leave_plain(self, syn: Segment, reason: str) -> Verdict:
         """The verdict on a SYN or SYN ACK of the peer's after which the connection goes on in clear."""

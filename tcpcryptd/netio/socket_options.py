@@ -217,5 +217,5 @@ def _flag(value: OptionValue, *, must_be_set: bool = False) -> bool:
 def _specs(option: SocketOption, value: OptionValue) -> tuple[bytes, ...] | None:
     sizes = SPEC_SIZES[option]
     if not isinstance(value, tuple) or any(len(spec) not in sizes for spec in value):
-        raise Refused("EINVAL", f"{option.name} is a list of specs of {sizes[0]} or {sizes[1]} bytes")
+        raise Refused("EINVAL", f"{option.name} is a list of specs of {' or '.join(map(str, sizes))} bytes")
     return value or None

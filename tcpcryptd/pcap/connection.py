@@ -1,6 +1,6 @@
 """One connection of a capture."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tcpcryptd.crypto.key_log import CRYPT, ENO, KeyLogEntry
 from tcpcryptd.dissect import (
@@ -10,6 +10,7 @@ from tcpcryptd.dissect import (
     EnoSynOption,
     Init1,
     Init2,
+    init_message,
 )
 from tcpcryptd.dissect.segment import FLAG_NAMES
 from tcpcryptd.pcap.chunk import Chunk, Kind
@@ -71,7 +72,10 @@ class Connection:
             return
         at = side.offset(add(segment.sequence, bool(segment.flags & SYN)))
         if self.protocol == ENO and self.is_encrypted:
-            pieces = self._frames(side, at, segment.payload)
+            began = side.frames.init
+            pieces: Iterable[Piece] = list(self._frames(side, at, segment.payload))
+            if side.frames.init != began and found.message is None:
+                self._note_long_init(captured.time, side.frames.init, from_opener)
         else:
             pieces = self._whole(captured, side, at, segment)
         for kind, offset, data in pieces:
@@ -117,6 +121,12 @@ class Connection:
             flags = " ".join(name for bit, name in enumerate(FLAG_NAMES) if segment.flags >> bit & 1)
             text = "; ".join([flags, *(layer.mysummary() for layer in [*shown, *message])])
             self._add_event(captured.time, from_opener, text)
+
+    def _note_long_init(self, time: float, message: bytes, from_opener: bool) -> None:
+        """An Init message that spans segments."""
+        found = init_message(message)
+        if found is not None:
+            self._add_event(time, from_opener, found.mysummary())
 
     def _add_event(self, time: float, from_opener: bool, text: str) -> None:
         if (from_opener, text) in self._known_events:

@@ -56,6 +56,8 @@ class FrameStream:
         self.keys: FindKeys = lambda _: None
         self.init_end = 0
         """Offset behind the Init message; 0 without one."""
+        self.init = b""
+        """The Init message, once it is whole."""
         self.frames = 0
         self.generation = 0
         self.authentic = 0
@@ -107,7 +109,7 @@ class FrameStream:
             self.init_end = length
             if len(self._stream.head) < length:
                 return False
-            self._stream.take(length)
+            self.init = self._stream.take(length)
         self._at_start = False
         return True
 

@@ -101,10 +101,14 @@ def _written(option: SocketOption, value: int | Sequence[bytes]) -> OptionValue:
         raise OSError(errno.EINVAL, f"{option.name}: expected a whole number")
     if isinstance(value, list | tuple) and len(value) <= MAX_SPECS and all(_is_spec(spec, sizes) for spec in value):
         return tuple(value)
-    raise OSError(errno.EINVAL, f"{option.name}: expected up to {MAX_SPECS} specs of {sizes[0]} or {sizes[1]} bytes")
+    raise OSError(errno.EINVAL, f"{option.name}: expected up to {MAX_SPECS} specs of {_listed(sizes)} bytes")
 
 
-def _is_spec(spec: object, sizes: tuple[int, int]) -> bool:
+def _listed(sizes: tuple[int, ...]) -> str:
+    return " or ".join(map(str, sizes))
+
+
+def _is_spec(spec: object, sizes: tuple[int, ...]) -> bool:
     return isinstance(spec, bytes) and len(spec) in sizes
 
 

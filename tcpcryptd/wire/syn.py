@@ -19,6 +19,7 @@ Two with headers, all options and what a frame adds are no more than MAX_PACKET.
 """
 
 _DEFAULT_MSS: Final = 536
+_TIMESTAMP_LENGTH: Final = 12
 _MAX_WINDOW_SCALE: Final = 14
 _MSS: Final = struct.Struct(">H")
 _SIGNED: Final = frozenset((options.MD5_SIGNATURE, options.TCP_AO, options.MPTCP))
@@ -114,6 +115,14 @@ class Ends:
         if sent is not None and end.timestamp is not None:
             end.timestamp = sent[0]
 
+    def option_length(self, option: bytes) -> int:
+        """Bytes of options of an `acknowledgment` with this one."""
+        return (_TIMESTAMP_LENGTH if self._has_timestamps else 0) + len(options.pad(option))
+
+    @property
+    def _has_timestamps(self) -> bool:
+        return self.local.timestamp is not None and self.remote.timestamp is not None
+
     def acknowledgment(
         self,
         *,
@@ -130,7 +139,7 @@ class Ends:
         """
         sender, receiver = (self.local, self.remote) if outgoing else (self.remote, self.local)
         area = b""
-        if sender.timestamp is not None and receiver.timestamp is not None:
+        if self._has_timestamps:
             stamp = struct.pack(">II", sender.timestamp, receiver.timestamp)
             area = b"\x01\x01" + options.encode(options.TIMESTAMP, stamp)
         scale = sender.window_scale if receiver.window_scale is not None else None

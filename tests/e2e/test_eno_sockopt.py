@@ -13,7 +13,7 @@ from tests.e2e.test_sockopt import Api, At, at, error_of, forge_reset, talk
 
 __all__ = ["at"]
 
-X25519, P256, CHACHA, AES_256 = b"\x23", b"\x21", b"\0\x10", b"\0\x02"
+HYBRID, P256, CHACHA, AES_256 = b"\x20\x41", b"\x21", b"\0\x10", b"\0\x02"
 RSA = b"\x02\x04\x04"
 Options = dict[SocketOption, object]
 
@@ -32,12 +32,12 @@ def test_what_a_connection_tells(api: Api, family: int) -> None:
         here, there = api.info(client, ours), api.info(server, theirs)
         assert here.session_id is not None
         assert here.session_id == there.session_id
-        assert (here.session_id[0], len(here.session_id)) == (X25519[0], 33)
+        assert (here.session_id[0], len(here.session_id)) == (0xA0, 33)
         assert (here.role, there.role) == ("A", "B")
-        assert here.suite == "ECDHE-Curve25519/AES-128-GCM"
+        assert here.suite == "MLKEM768-X25519/AES-128-GCM"
         for host, sock in ((client, ours), (server, theirs)):
             assert api.get(host, sock, SocketOption.TCP_CRYPT_SESSID) == here.session_id
-            assert api.get(host, sock, SocketOption.TCP_CRYPT_CONF) == (X25519, b"\0\x01")
+            assert api.get(host, sock, SocketOption.TCP_CRYPT_CONF) == (HYBRID, b"\0\x01")
             assert error_of(lambda: sockopt.getsockopt(sock, sockopt.TCP_CRYPT_PUBKEY)) == errno.ENODATA  # noqa: B023
             netstat = [(sock.getsockname()[:2], sock.getpeername()[:2], here.session_id)]
             assert api.get(host, sock, SocketOption.TCP_CRYPT_NETSTAT) == netstat
@@ -63,6 +63,7 @@ def test_algorithms(api: Api) -> None:
     wanted: Options = {SocketOption.TCP_CRYPT_PKCONF: [RSA, P256], SocketOption.TCP_CRYPT_CCONF: [CHACHA, AES_256]}
     with api.connection(wanted) as (ours, theirs):
         assert api.info(api.network.client, ours).encrypted
+        assert api.info(api.network.server, theirs).encrypted
         assert api.get(api.network.server, theirs, conf) == (P256, AES_256)
         assert api.get(api.network.client, ours, SocketOption.TCP_CRYPT_PKCONF) == (RSA, P256)
     with api.connection(wanted, {SocketOption.TCP_CRYPT_SCONF: [CHACHA], SocketOption.TCP_CRYPT_NOCACHE: 1}) as (

@@ -7,9 +7,11 @@ import pytest
 
 from tcpcryptd.core.event import ConnectionState
 from tcpcryptd.core.verdict import ConnectionClass
-from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES, X25519, EcdheScheme
+from tcpcryptd.crypto.ecdhe import X25519
 from tcpcryptd.crypto.frame_aead import AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305, FRAME_AEADS, FrameAead
+from tcpcryptd.crypto.key_scheme import KeyScheme
 from tcpcryptd.eno import EnoConfig
+from tcpcryptd.eno.config import SCHEMES
 from tcpcryptd.eno.constants import ENO as ENO_KIND
 from tcpcryptd.eno.constants import INIT1_MAGIC, INIT2_MAGIC
 from tcpcryptd.eno.init_messages import Init1, Init2
@@ -28,7 +30,7 @@ def carries(message: str) -> Callable[[Crossing], bool]:
     return lambda crossing: crossing.segment.payload.startswith(MAGICS[message])
 
 
-def suite(schemes: tuple[EcdheScheme, ...] = ECDHE_SCHEMES, aeads: tuple[FrameAead, ...] = FRAME_AEADS) -> Suite:
+def suite(schemes: tuple[KeyScheme, ...] = SCHEMES, aeads: tuple[FrameAead, ...] = FRAME_AEADS) -> Suite:
     return replace(ENO, eno=EnoConfig(schemes, aeads))
 
 
@@ -295,8 +297,8 @@ def test_no_common_cipher_aborts() -> None:
 
 
 @pytest.mark.parametrize("aead", FRAME_AEADS, ids=lambda each: each.name)
-@pytest.mark.parametrize("scheme", ECDHE_SCHEMES, ids=lambda each: each.name)
-def test_each_algorithm(scheme: EcdheScheme, aead: FrameAead) -> None:
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda each: each.name)
+def test_each_algorithm(scheme: KeyScheme, aead: FrameAead) -> None:
     world = World.encrypting(suite((scheme,), (aead,)))
     client, server = world.connect()
     world.exchange(client, server)
@@ -306,7 +308,7 @@ def test_each_algorithm(scheme: EcdheScheme, aead: FrameAead) -> None:
         assert info is not None
         assert info.suite == f"{scheme.name}/{aead.name}"
         assert info.session_id is not None
-        assert (info.session_id[0], len(info.session_id)) == (scheme.tep, 33)
+        assert (info.session_id[0], len(info.session_id)) == (scheme.tep | (0x80 if scheme.agreement else 0), 33)
         assert info.role == ("A" if host is world.client else "B")
     world.assert_encrypted()
 
@@ -340,7 +342,7 @@ def test_host_b_chooses_by_its_own_order() -> None:
     assert world.client.engine is not None
     info = world.client.engine.connection(*world.ends(client))
     assert info is not None
-    assert info.suite == f"{X25519.name}/{CHACHA20_POLY1305.name}"
+    assert info.suite == f"{SCHEMES[0].name}/{CHACHA20_POLY1305.name}"
 
 
 @pytest.mark.parametrize("isn", [2**32 - 1, 2**32 - 40, 2**32 - 100, 2**32 - 111])

@@ -9,9 +9,10 @@ from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Negotiated
 from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.crypto import tcpcrypt_schedule as schedule
-from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES, EcdheScheme
 from tcpcryptd.crypto.frame_aead import FRAME_AEADS, FrameAead
+from tcpcryptd.crypto.key_scheme import KeyScheme
 from tcpcryptd.eno import EnoConfig
+from tcpcryptd.eno.config import SCHEMES
 from tcpcryptd.eno.constants import ENO as ENO_KIND
 from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, SYN
@@ -69,8 +70,8 @@ def exchanges(world: World, since: int = 0) -> int:
 
 
 @pytest.mark.parametrize("aead", FRAME_AEADS, ids=lambda each: each.name)
-@pytest.mark.parametrize("scheme", ECDHE_SCHEMES, ids=lambda each: each.name)
-def test_each_algorithm(scheme: EcdheScheme, aead: FrameAead) -> None:
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda each: each.name)
+def test_each_algorithm(scheme: KeyScheme, aead: FrameAead) -> None:
     world = World.encrypting(replace(ENO, eno=EnoConfig((scheme,), (aead,))))
     ids = set()
     for number in range(3):
@@ -80,7 +81,7 @@ def test_each_algorithm(scheme: EcdheScheme, aead: FrameAead) -> None:
         assert client.session_id is not None
         assert client.session_id == server.session_id
         # The TEP's byte, with v as host B sent it (RFC 8547 section 5.1).
-        assert client.session_id[0] == scheme.tep | (0x80 if number else 0)
+        assert client.session_id[0] == scheme.tep | (0x80 if number or scheme.agreement else 0)
         ids.add(client.session_id)
     assert len(ids) == 3
     assert exchanges(world) == 1

@@ -22,8 +22,9 @@ from tcpcryptd.dissect import read_capture
 from tcpcryptd.eno import EnoConfig, EnoFactory
 from tcpcryptd.pcap import Chunk, ConnectionTable, Finder, KeyBook, Kind
 from tcpcryptd.pcap.report import describe
+from tests.machine.endpoint import Behaviour
 from tests.machine.link import Conditions
-from tests.machine.world import MARKER, World, rsa_key
+from tests.machine.world import MARKER, PORT, World, rsa_key
 
 OFTEN = 20_000
 """Bytes under one key, for tests that cannot wait for the real number."""
@@ -114,6 +115,26 @@ def test_new_and_resumed_connections_through_changes_of_keys(logged: object, nam
     handshakes = [sum(side.bytes[Kind.HANDSHAKE] for side in connection.sides) for connection in table.connections]
     assert handshakes[0] > 0
     assert handshakes[1] == 0
+
+
+def test_init_messages_of_several_segments(tmp_path: Path) -> None:
+    """They are shown when they are whole, and what follows is deciphered."""
+    run = Logged(ENO)
+    run.world.server.stack.listen(PORT, Behaviour(mss=400))
+    client, server = run.world.connect(behaviour=Behaviour(mss=400))
+    run.world.exchange(client, server, 5000)
+    run.world.close(client, server)
+    table, chunks = run.read(tmp_path, "server")
+    (connection,) = table.connections
+    shown = [text for _, _, text in connection.events]
+    assert "ENO Curve25519, Curve448, P-256, P-521, MLKEM768-X25519" in shown[0]
+    messages = [text for text in shown if text.startswith("Init")]
+    assert [text[:5] for text in messages] == ["Init1", "Init2"]
+    assert " public key of 1216 bytes " in messages[0]
+    assert " ciphertext of 1120 bytes " in messages[1]
+    assert " extensions of 0 bytes " in messages[1]
+    assert [side.bytes[Kind.HANDSHAKE] for side in connection.sides] == [1261, 1164]
+    assert deciphered(chunks, connection.number, from_opener=True).startswith(b"request " + MARKER)
 
 
 def test_both_hosts_log_the_same_keys() -> None:

@@ -14,10 +14,12 @@ from tcpcryptd.core.verdict import Action, Direction
 from tcpcryptd.crypt.constants import Opcode
 from tcpcryptd.crypt.messages import Init1
 from tcpcryptd.crypt.option import HELLO, Suboption, encode
-from tcpcryptd.crypto.ecdhe import X25519, EcdhePrivate
+from tcpcryptd.crypto.ecdhe import X25519
+from tcpcryptd.crypto.hybrid import MLKEM768_X25519
 from tcpcryptd.crypto.key_agreement import KeyAgreement, PrivateKey
+from tcpcryptd.crypto.key_scheme import KeyPair, KeyScheme
 from tcpcryptd.crypto.suites import AES_256_GCM_SIV, RSA_2048, X25519_HPKE
-from tcpcryptd.eno import EnoConfig, option
+from tcpcryptd.eno import EnoConfig, option, tep
 from tcpcryptd.eno import init_messages as eno_messages
 from tcpcryptd.wire.options import pad
 from tcpcryptd.wire.segment import ACK, PSH, SYN, make, reverse_key
@@ -184,24 +186,30 @@ def test_a_flood_costs_no_public_key_work(hello: Suboption) -> None:
     world.assert_nothing_in_clear()
 
 
-def test_a_flood_with_tcp_eno_costs_no_public_key_work() -> None:
+@pytest.mark.parametrize("agreement", [X25519, MLKEM768_X25519], ids=lambda each: each.name)
+def test_a_flood_with_tcp_eno_costs_no_public_key_work(agreement: KeyScheme) -> None:
     """The same, with an Init1 for a guess."""
     calls = Counter[str]()
 
-    def generate() -> EcdhePrivate:
+    def generate() -> KeyPair:
         calls["generate"] += 1
-        return X25519.generate()
+        return agreement.generate()
 
-    scheme = replace(X25519, generate=generate)
+    def respond(public: bytes) -> tuple[bytes, bytes]:
+        calls["answer"] += 1
+        return agreement.answer(public)
+
+    scheme = replace(agreement, generate=generate, answer=respond)
     suite = replace(ENO, eno=EnoConfig((scheme,)))
     engine = make_engine("flooded", suite, EngineConfig(max_opening=MAX_OPENING, max_connections=300))
     world = World(client=make_engine("client", ENO), server=engine)
     open_before = world.connect(port=30_000)
     world.exchange(*open_before)
-    assert calls["generate"] == 1
+    assert calls == {"answer": 1}
     random = Random(1)
-    init1 = eno_messages.Init1((0x0001,), bytes(32), X25519.generate().public).encode()
-    offer = option.build(0, (option.Suboption(X25519.tep),), ordered=True).raw
+    extensions: dict[int, bytes] | None = {} if agreement.is_extensible else None
+    init1 = eno_messages.Init1((0x0001,), bytes(32), agreement.generate().public, extensions).encode()
+    offer = option.build(0, tep.fresh((agreement.code,)), ordered=True).raw
     for number in range(FLOOD):
         syn = flood_syn(number, offer)
         assert engine.handle_packet(syn, Direction.IN, world.clock.now)[0] is not Action.DROP
@@ -228,11 +236,11 @@ def test_a_flood_with_tcp_eno_costs_no_public_key_work() -> None:
         assert engine.handle_packet(guess, Direction.IN, world.clock.now)[0] is Action.DROP
         counters = engine.counters()
         assert counters["connections"] - counters["encrypted"] <= MAX_OPENING
-    assert calls["generate"] == 1
+    assert calls == {"answer": 1}
     world.exchange(*open_before)
     engine.flush_sessions()
     fresh = world.open(port=30_001)
     fresh.write(text(500))
     assert world.clock.run_until(lambda: fresh.all_acknowledged, LIMIT)
-    assert calls["generate"] == 2
+    assert calls == {"answer": 2}
     world.assert_nothing_in_clear()

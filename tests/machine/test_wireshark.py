@@ -50,6 +50,20 @@ def test_the_handshake_of_the_original_daemon() -> None:
     assert len(column(RECORDED, "tcpcrypt.mac")) == 27
 
 
+def test_the_post_quantum_key_agreement(tmp_path: Path) -> None:
+    run = Logged(ENO)
+    run.talk(40_000, 5_000)
+    run.talk(40_001, 5_000)
+    run.read(tmp_path, "client")
+    file = tmp_path / "client.pcap"
+    # Offered and answered, and both once more in the session that resumes.
+    assert column(file, "tcpcrypt.eno.agreement") == ["0x41"] * 4
+    assert [len(value) // 2 for value in column(file, "tcpcrypt.session")] == [6, 6]
+    assert [len(value) // 2 for value in column(file, "tcpcrypt.public_key")] == [1216]
+    assert [len(value) // 2 for value in column(file, "tcpcrypt.ciphertext")] == [1120]
+    assert column(file, "tcpcrypt.malformed") == []
+
+
 @pytest.mark.parametrize("passes", [(), ("-2",)], ids=["one pass", "two passes"])
 def test_frames_that_come_in_any_order(tmp_path: Path, passes: tuple[str, ...]) -> None:
     run = Logged(ENO, conditions=Conditions(reordering=0.05))

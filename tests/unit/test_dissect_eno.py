@@ -54,6 +54,29 @@ def one(value: bytes, *, in_syn: bool = True) -> Packet:
             f"ENO P-521 session {RESUMPTION[:9].hex()} nonce empty, P-256",
         ),
         ("82a0616263", [EnoTepWithLength(tep_byte=0xA0, data=b"abc")], "ENO experimental data 616263"),
+        (
+            "a0" + RESUMPTION.hex(),
+            [EnoTepWithData(tep_byte=0xA0, data=RESUMPTION)],
+            f"ENO experimental data {RESUMPTION.hex()}",
+        ),
+        (
+            "2383a05f7b4100",
+            [EnoTep(tep_byte=0x23), EnoTepWithLength(tep_byte=0xA0, data=b"\x5f\x7b\x41\0")],
+            "ENO Curve25519, MLKEM768-X25519",
+        ),
+        (
+            "23a05f7b412342",
+            [EnoTep(tep_byte=0x23), EnoTepWithData(tep_byte=0xA0, data=b"\x5f\x7b\x41\x23\x42")],
+            "ENO Curve25519, MLKEM768-X25519 or Curve25519 or 0x42",
+        ),
+        (
+            "01a05f7bc1" + RESUMPTION[:14].hex(),
+            [EnoGlobal(bits=1), EnoTepWithData(tep_byte=0xA0, data=b"\x5f\x7b\xc1" + RESUMPTION[:14])],
+            f"ENO b=1 a=0, MLKEM768-X25519 session {RESUMPTION[:6].hex()} nonce {RESUMPTION[6:14].hex()}",
+        ),
+        ("a05f7bc1aa", [EnoTepWithData(tep_byte=0xA0, data=b"\x5f\x7b\xc1\xaa")], "ENO MLKEM768-X25519 data aa"),
+        ("a05f7b", [EnoTepWithData(tep_byte=0xA0, data=b"\x5f\x7b")], "ENO experimental data 5f7b"),
+        ("a05f7b00", [EnoTepWithData(tep_byte=0xA0, data=b"\x5f\x7b\0")], "ENO experimental data 5f7b00"),
     ],
 )
 def test_syn_form(value: str, suboptions: list[Packet], shown: str) -> None:

@@ -15,18 +15,16 @@ from tcpcryptd.crypto.ecdhe import (
     P521,
     X448,
     X25519,
-    EcdhePrivate,
-    EcdheScheme,
-    InvalidPublicKey,
     MontgomeryPrivate,
     NistPrivate,
 )
+from tcpcryptd.crypto.key_scheme import InvalidPublicKey, KeyPair, KeyScheme
 
 
 class Nist(NamedTuple):
     """y^2 = x^3 - 3x + b over the field of p (FIPS 186-4 section D.1.2)."""
 
-    scheme: EcdheScheme
+    scheme: KeyScheme
     curve: ec.EllipticCurve
     p: int
     b: int
@@ -77,7 +75,7 @@ each_scheme = pytest.mark.parametrize("scheme", ECDHE_SCHEMES, ids=lambda scheme
 each_nist = pytest.mark.parametrize("nist", NIST, ids=lambda nist: nist.scheme.name)
 
 
-def key_pair(scheme: EcdheScheme, private: bytes) -> EcdhePrivate:
+def key_pair(scheme: KeyScheme, private: bytes) -> KeyPair:
     if scheme is X25519:
         return MontgomeryPrivate(X25519PrivateKey.from_private_bytes(private))
     if scheme is X448:
@@ -130,7 +128,7 @@ PUBLISHED = [
 
 
 @pytest.mark.parametrize("vector", PUBLISHED, ids=lambda vector: vector[0].name)
-def test_published_vectors(vector: tuple[EcdheScheme, str, str, str, str, str]) -> None:
+def test_published_vectors(vector: tuple[KeyScheme, str, str, str, str, str]) -> None:
     scheme, (private, public, peer_private, peer_public, secret) = vector[0], map(bytes.fromhex, vector[1:])
     own, peer = key_pair(scheme, private), key_pair(scheme, peer_private)
     assert own.public == public
@@ -144,7 +142,7 @@ def test_registry_is_table_4_and_best_first() -> None:
 
 
 @each_scheme
-def test_two_sides_agree(scheme: EcdheScheme) -> None:
+def test_two_sides_agree(scheme: KeyScheme) -> None:
     one, other = scheme.generate(), scheme.generate()
     assert one.public != other.public
     assert len(one.public) == scheme.public_length
@@ -153,7 +151,7 @@ def test_two_sides_agree(scheme: EcdheScheme) -> None:
 
 @each_scheme
 @given(data=st.data())
-def test_arbitrary_bytes_agree_or_are_refused(scheme: EcdheScheme, data: st.DataObject) -> None:
+def test_arbitrary_bytes_agree_or_are_refused(scheme: KeyScheme, data: st.DataObject) -> None:
     own = scheme.generate()
     length = scheme.public_length
     peer = data.draw(st.binary(max_size=length + 1) | st.binary(min_size=length, max_size=length))
@@ -166,7 +164,7 @@ def test_arbitrary_bytes_agree_or_are_refused(scheme: EcdheScheme, data: st.Data
 
 
 @each_scheme
-def test_another_length_is_refused(scheme: EcdheScheme) -> None:
+def test_another_length_is_refused(scheme: KeyScheme) -> None:
     own, peer = scheme.generate(), scheme.generate().public
     for wrong in (b"", peer[:1], peer[:2], peer[:3], peer[:-1], peer + b"\0"):
         with pytest.raises(InvalidPublicKey, match="bytes"):
@@ -174,7 +172,7 @@ def test_another_length_is_refused(scheme: EcdheScheme) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "peer"), LOW_ORDER, ids=lambda value: getattr(value, "name", None))
-def test_low_order_is_refused(scheme: EcdheScheme, peer: bytes) -> None:
+def test_low_order_is_refused(scheme: KeyScheme, peer: bytes) -> None:
     with pytest.raises(InvalidPublicKey, match="low order"):
         scheme.generate().exchange(peer)
 
@@ -230,7 +228,7 @@ def test_shared_secret_keeps_leading_zeros(nist: Nist) -> None:
 
 
 @pytest.mark.parametrize("vector", PUBLISHED, ids=lambda vector: vector[0].name)
-def test_key_and_error_show_nothing(vector: tuple[EcdheScheme, str, str, str, str, str]) -> None:
+def test_key_and_error_show_nothing(vector: tuple[KeyScheme, str, str, str, str, str]) -> None:
     scheme, private = vector[0], bytes.fromhex(vector[1])
     own = key_pair(scheme, private)
     with pytest.raises(InvalidPublicKey) as raised:

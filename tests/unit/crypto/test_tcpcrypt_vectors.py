@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -17,6 +18,10 @@ from scripts import make_tcpcrypt_vectors
 from tcpcryptd.crypto import ecdhe
 from tcpcryptd.crypto import tcpcrypt_schedule as schedule
 from tcpcryptd.crypto.frame_aead import FRAME_AEADS, FrameAead
+from tcpcryptd.crypto.hybrid import MLKEM768_X25519, HybridPair
+from tcpcryptd.crypto.key_scheme import KeyPair
+from tcpcryptd.crypto.mlkem768_x25519 import KemKey
+from tcpcryptd.eno.config import SCHEMES
 from tests.vectors.tcpcrypt import verify
 
 CHAINS: list[dict[str, Any]] = json.loads(verify.PATH.read_text())["chains"]
@@ -34,11 +39,14 @@ def aead_of(chain: dict[str, Any]) -> FrameAead:
     return next(aead for aead in FRAME_AEADS if aead.identifier == chain["aead"])
 
 
-def key_pair(tep: int, private: bytes) -> ecdhe.EcdhePrivate:
+def key_pair(tep: int, private: bytes) -> KeyPair:
     if tep == ecdhe.X25519.tep:
         return ecdhe.MontgomeryPrivate(X25519PrivateKey.from_private_bytes(private))
     if tep == ecdhe.X448.tep:
         return ecdhe.MontgomeryPrivate(X448PrivateKey.from_private_bytes(private))
+    if tep == MLKEM768_X25519.tep:
+        mlkem, scalar = MLKEM768PrivateKey.from_seed_bytes(private[:64]), private[64:]
+        return HybridPair(KemKey(mlkem, X25519PrivateKey.from_private_bytes(scalar)))
     curve = ec.SECP256R1() if tep == ecdhe.P256.tep else ec.SECP521R1()
     return ecdhe.NistPrivate(ec.derive_private_key(int.from_bytes(private, "big"), curve))
 
@@ -48,8 +56,8 @@ def test_the_file_is_what_the_script_writes() -> None:
 
 
 def test_every_tep_and_aead_is_there() -> None:
-    assert {(chain["tep"], chain["aead"]) for chain in CHAINS} == {
-        (scheme.tep, aead.identifier) for scheme in ecdhe.ECDHE_SCHEMES for aead in FRAME_AEADS
+    assert {(chain["tep"], chain.get("agreement", 0), chain["aead"]) for chain in CHAINS} == {
+        (scheme.tep, scheme.agreement, aead.identifier) for scheme in SCHEMES for aead in FRAME_AEADS
     }
 
 
@@ -59,7 +67,7 @@ def test_the_verifier_stands_alone_and_agrees(tmp_path: Path) -> None:
     command = [sys.executable, "-I", str(alone), str(verify.PATH)]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == "12 key exchanges, 48 connections and 576 frames are right\n"
+    assert result.stdout == "15 key exchanges, 60 connections and 720 frames are right\n"
 
 
 def test_the_verifier_shares_no_code() -> None:
@@ -91,10 +99,10 @@ def changed(value: Any) -> Any:
     return value[:middle] + f"{int(value[middle], 16) ^ 1:x}" + value[middle + 1 :] if value else "00"
 
 
-@pytest.mark.parametrize("index", range(2))
+@pytest.mark.parametrize("index", range(3))
 def test_the_verifier_sees_every_change(index: int) -> None:
-    """One field at a time, of a chain whose AEAD has the shortest keys and of one whose key agreement is another."""
-    chain = copy.deepcopy([CHAINS[0], CHAINS[8]][index])
+    """One field at a time, of a chain whose AEAD has the shortest keys and of two whose key agreement is another."""
+    chain = copy.deepcopy([CHAINS[0], CHAINS[8], CHAINS[12]][index])
     verify.check_chain(chain)
     unseen = []
     for path, value in leaves(chain):
@@ -118,10 +126,14 @@ def test_the_verifier_sees_every_change(index: int) -> None:
 @each_chain
 def test_key_exchange(chain: dict[str, Any]) -> None:
     first = chain["connections"][0]
-    a, b = (key_pair(chain["tep"], bytes.fromhex(first[name])) for name in ("private_a", "private_b"))
-    assert (a.public.hex(), b.public.hex()) == (first["pub_a"], first["pub_b"])
-    assert a.exchange(b.public).hex() == first["es"]
-    assert b.exchange(a.public).hex() == first["es"]
+    private_a, private_b = (bytes.fromhex(first[name]) for name in ("private_a", "private_b"))
+    a = key_pair(chain["tep"], private_a)
+    assert a.public.hex() == first["pub_a"]
+    assert a.exchange(bytes.fromhex(first["pub_b"])).hex() == first["es"]
+    if "agreement" not in chain:
+        b = key_pair(chain["tep"], private_b)
+        assert b.public.hex() == first["pub_b"]
+        assert b.exchange(a.public).hex() == first["es"]
     inputs = [bytes.fromhex(first[name]) for name in ("n_a", "eno_transcript", "init1", "init2", "es")]
     assert schedule.prk(*inputs).hex() == first["prk"] == chain["ss"][0]
 

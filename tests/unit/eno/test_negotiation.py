@@ -78,14 +78,14 @@ def test_figure_10_3_the_passive_opener_requires_an_aware_application() -> None:
 def test_figure_11_the_answer_is_stripped() -> None:
     a = offer(X, Y)
     b = answer(a.option, X)
-    assert negotiated(b, a.option).tep == X
+    assert negotiated(b, a.option).code == X
     assert reason(negotiate(a, option.read([]))) is Reason.NO_OPTION
 
 
 def test_figure_12_simultaneous_open() -> None:
     a, b = offer(Y, X), offer(X, Y, Z, global_=1)
     ours, theirs = negotiated(a, b.option), negotiated(b, a.option)
-    assert (ours.tep, theirs.tep) == (Y, Y)
+    assert (ours.code, theirs.code) == (Y, Y)
     assert (ours.role, theirs.role) == (EnoRole.A, EnoRole.B)
     assert ours.transcript == theirs.transcript == a.option.raw + b.option.raw
 
@@ -171,7 +171,7 @@ def test_reserved_bits_change_nothing_but_the_transcript(reserved: int) -> None:
 )
 def test_the_last_valid_tep_of_host_b(sent_by_a: tuple[int, ...], sent_by_b: tuple[int, ...], tep: int) -> None:
     a, b = offer(*sent_by_a), offer(*sent_by_b, global_=1)
-    assert negotiated(a, b.option).tep == negotiated(b, a.option).tep == tep
+    assert negotiated(a, b.option).code == negotiated(b, a.option).code == tep
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_repeated_tep_is_not_valid(sent_by_a: tuple[int, ...], sent_by_b: tupl
             assert reason(result) is Reason.NO_COMMON_TEP
         else:
             assert isinstance(result, Negotiated)
-            assert result.tep == tep
+            assert result.code == tep
 
 
 def test_a_passive_opener_does_not_choose_a_repeated_tep() -> None:
@@ -270,7 +270,7 @@ def test_an_unknown_session_leads_to_a_key_exchange() -> None:
 
 @pytest.mark.parametrize(
     "session",
-    [replace(SESSION_OF_B, identifier=OTHER), replace(SESSION_OF_B, tep=Y), SESSION_OF_A],
+    [replace(SESSION_OF_B, identifier=OTHER), replace(SESSION_OF_B, code=Y), SESSION_OF_A],
     ids=["identifier", "tep", "role"],
 )
 def test_a_session_that_was_not_named_is_not_resumed(session: Resumption) -> None:
@@ -317,7 +317,7 @@ def test_a_resumption_that_does_not_fit_is_ignored(half: bytes) -> None:
     a = offer(Y, SESSION_OF_A.suboption, resumption=SESSION_OF_A)
     wrong = Suboption(X, half + NONCE_B)
     assert reason(negotiate(a, syn(wrong, global_=1))) is Reason.NO_COMMON_TEP
-    assert negotiated(a, syn(Y, wrong, global_=1)).tep == Y
+    assert negotiated(a, syn(Y, wrong, global_=1)).code == Y
     fresh = negotiated(a, syn(wrong, X, global_=1))
     assert (fresh.tep_byte, fresh.resumed) == (X, None)
 
@@ -347,7 +347,7 @@ def test_different_sessions_in_a_simultaneous_open() -> None:
     other = replace(SESSION_OF_B, identifier=OTHER)
     b = offer(Y, other.suboption, global_=1, resumption=other)
     ours, theirs = negotiated(a, b.option), negotiated(b, a.option)
-    assert (ours.tep, ours.resumed) == (theirs.tep, theirs.resumed) == (Y, None)
+    assert (ours.code, ours.resumed) == (theirs.code, theirs.resumed) == (Y, None)
 
 
 # Space for the option.
@@ -420,9 +420,9 @@ def test_any_option_of_a_peer(value: bytes, passive: bool) -> None:
     if passive:
         chosen = choose(received, (X, Y), lambda tep, half: SESSION_OF_B)
         if isinstance(chosen, Offer):
-            assert negotiated(chosen, received).tep == chosen.option.suboptions[0].tep
+            assert negotiated(chosen, received).code == chosen.option.suboptions[0].tep
     else:
         result = negotiate(offer(X, Y), received)
         if isinstance(result, Negotiated):
-            assert result.tep in {entry.tep for entry in received.suboptions}
+            assert result.code in {entry.tep for entry in received.suboptions}
             assert result.resumed is None

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES
 from tcpcryptd.eno import option
+from tcpcryptd.eno.config import SCHEMES
 from tcpcryptd.eno.init_messages import Init1, Init2
 from tcpcryptd.eno.negotiation import Negotiated, negotiate
 from tcpcryptd.eno.offer import EnoRole, Offer, Resumption
@@ -19,6 +19,10 @@ CONNECTIONS = [(chain, connection) for chain in CHAINS for connection in chain["
 each_connection = pytest.mark.parametrize(
     ("chain", "connection"), CONNECTIONS, ids=[f"{chain['name']} {entry['i']}" for chain, entry in CONNECTIONS]
 )
+
+
+def code_of(chain: dict[str, Any]) -> int:
+    return int(chain["tep"] << 8 | chain["agreement"] if "agreement" in chain else chain["tep"])
 
 
 def syn(connection: dict[str, Any], role: EnoRole) -> SynOption:
@@ -35,7 +39,7 @@ def session(chain: dict[str, Any], connection: dict[str, Any], role: EnoRole) ->
     original = other if connection["swapped"] else role
     nonce = connection[f"nonce_{original.value.lower()}"]
     return Resumption(
-        chain["tep"], original, bytes.fromhex(chain["resume"][connection["i"]]), nonce=bytes.fromhex(nonce)
+        code_of(chain), original, bytes.fromhex(chain["resume"][connection["i"]]), nonce=bytes.fromhex(nonce)
     )
 
 
@@ -45,7 +49,7 @@ def test_negotiation(chain: dict[str, Any], connection: dict[str, Any]) -> None:
         local = Offer(syn(connection, role), session(chain, connection, role))
         result = negotiate(local, syn(connection, peer))
         assert isinstance(result, Negotiated)
-        assert (result.tep, result.tep_byte, result.role) == (chain["tep"], connection["tep_byte"], role)
+        assert (result.code, result.tep_byte, result.role) == (code_of(chain), connection["tep_byte"], role)
         assert result.transcript.hex() == connection["eno_transcript"]
         assert (result.resumed.session_nonce.hex() if result.resumed else "") == connection["sn"]
         assert (result.resumed is not None) == bool(connection["i"])
@@ -54,8 +58,9 @@ def test_negotiation(chain: dict[str, Any], connection: dict[str, Any]) -> None:
 @pytest.mark.parametrize("chain", CHAINS, ids=lambda chain: chain["name"])
 def test_init_messages(chain: dict[str, Any]) -> None:
     first = {name: bytes.fromhex(value) for name, value in chain["connections"][0].items() if isinstance(value, str)}
-    length = next(scheme.public_length for scheme in ECDHE_SCHEMES if scheme.tep == chain["tep"])
-    one, two = Init1.read(first["init1"], length), Init2.read(first["init2"], length)
+    scheme = next(scheme for scheme in SCHEMES if scheme.code == code_of(chain))
+    one = Init1.read(first["init1"], scheme.public_length, extensible=scheme.is_extensible)
+    two = Init2.read(first["init2"], scheme.answer_length, extensible=scheme.is_extensible)
     assert one is not None
     assert two is not None
     (init1, _), (init2, _) = one, two

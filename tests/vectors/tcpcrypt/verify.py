@@ -1,7 +1,8 @@
-"""Check vectors.json against the text of RFC 8548, without any code of tcpcryptd.
+"""Check vectors.json against the text of RFC 8548 and docs/eno.md, without any code of tcpcryptd.
 
 Everything is derived anew from the private keys, the nonces and the two ENO options; what the file says in between is
-compared on the way. Section numbers are those of RFC 8548 unless "RFC 8547" stands before them.
+compared on the way. Section numbers are those of RFC 8548 unless "RFC 8547" stands before them. TEP 0x20 is the
+experiment of docs/eno.md, with MLKEM768-X25519 (draft-connolly-cfrg-xwing-kem), whose two halves are put together here.
 
 Usage: python verify.py [vectors.json]
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey, X448PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
@@ -33,6 +35,11 @@ MONTGOMERY: dict[int, tuple[Any, Any, int]] = {
     0x24: (X448PrivateKey, X448PublicKey, 56),
 }
 NIST = {0x21: (ec.SECP256R1(), 32), 0x22: (ec.SECP521R1(), 66)}
+# docs/eno.md: TEP, first bytes of the suboption's data, bytes of half an identifier, key agreement.
+EXPERIMENTAL, EXPERIMENT, SHORT_HALF, HYBRID = 0x20, bytes.fromhex("5f7b"), 6, 0x41
+# Bytes of ML-KEM-768's key and ciphertext (FIPS 203, Table 3), behind which X25519's 32 stand.
+MLKEM_KEY, MLKEM_CIPHERTEXT = 1184, 1088
+XWING_LABEL = bytes.fromhex("5c2e2f2f5e5c")
 # 6, Table 3, and 7, Table 5: constructor, ae_key_len. ae_nonce_len is 12 for each.
 AEADS: dict[int, tuple[Any, int]] = {0x0001: (AESGCM, 16), 0x0002: (AESGCM, 32), 0x0010: (ChaCha20Poly1305, 32)}
 NONCE_LEN = 12
@@ -84,14 +91,18 @@ def cprf(k: bytes, const: bytes, length: int) -> bytes:
 
 
 def parse_option(option: bytes) -> EnoOption:
-    """RFC 8547 4.1 to 4.4: the SYN form; no length bytes, since only a last suboption has data in these vectors."""
+    """RFC 8547 4.1 to 4.4: the SYN form; only a last suboption has data in these vectors, some with a length byte."""
     check("kind", option[0], 69)
     check("option length", option[1], len(option))
     b, suboptions, at = 0, [], 2
     while at < len(option):
         octet = option[at]
         v, glt = octet >> 7, octet & 0x7F
-        if glt < 0x20:
+        if v and glt < 0x20:
+            check("data's length", len(option) - at - 2, (octet & 0x1F) + 1)
+            check("TEP behind a length byte", option[at + 1] >= 0xA0, True)
+            at += 1
+        elif glt < 0x20:
             check("place of the global suboption", (v, at), (0, 2))
             b = octet & 1
             at += 1
@@ -135,6 +146,33 @@ def key_agreement(tep: int, private: bytes, peer: bytes) -> tuple[bytes, bytes]:
     return (2 + len(point)).to_bytes(2, "big") + point, pair.exchange(ec.ECDH(), peer_key)
 
 
+def hybrid_agreement(connection: dict[str, Any], pub_a: bytes, pub_b: bytes) -> bytes:
+    """docs/eno.md: return ES. A's private key is ML-KEM's seed (64) and X25519's scalar, B's the ephemeral scalar."""
+    private_a, private_b = (bytes.fromhex(connection[name]) for name in ("private_a", "private_b"))
+    check("private keys' lengths", (len(private_a), len(private_b)), (96, 32))
+    mlkem = MLKEM768PrivateKey.from_seed_bytes(private_a[:64])
+    x25519 = X25519PrivateKey.from_private_bytes(private_a[64:])
+    ephemeral = X25519PrivateKey.from_private_bytes(private_b)
+    public, share = x25519.public_key().public_bytes_raw(), ephemeral.public_key().public_bytes_raw()
+    check_hex("pub_a", pub_a.hex(), mlkem.public_key().public_bytes_raw() + public)
+    check("pub_a's length", len(pub_a), MLKEM_KEY + 32)
+    check("pub_b's length", len(pub_b), MLKEM_CIPHERTEXT + 32)
+    check_hex("X25519 half of pub_b", pub_b[MLKEM_CIPHERTEXT:].hex(), share)
+    of_mlkem, of_x25519 = mlkem.decapsulate(pub_b[:MLKEM_CIPHERTEXT]), x25519.exchange(ephemeral.public_key())
+    check_hex("es_mlkem", connection["es_mlkem"], of_mlkem)
+    # FIPS 203, 6.3: implicit rejection takes z, the seed's second half, and the ciphertext.
+    wrong = pub_b[: MLKEM_CIPHERTEXT - 1] + bytes([pub_b[MLKEM_CIPHERTEXT - 1] ^ 1])
+    rejected = hashlib.shake_256(private_a[32:64] + wrong).digest(32)
+    check_hex("es_mlkem_rejected", connection["es_mlkem_rejected"], rejected)
+    check_hex("es_x25519", connection["es_x25519"], of_x25519)
+    check_hex(
+        "es_x25519 of B", of_x25519.hex(), ephemeral.exchange(X25519PublicKey.from_public_bytes(pub_a[MLKEM_KEY:]))
+    )
+    es = hashlib.sha3_256(of_mlkem + of_x25519 + share + public + XWING_LABEL).digest()
+    check_hex("ES", connection["es"], es)
+    return es
+
+
 def parse_init(message: bytes, magic: int) -> bytes:
     """4.1: check magic and message_len, return the rest."""
     check("INIT_MAGIC", int.from_bytes(message[:4], "big"), magic)
@@ -153,14 +191,21 @@ def check_exchange(connection: dict[str, Any], tep: int, aead: int) -> tuple[byt
     check("sym_cipher", int.from_bytes(rest[:2], "big"), aead)
     check("sym_cipher in sym_cipher_list", aead in ciphers, True)
     n_b, pub_b = rest[2 : 2 + N_LEN], rest[2 + N_LEN :]
+    if tep == EXPERIMENTAL:
+        # The extension field, which has nothing but its length.
+        check("extensions", (pub_a[-2:], pub_b[-2:]), (bytes(2), bytes(2)))
+        pub_a, pub_b = pub_a[:-2], pub_b[:-2]
     for name, value in (("n_a", n_a), ("n_b", n_b), ("pub_a", pub_a), ("pub_b", pub_b)):
         check_hex(name, connection[name], value)
-    own_a, es_a = key_agreement(tep, bytes.fromhex(connection["private_a"]), pub_b)
-    own_b, es_b = key_agreement(tep, bytes.fromhex(connection["private_b"]), pub_a)
-    check_hex("pub_a", pub_a.hex(), own_a)
-    check_hex("pub_b", pub_b.hex(), own_b)
-    check_hex("ES of A", connection["es"], es_a)
-    check_hex("ES of B", connection["es"], es_b)
+    if tep == EXPERIMENTAL:
+        es_a = hybrid_agreement(connection, pub_a, pub_b)
+    else:
+        own_a, es_a = key_agreement(tep, bytes.fromhex(connection["private_a"]), pub_b)
+        own_b, es_b = key_agreement(tep, bytes.fromhex(connection["private_b"]), pub_a)
+        check_hex("pub_a", pub_a.hex(), own_a)
+        check_hex("pub_b", pub_b.hex(), own_b)
+        check_hex("ES of A", connection["es"], es_a)
+        check_hex("ES of B", connection["es"], es_b)
     transcript = bytes.fromhex(connection["option_a"]) + bytes.fromhex(connection["option_b"])
     prk = hmac_sha256(n_a, transcript + init1 + init2 + es_a)
     check_hex("prk", connection["prk"], prk)
@@ -172,9 +217,14 @@ def check_resumption(connection: dict[str, Any], offered: Suboption, chosen: Sub
     resume = cprf(secret, RESUME, 18)
     of_a, of_b = (chosen, offered) if connection["swapped"] else (offered, chosen)
     check("v of A and B", (offered.tep_byte >> 7, chosen.tep_byte >> 7), (1, 1))
-    check_hex("resume[i]{0..8}", of_a.data[:9].hex(), resume[:9])
-    check_hex("resume[i]{9..17}", of_b.data[:9].hex(), resume[9:])
-    nonce_a, nonce_b = of_a.data[9:], of_b.data[9:]
+    prefix, half = b"", 9
+    if chosen.tep == EXPERIMENTAL:
+        prefix, half = EXPERIMENT + bytes([0x80 | HYBRID]), SHORT_HALF
+    start = len(prefix)
+    check("experiment of A and B", (of_a.data[:start], of_b.data[:start]), (prefix, prefix))
+    check_hex("resume[i], first half", of_a.data[start : start + half].hex(), resume[:half])
+    check_hex("resume[i], second half", of_b.data[start : start + half].hex(), resume[9 : 9 + half])
+    nonce_a, nonce_b = of_a.data[start + half :], of_b.data[start + half :]
     check("nonces of 0 to 8 bytes", len(nonce_a) <= 8 and len(nonce_b) <= 8, True)
     check_hex("nonce_a", connection["nonce_a"], nonce_a)
     check_hex("nonce_b", connection["nonce_b"], nonce_b)
@@ -235,7 +285,12 @@ def check_connection(chain: dict[str, Any], connection: dict[str, Any], secrets:
     first = {"A": 0, "B": 0}
     if i == 0:
         check("swapped", connection["swapped"], False)
-        check("v of B", chosen.tep_byte >> 7, 0)
+        check("v of B", chosen.tep_byte >> 7, int(tep == EXPERIMENTAL))
+        if tep == EXPERIMENTAL:
+            agreement = EXPERIMENT + bytes([chain["agreement"]])
+            check("agreement", chain["agreement"], HYBRID)
+            # The offer has four bytes, of which a zero names no agreement.
+            check("data of A and B", (offered.data, chosen.data), (agreement + bytes(1), agreement))
         prk, first = check_exchange(connection, tep, aead)
         secrets.append(prk)
         for _ in chain["ss"][1:]:

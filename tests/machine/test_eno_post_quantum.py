@@ -1,0 +1,537 @@
+"""MLKEM768-X25519 with TEP 0x20: Init messages of several segments, wrong ones, and peers without it (docs/eno.md)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+
+from tcpcryptd.core.config import EngineConfig
+from tcpcryptd.core.endpoint import Endpoint
+from tcpcryptd.core.engine import Engine
+from tcpcryptd.core.event import ConnectionInfo
+from tcpcryptd.core.options import ConnectionOptions
+from tcpcryptd.crypto import mlkem768_x25519 as kem
+from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES
+from tcpcryptd.crypto.hybrid import MLKEM768_X25519
+from tcpcryptd.crypto.key_pool import KeyPool
+from tcpcryptd.crypto.key_scheme import KeyPair
+from tcpcryptd.eno import EnoConfig, extension, option
+from tcpcryptd.eno.constants import ENO as ENO_KIND
+from tcpcryptd.eno.init_messages import Init1, Init2
+from tcpcryptd.eno.limits import INIT1_PATIENCE
+from tcpcryptd.eno.negotiation import Reason
+from tcpcryptd.wire import options
+from tcpcryptd.wire.segment import ACK, PSH, SYN
+from tcpcryptd.wire.sequence import add, difference
+from tests.machine.endpoint import Behaviour, State
+from tests.machine.host import Host
+from tests.machine.icmp import too_big_error
+from tests.machine.link import Conditions, Crossing, Filter, drop_nth, has_flags, sent_by
+from tests.machine.test_eno_exchange import carries, opened, rewritten
+from tests.machine.test_eno_simultaneous import crossing, works
+from tests.machine.test_path_mtu import Router
+from tests.machine.world import AUTO, ENO, LIMIT, PORT, Suite, World, make_engine, text
+
+HYBRID = replace(ENO, eno=EnoConfig((MLKEM768_X25519,)))
+WITHOUT = replace(ENO, eno=EnoConfig(ECDHE_SCHEMES))
+"""A daemon that does not know TEP 0x20."""
+INIT1, INIT2 = 1265, 1164
+"""Bytes of the messages with all AEAD algorithms."""
+MESSAGES = pytest.mark.parametrize("message", ["Init1", "Init2"])
+VERSIONS = pytest.mark.parametrize("version", [4, 6])
+SYN_ALONE, SYN_ACK = has_flags(SYN | ACK, SYN), has_flags(SYN | ACK, SYN | ACK)
+
+
+def engine_of(host: Host) -> Engine:
+    assert host.engine is not None
+    return host.engine
+
+
+def infos(world: World) -> tuple[ConnectionInfo, ConnectionInfo]:
+    """The latest connection's, of either host."""
+    client, server = (list(engine_of(host).connections())[-1] for host in (world.client, world.server))
+    return client, server
+
+
+def sender_of(message: str) -> str:
+    return "client" if message == "Init1" else "server"
+
+
+def segments_of(world: World, message: str) -> list[Crossing]:
+    """What carried the message, in as many segments as there were."""
+    first = next(each for each in world.link.log if carries(message)(each))
+    size = INIT1 if message == "Init1" else INIT2
+    return [
+        each
+        for each in world.link.log
+        if each.sender == first.sender
+        and each.segment.payload_length
+        and 0 <= difference(each.segment.sequence, first.segment.sequence) < size
+    ]
+
+
+def talk(world: World, port: int = 40_000, size: int = 3000) -> None:
+    client, server = world.connect(port=port)
+    world.exchange(client, server, size)
+    world.close(client, server)
+
+
+@VERSIONS
+def test_what_is_on_the_wire(version: int) -> None:
+    world = World.encrypting(ENO, version=version)
+    client, server = world.connect()
+    world.exchange(client, server)
+    for info in infos(world):
+        assert info.suite is not None
+        assert info.suite.startswith("MLKEM768-X25519/")
+        assert info.public_key_spec == b"\x20\x41"
+        assert info.session_id is not None
+        assert info.session_id[0] == 0xA0
+    syns = [each.segment.option(ENO_KIND) for each in world.link.log if each.segment.flags & SYN]
+    assert syns == [bytes.fromhex("23242122 83 a0 5f7b 4100"), bytes.fromhex("01 a0 5f7b 41")]
+    for message, size in (("Init1", INIT1), ("Init2", INIT2)):
+        (sent,) = segments_of(world, message)
+        assert sent.segment.payload_length == size
+        assert sent.segment.flags & PSH
+    world.close(client, server)
+    world.assert_encrypted()
+
+
+@VERSIONS
+@pytest.mark.parametrize("mss", [100, 256, 516, 536, 1220])
+def test_a_small_mss(mss: int, version: int) -> None:
+    world = World.encrypting(ENO, version=version)
+    world.server.stack.listen(PORT, Behaviour(mss=mss))
+    client, server = world.connect(behaviour=Behaviour(mss=mss))
+    world.exchange(client, server)
+    for message in ("Init1", "Init2"):
+        parts = segments_of(world, message)
+        assert len(parts) > (mss < 1000 or message == "Init1")
+        headers = 40 if version == 4 else 60
+        assert all(len(part.packet) <= mss + headers for part in parts)
+        # PSH on the last byte of a message (RFC 8548 section 3.3).
+        assert [bool(part.segment.flags & PSH) for part in parts] == [False] * (len(parts) - 1) + [True]
+    # Any of them may be the first that comes (RFC 8547 section 4.6).
+    assert all(part.segment.option(ENO_KIND) == b"" for part in segments_of(world, "Init1"))
+    world.close(client, server)
+    world.assert_encrypted()
+
+
+def test_an_absurd_mss() -> None:
+    """The number of segments stays bounded."""
+    world = World.encrypting(ENO)
+    world.server.stack.listen(PORT, Behaviour(mss=1))
+    world.open()
+    world.clock.run_for(0.3)
+    assert len(segments_of(world, "Init1")) == -(-INIT1 // 64)
+
+
+@MESSAGES
+@pytest.mark.parametrize("backwards", [False, True], ids=["one lost", "backwards"])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_segments_of_a_message_are_lost_or_come_backwards(message: str, number: int, backwards: bool) -> None:
+    held: list[bytes] = []
+
+    def is_part(crossing: Crossing) -> bool:
+        return crossing.sender == sender_of(message) and crossing.segment.payload_length > 100
+
+    def reverse(crossing: Crossing) -> list[bytes]:
+        if not is_part(crossing) or len(held) >= 3:
+            return [crossing.packet]
+        held.append(crossing.packet)
+        return held[::-1] if len(held) == 3 else []
+
+    world = World.encrypting(ENO, filters=[reverse if backwards else drop_nth(is_part, number)])
+    world.server.stack.listen(PORT, Behaviour(mss=536))
+    client, server = world.connect(behaviour=Behaviour(mss=536))
+    world.exchange(client, server, 2000)
+    world.close(client, server)
+    world.assert_encrypted()
+    if not backwards:
+        # What was acknowledged is not sent again.
+        again = [each.segment.sequence for each in segments_of(world, message)[3:]]
+        assert len(again) == {1: 3, 2: 2, 3: 1}[number]
+
+
+@pytest.mark.parametrize("mss", [300, 536, 1460])
+def test_a_bad_path(mss: int) -> None:
+    for seed in range(15):
+        conditions = Conditions(loss=0.1, duplication=0.1, reordering=0.3, corruption=0.02)
+        world = World.encrypting(HYBRID, seed=seed, conditions=conditions)
+        world.server.stack.listen(PORT, Behaviour(mss=mss))
+        client, server = world.connect(behaviour=Behaviour(mss=mss))
+        world.exchange(client, server, 3000)
+        world.assert_healthy()
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["told", "black hole"])
+@pytest.mark.parametrize(("version", "mtu"), [(4, 600), (4, 1290), (6, 1290)])
+def test_a_path_that_takes_less_than_the_mss_says(mtu: int, silent: bool, version: int) -> None:
+    """No message is lost for good, and where a router says so no timeout is lost either."""
+    world = World.encrypting(ENO, version=version)
+    router = Router(world, mtu, silent=silent)
+    world.link.filters.append(router)
+    client, server = world.connect()
+    began = world.clock.now
+    world.exchange(client, server, 200)
+    assert world.clock.now - began < (4 if silent else 0.4)
+    assert {sender for sender, _ in router.told} >= {"client"}
+    world.assert_encrypted()
+
+
+def test_an_error_about_what_was_not_sent() -> None:
+    """Whoever does not see the connection cannot make it send small segments."""
+    world = World.encrypting(ENO, filters=[drop_nth(carries("Init1"), 1)])
+    client = world.open()
+    world.clock.run_for(0.2)
+    engine, sent = engine_of(world.client), len(world.link.log)
+    original = next(each.segment for each in world.link.log if carries("Init1")(each))
+    forged = original.edited(sequence=add(original.sequence, INIT1))
+    key = original.addresses + original.packet[original.offset : original.offset + 4]
+    world.client.receive_error(too_big_error(forged, 576), key)
+    world.clock.run_for(0.1)
+    assert len(world.link.log) == sent
+    assert engine.counters()["icmp_errors_refused"] == 1
+    world.clock.run_for(1)
+    assert client.state is State.OPEN
+    assert len(segments_of(world, "Init1")) == 2
+
+
+# Peers without it.
+
+
+@pytest.mark.parametrize("without", ["client", "server"])
+def test_a_peer_that_does_not_know_it(without: str) -> None:
+    """As before, with no segment more, fresh and resumed."""
+    known: dict[bool, list[int]] = {}
+    for both in (False, True):
+        suites = {name: WITHOUT if both or name == without else ENO for name in ("client", "server")}
+        world = World(client=make_engine("c", suites["client"]), server=make_engine("s", suites["server"]))
+        for number in range(3):
+            talk(world, 40_000 + number)
+        world.assert_encrypted()
+        for info in infos(world):
+            assert info.suite is not None
+            assert info.suite.startswith("ECDHE-Curve25519/")
+        known[both] = [each.segment.payload_length for each in world.link.log]
+    assert known[False] == known[True]
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_a_peer_that_offers_another_use_of_the_tep(side: str) -> None:
+    """Its option in the place of ours: plain TCP at both ends, and the reason says why."""
+    foreign = (b"\x01" if side == "server" else b"") + b"\xa0another"
+
+    def replaced(crossing: Crossing) -> list[bytes]:
+        segment = crossing.segment
+        if not (SYN_ALONE if side == "client" else SYN_ACK)(crossing) or segment.option(ENO_KIND) is None:
+            return [crossing.packet]
+        others = [each for each in segment.options if each[0] != ENO_KIND]
+        area = b"".join(options.encode(*each) for each in others) + options.encode(ENO_KIND, foreign)
+        return [segment.edited(option_area=options.pad(area))]
+
+    world = World.encrypting(ENO, filters=[replaced])
+    talk(world)
+    world.assert_plain()
+    reasons = world.reasons(world.server if side == "client" else world.client)
+    assert reasons == [Reason.NO_COMMON_TEP]
+
+
+def test_a_host_that_opens_again_offers_the_best_to_a_peer_that_has_learnt_it() -> None:
+    """A session of X25519 leaves no room for the KEM in the SYN, so what comes of it with a new daemon is not kept."""
+    world = World(client=make_engine("client", ENO), server=make_engine("server", WITHOUT))
+    found = []
+    for number in range(5):
+        if number == 2:
+            world.server.engine = make_engine("new", ENO)
+        talk(world, 40_000 + number)
+        info = infos(world)[0]
+        found.append((info.suite or "").split("/")[0] + (" resumed" if info.resumed else ""))
+    assert found == [
+        "ECDHE-Curve25519",
+        "ECDHE-Curve25519 resumed",
+        "ECDHE-Curve25519",
+        "MLKEM768-X25519",
+        "MLKEM768-X25519 resumed",
+    ]
+
+
+@pytest.mark.parametrize("passive", ["client", "server"])
+def test_a_simultaneous_open(passive: str) -> None:
+    world = World.encrypting(ENO)
+    client, server = crossing(world, (passive,))
+    works(world, client, server)
+    for info in infos(world):
+        assert info.suite is not None
+        assert info.suite.startswith("MLKEM768-X25519/")
+
+
+@pytest.mark.parametrize("suite", [HYBRID, replace(AUTO, eno=HYBRID.eno)], ids=["eno", "auto"])
+def test_the_tep_alone_is_an_offer_of_tcp_eno(suite: object) -> None:
+    world = World(client=make_engine("c", suite), server=make_engine("s"))  # type: ignore[arg-type]
+    talk(world)
+    world.assert_encrypted()
+    offers = [each.segment.option(ENO_KIND) for each in world.link.log if SYN_ALONE(each)]
+    assert offers == [bytes.fromhex("83 a0 5f7b 4100")]
+
+
+def test_fast_open() -> None:
+    """The data of the SYN waits for the keys, behind an Init1 of two segments."""
+    cookie = options.encode(34, b"a cookie")
+    behaviour = Behaviour(mss=1000, extra_options=cookie, syn_data=text(600))
+    world = World.encrypting(ENO)
+    client, server = world.connect(behaviour=behaviour)
+    assert world.clock.run_until(lambda: bytes(server.received) == text(600), LIMIT), world.trace()
+    world.exchange(client, server)
+    world.assert_encrypted()
+
+
+# What is wrong.
+
+
+def _end(data: bytes) -> Callable[[bytes], bytes]:
+    """Another extension field, with the message's length set right."""
+
+    def change(message: bytes) -> bytes:
+        changed = message[:-2] + data
+        return changed[:4] + len(changed).to_bytes(4, "big") + changed[8:]
+
+    return change
+
+
+def _with(at: int, size: int, value: int = 0) -> Callable[[bytes], bytes]:
+    """Bytes counted from the end of the key or ciphertext, which the empty extension field follows."""
+
+    def change(message: bytes) -> bytes:
+        start = len(message) - 2 - at
+        return message[:start] + bytes((value,)) * size + message[start + size :]
+
+    return change
+
+
+def _cut(count: int) -> Callable[[bytes], bytes]:
+    """The message without its last bytes."""
+    return lambda message: message[:4] + (len(message) - count).to_bytes(4, "big") + message[8:-count]
+
+
+ABORTS = [
+    ("Init1", "an X25519 half of zeros", _with(32, 32)),
+    ("Init1", "a coefficient that is not reduced", _with(kem.PUBLIC_KEY_LENGTH, 3, 0xFF)),
+    ("Init1", "a short key", _cut(3)),
+    ("Init1", "a field that is cut", _end(b"\0\4\0\1")),
+    ("Init1", "a critical extension", _end(extension.encode({0x8001: b"x"}))),
+    (
+        "Init1",
+        "no extension field",
+        _cut(2),
+    ),
+    ("Init2", "an X25519 half of zeros", _with(32, 32)),
+    ("Init2", "zeros", _with(kem.CIPHERTEXT_LENGTH, kem.CIPHERTEXT_LENGTH)),
+    (
+        "Init2",
+        "a short ciphertext",
+        _cut(3),
+    ),
+    ("Init2", "a critical extension", _end(extension.encode({0x8001: b"x"}))),
+    ("Init2", "a field that is too long", _end(b"\xff\xff" + bytes(100))),
+]
+FAILS = [
+    ("Init1", "another seed of the ML-KEM key", _with(64, 1, 0x55)),
+    ("Init1", "another X25519 half", _with(20, 1, 0x55)),
+    ("Init1", "zeros in the ML-KEM half", _with(kem.PUBLIC_KEY_LENGTH, 1184)),
+    ("Init2", "zeros in the ML-KEM half", _with(kem.CIPHERTEXT_LENGTH, 1088)),
+    ("Init2", "a bit of the ML-KEM half", _with(kem.CIPHERTEXT_LENGTH - 500, 1, 0x55)),
+    ("Init2", "another X25519 half", _with(20, 1, 0x55)),
+    ("Init1", "an extension that is ignored", _end(extension.encode({1: b"x"}))),
+    ("Init2", "an extension that is ignored", _end(extension.encode({1: b"x"}))),
+]
+
+
+def ids(cases: list[tuple[str, str, Callable[[bytes], bytes]]]) -> list[str]:
+    return [f"{message}: {what}" for message, what, _ in cases]
+
+
+@pytest.mark.parametrize(("message", "what", "change"), ABORTS, ids=ids(ABORTS))
+def test_wrong_messages_abort(message: str, what: str, change: Callable[[bytes], bytes]) -> None:
+    world = World.encrypting(HYBRID, filters=[rewritten(message, change)])
+    client = world.open()
+    client.write(text(2000))
+    assert world.clock.run_until(lambda: client.error == "reset", 2), what
+    world.clock.run_for(1)
+    assert not client.peer_finished
+    assert not world.server.stack.sockets
+    assert all(not server.received and not server.peer_finished for server in world.server.stack.accepted)
+    host = world.server if message == "Init1" else world.client
+    assert engine_of(host).counters()[f"bad_{message.lower()}"] == 1
+    world.assert_nothing_in_clear()
+    world.assert_healthy()
+
+
+@pytest.mark.parametrize(("message", "what", "change"), FAILS, ids=ids(FAILS))
+def test_messages_that_were_altered_let_no_data_through(
+    message: str, what: str, change: Callable[[bytes], bytes]
+) -> None:
+    """ML-KEM rejects implicitly, and the messages enter the keys as they were sent: frames fail at both ends."""
+    world = World.encrypting(HYBRID, filters=[rewritten(message, change)])
+    client = world.open()
+    client.write(text(2000))
+    assert world.clock.run_until(lambda: bool(client.error), 300), what
+    world.clock.run_for(INIT1_PATIENCE + 60)
+    servers = world.server.stack.accepted
+    assert not client.peer_finished
+    assert all(not server.received and not server.peer_finished for server in servers)
+    found = world.session_ids()
+    assert None in found or found[0] != found[1]
+    world.assert_nothing_in_clear()
+
+
+@pytest.mark.parametrize("sender", ["client", "server"])
+def test_the_offer_is_taken_out_on_the_way(sender: str) -> None:
+    """Who takes the KEM out of one SYN gets keys that differ: the transcript has both options as they were sent."""
+
+    def stripped(crossing: Crossing) -> list[bytes]:
+        segment = crossing.segment
+        found = option.read(segment.options)
+        if found is None or not segment.flags & SYN or not sent_by(sender)(crossing):
+            return [crossing.packet]
+        value = b"\x23" if sender == "client" else b"\x01\x23"
+        others = [each for each in segment.options if each[0] != ENO_KIND]
+        area = b"".join(options.encode(*each) for each in others) + options.encode(ENO_KIND, value)
+        return [segment.edited(option_area=options.pad(area))]
+
+    world = World.encrypting(ENO, filters=[stripped])
+    client = world.open()
+    client.write(text(2000))
+    assert world.clock.run_until(lambda: bool(client.error), 300)
+    assert all(not server.received for server in world.server.stack.accepted)
+    world.assert_nothing_in_clear()
+
+
+def test_extensions_of_a_later_version_are_ignored_and_enter_the_keys() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for message in (Init1, Init2):
+            encode = message.encode
+
+            def longer(self: object, encode: Callable[[object], bytes] = encode) -> bytes:  # type: ignore[assignment]
+                return _end(extension.encode({7: bytes(3000)}) + b"and what is ignored")(encode(self))
+
+            patch.setattr(message, "encode", longer)
+        opened(World.encrypting(HYBRID))
+
+
+# Work.
+
+
+class Counting:
+    """Operations of the KEM by one engine."""
+
+    def __init__(self, name: str) -> None:
+        self.encapsulated = 0
+        self.pool = KeyPool(4)
+        while self.pool.is_short():
+            self.pool.refill()
+        scheme = replace(MLKEM768_X25519, answer=self._answer, generate=self._generate)
+        self.engine = make_engine(name, replace(ENO, eno=EnoConfig((scheme,), kem_keys=self.pool)))
+
+    def _answer(self, public: bytes) -> tuple[bytes, bytes]:
+        self.encapsulated += 1
+        return MLKEM768_X25519.answer(public)
+
+    def _generate(self) -> KeyPair:
+        raise AssertionError("not from the stock")
+
+
+def bad(message: bytes) -> bytes:
+    return _with(32, 32)(message)
+
+
+@pytest.mark.parametrize("filters", [[], [rewritten("Init1", bad)]], ids=["good", "bad"])
+def test_an_init1_makes_one_operation(filters: list[Filter]) -> None:
+    counting = Counting("server")
+    world = World(client=make_engine("client", HYBRID), server=counting.engine, filters=filters)
+    client = world.open()
+    client.write(text(500))
+    world.clock.run_for(20)
+    assert counting.encapsulated == 1
+
+
+def test_key_pairs_come_from_the_stock_one_for_each_key_exchange() -> None:
+    pool = KeyPool(3)
+    while pool.is_short():
+        pool.refill()
+    client = make_engine("client", replace(ENO, eno=EnoConfig(kem_keys=pool)))
+    world = World(client=client, server=make_engine("server", ENO))
+    for number in range(3):
+        # The first one exchanges keys, the others resume.
+        talk(world, 40_000 + number)
+        assert len(pool) == 2
+    for number in range(3):
+        client.flush_sessions()
+        talk(world, 40_010 + number)
+    assert (len(pool), pool.made_on_demand) == (0, 1)
+
+
+# What is told, and what the administrator may require.
+
+
+@pytest.mark.parametrize(
+    ("suites", "counters"),
+    [
+        ((ENO, ENO), ("post_quantum", "post_quantum")),
+        ((ENO, WITHOUT), ("classical_peer", "classical_setting")),
+        ((WITHOUT, ENO), ("classical_setting", "classical_peer")),
+    ],
+    ids=["both", "client", "server"],
+)
+def test_why_a_session_is_post_quantum_or_not(suites: tuple[Suite, Suite], counters: tuple[str, str]) -> None:
+    world = World(client=make_engine("c", suites[0]), server=make_engine("s", suites[1]))
+    talk(world)
+    talk(world, 40_001)
+    for info, host, counter in zip(infos(world), (world.client, world.server), counters, strict=True):
+        is_post_quantum = counter == "post_quantum"
+        assert info.post_quantum == is_post_quantum
+        assert info.resumed
+        counted = engine_of(host).counters()
+        assert counted[counter] == (2 if is_post_quantum else 1)
+        assert counted.get("classical_resumed", 0) == (not is_post_quantum)
+
+
+@pytest.mark.parametrize("server", [ENO, WITHOUT, None], ids=["knows it", "does not", "has no daemon"])
+def test_it_is_required(server: Suite | None) -> None:
+    config = EngineConfig(offers=("eno",), required_post_quantum=(ip_network("10.0.0.2"),))
+    world = World(client=make_engine("c", ENO, config), server=make_engine("s", server) if server else None)
+    if server is ENO:
+        talk(world)
+        talk(world, 40_001)
+        world.assert_encrypted()
+    else:
+        client = world.open()
+        client.write(text(300))
+        assert world.clock.run_until(lambda: bool(client.error), LIMIT)
+        world.clock.run_for(1)
+        assert not any(each.received for each in world.server.stack.accepted)
+        world.assert_nothing_in_clear()
+    offers = {each.segment.option(ENO_KIND) for each in world.link.log if SYN_ALONE(each)}
+    assert bytes.fromhex("83 a0 5f7b 4100") in offers
+    assert all(offer is not None and b"\x23" not in offer[:1] for offer in offers)
+
+
+def test_an_application_chooses_it_by_its_two_bytes() -> None:
+    for spec, name in ((b"\x20\x41", "MLKEM768-X25519"), (b"\x24", "ECDHE-Curve448")):
+        world = World.encrypting(ENO)
+        local = Endpoint(world.client.address, 40_000)
+        engine_of(world.client).set_options(ConnectionOptions(public_key_specs=(spec,)), local)
+        client, server = world.connect()
+        world.exchange(client, server, 100)
+        assert (infos(world)[0].suite or "").startswith(name)
+
+
+def test_the_original_passes_over_the_offer() -> None:
+    """It exits on suboptions that it does not know from 0x80 on, but takes this one for a REKEY."""
+    for suite in (ENO, HYBRID):
+        world = World.encrypting(replace(suite, original="server"))
+        client, server = world.connect()
+        world.exchange(client, server, 500)
+        assert not world.original.aborted
+        world.assert_healthy()
