@@ -26,7 +26,7 @@ help:
 	@echo "make dist     wheel and source archive, in dist/"
 	@echo "make deb      Debian package, in dist/"
 	@echo "make test-packages  installs the Debian package under a systemd of its own and tries it (root; a minute)"
-	@echo "make test-distributions  all of this in chroots of Debian 12, 13 and sid (root; hours; SUITES, TARGETS, E2E)"
+	@echo "make test-distributions  all of this in chroots of Debian 12, 13 and sid (root; hours; SUITES, TARGETS, E2E, UNIT)"
 	@echo "make test-kernels  chosen end-to-end tests on Debian's kernels, in virtual machines (root; hours; KERNELS, VARIANTS, ARGS)"
 	@echo "make bench-peers  install the other tunnels: stunnel, OpenSSH, wireguard-go"
 
@@ -98,7 +98,7 @@ test-packages: deb
 # SUITES="sid" TARGETS="demo lint" E2E=tests/e2e/test_transfer.py (docs/distributions.md)
 test-distributions: export TCPCRYPTD_SETUP := distributions
 test-distributions: setup
-	$(SUDO) env SUITES="$(SUITES)" TARGETS="$(TARGETS)" $(if $(E2E),E2E="$(E2E)") nice $(abspath $(PYTHON)) -m tests.distributions $(ARGS)
+	$(SUDO) env SUITES="$(SUITES)" TARGETS="$(TARGETS)" $(if $(E2E),E2E="$(E2E)") UNIT="$(UNIT)" nice $(abspath $(PYTHON)) -m tests.distributions $(ARGS)
 
 # One virtual machine after the other, emulated: KERNELS="6.1 7.2" VARIANTS=nft ARGS=tests/e2e/test_transfer.py (docs/kernels.md)
 test-kernels: export TCPCRYPTD_SETUP := kernels

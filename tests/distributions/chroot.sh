@@ -61,5 +61,5 @@ umount -l /host
 exec env -i HOME=/root LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb \
     PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
     ${PIP_INDEX_URL:+PIP_INDEX_URL="$PIP_INDEX_URL"} ${http_proxy:+http_proxy="$http_proxy"} \
-    ${https_proxy:+https_proxy="$https_proxy"} ${no_proxy:+no_proxy="$no_proxy"} ${E2E:+E2E="$E2E"} \
+    ${https_proxy:+https_proxy="$https_proxy"} ${no_proxy:+no_proxy="$no_proxy"} ${E2E:+E2E="$E2E"} ${UNIT:+UNIT="$UNIT"} \
     sh /inside.sh $targets </dev/null

@@ -50,6 +50,7 @@ run() {
     clone | package | versions) "$1" ;;
     setup | compiled | deb | dist) make "$1" ;;
     e2e) alone make -o setup -o compiled e2e ARGS="${E2E:-}" ;;
+    unit) alone make -o setup unit ARGS="${UNIT:-}" ;;
     *) alone make -o setup -o compiled -o deb "$1" ;;
     esac
 }
