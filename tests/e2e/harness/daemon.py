@@ -13,8 +13,8 @@ from tests.e2e.harness.process import HarnessError, wait_until
 if TYPE_CHECKING:
     from tests.e2e.harness.host import Host
 
-START_SECONDS = 15.0
-STOP_SECONDS = 15.0
+START_SECONDS = 45.0
+STOP_SECONDS = 45.0
 
 
 def entry_point(command: str) -> list[str]:

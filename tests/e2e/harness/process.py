@@ -14,7 +14,7 @@ class HarnessError(Exception):
     """The set-up around a test failed: a command, a process or a deadline."""
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
     """Returns as soon as the condition holds; raises HarnessError when it does not within the deadline."""
     deadline = time.monotonic() + seconds * PATIENCE
     while not condition():
