@@ -47,6 +47,8 @@ for name in stdin:0 stdout:1 stderr:2; do
     ln -s "/proc/self/fd/${name#*:}" "$root/dev/${name%:*}"
 done
 cp --remove-destination /etc/resolv.conf "$root/etc/resolv.conf"
+# How this host's apt reaches a mirror, and what it takes from one.
+apt-config dump | grep -E '^Acquire::(Check-|https?::)' >"$root/etc/apt/apt.conf.d/90host" || true
 # This host's, since what it reaches mirrors through may have a certificate that only it trusts.
 cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
 mkdir "$root/output" "$root/repository" "$root/host"
