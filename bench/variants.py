@@ -94,6 +94,9 @@ VARIANTS = (
     tcpcryptd("crypt"),
     tcpcryptd("crypt-original", *ORIGINAL_SUITES),
     tcpcryptd("eno", "--protocol", "eno"),
+    # What the post-quantum key agreements are compared with.
+    tcpcryptd("crypt-x25519", "--suites", "X25519-HPKE"),
+    tcpcryptd("eno-x25519", "--protocol", "eno", "--suites", "ECDHE-Curve25519"),
     Variant("nfqueue-accept", nfqueue.start),
     Variant("stunnel", stunnel.start, stunnel.start_fresh),
     Variant("ssh", ssh.start),
