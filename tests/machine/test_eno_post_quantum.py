@@ -27,7 +27,7 @@ from tcpcryptd.wire.sequence import add, difference
 from tests.machine.endpoint import Behaviour, State
 from tests.machine.host import Host
 from tests.machine.icmp import too_big_error
-from tests.machine.link import Conditions, Crossing, Filter, drop_nth, has_flags, sent_by
+from tests.machine.link import Conditions, Crossing, Filter, all_of, drop_nth, has_flags, sent_by, strip
 from tests.machine.test_eno_exchange import carries, opened, rewritten
 from tests.machine.test_eno_simultaneous import crossing, works
 from tests.machine.test_path_mtu import Router
@@ -196,6 +196,43 @@ def test_an_error_about_what_was_not_sent() -> None:
     world.clock.run_for(1)
     assert client.state is State.OPEN
     assert len(segments_of(world, "Init1")) == 2
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["in order", "the second first"])
+def test_segments_that_lost_their_option_are_not_delivered(number: int) -> None:
+    """Whichever comes first: no application may see a part of a message (RFC 8547 section 4.6)."""
+    lost = strip(ENO_KIND, all_of(sent_by("client"), has_flags(SYN, 0)))
+    first = drop_nth(carries("Init1"), *range(1, number + 1))
+    world = World.encrypting(ENO, filters=[first, lost])
+    world.server.stack.listen(PORT, Behaviour(mss=536))
+    client = world.open(behaviour=Behaviour(mss=536))
+    client.write(text(500))
+    assert world.clock.run_until(lambda: client.error == "reset", 60)
+    world.clock.run_for(200)
+    assert not any(each.received for each in world.server.stack.accepted)
+    assert engine_of(world.server).counters()["stray"] > 1
+    world.assert_nothing_in_clear()
+
+
+def test_plain_data_that_comes_backwards_is_delivered() -> None:
+    """Of a peer without a daemon, whose first ACK is lost: what could be of an Init1 comes again."""
+    held: list[bytes] = []
+
+    def swapped(crossing: Crossing) -> list[bytes]:
+        if crossing.sender == "server" or crossing.segment.flags & SYN or len(held) > 1:
+            return [crossing.packet]
+        if crossing.segment.payload_length:
+            held.append(crossing.packet)
+        return held[::-1] if len(held) == 2 else []
+
+    # Its SYN ACK loses the option, so that only the server's daemon thinks of encryption.
+    world = World.encrypting(ENO, filters=[strip(ENO_KIND, sent_by("server")), swapped])
+    client = world.open()
+    client.write(text(3000))
+    assert world.clock.run_until(lambda: client.all_acknowledged, LIMIT)
+    (server,) = world.server.stack.accepted
+    assert bytes(server.received) == text(3000)
+    world.assert_plain()
 
 
 # Peers without it.
