@@ -20,7 +20,7 @@ local TEPS = {
 local EXPERIMENT, EXPERIMENT_HALF = 0x5f7b, 6 -- what the data of our use of TEP 0x20 begins with
 local AGREEMENTS = { [0x23] = "Curve25519", [0x41] = "MLKEM768-X25519" }
 local KEM_SIZES = { [0x15101a0e] = 1216, [0x097105e0] = 1120 } -- its public key and ciphertext; no other key is as long
-local ALGORITHMS = { [0x02] = "RSA", [0xf0] = "X25519-HPKE" }
+local ALGORITHMS = { [0x02] = "RSA", [0xf0] = "X25519-HPKE", [0xf1] = "MLKEM768-X25519-HPKE" }
 local CIPHERS = {
     [0x00] = "any", [0x01] = "AES128-CTR-SEQIV", [0x02] = "RC4", [0xf1] = "AES-256-GCM-SIV", [0xf2] = "AES-SIV-CMAC-256",
 }

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 
 from tcpcryptd import __version__
+from tcpcryptd.cli import post_quantum
 from tcpcryptd.cli.options import GROUPS, OPTIONS, RUNNING, Kind, Option
 from tcpcryptd.cli.output import Parser
 from tcpcryptd.netio.errors import ExitCode
@@ -57,7 +58,8 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="have the running daemon forget all sessions that could be resumed, and end",
     )
-    parser.add_argument("--version", action="version", version=f"tcpcryptd {__version__} ({description()})")
+    version = f"tcpcryptd {__version__} ({description()}, {post_quantum.description()})"
+    parser.add_argument("--version", action="version", version=version)
     return parser
 
 

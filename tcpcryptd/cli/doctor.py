@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
+from tcpcryptd.cli import post_quantum
 from tcpcryptd.cli.arguments import add_option
 from tcpcryptd.cli.assembly import daemon_config
 from tcpcryptd.cli.config import ConfigError, Settings, load_settings
@@ -56,6 +57,7 @@ def _findings(settings: Settings, self_test: bool) -> Iterator[Finding]:
 
     def find() -> Iterator[Finding]:
         yield from examine(config, settings.control_socket_path, settings.libtcpcrypt_port)
+        yield from post_quantum.check()
         if self_test:
             yield from (SelfTest(protocol).run() for protocol in ("crypt", "eno"))
 

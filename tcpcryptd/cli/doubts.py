@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 
 from tcpcryptd import crypt, eno
+from tcpcryptd.cli import post_quantum
 from tcpcryptd.cli.config import Settings
 from tcpcryptd.cli.options import ANSWERS, OFFERS
 
@@ -24,6 +25,16 @@ def doubts(settings: Settings, interfaces: Collection[str]) -> Iterator[str]:
             yield f"suites: {', '.join(named)}: of {protocol}, which this host neither offers nor answers to"
         elif settings.suites and not named and protocol in offers:
             yield f"suites: none of {protocol}, which this host offers: all of its suites are used"
+    yield from _post_quantum(settings)
+
+
+def _post_quantum(settings: Settings) -> Iterator[str]:
+    if not post_quantum.is_available():
+        yield post_quantum.LACKING
+    elif settings.require_post_quantum and "crypt" in OFFERS[settings.protocol]:
+        mechanisms = {*settings.suites} & {*crypt.public_key_names()}
+        if mechanisms and not mechanisms & {*crypt.post_quantum_names()}:
+            yield "require-post-quantum: suites leave crypt no such key agreement: those connections fail with it"
 
 
 def _is_there(name: str, interfaces: Collection[str]) -> bool:

@@ -351,6 +351,7 @@ class Engine:
             "sessions": len(self._services.sessions),
             "black_hole_hosts": len(self._services.black_holes),
             "black_hole_networks": self._services.black_holes.networks,
+            "keys_made_on_demand": self.stock.made_on_demand if self.stock is not None else 0,
         }
 
     def shut_down(self, now: float) -> None:

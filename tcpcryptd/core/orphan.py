@@ -14,8 +14,8 @@ from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict, 
 from tcpcryptd.wire import sequence
 from tcpcryptd.wire.segment import ACK, RST, Segment, make, reverse_key
 
-_PROBE_DISTANCE: Final = 1024
-"""Bytes: more than two handshake messages of any suite shift by, and less than any window that is not closed."""
+_PROBE_DISTANCE: Final = 2048
+"""Bytes: more than a handshake message of any suite shifts by, and less than any window that is not nearly closed."""
 
 
 class Orphan:

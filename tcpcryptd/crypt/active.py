@@ -148,7 +148,10 @@ class HelloSent(HandshakeState):
         if not active_accepts(mode, switched=switched):
             return self._connection.decide_plain("the hosts' wishes for the roles do not fit")
         if switched:
-            PkconfSent(self._handshake).take_over()
+            pkconf_sent = PkconfSent(self._handshake)
+            if not pkconf_sent.exchange.pkconf.body:
+                return self._connection.decide_plain("no public-key algorithm that can be offered")
+            pkconf_sent.take_over()
         else:
             exchange = ClientExchange.choose(self._handshake, answer)
             if exchange is None:
@@ -173,7 +176,7 @@ class PkconfSent(HandshakeState):
         super().__init__(handshake)
         # Only with the kernel's ACKs of a repeated SYN ACK: the original takes a PKCONF behind its INIT1 for the end.
         self._intervals = (sum(RETRANSMISSION_INTERVALS),)
-        self._exchange = ServerExchange(handshake)
+        self.exchange = ServerExchange(handshake)
 
     def take_over(self) -> None:
         """Binds the handlers."""
@@ -190,7 +193,7 @@ class PkconfSent(HandshakeState):
         bare = self.first_ack(segment, now)
         if isinstance(bare, tuple):
             return bare
-        return self._carried(bare, self._exchange.pkconf, self._give_up, now)
+        return self._carried(bare, self.exchange.pkconf, self._give_up, now)
 
     def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
@@ -207,7 +210,7 @@ class PkconfSent(HandshakeState):
         if segment.acknowledgment != sequence.add(handshake.local.isn, 1):
             return DROP
         if option.find(option.read(segment), Opcode.INIT1) is not None:
-            return self._exchange.receive(segment, now)
+            return self.exchange.receive(segment, now)
         if segment.option(CRYPT) is None:
             self._connection.cancel_timer()
             return Unanswered(handshake, "the peer did not go on with the handshake").take_over()

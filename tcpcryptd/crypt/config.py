@@ -3,9 +3,11 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
+from tcpcryptd.crypto.key_agreement import KeyAgreement, PrivateKey
 from tcpcryptd.crypto.key_log import KeyLog
 from tcpcryptd.crypto.key_pool import KeyPool
 from tcpcryptd.crypto.keyring import KeyRing
+from tcpcryptd.crypto.mlkem768_x25519_hpke import MlKemHpkeKey
 from tcpcryptd.crypto.suites import (
     PUBLIC_KEY_ALGORITHMS,
     RSA_2048,
@@ -32,6 +34,12 @@ class CryptConfig:
     key_log: KeyLog | None = None
     """Takes the keys of every connection, when the administrator wants that (docs/keylog.md)."""
 
+    def new_key(self, agreement: KeyAgreement) -> PrivateKey | None:
+        """The key pair for a new connection; None: there is none yet."""
+        if agreement.post_quantum:
+            return MlKemHpkeKey(self.kem_keys.take())
+        return agreement.generate() if agreement.ephemeral else self.rsa_keys.current()
+
     def restricted(self, names: Collection[str]) -> "CryptConfig":
         """A copy with only those algorithms of each kind that are named, and all of a kind of which none is.
 
@@ -49,9 +57,16 @@ class CryptConfig:
         )
 
 
+def public_key_names() -> tuple[str, ...]:
+    """The names of all public-key mechanisms, best first."""
+    return tuple(each.agreement.name for each in PUBLIC_KEY_ALGORITHMS)
+
+
+def post_quantum_names() -> tuple[str, ...]:
+    """Those of them that resist a quantum computer; none where OpenSSL has no ML-KEM."""
+    return tuple(each.agreement.name for each in PUBLIC_KEY_ALGORITHMS if each.agreement.post_quantum)
+
+
 def algorithm_names() -> tuple[str, ...]:
     """The names of all public-key mechanisms, then of all symmetric suites, each best first."""
-    return (
-        *(each.agreement.name for each in PUBLIC_KEY_ALGORITHMS),
-        *(each.name for each in SYMMETRIC_SUITES),
-    )
+    return (*public_key_names(), *(each.name for each in SYMMETRIC_SUITES))

@@ -19,17 +19,18 @@ Rules: no payload leaves in any of them but Unanswered, and the local kernel is 
 without changing the state. "Plain" hands the connection back to the two kernels as they left it.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
-from tcpcryptd.core.protocol import Connection, Direction, Injection
+from tcpcryptd.core.protocol import Classical, Connection, Direction, Injection
 from tcpcryptd.crypt.config import CryptConfig
-from tcpcryptd.crypt.constants import MAC, PUBLIC_KEY_SPEC_SIZE, SYMMETRIC_SPEC_SIZE
-from tcpcryptd.crypt.messages import split_specs
+from tcpcryptd.crypt.constants import MAC, PUBLIC_KEY_SPEC_SIZE, SYMMETRIC_SPEC_SIZE, TIMESTAMP_AREA
+from tcpcryptd.crypt.messages import init1_length, init2_length, split_specs
 from tcpcryptd.crypt.numbers import Numbers
 from tcpcryptd.crypto.suites import (
     AES128_CTR_SEQIV_HMAC_SHA1,
     FIRST_PRIVATE,
-    RSA_2048,
+    SYMMETRIC_SUITES,
     PublicKeyAlgorithm,
     SymmetricSuite,
 )
@@ -37,7 +38,12 @@ from tcpcryptd.wire.segment import SYN, Segment
 from tcpcryptd.wire.sequence import add, difference
 from tcpcryptd.wire.syn import End, Ends
 
+_IPV4_HEADER: Final = 20
+_IPV6_HEADER: Final = 40
 _TCP_HEADER: Final = 20
+_OPTION_AREA: Final = 4
+"""Bytes that CRYPT with INIT1 or INIT2 takes, with its padding."""
+_MOST_SPECS: Final = sum(len(suite.offer) for suite in SYMMETRIC_SUITES)
 
 
 class Handshake:
@@ -53,22 +59,43 @@ class Handshake:
 
     @property
     def public_key_algorithms(self) -> tuple[PublicKeyAlgorithm, ...]:
-        """What is configured, or what the application chose of it, best first."""
+        """What is configured, or what the application chose of it, best first, and the administrator leaves of that."""
         wanted = _own(self.connection.options.public_key_specs, PUBLIC_KEY_SPEC_SIZE)
         configured = self.config.public_key_algorithms
+        if self.connection.must_be_post_quantum:
+            configured = tuple(entry for entry in configured if entry.agreement.post_quantum)
         if not wanted:
             return configured
         return tuple(entry for spec in wanted for entry in configured if entry.accepts(spec))
 
-    @property
-    def public_key_specs(self) -> bytes:
-        """The list for PKCONF. The original reads its first entry only: that is the one it knows (spec section 2)."""
-        ordered = sorted(self.public_key_algorithms, key=lambda entry: entry is not RSA_2048)
-        return b"".join(entry.spec for entry in ordered)
+    def fitting(self, *, is_client: bool) -> tuple[PublicKeyAlgorithm, ...]:
+        """Those of `public_key_algorithms` whose messages fit, once both SYNs are known."""
+        return tuple(each for each in self.public_key_algorithms if self.fits(each, is_client=is_client))
 
-    def public_key_algorithm(self, spec: bytes) -> PublicKeyAlgorithm | None:
-        """The mechanism that the peer chose; None: it was not offered."""
-        return next((entry for entry in self.public_key_algorithms if entry.spec == spec), None)
+    def why_classical(self, fitting: Sequence[PublicKeyAlgorithm]) -> Classical:
+        """Why the choice is not post-quantum, if it is not, given what `fitting` had."""
+        if any(each.agreement.post_quantum for each in fitting):
+            return Classical.PEER
+        is_known = any(each.agreement.post_quantum for each in self.public_key_algorithms)
+        return Classical.SIZE if is_known else Classical.SETTING
+
+    def fits(self, algorithm: PublicKeyAlgorithm, *, is_client: bool) -> bool:
+        """Whether INIT1 and INIT2 with a mechanism fit into one segment each, and this host's into the path's packets.
+
+        Only large ones are looked at. How many suites a client offers is not known before its INIT1: the most that one
+        of ours does.
+        """
+        if not algorithm.agreement.post_quantum:
+            return True
+        specs = len(self.symmetric_specs) if is_client else _MOST_SPECS
+        init1, init2 = init1_length(specs, algorithm.public_key_length), init2_length(algorithm.ciphertext_length)
+        stamped = self.local.timestamp is not None and self.remote.timestamp is not None
+        area = _OPTION_AREA + (TIMESTAMP_AREA if stamped else 0)
+        if max(init1, init2) + area > min(self.local.mss, self.remote.mss):
+            return False
+        headers = (_IPV4_HEADER if len(self.connection.peer_address) == 4 else _IPV6_HEADER) + _TCP_HEADER
+        mtu = self.connection.path_mtu()
+        return mtu is None or headers + area + (init1 if is_client else init2) <= mtu
 
     @property
     def client_suites(self) -> tuple[SymmetricSuite, ...]:

@@ -8,6 +8,9 @@ HELLO_TRIES: Final = 2
 RETRANSMISSION_INTERVALS: Final[tuple[float, ...]] = (0.5, 1.0, 2.0, 4.0)
 """After which INIT1 and INIT2 are sent again; after the last one the sender gives up."""
 
+LARGE_TRIES: Final = 2
+"""How often an INIT1 that nearly fills a packet is sent; perhaps it does not fit through, and a smaller one follows."""
+
 MAX_HELD: Final = 9_216
 """Bytes of packet: what the kernel has sent before there are keys goes out with them, if it is no longer than a jumbo
 frame; else it waits until the kernel sends it again."""

@@ -1,6 +1,7 @@
 """The INIT1 and INIT2 messages, and the specs in them and in PKCONF (spec section 2)."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from tcpcryptd.crypt.constants import (
     INIT1_OPERATION,
@@ -10,6 +11,9 @@ from tcpcryptd.crypt.constants import (
     SYMMETRIC_SPEC_SIZE,
 )
 from tcpcryptd.wire.reader import Reader, ReadError
+
+_INIT1_FIXED: Final = 8 + NONCE_SIZE + 1 + PUBLIC_KEY_SPEC_SIZE
+_INIT2_FIXED: Final = 4 + SYMMETRIC_SPEC_SIZE
 
 
 class MessageError(ValueError):
@@ -84,6 +88,16 @@ class Init2:
                 return cls(reader.take(SYMMETRIC_SPEC_SIZE), reader.take(length))
         except ReadError as error:
             raise MessageError(f"INIT2: {error}") from error
+
+
+def init1_length(symmetric_specs: int, public_key: int) -> int:
+    """Bytes of an INIT1 with so many bytes of both."""
+    return _INIT1_FIXED + symmetric_specs + public_key
+
+
+def init2_length(ciphertext: int) -> int:
+    """The same of INIT2."""
+    return _INIT2_FIXED + ciphertext
 
 
 def split_specs(specs: bytes, size: int) -> list[bytes]:

@@ -66,21 +66,21 @@ class HelloReceived(HandshakeState):
         if verdict is not None:
             return verdict
         self._handshake.local = End.of(segment)
-        state = self._choose(now)
+        state = self._choose(segment, now)
         area = state.area(segment)
         if area is None:
             return self._connection.decide_plain("the SYN ACK has no space for the option")
         state.take_over()
         return state.send(segment, area, now)
 
-    def _choose(self, now: float) -> "SynAckSent":
+    def _choose(self, syn_ack: Segment, now: float) -> "SynAckSent":
         if self._hello.opcode in (Opcode.NEXTK1, Opcode.NEXTK1_SUPPORT):
             resumable = take_to_answer(self._handshake, self._hello.body, now)
             if resumable is not None:
                 return Nextk2Sent(self._handshake, resumable)
         if switches(self._connection.options.client_mode):
             return AwaitPkconf(self._handshake)
-        return AwaitInit1(self._handshake, ServerExchange(self._handshake))
+        return AwaitInit1(self._handshake, ServerExchange(self._handshake, kept_options(syn_ack)))
 
 
 class SynAckSent(HandshakeState):

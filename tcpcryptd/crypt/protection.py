@@ -115,6 +115,8 @@ class Protection:
             session.public_key_spec,
             session.suite.spec,
             self._sealer.generation,
+            session.post_quantum,
+            session.classical,
         )
 
     def resets(self) -> list[Injection]:

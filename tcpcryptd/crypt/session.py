@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from tcpcryptd.core.protocol import Classical
 from tcpcryptd.crypt.roles import Role
 from tcpcryptd.crypto import key_schedule
 from tcpcryptd.crypto.segment import SegmentProtection
-from tcpcryptd.crypto.suites import SymmetricSuite
+from tcpcryptd.crypto.suites import MLKEM768_X25519_HPKE, SymmetricSuite
 
 
 @dataclass(slots=True)
@@ -83,6 +84,8 @@ class Session:
     public_key: bytes | None = None
     """K_C; None when the session was resumed."""
     public_key_spec: bytes | None = None
+    classical: Classical = Classical.PEER
+    """Why its key agreement is not post-quantum, if it is not."""
 
     @classmethod
     def begin(
@@ -92,13 +95,19 @@ class Session:
         resumed: bool = False,
         public_key: bytes | None = None,
         public_key_spec: bytes | None = None,
+        classical: Classical = Classical.PEER,
     ) -> tuple[Self, Resumable]:
         """The session of a session secret, and what the connection after it can go on from."""
         master, next_secret = key_schedule.master_key_and_next_secret(state.secret)
         role, suite, name = state.role, state.suite, state.public_key_name
         keys = Keys.of(master, 0, suite, role)
-        session = cls(state.session_id, role, suite, name, keys, resumed, public_key, public_key_spec)
+        session = cls(state.session_id, role, suite, name, keys, resumed, public_key, public_key_spec, classical)
         return session, Resumable(next_secret, role, suite, name)
+
+    @property
+    def post_quantum(self) -> bool:
+        """Whether the key agreement that the session comes from resists a quantum computer."""
+        return self.public_key_name == MLKEM768_X25519_HPKE.agreement.name
 
     @property
     def suite_name(self) -> str:

@@ -5,6 +5,8 @@ Until the peer has answered a segment that went in clear, its messages must not 
 is the connection encrypted after all when they come: some of it has been in clear on the wire.
 """
 
+from collections.abc import Collection
+
 from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Injection, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import CRYPT, MAC, Opcode
@@ -18,12 +20,14 @@ from tcpcryptd.wire.sequence import add
 class Unanswered(HandshakeState):
     """Both kernels may send data."""
 
-    def __init__(self, handshake: Handshake, reason: str, message_length: int = 0, *, mute: bool = False) -> None:
-        """`message_length`: bytes of INIT1, which the peer may have taken. `mute`: only the kernel can answer it."""
+    def __init__(
+        self, handshake: Handshake, reason: str, lengths: Collection[int] = (0,), *, mute: bool = False
+    ) -> None:
+        """`lengths`: bytes of each INIT1 that the peer may have taken. `mute`: only the kernel can answer it."""
         super().__init__(handshake)
         self._mute = mute
         self._reason = reason
-        self._message_length = message_length
+        self._lengths = lengths
         self._sent_plain = 0
         """How much sequence space the kernel has used after its SYN: no peer acknowledges more."""
 
@@ -48,8 +52,8 @@ class Unanswered(HandshakeState):
 
     def resets(self) -> list[Injection]:
         """The peer may have taken INIT1 or not."""
-        taken, _ = self._handshake.resets(self._message_length)
-        return [taken, *(reset for reset in super().resets() if reset != taken)]
+        taken = [self._handshake.resets(length)[0] for length in self._lengths]
+        return taken + [reset for reset in super().resets() if reset not in taken]
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
@@ -70,9 +74,9 @@ class Unanswered(HandshakeState):
         if segment.flags & SYN:
             return ACCEPT
         acknowledged, is_first = self._ahead(segment.acknowledgment), self._is_first(segment)
-        took_it = is_first and acknowledged == self._message_length
+        took_it = is_first and acknowledged in self._lengths
         is_init2 = option.find(option.read(segment), Opcode.INIT2) is not None and took_it
-        if is_init2 or (self._message_length and self._handshake.is_sealed(segment, self._message_length)):
+        if is_init2 or any(length and self._handshake.is_sealed(segment, length) for length in self._lengths):
             self._connection.count("late_init2" if is_init2 else "init2_lost")
             self._connection.reset()
             return DROP

@@ -1,6 +1,6 @@
 """Keys are there; the peer's first authentic segment is to show that it has them too."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tcpcryptd.core.protocol import (
     DROP,
@@ -89,6 +89,9 @@ class Unconfirmed:
 class Init2Sent(Unconfirmed):
     """The server of an exchange: it sends INIT2 until the client's first authentic segment."""
 
+    receive_smaller: Callable[[Segment, float], Verdict | None] | None = None
+    """Answers another INIT1, in the place of one that was large; the verdict on it, None for any other segment."""
+
     def begin(self, init2: bytes, intervals: Sequence[float], unshifted: Injection, now: float) -> None:
         """Sends INIT2 and takes over; `unshifted`: the reset for a client that has no keys and has taken nothing."""
         self._unshifted = unshifted
@@ -112,7 +115,11 @@ class Init2Sent(Unconfirmed):
 
     def inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         """The same, but that a repeated INIT1 asks for INIT2."""
-        if option.find(option.read(Segment(packet, offset)), Opcode.INIT1) is not None:
+        segment = Segment(packet, offset)
+        if option.find(option.read(segment), Opcode.INIT1) is not None:
+            verdict = self.receive_smaller(segment, now) if self.receive_smaller is not None else None
+            if verdict is not None:
+                return verdict
             self._sent.repeat()
             return DROP
         return super().inbound(packet, offset, now)

@@ -44,6 +44,11 @@ class KeyAgreement(Protocol):
         """True: generating is cheap, make a key per connection. False: make keys ahead of need, in a `KeyRing`."""
         ...
 
+    @property
+    def post_quantum(self) -> bool:
+        """Whether it resists a quantum computer. Then `key_pool` has key pairs, and the messages are large."""
+        ...
+
     def generate(self) -> PrivateKey:
         """Make a new key pair."""
         ...

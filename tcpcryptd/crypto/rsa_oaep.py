@@ -76,6 +76,7 @@ class RsaOaep:
 
     name = "RSA-2048"
     ephemeral = False
+    post_quantum = False
 
     def generate(self) -> RsaPrivateKey:
         """Make a new key pair, which takes 0.1 s and more."""

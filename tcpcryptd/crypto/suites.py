@@ -15,6 +15,8 @@ from tcpcryptd.crypto.aes_gcm_siv import GcmSivProtection
 from tcpcryptd.crypto.aes_siv import SivProtection
 from tcpcryptd.crypto.ctr_hmac import CtrHmacProtection
 from tcpcryptd.crypto.key_agreement import KeyAgreement
+from tcpcryptd.crypto.mlkem768_x25519 import is_available
+from tcpcryptd.crypto.mlkem768_x25519_hpke import MlKemHpke
 from tcpcryptd.crypto.rsa_oaep import RsaOaep
 from tcpcryptd.crypto.segment import SegmentProtection
 from tcpcryptd.crypto.x25519_hpke import X25519Hpke
@@ -76,11 +78,15 @@ class PublicKeyAlgorithm:
     Attributes:
         algorithm: Identifier in a public-key spec.
         key_size: In units of 512 bits, rounded up.
+        public_key_length: Bytes of K_C.
+        ciphertext_length: Bytes of ENC(K_C, N_S).
         agreement: The mechanism.
     """
 
     algorithm: int
     key_size: int
+    public_key_length: int
+    ciphertext_length: int
     agreement: KeyAgreement
 
     @property
@@ -141,7 +147,8 @@ def works_here(suite: SymmetricSuite) -> bool:
 SYMMETRIC_SUITES: Final = tuple(filter(works_here, (AES_SIV_CMAC_256, AES_256_GCM_SIV, AES128_CTR_SEQIV_HMAC_SHA1)))
 """Best first."""
 
-X25519_HPKE: Final = PublicKeyAlgorithm(algorithm=0xF0, key_size=1, agreement=X25519Hpke())
-RSA_2048: Final = PublicKeyAlgorithm(algorithm=0x02, key_size=4, agreement=RsaOaep())
-PUBLIC_KEY_ALGORITHMS: Final = (X25519_HPKE, RSA_2048)
-"""Best first."""
+MLKEM768_X25519_HPKE: Final = PublicKeyAlgorithm(0xF1, 19, 1216, 1152, MlKemHpke())
+X25519_HPKE: Final = PublicKeyAlgorithm(0xF0, 1, 32, 64, X25519Hpke())
+RSA_2048: Final = PublicKeyAlgorithm(0x02, 4, 256, 256, RsaOaep())
+PUBLIC_KEY_ALGORITHMS: Final = (*((MLKEM768_X25519_HPKE,) if is_available() else ()), X25519_HPKE, RSA_2048)
+"""Best first; only what this host's OpenSSL has."""

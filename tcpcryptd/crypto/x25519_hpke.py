@@ -57,6 +57,7 @@ class X25519Hpke:
 
     name = "X25519-HPKE"
     ephemeral = True
+    post_quantum = False
 
     def generate(self) -> X25519Key:
         """Make a new key pair."""

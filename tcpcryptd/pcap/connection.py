@@ -12,6 +12,7 @@ from tcpcryptd.dissect import (
     Init2,
     init_message,
 )
+from tcpcryptd.dissect.names import POST_QUANTUM
 from tcpcryptd.dissect.segment import FLAG_NAMES
 from tcpcryptd.pcap.chunk import Chunk, Kind
 from tcpcryptd.pcap.crypt import CryptOpener
@@ -45,6 +46,8 @@ class Connection:
         self.more_events = 0
         self.entry: KeyLogEntry | None = None
         """Its keys, when the key log has them."""
+        self.post_quantum = False
+        """The latest key exchange that was captured is post-quantum."""
         self._keys = keys
         self._eno_offers = [False, False]
         self._known_events: set[tuple[bool, str]] = set()
@@ -116,6 +119,8 @@ class Connection:
             self._eno_offers[not from_opener] = True
         elif self.protocol == ENO and any(isinstance(option, EnoOption) for option in shown):
             self.is_encrypted |= all(self._eno_offers) and bool(segment.flags & ACK)
+        if isinstance(found.message, Init1):
+            self.post_quantum = found.message.public_key_spec.algorithm in POST_QUANTUM
         message = [found.message] if found.message is not None else []
         if shown or message:
             flags = " ".join(name for bit, name in enumerate(FLAG_NAMES) if segment.flags >> bit & 1)

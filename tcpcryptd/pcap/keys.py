@@ -7,7 +7,10 @@ from tcpcryptd.crypto.key_log import MAX_LINE_LENGTH, KeyLogEntry, KeyLogError
 
 
 class KeyBook:
-    """The first line of each connection that a key log has. The later generations follow from it."""
+    """The first line of each connection that a key log has. The later generations follow from it.
+
+    Who has answered two messages with keys, since the first answer was lost, has written two: the last one counts.
+    """
 
     def __init__(self, lines: Iterable[str] = ()) -> None:
         """Raises KeyLogError with the number of the line that is wrong."""
@@ -18,7 +21,9 @@ class KeyBook:
             except KeyLogError as error:
                 raise KeyLogError(f"line {number}: {error}") from error
             if entry is not None:
-                self._entries.setdefault((entry.protocol, entry.opener_isn, entry.answerer_isn), entry)
+                name = (entry.protocol, entry.opener_isn, entry.answerer_isn)
+                if entry.generation == 0 or name not in self._entries:
+                    self._entries[name] = entry
 
     @classmethod
     def read(cls, path: Path) -> "KeyBook":

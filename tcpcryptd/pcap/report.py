@@ -48,7 +48,7 @@ def _arrow(from_opener: bool) -> str:
 
 def _state(connection: Connection) -> str:
     if connection.is_encrypted:
-        return f"{connection.protocol}, encrypted"
+        return f"{connection.protocol}, encrypted" + (", post-quantum" if connection.post_quantum else "")
     if connection.protocol is not None:
         return f"{connection.protocol} was begun, not encrypted"
     return "plain" if connection.has_beginning else "unknown: its beginning was not captured"

@@ -26,6 +26,8 @@ checksum, urgent."""
 _IPV4: Final = struct.Struct(">2xH2xHxB2x")
 _IPV6: Final = struct.Struct(">4xHB")
 _FRAGMENT: Final = 0x3FFF
+_DONT_FRAGMENT: Final = 0x40
+"""In the sixth byte of an IPv4 header."""
 _TCP: Final = 6
 _EXTENSION_HEADERS: Final = frozenset((0, 60))
 """Hop-by-hop and destination options (RFC 8200, section 4): those that leave the checksum's pseudo header alone."""
@@ -260,6 +262,17 @@ def _assemble(
     segment = b"".join((start, option_area, payload))
     checksum = tcp_checksum(addresses, segment).to_bytes(2, "big")
     return b"".join((with_length(ip_header, length), segment[:16], checksum, segment[18:]))
+
+
+def unfragmented(segment: Segment) -> Segment:
+    """A segment whose packet no router may cut, as this host's kernel lets them where it does not look for path MTUs.
+
+    To be edited before it is sent: its IP header's checksum does not follow.
+    """
+    packet = segment.packet
+    if packet[0] >> 4 != 4 or packet[6] & _DONT_FRAGMENT:
+        return segment
+    return Segment(packet[:6] + bytes((packet[6] | _DONT_FRAGMENT,)) + packet[7:], segment.offset)
 
 
 def with_length(ip_header: bytes, length: int, index: int = 0) -> bytes:

@@ -123,7 +123,7 @@ def test_reload_chooses_suites_of_new_connections(network: Network, directory: P
             hang_up(daemon)
             # What is open goes on with its keys.
             assert exchange(client, MARKER) == MARKER
-    assert suites == ["X25519-HPKE/AES-SIV-CMAC-256", "RSA-2048/AES128-CTR-SEQIV/HMAC-SHA1"]
+    assert suites == ["MLKEM768-X25519-HPKE/AES-SIV-CMAC-256", "RSA-2048/AES128-CTR-SEQIV/HMAC-SHA1"]
 
 
 def test_a_wrong_file_changes_nothing(host: Host, directory: Path) -> None:

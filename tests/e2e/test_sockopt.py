@@ -103,6 +103,8 @@ def test_what_a_connection_tells(api: Api, family: int) -> None:
         assert here.session_id == there.session_id
         assert here.fingerprint() == there.fingerprint()
         assert (here.role, there.role) == ("client", "server")
+        assert here.post_quantum
+        assert there.post_quantum
         for host, sock, mine in ((api.network.client, ours, True), (api.network.server, theirs, False)):
             assert api.get(host, sock, SocketOption.TCP_CRYPT_SESSID) == here.session_id
             key = api.get(host, sock, SocketOption.TCP_CRYPT_PUBKEY)

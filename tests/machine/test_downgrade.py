@@ -98,11 +98,11 @@ def test_a_session_is_resumed_only_with_suites_that_the_application_wants() -> N
         info = engine.connection(*world.ends(ends[0]))
         return info.suite if info is not None else None
 
-    original = f"X25519-HPKE/{AES128_CTR_SEQIV_HMAC_SHA1.name}"
+    original = f"MLKEM768-X25519-HPKE/{AES128_CTR_SEQIV_HMAC_SHA1.name}"
     assert suite_of(40_001, AES128_CTR_SEQIV_HMAC_SHA1) == original
     assert suite_of(40_002, None) == original
     assert resumed(world) == (True, True)
-    assert suite_of(40_003, AES_256_GCM_SIV) == f"X25519-HPKE/{AES_256_GCM_SIV.name}"
+    assert suite_of(40_003, AES_256_GCM_SIV) == f"MLKEM768-X25519-HPKE/{AES_256_GCM_SIV.name}"
     assert resumed(world) == (False, False)
     world.assert_encrypted()
 

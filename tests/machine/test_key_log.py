@@ -13,6 +13,7 @@ from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.crypt import CryptConfig, CryptFactory
+from tcpcryptd.crypt.constants import Opcode
 from tcpcryptd.crypto.frame_aead import AES_128_GCM, CHACHA20_POLY1305, FrameAead
 from tcpcryptd.crypto.key_log import CRYPT, ENO, KeyLogEntry
 from tcpcryptd.crypto.keyring import KeyRing
@@ -23,7 +24,8 @@ from tcpcryptd.eno import EnoConfig, EnoFactory
 from tcpcryptd.pcap import Chunk, ConnectionTable, Finder, KeyBook, Kind
 from tcpcryptd.pcap.report import describe
 from tests.machine.endpoint import Behaviour
-from tests.machine.link import Conditions
+from tests.machine.link import Conditions, Filter, drop
+from tests.machine.test_post_quantum import is_large
 from tests.machine.world import MARKER, PORT, World, rsa_key
 
 OFTEN = 20_000
@@ -38,11 +40,16 @@ class Logged:
     suite: SymmetricSuite = AES_256_GCM_SIV
     aead: FrameAead = AES_128_GCM
     conditions: Conditions = field(default_factory=Conditions)
+    filters: tuple[Filter, ...] = ()
 
     def __post_init__(self) -> None:
         self.logs: dict[str, list[KeyLogEntry]] = {"client": [], "server": []}
         self.world = World(
-            client=self._engine("client"), server=self._engine("server"), conditions=self.conditions, seed=7
+            client=self._engine("client"),
+            server=self._engine("server"),
+            conditions=self.conditions,
+            filters=self.filters,
+            seed=7,
         )
 
     def _engine(self, name: str) -> Engine:
@@ -135,6 +142,28 @@ def test_init_messages_of_several_segments(tmp_path: Path) -> None:
     assert " extensions of 0 bytes " in messages[1]
     assert [side.bytes[Kind.HANDSHAKE] for side in connection.sides] == [1261, 1164]
     assert deciphered(chunks, connection.number, from_opener=True).startswith(b"request " + MARKER)
+
+
+@pytest.mark.parametrize("name", ["client", "server"])
+def test_the_last_of_two_answers_counts(name: str, tmp_path: Path) -> None:
+    """INIT2 that fills a packet does not come through; the server has answered twice then."""
+    run = Logged(CRYPT, filters=(drop(is_large(Opcode.INIT2)),))
+    run.talk(40_000, 1_000)
+    assert len([entry for entry in run.logs[name] if entry.generation == 0]) == (2 if name == "server" else 1)
+    table, chunks = run.read(tmp_path, name)
+    assert deciphered(chunks, 1, from_opener=True).startswith(b"request " + MARKER)
+    (connection,) = table.connections
+    assert not connection.post_quantum
+    assert sum(side.failures for side in connection.sides) == 0
+
+
+def test_what_kind_of_keys_a_connection_has(tmp_path: Path) -> None:
+    run = Logged(CRYPT)
+    run.talk(40_000, 1_000)
+    table, _ = run.read(tmp_path, "client")
+    lines = [line for connection in table.connections for line in describe(connection)]
+    assert lines[0].endswith("crypt, encrypted, post-quantum")
+    assert any("MLKEM768-X25519-HPKE/9728 key of 1216 bytes" in line for line in lines)
 
 
 def test_both_hosts_log_the_same_keys() -> None:

@@ -18,7 +18,7 @@ from tcpcryptd.crypto.ecdhe import X25519
 from tcpcryptd.crypto.hybrid import MLKEM768_X25519
 from tcpcryptd.crypto.key_agreement import KeyAgreement, PrivateKey
 from tcpcryptd.crypto.key_scheme import KeyPair, KeyScheme
-from tcpcryptd.crypto.suites import AES_256_GCM_SIV, RSA_2048, X25519_HPKE
+from tcpcryptd.crypto.suites import AES_256_GCM_SIV, MLKEM768_X25519_HPKE, RSA_2048, X25519_HPKE
 from tcpcryptd.eno import EnoConfig, option, tep
 from tcpcryptd.eno import init_messages as eno_messages
 from tcpcryptd.wire.options import pad
@@ -52,6 +52,10 @@ class Counting:
     @property
     def ephemeral(self) -> bool:
         return self.inner.ephemeral
+
+    @property
+    def post_quantum(self) -> bool:
+        return self.inner.post_quantum
 
     def generate(self) -> PrivateKey:
         self.calls["generate"] += 1
@@ -127,10 +131,12 @@ def test_a_day_leaves_nothing_behind(suite: Suite, secret: str) -> None:
     assert info.generation >= HOURS // 2
 
 
+MECHANISMS = (MLKEM768_X25519_HPKE, X25519_HPKE, RSA_2048)
+
+
 def server_with(agreements: list[Counting]) -> Engine:
     algorithms = tuple(
-        replace(algorithm, agreement=counting)
-        for algorithm, counting in zip((X25519_HPKE, RSA_2048), agreements, strict=True)
+        replace(algorithm, agreement=counting) for algorithm, counting in zip(MECHANISMS, agreements, strict=True)
     )
     suite = Suite(algorithms, ALL.symmetric)
     return make_engine("flooded", suite, EngineConfig(max_opening=MAX_OPENING, max_connections=300))
@@ -139,15 +145,17 @@ def server_with(agreements: list[Counting]) -> Engine:
 @pytest.mark.parametrize("hello", [HELLO, Suboption(Opcode.NEXTK1, bytes(9))], ids=["HELLO", "NEXTK1"])
 def test_a_flood_costs_no_public_key_work(hello: Suboption) -> None:
     """The kernel answers every SYN; the sender does not see the answers and guesses what to acknowledge."""
-    agreements = [Counting(X25519_HPKE.agreement), Counting(RSA_2048.agreement)]
+    agreements = [Counting(each.agreement) for each in MECHANISMS]
     engine = server_with(agreements)
     world = World(client=make_engine("client"), server=engine)
     open_before = world.connect(port=30_000)
     world.exchange(*open_before)
     spent = [Counter(each.calls) for each in agreements]
     random = Random(1)
-    key = X25519_HPKE.agreement.generate().public_bytes
-    init1 = Init1(AES_256_GCM_SIV.offer, bytes(16), X25519_HPKE.spec, key).encode()
+    init1 = [
+        Init1(AES_256_GCM_SIV.offer, bytes(16), each.spec, each.agreement.generate().public_bytes).encode()
+        for each in (MLKEM768_X25519_HPKE, X25519_HPKE)
+    ]
     for number in range(FLOOD):
         syn = flood_syn(number, encode(hello))
         action, *_ = engine.handle_packet(syn, Direction.IN, world.clock.now)
@@ -170,7 +178,7 @@ def test_a_flood_costs_no_public_key_work(hello: Suboption) -> None:
             flags=ACK | PSH,
             window=1000,
             option_area=pad(encode(Suboption(Opcode.INIT1))),
-            payload=init1,
+            payload=init1[number % 2],
         )
         assert engine.handle_packet(guess, Direction.IN, world.clock.now)[0] is Action.DROP
         counters = engine.counters()

@@ -1,6 +1,6 @@
 """Two hosts, a link between them, and the questions that the tests ask."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from random import Random
@@ -13,12 +13,14 @@ from tcpcryptd.core.event import Disabled, IntegrityFailure, InternalError, Nego
 from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.core.verdict import ConnectionClass
 from tcpcryptd.crypt import CryptConfig, CryptFactory
+from tcpcryptd.crypto.key_pool import KeyPool
 from tcpcryptd.crypto.keyring import KeyRing
 from tcpcryptd.crypto.rsa_oaep import RsaOaep, RsaPrivateKey
 from tcpcryptd.crypto.suites import (
     AES128_CTR_SEQIV_HMAC_SHA1,
     AES_256_GCM_SIV,
     AES_SIV_CMAC_256,
+    MLKEM768_X25519_HPKE,
     RSA_2048,
     X25519_HPKE,
     PublicKeyAlgorithm,
@@ -44,7 +46,7 @@ def rsa_key() -> RsaPrivateKey:
 
 @dataclass(frozen=True)
 class Suite:
-    public_key: tuple[PublicKeyAlgorithm, ...] = (X25519_HPKE, RSA_2048)
+    public_key: tuple[PublicKeyAlgorithm, ...] = (MLKEM768_X25519_HPKE, X25519_HPKE, RSA_2048)
     symmetric: tuple[SymmetricSuite, ...] = (AES_SIV_CMAC_256, AES_256_GCM_SIV, AES128_CTR_SEQIV_HMAC_SHA1)
     protocol: str = "crypt"
     """What is offered, auto for both; either is answered."""
@@ -56,6 +58,7 @@ class Suite:
 
 
 ORIGINAL = Suite((RSA_2048,), (AES128_CTR_SEQIV_HMAC_SHA1,))
+POST_QUANTUM = Suite((MLKEM768_X25519_HPKE,), (AES_SIV_CMAC_256,))
 MODERN = Suite((X25519_HPKE,), (AES_SIV_CMAC_256,))
 ALL = Suite()
 FROM_ORIGINAL = Suite(original="client")
@@ -66,7 +69,12 @@ OFFERS = {"auto": ("eno", "crypt")}
 
 
 def make_engine(
-    seed: object = 0, suite: Suite = ALL, config: EngineConfig | None = None, sessions: SessionStore | None = None
+    seed: object = 0,
+    suite: Suite = ALL,
+    config: EngineConfig | None = None,
+    sessions: SessionStore | None = None,
+    path_mtu: Callable[[bytes], int | None] = lambda _: None,
+    kem_keys: KeyPool | None = None,
 ) -> Engine:
     ring = KeyRing(RsaOaep())
     ring.replace(rsa_key())
@@ -75,10 +83,15 @@ def make_engine(
         public_key_algorithms=suite.public_key,
         symmetric_suites=suite.symmetric,
         whole_packets=suite.whole_packets,
+        kem_keys=kem_keys or KeyPool(0),
     )
     config = replace(config or EngineConfig(), offers=OFFERS.get(suite.protocol, (suite.protocol,)))
     return Engine(
-        config, [CryptFactory(crypt), EnoFactory(suite.eno)], random=Random(repr(seed)).randbytes, sessions=sessions
+        config,
+        [CryptFactory(crypt), EnoFactory(suite.eno)],
+        random=Random(repr(seed)).randbytes,
+        path_mtu=path_mtu,
+        sessions=sessions,
     )
 
 

@@ -174,6 +174,16 @@ def test_what_was_recorded_is_well_formed_and_builds_again(file: Path) -> None:
             ),
             "450a4208020404f00101",
         ),
+        (
+            CryptOption(
+                suboptions=[
+                    PublicKeyConfiguration(
+                        specs=[PublicKeySpec(algorithm="MLKEM768-X25519-HPKE", key_min=19, key_max=19)]
+                    )
+                ]
+            ),
+            "45074105f11313",
+        ),
         (CryptOption(suboptions=[Rekey(generation=3, sequence=0xFFFFFFF0)]), "45088303fffffff0"),
         (CryptOption(suboptions=[NextKey(session_id=b"123456789")]), "450c84313233343536373839"),
         (

@@ -1,12 +1,16 @@
 import logging
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from tcpcryptd.cli import config
+from tcpcryptd import crypt
+from tcpcryptd.cli import config, post_quantum
 from tcpcryptd.cli.config import Settings
 from tcpcryptd.cli.doubts import doubts
+from tcpcryptd.netio.doctor import Severity
 
+NETWORKS = (ip_network("192.0.2.0/24"),)
 INTERFACES = ("lo", "eth0")
 
 
@@ -24,6 +28,11 @@ INTERFACES = ("lo", "eth0")
             Settings(suites=("X25519-HPKE", "AES-128-GCM"), answer="crypt"),
             ["suites: AES-128-GCM: of eno, which this host neither offers nor answers to"],
         ),
+        (Settings(suites=("MLKEM768-X25519-HPKE", "X25519-HPKE"), require_post_quantum=NETWORKS), []),
+        (
+            Settings(suites=("X25519-HPKE",), require_post_quantum=NETWORKS),
+            ["require-post-quantum: suites leave crypt no such key agreement: those connections fail with it"],
+        ),
         (
             Settings(suites=("AES-128-GCM",)),
             ["suites: none of crypt, which this host offers: all of its suites are used"],
@@ -36,6 +45,15 @@ INTERFACES = ("lo", "eth0")
 )
 def test_what_cannot_mean_what_was_meant(settings: Settings, expected: list[str]) -> None:
     assert list(doubts(settings, INTERFACES)) == expected
+
+
+def test_a_library_without_ml_kem_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [finding.severity for finding in post_quantum.check()] == [Severity.OK]
+    assert post_quantum.description() == "post-quantum key agreement"
+    monkeypatch.setattr(crypt, "post_quantum_names", lambda: ())
+    assert list(doubts(Settings(), INTERFACES)) == [post_quantum.LACKING]
+    assert [finding.severity for finding in post_quantum.check()] == [Severity.WARNING]
+    assert post_quantum.description() == post_quantum.LACKING
 
 
 @pytest.mark.parametrize(

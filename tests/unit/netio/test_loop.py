@@ -253,6 +253,7 @@ def test_hangup_calls_back_between_turns(rig: Rig) -> None:
 class Stock:
     def __init__(self, capacity: int) -> None:
         self.missing = capacity
+        self.made_on_demand = 0
         self.refilled_at: list[int] = []
         self.seen = 0
 
