@@ -31,6 +31,8 @@ EXPERIMENT_HALF = 6
 """Bytes of half an identifier in it."""
 AGREEMENTS = {0x23: "Curve25519", 0x41: "MLKEM768-X25519"}
 """Key agreements within it."""
+HYBRID = AGREEMENTS[0x41]
+"""The one that resists a quantum computer."""
 AEADS = {0x0001: "AES-128-GCM", 0x0002: "AES-256-GCM", 0x0010: "ChaCha20-Poly1305"}
 """sym_cipher of tcpcrypt's Init messages (RFC 8548 section 7)."""
 PUBLIC_KEY_ALGORITHMS = {0x02: "RSA", 0xF0: "X25519-HPKE", 0xF1: "MLKEM768-X25519-HPKE"}

@@ -12,7 +12,7 @@ from tcpcryptd.dissect import (
     Init2,
     init_message,
 )
-from tcpcryptd.dissect.names import POST_QUANTUM
+from tcpcryptd.dissect.names import HYBRID, POST_QUANTUM
 from tcpcryptd.dissect.segment import FLAG_NAMES
 from tcpcryptd.pcap.chunk import Chunk, Kind
 from tcpcryptd.pcap.crypt import CryptOpener
@@ -47,7 +47,7 @@ class Connection:
         self.entry: KeyLogEntry | None = None
         """Its keys, when the key log has them."""
         self.post_quantum = False
-        """The latest key exchange that was captured is post-quantum."""
+        """The key exchange is post-quantum; of `eno`, an earlier one's that is resumed, as well."""
         self._keys = keys
         self._eno_offers = [False, False]
         self._known_events: set[tuple[bool, str]] = set()
@@ -117,6 +117,8 @@ class Connection:
         elif segment.flags & SYN and any(isinstance(option, EnoSynOption) for option in shown):
             self.protocol = ENO
             self._eno_offers[not from_opener] = True
+            if not from_opener:
+                self.post_quantum = any(HYBRID in option.mysummary() for option in shown)
         elif self.protocol == ENO and any(isinstance(option, EnoOption) for option in shown):
             self.is_encrypted |= all(self._eno_offers) and bool(segment.flags & ACK)
         if isinstance(found.message, Init1):

@@ -157,13 +157,15 @@ def test_the_last_of_two_answers_counts(name: str, tmp_path: Path) -> None:
     assert sum(side.failures for side in connection.sides) == 0
 
 
-def test_what_kind_of_keys_a_connection_has(tmp_path: Path) -> None:
-    run = Logged(CRYPT)
+@pytest.mark.parametrize("protocol", [CRYPT, ENO])
+def test_what_kind_of_keys_a_connection_has(protocol: str, tmp_path: Path) -> None:
+    run = Logged(protocol)
     run.talk(40_000, 1_000)
     table, _ = run.read(tmp_path, "client")
     lines = [line for connection in table.connections for line in describe(connection)]
-    assert lines[0].endswith("crypt, encrypted, post-quantum")
-    assert any("MLKEM768-X25519-HPKE/9728 key of 1216 bytes" in line for line in lines)
+    assert lines[0].endswith(f"{protocol}, encrypted, post-quantum")
+    name = "MLKEM768-X25519-HPKE/9728 key of 1216 bytes" if protocol == CRYPT else "MLKEM768-X25519"
+    assert any(name in line for line in lines)
 
 
 def test_both_hosts_log_the_same_keys() -> None:
