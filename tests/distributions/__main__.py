@@ -12,7 +12,8 @@ from pathlib import Path
 from tests.e2e.harness.namespace import ROOT
 
 SUITES = ("bookworm", "trixie", "sid")
-PREPARATION = ("clone", "setup", "versions")
+PREPARATION = ("clone", "setup")
+VERSIONS = "versions"
 TARGETS = (*("demo", "lint", "compiled", "deb", "package", "machine-compiled", "e2e", "test-packages", "unit"),)
 E2E = "tests/e2e/test_transfer.py tests/e2e/test_lifecycle.py tests/e2e/test_operator.py tests/e2e/test_doctor.py"
 """What needs privileges, other users and tools of the system; all take an hour or more."""
@@ -63,11 +64,13 @@ def try_suite(suite: str, targets: list[str], mirror: str) -> bool:
     script = Path(__file__).with_name("chroot.sh")
     places = [str(base(suite, mirror)), str(DIRECTORY / f"{suite}.work"), str(output), str(ROOT)]
     environment = {"E2E": E2E} | os.environ
-    subprocess.run(["sh", str(script), *places, " ".join((*PREPARATION, *targets))], env=environment, check=False)
+    subprocess.run(
+        ["sh", str(script), *places, " ".join((*PREPARATION, *targets, VERSIONS))], env=environment, check=False
+    )
     results = list(read(output))
     for name, status, seconds in results:
         say(f"{suite}: {name}: {said(output, name, status)}, {seconds} s")
-    return len(results) == len(PREPARATION) + len(targets) and not any(status for _, status, _ in results)
+    return len(results) == len(PREPARATION) + len(targets) + 1 and not any(status for _, status, _ in results)
 
 
 def revision() -> str:
@@ -97,11 +100,12 @@ def table() -> str:
         output = DIRECTORY / "results" / suite
         day = datetime.date.fromtimestamp((output / "results").stat().st_mtime)  # noqa: DTZ012  (as people here count)
         columns[suite] = {"revision": f"{(output / 'revision').read_text()}, {day}"}
-        versions = output / "versions.log"
+        versions = output / f"{VERSIONS}.log"
         if versions.exists():
             columns[suite] |= dict(line.split(": ", 1) for line in versions.read_text().splitlines())
         for name, status, seconds in read(output):
-            columns[suite][f"`{name}`"] = f"{said(output, name, status)}; {seconds} s"
+            if name != VERSIONS:
+                columns[suite][f"`{name}`"] = f"{said(output, name, status)}; {seconds} s"
     rows = dict.fromkeys(key for column in columns.values() for key in column)
     lines = [f"| | {' | '.join(suites)} |", f"|---|{'---|' * len(suites)}"]
     lines += [f"| {row} | {' | '.join(columns[suite].get(row, 'not run') for suite in suites)} |" for row in rows]
