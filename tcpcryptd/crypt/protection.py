@@ -140,11 +140,8 @@ class Protection:
         """The two directions refer to each other: the keys go with the next collection."""
 
     def undeliverable(self, now: float) -> bool:
-        """Data goes in the kernel's own packets, unless the daemon cuts them."""
-        if self._connection.connection_class is not ConnectionClass.STREAM:
-            return False
-        self._connection.reset()
-        return True
+        """The connection does not depend on it: data goes in the kernel's own packets, or see Engine.handle_cut_off."""
+        return False
 
     def rekey(self) -> None:
         """Begins a new generation of keys, unless the last change of keys is not over (spec section 9).

@@ -18,7 +18,7 @@ from tcpcryptd.netio.errors import ExitCode, InjectorError
 from tcpcryptd.netio.forwarded import fitting
 from tcpcryptd.netio.kernel_routes import KernelRoutes
 from tcpcryptd.netio.marks import MarkScheme
-from tcpcryptd.netio.raw_socket import RawSocket, open_raw
+from tcpcryptd.netio.raw_socket import RawSocket, blamed_for, open_raw
 from tcpcryptd.netio.route import FORWARDED, INTERFACE_SHIFT, interface_of
 from tcpcryptd.netio.seen_routes import SeenRoutes
 
@@ -104,7 +104,9 @@ class Injector:
         name = errno.errorcode.get(number, "OSError") if number is not None else type(error).__name__
         self.errors[name] += 1
         if self.errors[name] == 1:
-            _log.warning("a packet could not be injected (%s%s); further ones are only counted", name, _reason(number))
+            _log.warning(
+                "a packet could not be injected (%s%s); further ones are only counted", name, blamed_for(number)
+            )
 
     def counters(self) -> dict[str, int]:
         """Packets sent, and failures."""
@@ -117,14 +119,3 @@ class Injector:
         self._sockets.clear()
         if self._routes is not None:
             self._routes.close()
-
-
-def _reason(number: int | None) -> str:
-    """What is to blame for an error, as far as it can be told."""
-    if number == errno.EPERM:
-        return (
-            ": a rule of the firewall drops what this user sends, such as one with -m owner; tcpcryptd doctor names it"
-        )
-    if number in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES):
-        return ": no route by address, mark and interface of its connection; see ip rule and ip route"
-    return ""

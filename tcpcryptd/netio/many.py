@@ -54,7 +54,8 @@ class _Message(ctypes.Structure):
 class ManySender:
     """Sends adjacent packets through a raw socket."""
 
-    def __init__(self, raw: RawSocket, on_error: Callable[[OSError], None]) -> None:
+    def __init__(self, raw: RawSocket, on_error: Callable[[OSError, bytes], None]) -> None:
+        """`on_error` is also given the packet that was refused."""
         self.sent = 0
         self._raw = raw
         self._on_error = on_error
@@ -130,7 +131,7 @@ class ManySender:
                 last = shape.vectors[count - 1]
                 last.length = len(packets) - (count - 1) * size
                 continue
-            self._on_error(error)
+            self._on_error(error, packets[done * size : (done + 1) * size])
             done += 1
         last.length = size
         return done

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import logging
 import select
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +19,16 @@ from tcpcryptd.netio.errors import ExitCode, InjectorError
 from tcpcryptd.netio.kernel_routes import KernelRoutes
 from tcpcryptd.netio.many import ManySender
 from tcpcryptd.netio.marks import MarkScheme
-from tcpcryptd.netio.raw_socket import open_raw
+from tcpcryptd.netio.raw_socket import blamed_for, open_raw
 from tcpcryptd.netio.route import interface_of
 
 SEND_BUFFER = 64 << 10
 """Bytes as the kernel counts them, some 28 full segments: below that it asks for more, and refuses above the double."""
 LANES = 4
 """Sockets for each IP version: interfaces whose numbers differ modulo this do not wait for each other."""
+PATIENCE = 1.0
+"""Seconds for which a firewall may refuse all of a flow: rules that are loaded anew can do that for a moment."""
+MAX_REFUSED = 1024
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +60,10 @@ class Outlet:
         """By name of the error."""
         self.waiting = 0
         """How many calls of `send` are not finished."""
+        self.on_refused: Callable[[bytes], None] = lambda _packet: None
+        """Given a packet of a flow of which the firewall lets nothing out."""
+        self._refused: dict[bytes, float] = {}
+        """Since when, by flow."""
         self._waits = 0
         self._sockets = contextlib.ExitStack()
         self._epoll = self._sockets.enter_context(select.epoll())
@@ -92,7 +100,7 @@ class Outlet:
         if lane is None:
             return True
         if not lane.waiting:
-            packets = lane.sender.send(packets, route)
+            packets = self._send_some(lane, packets, route)
             if not packets:
                 return True
             self._epoll.register(lane.sender.fileno(), select.EPOLLOUT)
@@ -117,7 +125,7 @@ class Outlet:
             lane = self._by_descriptor[descriptor]
             while lane.waiting:
                 first = lane.waiting[0]
-                first.packets = lane.sender.send(first.packets, first.route)
+                first.packets = self._send_some(lane, first.packets, first.route)
                 if first.packets:
                     break
                 lane.waiting.popleft()
@@ -126,11 +134,33 @@ class Outlet:
             if not lane.waiting:
                 self._epoll.unregister(descriptor)
 
-    def _count(self, error: OSError) -> None:
+    def _send_some(self, lane: _Lane, packets: bytes, route: int) -> bytes:
+        """See ManySender.send."""
+        before = lane.sender.sent
+        rest = lane.sender.send(packets, route)
+        if self._refused and lane.sender.sent > before:
+            self._refused.pop(_flow(packets), None)
+        return rest
+
+    def _count(self, error: OSError, packet: bytes) -> None:
         name = errno.errorcode.get(error.errno or 0, "OSError")
         self.errors[name] += 1
         if self.errors[name] == 1:
-            _log.warning("a segment could not be sent (%s); further ones are only counted", name)
+            reason = blamed_for(error.errno)
+            _log.warning("a segment could not be sent (%s%s); further ones are only counted", name, reason)
+        if error.errno == errno.EPERM:
+            self._note_refusal(packet)
+
+    def _note_refusal(self, packet: bytes) -> None:
+        flow, now = _flow(packet), time.monotonic()
+        since = self._refused.get(flow)
+        if since is None:
+            if len(self._refused) >= MAX_REFUSED:
+                del self._refused[next(iter(self._refused))]
+            self._refused[flow] = now
+        elif now >= since + PATIENCE:
+            del self._refused[flow]
+            self.on_refused(packet)
 
     def counters(self) -> dict[str, int]:
         """Segments that were sent, and that could not be; how often there was no room at once for those of a packet."""

@@ -96,6 +96,7 @@ class PacketPath:
         stack.callback(injector.close)
         outlet = self._outlet = Outlet(self._marks)
         stack.callback(outlet.close)
+        outlet.on_refused = self._handle_refusal
         handler, on_batch = self._engine.handle_packet, self._engine.admission.handled
         delivery = Delivery(injector.inject, self._guard if self._forwards else None)
         # In the order that a connection goes through them: what waits in an earlier queue came before.
@@ -118,6 +119,9 @@ class PacketPath:
             loop.add(queue)
         loop.add(outlet)
         return loop
+
+    def _handle_refusal(self, packet: bytes) -> None:
+        self._engine.handle_cut_off(packet, time.monotonic())
 
     def start(self, stack: ExitStack) -> None:
         """Starts the threads that make keys."""

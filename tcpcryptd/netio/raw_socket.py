@@ -143,3 +143,14 @@ def open_raw(version: int, mark: int, send_buffer: int, routes: KernelRoutes) ->
         raw.close()
         raise
     return RawSocket(raw, version, mark, routes)
+
+
+def blamed_for(number: int | None) -> str:
+    """What is to blame for an error, as far as it can be told."""
+    if number == errno.EPERM:
+        return (
+            ": a rule of the firewall drops what this user sends, such as one with -m owner; tcpcryptd doctor names it"
+        )
+    if number in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES):
+        return ": no route by address, mark and interface of its connection; see ip rule and ip route"
+    return ""

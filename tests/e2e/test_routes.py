@@ -15,6 +15,7 @@ from tests.e2e.harness import (
     MARKER,
     Host,
     Network,
+    dialogue,
     echo_server,
     exchange,
     same_session,
@@ -173,13 +174,17 @@ def test_link_local_addresses(network: Network, protocol: str) -> None:
                 client.recv(1)
 
 
+def filter_by_owner(host: Host) -> None:
+    for rule in (["-A", "OUTPUT", "-m", "owner", "--uid-owner", "0", "-j", "ACCEPT"], ["-P", "OUTPUT", "DROP"]):
+        host.run(["iptables", *rule])
+
+
 @BOTH_PROTOCOLS
 @pytest.mark.parametrize("where", ["client", "server"])
 def test_a_filter_by_owner(network: Network, protocol: str, where: str) -> None:
     """It lets out what the application's socket sends, and nothing of the daemon's: no connection may hang."""
     host: Host = getattr(network, where)
-    for rule in (["-A", "OUTPUT", "-m", "owner", "--uid-owner", "0", "-j", "ACCEPT"], ["-P", "OUTPUT", "DROP"]):
-        host.run(["iptables", *rule])
+    filter_by_owner(host)
     daemon = host.start_daemon("--protocol", protocol, "--workers", "2")
     other = network.server if where == "client" else network.client
     other.start_daemon("--protocol", protocol)
@@ -194,3 +199,36 @@ def test_a_filter_by_owner(network: Network, protocol: str, where: str) -> None:
     wait_until(lambda: counters(host)["undeliverable"] == 1, "it is counted")
     doctor = host.run([*entry_point("tcpcryptd"), "doctor", "--no-self-test"], check=False)
     assert "-A OUTPUT -m owner --uid-owner 0 -j ACCEPT" in doctor.stdout
+
+
+def test_a_filter_by_owner_that_comes_later(network: Network) -> None:
+    """What the daemon cuts is not the application's: an open connection ends soon, and the next one is plain."""
+    client_host = network.client
+    daemon = client_host.start_daemon("--whole-packets", "--workers", "2")
+    network.server.start_daemon()
+    with serve(network.server.listen(0), echo_server) as port:
+        with client_host.connect(network.server.ipv4, port, SECONDS) as client:
+            assert exchange(client, MARKER * 1000) == MARKER * 1000
+            same_session(network, client)
+            filter_by_owner(client_host)
+            with pytest.raises(ConnectionResetError):
+                exchange(client, MARKER * 1000)
+        with client_host.connect(network.server.ipv4, port, SECONDS) as client:
+            assert exchange(client, MARKER * 1000) == MARKER * 1000
+    assert "a segment could not be sent (EPERM: a rule of the firewall" in daemon.log()
+    assert any("does not let out" in (row["reason"] or "") for row in client_host.report("--all"))
+    assert counters(client_host)["undeliverable"] == 1
+
+
+def test_a_firewall_that_is_loaded_anew(network: Network) -> None:
+    """Nothing gets out for a moment: as with plain TCP, what was lost is sent again."""
+    for host in network.hosts():
+        host.start_daemon("--whole-packets")
+    with dialogue(network, echo_server) as client:
+        assert exchange(client, MARKER * 1000) == MARKER * 1000
+        session = same_session(network, client)
+        network.client.namespace.spawn(["sh", "-c", "iptables -P OUTPUT DROP; sleep 0.7; iptables -P OUTPUT ACCEPT"])
+        wait_until(lambda: "DROP" in network.client.run(["iptables", "-S", "OUTPUT"]).stdout, "the policy is DROP")
+        assert exchange(client, MARKER * 1000) == MARKER * 1000
+        assert same_session(network, client) == session
+    assert counters(network.client)["segment_errors"] > 0

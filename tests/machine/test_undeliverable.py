@@ -8,9 +8,11 @@ import pytest
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Negotiated
+from tcpcryptd.core.flow_key import flow_key
 from tcpcryptd.core.limits import UNREACHABLE_LIFETIME
 from tcpcryptd.core.options import ClientMode, ConnectionOptions
 from tcpcryptd.core.verdict import Direction
+from tcpcryptd.wire.segment import ACK, make
 from tests.machine.host import Host
 from tests.machine.world import ALL, ENO, PORT, Suite, World, make_engine
 
@@ -135,3 +137,21 @@ def test_an_open_connection_goes_on(suite: Suite, where: str) -> None:
         world.exchange(client, server)
     world.close(client, server)
     world.assert_encrypted()
+
+
+@pytest.mark.parametrize("suite", [ALL, ENO], ids=["crypt", "eno"])
+def test_an_open_connection_that_is_cut_off_ends_and_the_next_is_plain(suite: Suite) -> None:
+    world = World.encrypting(suite)
+    client, server = world.connect()
+    world.exchange(client, server)
+    engine = world.client.engine
+    assert engine is not None
+    key = flow_key(*world.ends(client))
+    packet = make(key, sequence=1, acknowledgment=1, flags=ACK, window=1, payload=b"<sealed>")
+    for _ in range(2):
+        engine.handle_cut_off(packet, world.clock.now)
+    world.client.collect()
+    assert within(world, lambda: client.error is not None and server.error is not None), world.trace()
+    assert engine.counters()["undeliverable"] == 1
+    talk(world, 40_001)
+    assert world.reasons(world.client) == [REASON]

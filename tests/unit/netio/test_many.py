@@ -53,15 +53,13 @@ class Rig:
         self.receiver.setblocking(False)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
         self.errors: list[int | None] = []
+        self.refused: list[bytes] = []
         self.failures: list[int] = []
         """Errors that the next calls meet in the place of what they should do."""
         self.messages: list[tuple[bytes, bytes]] = []
         """Name and control message of each packet."""
         self.senders = {
-            version: ManySender(
-                FakeRaw(ours, version, MARK, FakeRoutes()), lambda error: self.errors.append(error.errno)
-            )
-            for version in (4, 6)
+            version: ManySender(FakeRaw(ours, version, MARK, FakeRoutes()), self.note) for version in (4, 6)
         }
         kernel = many_module._sendmmsg
 
@@ -89,6 +87,10 @@ class Rig:
             return done
 
         monkeypatch.setattr(many_module, "_sendmmsg", sendmmsg)
+
+    def note(self, error: OSError, packet: bytes) -> None:
+        self.errors.append(error.errno)
+        self.refused.append(packet)
 
     def received(self) -> list[bytes]:
         packets = []
@@ -211,6 +213,7 @@ def test_what_fails_is_reported_and_the_rest_goes_on(rig: Rig) -> None:
     assert rig.senders[4].send(b"".join(packets), 0) == b""
     assert rig.received() == packets[1:]
     assert (rig.errors, rig.senders[4].sent) == ([errno.EPERM], 2)
+    assert rig.refused == packets[:1]
 
 
 def test_what_has_no_room_is_handed_back(rig: Rig) -> None:

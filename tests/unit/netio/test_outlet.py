@@ -3,6 +3,7 @@
 import errno
 import select
 import socket
+import time
 
 import pytest
 
@@ -11,7 +12,7 @@ from tcpcryptd.netio import outlet as outlet_module
 from tcpcryptd.netio.errors import ExitCode, InjectorError
 from tcpcryptd.netio.kernel_routes import KernelRoutes
 from tcpcryptd.netio.marks import MarkScheme
-from tcpcryptd.netio.outlet import LANES, Outlet
+from tcpcryptd.netio.outlet import LANES, MAX_REFUSED, PATIENCE, Outlet
 from tcpcryptd.netio.raw_socket import RawSocket
 from tcpcryptd.netio.route import INTERFACE_SHIFT
 from tcpcryptd.wire.segment import ACK, make
@@ -165,9 +166,63 @@ def test_sockets_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_failures_are_counted_and_the_first_is_logged(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
-        rig.outlet._count(OSError(errno.EPERM, "a firewall drops it"))
+        rig.outlet._count(OSError(errno.EPERM, "a firewall drops it"), packet_of(1))
     assert rig.outlet.counters()["segment_errors"] == 3
-    assert [record.getMessage() for record in caplog.records] == [
-        "a segment could not be sent (EPERM); further ones are only counted"
-    ]
+    (record,) = caplog.records
+    assert record.getMessage().startswith("a segment could not be sent (EPERM: a rule of the firewall")
     rig.close()
+
+
+class Refusals:
+    """What was refused for good, and a clock."""
+
+    def __init__(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        self.rig = rig
+        self.reported: list[bytes] = []
+        rig.outlet.on_refused = self.reported.append
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+    def refuse(self, packet: bytes, number: int = errno.EPERM) -> None:
+        self.rig.outlet._count(OSError(number, "refused"), packet)
+
+
+@pytest.fixture
+def refusals(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Refusals:
+    return Refusals(rig, monkeypatch)
+
+
+def test_what_a_firewall_keeps_refusing_is_reported_once(refusals: Refusals) -> None:
+    refusals.refuse(packet_of(1))
+    refusals.refuse(packet_of(2))
+    refusals.refuse(packet_of(1, OTHER))
+    refusals.now += PATIENCE
+    refusals.refuse(packet_of(2))
+    refusals.refuse(packet_of(3))
+    assert refusals.reported == [packet_of(2)]
+    refusals.rig.close()
+
+
+def test_what_a_firewall_refuses_for_a_moment_is_not(refusals: Refusals) -> None:
+    refusals.refuse(packet_of(1))
+    refusals.now += PATIENCE / 2
+    refusals.rig.send("again", packet_of(1))
+    refusals.now += PATIENCE / 2
+    refusals.refuse(packet_of(2))
+    assert refusals.reported == []
+    refusals.rig.close()
+
+
+def test_an_outage_is_not_a_refusal(refusals: Refusals) -> None:
+    for _ in range(3):
+        refusals.refuse(packet_of(1), errno.ENETUNREACH)
+        refusals.now += PATIENCE
+    assert refusals.reported == []
+    refusals.rig.close()
+
+
+def test_refusals_are_bounded(refusals: Refusals) -> None:
+    for number in range(MAX_REFUSED + 10):
+        refusals.refuse(packet_of(1, KEY[:-4] + number.to_bytes(4, "big")))
+    assert len(refusals.rig.outlet._refused) == MAX_REFUSED
+    refusals.rig.close()
