@@ -7,7 +7,7 @@ from tcpcryptd.core.event import Closed, ConnectionInfo, ConnectionState, Disabl
 from tcpcryptd.core.flow_key import endpoints, local_address, peer_address
 from tcpcryptd.core.lifecycle import Lifecycle, Phase
 from tcpcryptd.core.limits import IDLE
-from tcpcryptd.core.protocol import Description, Handler, Opening, Quoted, WireProtocol
+from tcpcryptd.core.protocol import Description, Handler, Opening, Quoted, WireProtocol, gone
 from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.core.snapshot import agreement, negotiated, plain, snapshot
 from tcpcryptd.core.timers import Timer
@@ -18,15 +18,10 @@ from tcpcryptd.wire.segment import RST, Segment
 if TYPE_CHECKING:
     from tcpcryptd.core.services import Services
 
-
 _NO_KEYS = {
     ConnectionState.HANDSHAKE: "the handshake is not over",
     ConnectionState.CLOSED: "it ended before there were keys, or they were an earlier daemon's",
 }
-
-
-def _gone(_packet: bytes, _offset: int, _now: float) -> Verdict:
-    return DROP
 
 
 class Connection:
@@ -116,6 +111,11 @@ class Connection:
     def path_mtu(self) -> int | None:
         """Bytes of IP packet that reach the peer; None: not known."""
         return self._services.path_mtus.of(self.peer_address)
+
+    @property
+    def max_mss(self) -> int:
+        """See protocol.Connection."""
+        return self._services.path_mtus.max_mss(self.peer_address)
 
     def narrowed(self, mtu: int, added: int, is_own: bool) -> tuple[int, int]:
         """See PathMtus.narrowed."""
@@ -372,4 +372,4 @@ class Connection:
             # The protocol refers to this, too: the two would keep each other, and the keys.
             self._protocol.forget()
             self._protocol = None
-            self.outbound = self.inbound = _gone
+            self.outbound = self.inbound = gone

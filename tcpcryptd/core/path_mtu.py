@@ -6,9 +6,13 @@ less; and whoever asks it must know which of the two it says.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tcpcryptd.wire.icmp import LEAST_MTU
+from tcpcryptd.wire.syn import MAX_MSS
+
+_HEADERS: Final = {4: 40, 16: 60}
+"""Bytes of IP and TCP header, by those of an address."""
 
 
 class _Told(NamedTuple):
@@ -31,6 +35,11 @@ class PathMtus:
         told = self._told.get(address)
         # The kernel forgets in time, and may have learnt another one since.
         return told.path if told is not None and told.kernel == believed else believed
+
+    def max_mss(self, address: bytes) -> int:
+        """The MSS for which packets to a host have room."""
+        mtu = self.of(address)
+        return MAX_MSS if mtu is None else max(mtu - _HEADERS[len(address)], 1)
 
     def narrowed(self, address: bytes, mtu: int, added: int, is_own: bool) -> tuple[int, int]:
         """An error gives an MTU, and `added` bytes are ours in every packet: what the path carries, and is told.

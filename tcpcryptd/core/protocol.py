@@ -37,6 +37,7 @@ __all__ = [
     "Support",
     "Verdict",
     "WireProtocol",
+    "gone",
     "modify",
 ]
 
@@ -48,6 +49,12 @@ UNSEEN_ANSWER: Final = "the answer to its SYN did not pass tcpcryptd"
 
 Handler = Callable[[bytes, int, float], Verdict]
 """Takes the IP packet, where its TCP header starts, and the time."""
+
+
+def gone(_packet: bytes, _offset: int, _now: float) -> Verdict:
+    """The handler of a connection that is over."""
+    return DROP
+
 
 Injection = tuple[Direction, bytes]
 """A whole IP packet that goes out by itself: to the wire, or to the local kernel."""
@@ -193,6 +200,10 @@ class Connection(Protocol):
 
     def path_mtu(self) -> int | None:
         """Bytes of IP packet that reach the peer; None: not known."""
+
+    @property
+    def max_mss(self) -> int:
+        """The MSS for which there is room on the way to the peer, as far as is known. SYNs do not reckon with IPsec."""
 
     def narrowed(self, mtu: int, added: int, is_own: bool) -> tuple[int, int]:
         """An error gives an MTU, and `added` bytes are ours in every packet: what the path carries, and is told.

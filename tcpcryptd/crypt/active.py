@@ -41,7 +41,7 @@ class HelloSent(HandshakeState):
 
     def offer(self, syn: Segment, now: float) -> Verdict:
         """The verdict on the first SYN."""
-        self._handshake.local = End.of(syn)
+        self._handshake.local = End.of(syn, self._connection.max_mss)
         self._connection.become(self, self._outbound, self._inbound)
         # A host behind this one may have put it there.
         reason = refusal(syn) if syn.option(CRYPT) is None else "the sender offers encryption by itself"

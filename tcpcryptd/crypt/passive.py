@@ -40,7 +40,7 @@ class HelloReceived(HandshakeState):
         if reason is not None:
             return self._connection.decide_plain(reason)
         self._connection.become(self, self._outbound, self._inbound)
-        return modify(for_local_kernel(syn))
+        return modify(for_local_kernel(syn, self._connection.max_mss))
 
     def resets(self) -> list[Injection]:
         """The kernel has not answered: nothing to reset."""
@@ -50,6 +50,13 @@ class HelloReceived(HandshakeState):
         segment = Segment(packet, offset)
         if segment.is_opening:
             return self._repeated_syn(segment)
+        if (
+            segment.option(CRYPT) is None
+            and segment.option(MAC) is None
+            and self._handshake.remote.is_answered(segment)
+        ):
+            # Here the answer has another port or address, which is translated behind us.
+            return self._connection.decide_plain(UNSEEN_ANSWER)
         return ACCEPT if segment.flags & (SYN | RST) else DROP
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
@@ -65,7 +72,7 @@ class HelloReceived(HandshakeState):
         verdict = self._answers_other_syn(segment, now)
         if verdict is not None:
             return verdict
-        self._handshake.local = End.of(segment)
+        self._handshake.local = End.of(segment, self._connection.max_mss)
         state = self._choose(segment, now)
         area = state.area(segment)
         if area is None:

@@ -31,6 +31,8 @@ _OPENING_OR_RESET: Final = SYN | RST
 _PADDING: Final = (b"", b"\0", b"\0\0", b"\0\0\0")
 _LARGE: Final = 1000
 """Bytes of packet: below any path MTU that IPv6 allows, with room for what is added."""
+_LEAST: Final = 500
+"""Bytes of TCP segment: no path is narrower."""
 _MAX_SEGMENT: Final = LOCAL_MAX_MSS + 20
 
 
@@ -54,6 +56,8 @@ class Sealer:
         self._max_segment = min(max_segment, _MAX_SEGMENT)
         self._is_whole = connection_class is ConnectionClass.STREAM
         self._path_known = not self._is_whole
+        self._again_from, self._again_length = -1, 0
+        """What was sent again last: extended number, and bytes of TCP segment."""
         self._told = 1 << 16
         """Bytes of packet that the local kernel thinks the path carries: it drops what has grown over that."""
         self._limit = self._usual_limit
@@ -141,9 +145,8 @@ class Sealer:
         flags = packet[offset + 13]
         area = packet[offset + 20 : offset + (packet[offset + 12] >> 4) * 4]
         extended = extend(uint32(packet, offset + 4) + self._shift, self.next)
-        if len(packet) > _LARGE and (extended < self.next or not self._path_known):
-            self._follow_path_mtu(packet, offset)
-            self._follow_kernel(len(packet) - offset, extended)
+        if extended < self.next or (len(packet) > _LARGE and not self._path_known):
+            self._follow(packet, offset, extended)
         if (
             flags & _OPENING_OR_RESET
             or len(packet) - offset + 4 + self._mac_length > self._limit
@@ -160,6 +163,14 @@ class Sealer:
     def _closing(self, flags: int, now: float) -> None:
         self._connection.saw_closing(flags, Direction.OUT, now)
         self.finished |= bool(flags & FIN)
+
+    def _follow(self, packet: bytes, offset: int, extended: int) -> None:
+        """A segment is sent again, or is the first large one: the way may have another MTU than was thought."""
+        is_large = len(packet) > _LARGE
+        if is_large:
+            self._follow_path_mtu(packet, offset)
+        if self._is_whole:
+            self._follow_kernel(len(packet) - offset, extended, is_large=is_large)
 
     def _follow_path_mtu(self, packet: bytes, offset: int) -> None:
         """A large segment was lost, perhaps because a link on the way is narrower than the local one.
@@ -188,13 +199,16 @@ class Sealer:
         self._limit = min(self._limit, segment)
         return True
 
-    def _follow_kernel(self, length: int, extended: int) -> None:
+    def _follow_kernel(self, length: int, extended: int, *, is_large: bool) -> None:
         """The kernel cuts what it sends again to one segment, which tells their size where it probes for the path's.
 
-        RFC 4821; nothing else says so, and what is lost in a black hole would be lost for ever.
+        RFC 4821; nothing else says so, and what is lost in a black hole would be lost for ever. A small one may be all
+        that the application has written at once, unless it was longer the time before; a tiny one, what a window takes.
         """
+        is_shorter = extended == self._again_from and _LEAST <= length < self._again_length
+        self._again_from, self._again_length = extended, length
         length += MSS_REDUCTION
-        if self._is_whole and length < self._max_segment and extended + length < self.next:
+        if (is_large or is_shorter) and length < self._max_segment and extended + length < self.next:
             self._max_segment = length
             self._limit = min(self._limit, length)
 

@@ -31,7 +31,7 @@ class SynSent(State):
 
     def offer(self, syn: Segment, now: float) -> Verdict:
         """The verdict on the first SYN."""
-        self._ends.local = End.of(syn)
+        self._ends.local = End.of(syn, self._connection.max_mss)
         self._connection.become(self, self._outbound, self._inbound)
         reason = refusal(syn) or self._handshake.lacks
         if syn.option(ENO) is not None:

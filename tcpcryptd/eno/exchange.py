@@ -247,7 +247,7 @@ class AwaitInit1(_Exchange):
             if self._heard or segment.sequence != self._ends.remote.isn:
                 return DROP
             # The peer of a simultaneous open lacks our SYN ACK: the kernel's answer tells it the same.
-            return modify(for_local_kernel(segment), self._connection.connection_class)
+            return modify(for_local_kernel(segment, self._ends.local.mss), self._connection.connection_class)
         self._heard = True
         self._handshake.saw(segment, Direction.IN, now)
         try:

@@ -54,7 +54,7 @@ class SynReceived(_Passive):
         self._syn = syn
         if self._offered.is_vacuous:
             return modify(syn.edited(option_area=options.pad(without_fast_open(syn)), payload=b""))
-        return modify(for_local_kernel(syn))
+        return modify(for_local_kernel(syn, self._connection.max_mss))
 
     def resets(self) -> list[Injection]:
         """The kernel has not answered: nothing to reset."""
@@ -64,6 +64,9 @@ class SynReceived(_Passive):
         segment = Segment(packet, offset)
         if segment.is_opening:
             return self._repeated(segment)
+        if option.read(segment.options) is None and self._ends.remote.is_answered(segment):
+            # Here the answer has another port or address, which is translated behind us.
+            return self._connection.decide_plain(UNSEEN_ANSWER)
         return ACCEPT if segment.flags & (SYN | RST) else DROP
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
@@ -82,7 +85,7 @@ class SynReceived(_Passive):
         verdict = self.answers_other_syn(segment, now)
         if verdict is not None:
             return verdict
-        self._ends.local = End.of(segment)
+        self._ends.local = End.of(segment, self._connection.max_mss)
         if segment.option(options.SACK_PERMITTED) is None:
             self._handshake.sack = False
         state = self._answer(segment, now)

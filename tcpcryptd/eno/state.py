@@ -82,7 +82,7 @@ class State:
             return DROP
         if syn.sequence != self._ends.remote.isn:
             self._other_syn = syn
-        return modify(for_local_kernel(syn), self._connection.connection_class)
+        return modify(for_local_kernel(syn, self._connection.max_mss), self._connection.connection_class)
 
     def answers_other_syn(self, syn_ack: Segment, now: float) -> Verdict | None:
         """The verdict on the kernel's SYN ACK for that SYN: a new connection; None: it is for the first one."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tcpcryptd.wire import options
-from tcpcryptd.wire.segment import ACK, CWR, ECE, RST, Segment, make, reverse_key, timestamps
+from tcpcryptd.wire.segment import ACK, CWR, ECE, RST, SYN, Segment, make, reverse_key, timestamps
 from tcpcryptd.wire.sequence import add, difference
 
 MAX_PACKET: Final = 65_531
@@ -39,18 +39,23 @@ class End:
     """Bytes that the SYN had, which are cut off wherever it carries an option of ours."""
 
     @classmethod
-    def of(cls, syn: Segment) -> "End":
-        """Reads a SYN or SYN ACK."""
+    def of(cls, syn: Segment, max_mss: int = MAX_PACKET) -> "End":
+        """Reads a SYN or SYN ACK; `max_mss`: what there is room for."""
         mss, scale = syn.option(options.MSS), syn.option(options.WINDOW_SCALE)
         sent = timestamps(syn.options)
         return cls(
             syn.sequence,
             syn.window,
-            _MSS.unpack(mss)[0] if mss is not None and len(mss) == 2 else _DEFAULT_MSS,
+            min(_MSS.unpack(mss)[0] if mss is not None and len(mss) == 2 else _DEFAULT_MSS, max_mss),
             min(scale[0], _MAX_WINDOW_SCALE) if scale is not None and len(scale) == 1 else None,
             sent[0] if sent else None,
             syn.payload_length,
         )
+
+    def is_answered(self, following: Segment) -> bool:
+        """Whether a segment of this end's shows that it has got an answer to its SYN: nobody else knows the number."""
+        flags = following.flags & (SYN | ACK | RST)
+        return flags == ACK and following.sequence == add(self.isn, 1) and following.checksum_is_right
 
     def is_acknowledged_too_far(self, answer: Segment) -> bool:
         """Whether a SYN ACK acknowledges data of this end's SYN that never left: its kernel would believe it."""

@@ -1,5 +1,6 @@
 """What else stands on a host's network, on kernels that have it: the connection is encrypted through all of it."""
 
+import contextlib
 import random
 import select
 import socket
@@ -8,8 +9,16 @@ import sys
 
 import pytest
 
+from tcpcryptd.core.endpoint import Endpoint
+from tcpcryptd.core.flow_key import flow_key
+from tcpcryptd.core.verdict import Direction
+from tcpcryptd.netio.kernel_routes import KernelRoutes
+from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.raw_socket import open_raw
+from tcpcryptd.wire.segment import ACK, make
 from tests.e2e.harness import (
     BOTH_PROTOCOLS,
+    FAMILIES,
     MARKER,
     Host,
     Network,
@@ -23,6 +32,7 @@ from tests.e2e.harness import (
     wait_until,
 )
 from tests.e2e.harness.process import PATIENCE
+from tests.e2e.test_icmp import VARIANTS
 
 MISSING = ("not supported", "No such file or directory", "Unknown device type", "kind is unknown", "not found")
 SIZE = 200_000
@@ -111,13 +121,13 @@ def test_a_vrf(network: Network, ends: tuple[str, ...], accepts: bool) -> None:
             same_session(network, client)
 
 
-def use_transport_mode(network: Network) -> None:
+def use_transport_mode(network: Network, family: int) -> None:
     """IPsec between the two, for TCP."""
     key = "0x" + "11" * 20
     hosts = (network.client, network.server)
     for host, other in (hosts, hosts[::-1]):
         for source, target, direction in ((host, other, "out"), (other, host, "in")):
-            ends = f"src {source.ipv4} dst {target.ipv4}"
+            ends = f"src {source.address(family)} dst {target.address(family)}"
             spi = 1 if source is network.client else 2
             attempt(
                 host,
@@ -131,17 +141,43 @@ def use_transport_mode(network: Network) -> None:
             )
 
 
-@BOTH_PROTOCOLS
-def test_an_ipsec_policy_for_tcp(network: Network, protocol: str) -> None:
-    """Nothing of the connection leaves without ESP, and it goes on, encrypted by us or not."""
-    use_transport_mode(network)
-    start(network, protocol)
+@VARIANTS
+@FAMILIES
+def test_an_ipsec_policy_for_tcp(network: Network, protocol: str, options: list[str], family: int) -> None:
+    """Nothing of the connection leaves without ESP, and it is encrypted."""
+    use_transport_mode(network, family)
+    for host in network.hosts():
+        host.start_daemon("--protocol", protocol, *options)
     capture = network.server.capture()
-    with dialogue(network, echo_server) as client:
-        client.settimeout(5 * PATIENCE)
-        assert exchange(client, MARKER) == MARKER
+    data = random.Random(3).randbytes(SIZE)
+    with dialogue(network, echo_server, family=family) as client:
+        client.settimeout(20 * PATIENCE)
+        assert exchange(client, data) == data
+        same_session(network, client)
     capture.stop()
     assert list(capture.segments()) == []
+
+
+@pytest.mark.parametrize("names", [True, False], ids=["names", "says nothing"])
+@FAMILIES
+def test_a_policy_of_ipsec_holds_for_what_the_daemon_sends(network: Network, family: int, names: bool) -> None:
+    """Also where the kernel does not let a raw socket name the protocol: our rules have it look for the way again."""
+    client, server = network.client, network.server
+    client.start_daemon()
+    ends = Endpoint(client.address(family), PORT), Endpoint(server.address(family), PORT)
+    packet = make(flow_key(*ends), sequence=1, acknowledgment=1, flags=ACK, window=1)
+    with client.namespace.entered():
+        routes = KernelRoutes()
+        raw = open_raw(4 if family == socket.AF_INET else 6, MarkScheme().of_injection(Direction.OUT), 1 << 16, routes)
+    with contextlib.closing(raw), contextlib.closing(routes):
+        raw._names_protocol = names
+        raw.send(packet, 0)
+        selector = f"src {client.address(family)} dst {server.address(family)} proto tcp dir out"
+        attempt(client, f"ip xfrm policy add {selector} action block", "IPsec")
+        with pytest.raises(PermissionError):
+            raw.send(packet, 0)
+        client.run(f"ip xfrm policy delete {selector}".split())
+        raw.send(packet, 0)
 
 
 QUEUE_ALL = """

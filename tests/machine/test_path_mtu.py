@@ -172,3 +172,22 @@ def test_a_packet_that_the_kernel_is_to_cut_has_the_options_that_it_knows_of() -
     assert large
     assert {len(segment.option_area) for segment in large} == {12}
     assert any(len(each.segment.option_area) > 12 for each in world.link.log if len(each.packet) <= 1500)
+
+
+@pytest.mark.parametrize(("suite", "added"), [(MODERN, 40), (ENO, 20)], ids=["crypt", "eno"])
+@VERSIONS
+def test_a_kernel_whose_packets_grow_behind_the_daemon_sends_smaller_ones(
+    suite: Suite, added: int, version: int
+) -> None:
+    """IPsec: its SYN has the link's MSS, and only the route has less."""
+    world = World.encrypting(suite, version=version)
+    for host in (world.client, world.server):
+        assert host.engine is not None
+        host.engine._services.path_mtus = PathMtus(lambda _: 1400, 1)
+    client, server = world.connect()
+    headers = 40 if version == 4 else 60
+    assert client._mss <= 1400 - headers - added
+    assert server._mss <= 1400 - headers - added
+    world.link.log.clear()
+    world.exchange(client, server, 60_000)
+    assert max(len(crossing.packet) for crossing in world.link.log) <= 1400

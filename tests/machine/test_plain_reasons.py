@@ -4,7 +4,7 @@ import pytest
 
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionState
-from tcpcryptd.core.verdict import Direction
+from tcpcryptd.core.verdict import ACCEPT_PLAIN, DROP, Direction, Verdict
 from tcpcryptd.wire.segment import ACK, PSH, SYN, Segment, locate, make, reverse_key
 from tests.machine.world import ENO, MODERN, Suite, make_engine
 
@@ -44,3 +44,27 @@ def test_a_connection_of_the_peers_without_our_answer(suite: Suite, acknowledged
     info = engine.connection(OURS, THEIRS)
     assert info is not None
     assert (info.state, info.reason) == (ConnectionState.PLAIN, reason)
+
+
+@SUITES
+@pytest.mark.parametrize("data", [b"", b"GET /"])
+def test_a_connection_of_the_peers_that_is_redirected_behind_us(suite: Suite, data: bytes) -> None:
+    """Our kernel's answer has another port here: what shows it is the peer's first segment."""
+    peer, engine = make_engine("peer", suite), make_engine("a", suite)
+    bare = make(reverse_key(KEY), sequence=THEIR_ISN, acknowledgment=0, flags=SYN, window=1000)
+    syn = peer.handle_packet(bare, Direction.OUT, 0.0)[1]
+    assert syn is not None
+    engine.handle_packet(syn, Direction.IN, 0.0)
+
+    def arrive(sequence: int) -> Verdict:
+        flags = ACK | PSH if data else ACK
+        segment = make(
+            reverse_key(KEY), sequence=sequence, acknowledgment=ISN + 1, flags=flags, window=1000, payload=data
+        )
+        return engine.handle_packet(segment, Direction.IN, 0.1)
+
+    assert arrive(THEIR_ISN + 2) == DROP
+    assert arrive(THEIR_ISN + 1) == ACCEPT_PLAIN
+    info = engine.connection(OURS, THEIRS)
+    assert info is not None
+    assert (info.state, info.reason) == (ConnectionState.PLAIN, UNSEEN)

@@ -157,6 +157,24 @@ def test_a_black_hole_that_the_kernel_has_found() -> None:
     world.close(client, server)
 
 
+def test_a_black_hole_that_the_kernel_has_found_at_the_second_try() -> None:
+    """Its segments are so small then that only what was sent again before tells them from an application's."""
+    world = World.encrypting(whole(ALL))
+    client, server = connect(world, WHOLE)
+    world.exchange(client, server, 3000)
+    world.link.filters.append(drop(lambda crossing: len(crossing.packet) > 900))
+    client.write(MARKER * 3000)
+    for mss in (1200, 700):
+        client._mss = mss
+        world.link.log.clear()
+        world.clock.run_for(5.0)
+    assert world.clock.run_until(lambda: client.all_acknowledged, 60.0), world.trace()
+    world.assert_encrypted()
+    lost = sum(len(crossing.packet) > 900 for crossing in world.link.log)
+    assert lost < 0.2 * len(world.link.log)
+    world.close(client, server)
+
+
 def test_merged_segments_are_not_authentic() -> None:
     """A peer that repeats a MAC option lets its segments be merged: they come in as one that was never sealed."""
     world = World.encrypting(whole(ALL))

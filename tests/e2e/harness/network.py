@@ -66,6 +66,26 @@ def routed(directory: Path, mtu: int = 1500) -> Iterator[Network]:
 
 
 @contextlib.contextmanager
+def lengthened(network: Network, directory: Path) -> Iterator[Network]:
+    """A routed network whose server becomes a router, its eth1 towards the server behind it."""
+    hop = network.server
+    with _host("behind", directory, "10.69.3.1", "fd69:3::1") as behind:
+        _wire(hop, "eth1", behind, "eth0", 1500)
+        _address(hop, "eth1", "10.69.3.254", "fd69:3::fe")
+        _address(behind, "eth0", "10.69.3.1", "fd69:3::1")
+        hop.namespace.sysctl("net.ipv4.ip_forward", 1)
+        hop.namespace.sysctl("net.ipv6.conf.all.forwarding", 1)
+        assert network.router is not None
+        for host, prefixes, gateways in (
+            (network.router, ("10.69.3.0/24", "fd69:3::/64"), (hop.ipv4, hop.ipv6)),
+            (behind, ("default", "default"), ("10.69.3.254", "fd69:3::fe")),
+        ):
+            for prefix, gateway in zip(prefixes, gateways, strict=True):
+                host.run(["ip", "route", "add", prefix, "via", gateway])
+        yield Network(network.client, behind, network.router)
+
+
+@contextlib.contextmanager
 def _host(label: str, directory: Path, ipv4: str, ipv6: str) -> Iterator[Host]:
     home = directory / label
     namespace = Namespace(label, home)
