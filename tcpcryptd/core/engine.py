@@ -259,23 +259,17 @@ class Engine:
 
     def handle_undeliverable(self, packet: bytes, direction: Direction, now: float) -> None:
         """One of them was refused for good by this host."""
-        self._handle_refusal(
-            packet, now, lambda connection: direction is Direction.OUT and connection.undeliverable(now)
-        )
+        if direction is Direction.OUT:
+            self._handle_refusal(packet, now, lambda connection: connection.undeliverable(now))
 
     def handle_cut_off(self, packet: bytes, now: float) -> None:
         """This host does not let out what a connection's packets were cut into (SPLIT), which is sealed: it ends."""
+        self._handle_refusal(packet, now, Connection.reset)
 
-        def end(connection: Connection) -> bool:
-            connection.reset()
-            return True
-
-        self._handle_refusal(packet, now, end)
-
-    def _handle_refusal(self, packet: bytes, now: float, is_lost: Callable[[Connection], bool]) -> None:
+    def _handle_refusal(self, packet: bytes, now: float, end: Callable[[Connection], bool | None]) -> None:
         try:
             connection = self._services.table.outbound.get(_locate(packet)[1])
-            if connection is not None and is_lost(connection):
+            if connection is not None and end(connection) is not False:
                 self._services.counters["undeliverable"] += 1
                 self._services.unreachable.add(connection.peer_address, now)
         except Exception as error:

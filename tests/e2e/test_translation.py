@@ -75,6 +75,26 @@ def test_a_server_that_redirects_a_port(network: Network, protocol: str, family:
     assert reasons(network.server) == {UNSEEN}
 
 
+@pytest.mark.parametrize("speaks", [False, True], ids=["plain", "encrypted"])
+@FAMILIES
+@BOTH_PROTOCOLS
+def test_a_host_that_passes_a_port_on(path: Network, protocol: str, family: int, speaks: bool) -> None:
+    """To a container, or a host behind it, with a daemon or without: the connection is theirs."""
+    router = path.router
+    assert router
+    to = path.server.address(family)
+    rule(router, family, "nat", "PREROUTING", *f"-p tcp --dport {PORT} -j DNAT --to-destination {to}".split())
+    for host in (path.client, router, *([path.server] if speaks else [])):
+        host.start_daemon("--protocol", protocol)
+    with (
+        serve(path.server.listen(PORT, family), echo_server) as port,
+        path.client.connect(router.address(family), port) as ours,
+    ):
+        assert exchange(ours, DATA) == DATA
+        assert bool(path.client.sessions()) == speaks
+        assert router.sessions() == []
+
+
 @FAMILIES
 @BOTH_PROTOCOLS
 def test_a_client_that_translates_the_destination(network: Network, protocol: str, family: int) -> None:
