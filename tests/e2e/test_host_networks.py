@@ -1,6 +1,7 @@
 """What else stands on a host's network, on kernels that have it: the connection is encrypted through all of it."""
 
 import contextlib
+import errno
 import random
 import select
 import socket
@@ -38,6 +39,7 @@ MISSING = ("not supported", "No such file or directory", "Unknown device type", 
 SIZE = 200_000
 PORT = 7000
 SO_ZEROCOPY, MSG_ZEROCOPY = 60, 0x4000000
+TCP_ULP, SOL_TLS, TLS_TX, TLS_RX = 31, 282, 1, 2
 CLIENT, SERVER = "10.70.0.1", "10.70.0.2"
 
 
@@ -248,6 +250,43 @@ def test_syn_cookies(network: Network, protocol: str) -> None:
     assert_encrypted(capture, protocol)
     sent = network.server.run(["nstat", "-asz", "TcpExtSyncookiesSent"]).stdout.split()
     assert int(sent[sent.index("TcpExtSyncookiesSent") + 1]) > 0
+
+
+def use_kernel_tls(made: socket.socket, direction: int) -> None:
+    """Records of TLS 1.2, AES-128-GCM, in the kernel (struct tls12_crypto_info_aes_gcm_128)."""
+    made.setsockopt(socket.IPPROTO_TCP, TCP_ULP, b"tls")
+    made.setsockopt(
+        SOL_TLS, direction, struct.pack("=HH8s16s4s8s", 0x0303, 51, b"i" * 8, b"k" * 16, b"s" * 4, bytes(8))
+    )
+
+
+@BOTH_PROTOCOLS
+def test_ktls(network: Network, protocol: str) -> None:
+    """The kernel seals what the application sends, and we the segments of that."""
+    with (
+        network.client.namespace.socket(socket.AF_INET) as probe,
+        pytest.raises(OSError, match=r"No such file|not connected") as raised,
+    ):
+        # Not connected, if nothing else.
+        probe.setsockopt(socket.IPPROTO_TCP, TCP_ULP, b"tls")
+    if raised.value.errno == errno.ENOENT:
+        pytest.skip("the kernel has no kTLS")
+    start(network, protocol)
+    data = random.Random(5).randbytes(SIZE)
+    got: list[bytes] = []
+
+    def take(connection: socket.socket) -> None:
+        use_kernel_tls(connection, TLS_RX)
+        connection.sendall(b".")
+        got.append(read_exactly(connection, SIZE))
+
+    with dialogue(network, take) as client:
+        use_kernel_tls(client, TLS_TX)
+        assert client.recv(1) == b"."
+        same_session(network, client)
+        client.sendall(data)
+        wait_until(lambda: got, "the data has come", 30.0)
+    assert got == [data]
 
 
 @BOTH_PROTOCOLS
