@@ -4,11 +4,11 @@ import argparse
 import re
 from collections.abc import Iterator, Mapping
 
-from tcpcryptd.cli.options import ALGORITHMS, ANSWERS, OFFERS
+from tcpcryptd.cli.options import ALGORITHMS, ANSWERS, FIREWALLS, OFFERS
 
 Parsers = Mapping[str, argparse.ArgumentParser]
 
-_WORDS = {"suites": ALGORITHMS, "protocol": tuple(OFFERS), "answer": tuple(ANSWERS)}
+_WORDS = {"suites": ALGORITHMS, "protocol": tuple(OFFERS), "answer": tuple(ANSWERS), "firewall": FIREWALLS}
 """The values of options that have a few."""
 _FILES = ("FILE", "PATH")
 _BASH = """\

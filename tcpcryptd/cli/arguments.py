@@ -26,7 +26,7 @@ Exit codes:
   {ExitCode.FAILURE:d}  failure
   {ExitCode.USAGE:d}  wrong option or configuration
   {ExitCode.PERMISSION:d}  not root, or privileges missing
-  {ExitCode.UNSUPPORTED:d}  the kernel or iptables lacks something
+  {ExitCode.UNSUPPORTED:d}  the kernel, nft or iptables lacks something
   {ExitCode.BUSY:d}  already running, or a queue is taken by another program
 
 Encryption without authentication stops eavesdroppers, not somebody who can change packets on the way. Where that
@@ -68,6 +68,14 @@ def add_option(group: argparse._ActionsContainer, option: Option) -> None:
     flag = f"--{option.name}"
     if option.kind is None:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, help=option.help)
+    elif option.switched:
+        kind = option.kind
+        group.add_argument(
+            flag, nargs="?", const=kind.read(True), type=_reader(kind), metavar=kind.metavar, help=option.help
+        )
+        group.add_argument(
+            f"--no-{option.name}", dest=option.key, action="store_const", const=kind.read(False), help=f"see {flag}"
+        )
     elif option.repeated:
         group.add_argument(
             flag,

@@ -7,6 +7,7 @@ from pathlib import Path
 from tcpcryptd.cli.config import ConfigError, Settings
 from tcpcryptd.cli.destinations import Destinations
 from tcpcryptd.cli.log import log_event, set_up_log
+from tcpcryptd.cli.options import NO_FIREWALL
 from tcpcryptd.cli.own_engine import OwnEngine, engine_config, reloadable_values
 from tcpcryptd.cli.reload import LoadSettings, Reloader
 from tcpcryptd.core.endpoint import Endpoint
@@ -54,7 +55,7 @@ def daemon_config(settings: Settings) -> DaemonConfig:
         selection=selection,
         queues=queues,
         marks=MarkScheme(settings.mark_mask),
-        manage_firewall=settings.firewall,
+        firewall=settings.firewall if settings.firewall != NO_FIREWALL else None,
         user=settings.user,
         runtime_directory=Path(settings.runtime_directory),
     )

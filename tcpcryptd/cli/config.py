@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
-from tcpcryptd.cli.options import OPTIONS, Option
+from tcpcryptd.cli.options import FIREWALLS, OPTIONS, Option
 from tcpcryptd.eno.constants import MAX_RESUMPTION_NONCE
 from tcpcryptd.netio.marks import DEFAULT_MASK
 from tcpcryptd.netio.queue_numbers import DEFAULT_QUEUE, default_workers
@@ -50,7 +50,7 @@ class Settings:
     workers: int = field(default_factory=default_workers)
     queue: int = DEFAULT_QUEUE
     mark_mask: int = DEFAULT_MASK
-    firewall: bool = True
+    firewall: str = FIREWALLS[0]
     user: str | None = None
     runtime_directory: str = str(DEFAULT_RUNTIME_DIRECTORY)
     control_socket: str | None = None

@@ -165,6 +165,12 @@ METRICS: Final = (
     _single("cut_segments_total", "Segments that whole packets were cut into and that were sent.", "segments_sent"),
     _single("cut_segment_errors_total", "Such segments that could not be sent.", "segment_errors"),
     _single("rekeyings_total", "How often the keys of a connection were replaced.", "rekeyed"),
+    Metric(
+        "firewall",
+        "Whose rules divert packets: 1; none with --no-firewall.",
+        _by("name", {name: f"rules_of_{name}" for name in ("nft", "iptables")}),
+        is_gauge=True,
+    ),
     _single("rules_repaired_total", "How often somebody changed the firewall rules.", "rules_repaired"),
     _single("rules_not_repaired_total", "Failures to put the firewall rules back.", "rules_not_repaired"),
     _single("offload_held_total", "Forwarded connections that were kept out of flowtables.", "offload_held"),

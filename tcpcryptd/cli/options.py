@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tcpcryptd import crypt, eno
 from tcpcryptd.eno.constants import MAX_RESUMPTION_NONCE
+from tcpcryptd.netio.firewall import choice
 from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
 from tcpcryptd.netio.queue_numbers import DEFAULT_QUEUE, LAST_FIRST_QUEUE, MAX_WORKERS, QueueNumbers
 from tcpcryptd.netio.runtime_directory import DEFAULT_RUNTIME_DIRECTORY
@@ -26,6 +27,7 @@ class Kind:
 class Option:
     """One option; `kind` None is a switch. `repeated` options have a tuple of values.
 
+    With `switched` ones, true and false are values too: the option alone, and --no-NAME.
     `reloadable` ones can be changed in the configuration file of a daemon that runs (SIGHUP).
     """
 
@@ -35,6 +37,7 @@ class Option:
     kind: Kind | None = None
     repeated: bool = False
     reloadable: bool = False
+    switched: bool = False
 
     @property
     def key(self) -> str:
@@ -93,6 +96,15 @@ def _answer(value: object) -> str:
     return name
 
 
+def _firewall(value: object) -> str:
+    if isinstance(value, bool):
+        return FIREWALLS[0] if value else NO_FIREWALL
+    name = _text(value)
+    if name not in FIREWALLS:
+        raise ValueError("not a firewall")
+    return name
+
+
 def _algorithm(value: object) -> str:
     name = _text(value)
     if name not in ALGORITHMS:
@@ -114,6 +126,9 @@ def _network(value: object) -> IPv4Network | IPv6Network:
 OFFERS: Final = {"crypt": ("crypt",), "eno": ("eno",), "auto": ("eno", "crypt")}
 """What is offered to peers for each value of --protocol, in this order until one is answered."""
 ANSWERS: Final[dict[str, tuple[str, ...] | None]] = {"crypt": ("crypt",), "eno": ("eno",), "both": None}
+FIREWALLS: Final = (choice.AUTO, *choice.NAMES)
+NO_FIREWALL: Final = "none"
+"""What --no-firewall says."""
 ALGORITHMS: Final = (*crypt.algorithm_names(), *eno.algorithm_names())
 
 PORT: Final = Kind(_port, "a port from 1 to 65535", "PORT")
@@ -124,6 +139,7 @@ WORKERS: Final = Kind(_workers, f"a number from 1 to {MAX_WORKERS}", "NUMBER")
 MASK: Final = Kind(_mask, "three or more adjacent bits of 32, such as 0x70000000", "MASK")
 OFFER: Final = Kind(_offer, f"one of {', '.join(OFFERS)}", "NAME")
 ANSWER: Final = Kind(_answer, f"one of {', '.join(ANSWERS)}", "NAME")
+FIREWALL: Final = Kind(_firewall, f"one of {', '.join(FIREWALLS)}, or true or false", "NAME")
 NONCE_LENGTH: Final = Kind(_nonce_length, "a number from 0 to 8", "BYTES")
 ALGORITHM: Final = Kind(_algorithm, f"one of {', '.join(ALGORITHMS)}", "NAME")
 USER: Final = Kind(_text, "the name of a user", "USER")
@@ -232,8 +248,10 @@ OPTIONS: Final = (
     Option(
         "firewall",
         RUNNING,
-        "install the iptables rules that divert packets, and remove them at the end (default); with --no-firewall they "
-        "are yours: see scripts/launch_iptables.sh",
+        "whose rules the daemon installs to divert packets, and removes at the end: nft, iptables, or auto (default), "
+        "which is nft where this host can use it; with --no-firewall they are yours: see scripts/launch_iptables.sh",
+        FIREWALL,
+        switched=True,
     ),
     Option("user", RUNNING, "user to run as once started (default: tcpcryptd if it exists, else nobody)", USER),
     Option(

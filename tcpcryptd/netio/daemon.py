@@ -48,10 +48,8 @@ class DaemonConfig:
     selection: Selection = field(default_factory=Selection)
     queues: QueueNumbers = field(default_factory=QueueNumbers)
     marks: MarkScheme = field(default_factory=MarkScheme)
-    manage_firewall: bool = True
-    """False: the administrator owns the rules."""
-    firewall: str = choice.AUTO
-    """Whose rules divert packets, a name of `choice.NAMES`; AUTO: this host says."""
+    firewall: str | None = choice.AUTO
+    """Whose rules divert packets, a name of `choice.NAMES` or AUTO; None: they are the administrator's."""
     user: str | None = None
     """Whom to run as; None: tcpcryptd where that user exists, else nobody."""
     runtime_directory: Path = DEFAULT_RUNTIME_DIRECTORY
@@ -104,6 +102,8 @@ class Daemon:
         self._started = time.monotonic()
         self._statistics: QueueStatisticsReader | None = None
         self._watch: RuleWatch | None = None
+        self._rules_of: str | None = None
+        """The name of the firewall."""
         self._holds_back = False
         """Whether the rules are all that keeps an earlier daemon's connections from going on in clear."""
         self._shortage = MemoryShortage(packets.relieve)
@@ -134,7 +134,8 @@ class Daemon:
                 watch.start()
             workers = self._config.queues.workers
             several = f" with {workers} workers" if workers > 1 else ""
-            self._status = f"running as {account.name}{several}, queues {self._config.queues}"
+            rules_of = f", rules of {self._rules_of}" if self._rules_of is not None else ""
+            self._status = f"running as {account.name}{several}, queues {self._config.queues}{rules_of}"
             _log.info("%s", self._status)
             if self._manager.watchdog_interval is not None:
                 loop.beat(self._manager.watchdog_interval, self._tell_alive)
@@ -176,13 +177,14 @@ class Daemon:
         with contextlib.suppress(OSError):
             # Where connection tracking is a module that is not loaded, there are none.
             earlier = ForwardedConnections(config.marks)
-        if config.manage_firewall:
+        if config.firewall is not None:
             rules = choice.choose(config.firewall, every)
             if choice.stale(every):
                 _log.warning("replacing the firewall rules that an earlier tcpcryptd left")
         stack.callback(self._stop_diverting, tracking, rules)
         if rules is not None:
             choice.install(rules, every)
+            self._rules_of = rules.name
         # After the rules: they load connection tracking where it is a module.
         tracking.relax()
         stack.callback(self._shut_down, earlier)
@@ -231,6 +233,7 @@ class Daemon:
             uptime_seconds=int(time.monotonic() - self._started),
             workers=self._config.queues.workers,
             compiled=int(COMPILED),
+            **{f"rules_of_{name}": int(name == self._rules_of) for name in choice.NAMES},
         )
         for part in (self._watch, self._shortage):
             # Workers count shortages of their own.

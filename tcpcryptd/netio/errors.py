@@ -11,7 +11,7 @@ class ExitCode(enum.IntEnum):
     USAGE = 2
     PERMISSION = 3
     UNSUPPORTED = 4
-    """The kernel or iptables lacks something."""
+    """The kernel, nft or iptables lacks something."""
     BUSY = 5
     """Already running, or the queue is taken."""
 

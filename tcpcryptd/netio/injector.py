@@ -18,7 +18,7 @@ from tcpcryptd.netio.errors import ExitCode, InjectorError
 from tcpcryptd.netio.forwarded import fitting
 from tcpcryptd.netio.kernel_routes import KernelRoutes
 from tcpcryptd.netio.marks import MarkScheme
-from tcpcryptd.netio.raw_socket import RawSocket, blamed_for, open_raw
+from tcpcryptd.netio.raw_socket import INWARD_PRIORITY, RawSocket, blamed_for, open_raw
 from tcpcryptd.netio.route import FORWARDED, INTERFACE_SHIFT, interface_of
 from tcpcryptd.netio.seen_routes import SeenRoutes
 
@@ -49,9 +49,10 @@ class Injector:
             routes = self._routes = KernelRoutes()
             for direction in Direction:
                 mark = marks.of_injection(direction)
-                self._sockets[4, direction] = open_raw(4, mark, _SEND_BUFFER, routes)
+                priority = INWARD_PRIORITY if direction is Direction.IN else 0
+                self._sockets[4, direction] = open_raw(4, mark, _SEND_BUFFER, routes, priority)
                 try:
-                    self._sockets[6, direction] = open_raw(6, mark, _SEND_BUFFER, routes)
+                    self._sockets[6, direction] = open_raw(6, mark, _SEND_BUFFER, routes, priority)
                 except OSError as error:
                     # A kernel without IPv6 has no such packets either.
                     if error.errno != errno.EAFNOSUPPORT:

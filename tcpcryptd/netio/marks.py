@@ -38,6 +38,8 @@ _FORWARDED_VERDICT = {
     ConnectionClass.ENCRYPTED: 4,
     ConnectionClass.STREAM: 5,
 }
+_DIVERTED = 3
+_FORWARDED_DIVERTED = {Direction.OUT: 2, Direction.IN: 4}
 _LARGEST_VALUE = max(_FORWARDED.values())
 
 
@@ -79,6 +81,15 @@ class MarkScheme:
         """The same, by the class that a verdict names: UNDECIDED stands for what the packet was diverted as."""
         marks = {each: self.of_verdict(each, forwarded) for each in ConnectionClass}
         return marks | {ConnectionClass.UNDECIDED: marks[diverted_as]}
+
+    @property
+    def diverted(self) -> int:
+        """The mark of a packet that rules of nft have diverted: that of one which is injected towards the wire."""
+        return _DIVERTED * self._unit
+
+    def of_forwarded_diverted(self, direction: Direction) -> int:
+        """The same, of a host behind this one."""
+        return _FORWARDED_DIVERTED[direction] * self._unit
 
     @property
     def forwarded_encrypted(self) -> str:

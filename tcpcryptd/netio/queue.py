@@ -13,12 +13,13 @@ from tcpcryptd.netio.forwarded import fitting, needs_sending
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.netlink_queue import DivertedPacket
 from tcpcryptd.netio.offload_guard import OffloadGuard
+from tcpcryptd.netio.passage import HOOK_FORWARD, HOOK_LOCAL_OUT, Passage
 from tcpcryptd.netio.queue_binding import bind as _bind
 from tcpcryptd.netio.queue_binding import configure
 from tcpcryptd.netio.queue_reader import Reader
 from tcpcryptd.netio.route import FORWARDED, INTERFACE_SHIFT
 from tcpcryptd.netio.seen_routes import SeenRoutes
-from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, NF_REPEAT, VerdictSender
+from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, VerdictSender
 from tcpcryptd.wire.icmp import is_icmp
 
 PacketHandler = Callable[[bytes, Direction, float, ConnectionClass, int], Verdict]
@@ -59,8 +60,6 @@ _DRAIN_BATCHES: Final = 16
 """Batches of segments that a packet of half a MiB, the largest one, can be cut into."""
 _LIBRARY_COPY_RANGE: Final = 4016
 _HOOK_PRE_ROUTING: Final = 0
-_HOOK_FORWARD: Final = 2
-_HOOK_LOCAL_OUT: Final = 3
 _HOOK_POST_ROUTING: Final = 4
 _HOP_BY_HOP: Final = 0
 """IPv6's next header."""
@@ -116,9 +115,6 @@ class PacketQueue:
         self.seen = SeenRoutes()
         self._handler = handler
         self._foreign = marks.foreign
-        self._mark_of = marks.of_verdicts(diverted_as, forwarded=False)
-        self._forwarded_mark_of = marks.of_verdicts(diverted_as, forwarded=True)
-        self._mask, self._outward = marks.mask, marks.outward
         self._inject = delivery.inject if delivery is not None else None
         self._guard = delivery.guard if delivery is not None else None
         self._outlet = outlet
@@ -131,6 +127,7 @@ class PacketQueue:
         self._socket = socket.socket(fileno=os.dup(self._queue.get_fd()))
         self._reader = Reader(self._socket)
         self._verdicts = VerdictSender(number, self._socket)
+        self._passage = Passage(self._verdicts, marks, diverted_as)
         try:
             self._configure(gso)
         except QueueError:
@@ -202,31 +199,27 @@ class PacketQueue:
                 self._handle_truncated(packet)
                 return
             hook = packet.hook
-            mark_of = self._forwarded_mark_of if hook == _HOOK_FORWARD else self._mark_of
-            marked = packet.mark & self._mask
-            if marked and not (hook == _HOOK_FORWARD and marked == self._outward):
-                # Rules that do not look at the mark of a verdict brought it here again.
+            direction = self._passage.direction(hook, packet.mark)
+            if direction is None:
                 self._verdicts.add(packet.identifier, NF_ACCEPT)
                 return
             route = self._route(packet)
             if hook == _HOOK_POST_ROUTING:
                 self.seen.note(payload, route)
-                self._verdicts.add(packet.identifier, NF_REPEAT, None, packet.mark | mark_of[self.diverted_as])
+                self._passage.let(packet, ConnectionClass.UNDECIDED, packet.mark)
                 return
-            if hook == _HOOK_LOCAL_OUT or marked:
-                direction = Direction.OUT
+            if direction is Direction.OUT:
                 self.bytes_out += size
             else:
-                direction = Direction.IN
                 self.bytes_in += size
             if is_icmp(payload):
-                self._handle_error(packet, direction, mark_of[self.diverted_as])
+                self._handle_error(packet, direction)
                 return
             action, replacement, connection_class = self._handler(
                 payload, direction, self._now, self.diverted_as, route
             )
             if action is Action.DROP or (
-                hook == _HOOK_FORWARD
+                hook == HOOK_FORWARD
                 and self._guard is not None
                 and not self._guard.admit(packet.tracked(), payload, connection_class is ConnectionClass.PLAIN)
             ):
@@ -234,7 +227,7 @@ class PacketQueue:
             elif action is Action.SPLIT or (direction is Direction.OUT and self._would_overtake(route, replacement)):
                 self._send_pieces(packet, replacement, route)
             elif (
-                (hook == _HOOK_FORWARD or self._delivers)
+                (hook == HOOK_FORWARD or self._delivers)
                 and direction is Direction.IN
                 and (connection_class is self.diverted_as or self._drains)
                 and self._resent(route, size, replacement)
@@ -242,19 +235,17 @@ class PacketQueue:
                 self._verdicts.add(packet.identifier, NF_DROP)
             else:
                 self._waits_outwards |= direction is Direction.OUT
-                mark = route & self._foreign | mark_of[connection_class]
-                self._verdicts.add(packet.identifier, NF_REPEAT, replacement, mark)
+                self._passage.let(packet, connection_class, route, replacement)
         except Exception as error:
             self._handle_exception(packet, error)
 
-    def _handle_error(self, packet: DivertedPacket, direction: Direction, mark: int) -> None:
+    def _handle_error(self, packet: DivertedPacket, direction: Direction) -> None:
         """An ICMP error about an encrypted connection."""
         action, replacement, _ = self._handler(packet.payload, direction, self._now, self.diverted_as, 0)
         if action is Action.DROP:
             self._verdicts.add(packet.identifier, NF_DROP)
         elif action is Action.MODIFY:
-            mark |= packet.mark & self._foreign
-            self._verdicts.add(packet.identifier, NF_REPEAT, replacement, mark)
+            self._passage.let(packet, ConnectionClass.UNDECIDED, packet.mark, replacement)
         elif self.next_worker is not None:
             self._verdicts.pass_on(packet.identifier, self.next_worker)
         else:
@@ -263,9 +254,9 @@ class PacketQueue:
     def _route(self, packet: DivertedPacket) -> int:
         """See tcpcryptd.netio.route."""
         route = packet.interface << INTERFACE_SHIFT | packet.mark & self._foreign
-        if packet.hook == _HOOK_LOCAL_OUT and self.seen.routes:
+        if packet.hook == HOOK_LOCAL_OUT and self.seen.routes:
             return self.seen.of(packet.payload, route)
-        return route | FORWARDED if packet.hook == _HOOK_FORWARD else route
+        return route | FORWARDED if packet.hook == HOOK_FORWARD else route
 
     def _send_pieces(self, packet: DivertedPacket, pieces: bytes | None, route: int) -> None:
         """Sends what the packet was cut into, in its place: after what left before it."""
@@ -329,9 +320,7 @@ class PacketQueue:
         if self.diverted_as.is_encrypted:
             self._verdicts.add(packet.identifier, NF_DROP)
         else:
-            mark_of = self._forwarded_mark_of if packet.hook == _HOOK_FORWARD else self._mark_of
-            mark = packet.mark & self._foreign | mark_of[self.diverted_as]
-            self._verdicts.add(packet.identifier, NF_REPEAT, None, mark)
+            self._passage.let(packet, ConnectionClass.UNDECIDED, packet.mark)
 
     def _handle_exception(self, packet: DivertedPacket, error: Exception) -> None:
         self.exceptions += 1

@@ -16,6 +16,7 @@ from tcpcryptd.netio.stats import QUEUES_FILE, read_queue_statistics
 _SOL_NETLINK = 270
 _NETLINK_NO_ENOBUFS = 5
 _RECEIVE_SIZE = 128 << 10
+_LAST_QUEUE = 0xFFFF
 _ACKNOWLEDGMENT_TIMEOUT = 2.0
 _SEQUENCE = 0x74637063
 
@@ -67,6 +68,24 @@ def configure(
             "a kernel of version 3.10 or later is needed",
             ExitCode.UNSUPPORTED,
         ) from error
+
+
+def tells_connections() -> bool:
+    """Whether connection tracking and queues know of each other (CONFIG_NETFILTER_NETLINK_GLUE_CT).
+
+    Raises QueueError. Loads what is a module.
+    """
+    bound = read_queue_statistics()
+    number = next(number for number in range(_LAST_QUEUE, 0, -1) if number not in bound)
+    queue = bind(number, 1, _RECEIVE_SIZE)
+    try:
+        with socket.socket(fileno=os.dup(queue.get_fd())) as queue_socket:
+            _request(queue_socket, netlink_queue.configuration(number, _SEQUENCE, 1, gso=False, tracked=True))
+    except OSError:
+        return False
+    finally:
+        queue.unbind()
+    return True
 
 
 def _request(queue_socket: socket.socket, request: bytes) -> list[bytes]:

@@ -16,6 +16,11 @@ from typing import Final
 from tcpcryptd.netio.kernel_routes import KernelRoutes
 from tcpcryptd.netio.route import FORWARDED, interface_of, mark_of
 
+INWARD_PRIORITY: Final = 0x74637064
+"""SO_PRIORITY of what is injected towards the local kernel, on the loopback interface, which has no use for it.
+
+Rules of nft know it by this when rules of others have taken its mark away.
+"""
 SO_BINDTOIFINDEX: Final = 62
 IP_PKTINFO: Final = 8
 IP_PROTOCOL: Final = 52
@@ -125,13 +130,14 @@ class RawSocket:
         self.socket.close()
 
 
-def open_raw(version: int, mark: int, send_buffer: int, routes: KernelRoutes) -> RawSocket:
-    """A socket with that mark; raises OSError, EAFNOSUPPORT where the kernel has no IPv6."""
+def open_raw(version: int, mark: int, send_buffer: int, routes: KernelRoutes, priority: int = 0) -> RawSocket:
+    """A socket with that mark, and that SO_PRIORITY; raises OSError, EAFNOSUPPORT where the kernel has no IPv6."""
     # IPPROTO_RAW implies that the caller writes the IP header, with IPv6 as well (raw(7)).
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     raw = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.IPPROTO_RAW)
     try:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, priority)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         # The interface's MTU is the limit: the kernel has been told less of the path than it carries (core.path_mtu).
         raw.setsockopt(*_MTU_DISCOVER[version], _PMTUDISC_PROBE)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from sys import byteorder
 from typing import Final
 
+from tcpcryptd.netio import netlink
+
 BATCH: Final = 64
 """Pieces of messages that wait at most; a verdict is one piece, or three with a large packet."""
 BATCH_BYTES: Final = 1 << 18
@@ -30,6 +32,11 @@ _REQUEST: Final = 0x1
 _VERDICT: Final = 2
 _MARK: Final = 3
 _PAYLOAD: Final = 10
+_CONNECTION: Final = 11
+_NESTED: Final = 0x8000
+_TRACKED_MARK: Final = 8
+_TRACKED_MARK_MASK: Final = 21
+"""Of connection tracking (linux/netfilter/nfnetlink_conntrack.h)."""
 _NETLINK_HEADER: Final = struct.Struct("=IHHII")
 _BEGINNING: Final = struct.Struct("=HHIIBB2sHH4s")
 """struct nlmsghdr from its second field on, struct nfgenmsg, and the attribute with the verdict up to the ID."""
@@ -41,6 +48,16 @@ _PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
 _SO_SNDBUFFORCE: Final = 32
 _LARGE: Final = 4096
 """Bytes from which a packet is not copied into the message: the kernel gathers the pieces."""
+
+
+def for_tracking(mark: int, mask: int) -> bytes:
+    """What a verdict has connection tracking do: those bits of the connection mark become what they are in `mark`.
+
+    Kernels without CONFIG_NETFILTER_NETLINK_GLUE_CT ignore it.
+    """
+    values = netlink.attribute(_TRACKED_MARK, mark.to_bytes(4, "big"))
+    values += netlink.attribute(_TRACKED_MARK_MASK, mask.to_bytes(4, "big"))
+    return netlink.attribute(_NESTED | _CONNECTION, values)
 
 
 class VerdictSender:
@@ -68,12 +85,14 @@ class VerdictSender:
         self.add(packet_id, verdict)
         self.flush()
 
-    def add(self, packet_id: int, verdict: int, payload: bytes | None = None, mark: int | None = None) -> None:
+    def add(
+        self, packet_id: int, verdict: int, payload: bytes | None = None, mark: int | None = None, tracking: bytes = b""
+    ) -> None:
         """A verdict, with the whole new packet and the new mark where they are given.
 
-        `packet_id`: as `DivertedPacket` has it.
+        `packet_id`: as `DivertedPacket` has it. `tracking`: see `for_tracking`.
         """
-        marked = b"" if mark is None else _MARK_HEAD + mark.to_bytes(4, "big")
+        marked = tracking if mark is None else _MARK_HEAD + mark.to_bytes(4, "big") + tracking
         length = _BARE_LENGTH + len(marked)
         beginning, number = self._beginnings[verdict], packet_id.to_bytes(4, byteorder)
         if payload is None:

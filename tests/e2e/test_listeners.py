@@ -27,7 +27,7 @@ from tests.e2e.harness import (
     serve,
     wait_until,
 )
-from tests.e2e.harness.daemon import entry_point
+from tests.e2e.harness.daemon import FIREWALL, entry_point
 from tests.e2e.harness.host import SOCKET_SECONDS
 from tests.e2e.test_rule_watch import counters
 from tests.e2e.test_service import hang_up
@@ -140,7 +140,7 @@ def flush(host: Host, *command: str) -> None:
 
 
 def flush_table(host: Host) -> None:
-    flush(host, "iptables", "-t", "mangle", "-F")
+    flush(host, *FLUSH)
 
 
 def flush_all(host: Host) -> None:
@@ -157,6 +157,7 @@ def reload(host: Host) -> None:
     hang_up(host.daemons[-1])
 
 
+FLUSH = ["nft", "flush", "table", "inet", "tcpcryptd"] if FIREWALL == "nft" else ["iptables", "-t", "mangle", "-F"]
 ENDS: list[tuple[Callable[[Host], None], Callable[[Host], None]]] = [
     (reload, reload),
     (kill_workers, kill_workers),
@@ -219,7 +220,7 @@ def test_what_the_kernel_is_asked_to_end(host: Host, kind: str) -> None:
     family, listen_on, connect_to, options = CONNECTIONS[kind]
     tool = "iptables" if "." in connect_to else "ip6tables"
     divert_as(host, ConnectionClass.ENCRYPTED)
-    host.run(["scripts/launch_iptables.sh", "--remove"])
+    host.launch_rules("--remove")
     with contextlib.ExitStack() as stack:
 
         def made() -> socket.socket:

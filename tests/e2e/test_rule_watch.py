@@ -23,7 +23,7 @@ from tests.e2e.harness import (
     same_session,
     wait_until,
 )
-from tests.e2e.harness.daemon import entry_point
+from tests.e2e.harness.daemon import FIREWALL, entry_point
 from tests.e2e.harness.host import CONTROL_SECONDS
 
 WARNING = "removed or changed the firewall rules"
@@ -47,6 +47,17 @@ DAMAGES = {
     "IPv6": [["ip6tables", "-t", "mangle", "-F"]],
     "all": [["nft", "flush", "ruleset"]],
 }
+OURS = ["inet", "tcpcryptd"]
+if FIREWALL == "nft":
+    FLUSH = ["nft", "flush", "table", *OURS]
+    DAMAGES = {
+        "flush": [FLUSH],
+        "chain": [["nft", "flush", "chain", *OURS, "out"]],
+        "rule": [["nft", "insert", "rule", *OURS, "out", "accept"]],
+        "table": [["nft", "delete", "table", *OURS]],
+        "sleep": [["nft", "table inet tcpcryptd { flags dormant; }"]],
+        "all": [["nft", "flush", "ruleset"]],
+    }
 
 
 def counters(host: Host) -> dict[str, int]:
@@ -57,10 +68,6 @@ def counters(host: Host) -> dict[str, int]:
 
 def repaired(host: Host, times: int = 1) -> bool:
     return counters(host)["rules_repaired"] >= times
-
-
-def own_rules(host: Host) -> list[str]:
-    return sorted(line for line in host.rules().splitlines() if "TCPCRYPTD" in line)
 
 
 def assert_new_connections_are_encrypted(network: Network, protocol: str = "crypt") -> None:
@@ -97,16 +104,16 @@ def reset_at_both_ends(network: Network) -> Iterator[None]:
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_rules_are_put_back(encrypted: Network, protocol: str, damage: str) -> None:
     host = encrypted.client
-    before = own_rules(host)
+    before = host.own_rules()
     with reset_at_both_ends(encrypted):
         for command in DAMAGES[damage]:
             host.run(command)
         wait_until(partial(repaired, host), "the rules are repaired")
-    wait_until(lambda: own_rules(host) == before, "the rules are all there")
+    wait_until(lambda: host.own_rules() == before, "the rules are all there")
     assert_new_connections_are_encrypted(encrypted, protocol)
     wait_until(lambda: WARNING in host.daemons[0].log(), "it is said")
     assert host.daemons[0].stop() == 0
-    assert not own_rules(host)
+    assert not host.own_rules()
 
 
 MEGABYTE = 1_000_000
@@ -172,7 +179,7 @@ def test_one_warning_and_a_count_of_all(encrypted: Network) -> None:
 
 def test_rules_of_others_do_not_matter(encrypted: Network) -> None:
     host = encrypted.client
-    before = own_rules(host)
+    before = host.own_rules()
     with dialogue(encrypted, echo_server) as client:
         assert exchange(client, MARKER) == MARKER
         session = same_session(encrypted, client)
@@ -183,7 +190,7 @@ def test_rules_of_others_do_not_matter(encrypted: Network) -> None:
     host.run(FLUSH)
     # Events come in order: what was not answered when this one was, is not answered at all.
     wait_until(partial(repaired, host), "the rules are repaired")
-    wait_until(lambda: own_rules(host) == before, "the rules are all there")
+    wait_until(lambda: host.own_rules() == before, "the rules are all there")
     assert counters(host)["rules_repaired"] == 1
 
 
@@ -204,7 +211,7 @@ def test_legacy_tables(network: Network, tool: str) -> None:
     host = network.client
     host.start_wrapped_daemon(["sh", "-c", LEGACY, "legacy"])
     network.server.start_daemon()
-    assert not own_rules(host)
+    assert not host.own_rules()
     before = legacy_rules(host)
     assert before
     with reset_at_both_ends(network):
@@ -269,4 +276,4 @@ def test_another_variant_is_chosen(network: Network) -> None:
     assert legacy_rules(host)
     host.run([*entry_point("tcpcryptd"), "--cleanup"])
     assert not legacy_rules(host)
-    assert not own_rules(host)
+    assert not host.own_rules()

@@ -116,7 +116,7 @@ def test_sockets_of_both_encrypted_classes_are_ended(
     host: Host, family: int, connection_class: ConnectionClass, ended: bool
 ) -> None:
     divert_as(host, connection_class)
-    host.run(["scripts/launch_iptables.sh", "--remove"])
+    host.launch_rules("--remove")
     listener = host.listen(0, family)
     with listener, host.connect(host.address(family), listener.getsockname()[1]) as client:
         server, _ = listener.accept()

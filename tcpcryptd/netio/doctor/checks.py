@@ -11,6 +11,7 @@ from tcpcryptd.netio.doctor import kernel, running
 from tcpcryptd.netio.doctor.egress import check_egress
 from tcpcryptd.netio.doctor.finding import Finding
 from tcpcryptd.netio.doctor.links import check_links
+from tcpcryptd.netio.doctor.nft import check_nft, firewall_in_use
 from tcpcryptd.netio.doctor.rules import check_rules
 from tcpcryptd.netio.errors import DaemonError
 
@@ -20,14 +21,17 @@ def examine(config: DaemonConfig, control_socket: Path, library_port: int | None
     if os.geteuid() != 0:
         yield Finding.problem("root", "this is not run by root: not all can be looked at", "sudo tcpcryptd doctor")
     try:
-        runs = running.read_counters(control_socket) is not None
+        counters = running.read_counters(control_socket)
+        runs = counters is not None
     except ControlError:
-        runs = True
+        counters, runs = None, True
+    used = firewall_in_use(config, counters)
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("capabilities", kernel.check_capabilities),
         ("user", lambda: running.check_user(config.user)),
         ("NFQUEUE", kernel.check_queue),
-        ("iptables", lambda: check_rules(config, runs)),
+        ("nft", lambda: check_nft(config, runs, used)),
+        ("iptables", lambda: check_rules(config, runs, used)),
         ("conntrack", lambda: kernel.check_tracking(runs)),
         ("firewall", check_egress),
         ("SOCK_DESTROY", kernel.check_sockets),

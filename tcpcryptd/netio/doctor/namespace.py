@@ -14,7 +14,7 @@ from pathlib import Path
 import prctl
 
 from tcpcryptd.netio.errors import DaemonError
-from tcpcryptd.netio.firewall.iptables.tool import SEARCH_PATH
+from tcpcryptd.netio.firewall.program import SEARCH_PATH
 
 PREFIX = "tcpcryptd-doctor"
 _DIRECTORY = Path("/run/netns")

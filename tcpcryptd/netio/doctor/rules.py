@@ -8,31 +8,39 @@ from tcpcryptd.netio import capabilities
 from tcpcryptd.netio.daemon import DaemonConfig
 from tcpcryptd.netio.doctor.finding import Finding
 from tcpcryptd.netio.doctor.foreign_marks import comparing, overwriting
+from tcpcryptd.netio.doctor.nft import own_rules
 from tcpcryptd.netio.errors import ExitCode, FirewallError
 from tcpcryptd.netio.firewall.iptables.backend import IptablesRules
 from tcpcryptd.netio.firewall.iptables.tool import (
-    SEARCH_PATH,
     Iptables,
     our_chains,
     our_jumps,
     tables,
     tables_of_other_variant,
 )
+from tcpcryptd.netio.firewall.program import SEARCH_PATH
 
 _AS_ROOT = "run it as root, outside of a container"
 _TIMEOUT = 30.0
 """Seconds."""
 
 
-def check_rules(config: DaemonConfig, running: bool) -> Iterator[Finding]:
-    """All of it, for each IP version."""
+def check_rules(config: DaemonConfig, running: bool, used: str | None) -> Iterator[Finding]:
+    """All of it, for each IP version. `used`: see `nft.firewall_in_use`; another one needs no iptables."""
     rules = IptablesRules(config.selection, config.queues, config.marks)
+    is_used = used in (rules.name, None)
+    if not is_used and not rules.is_there():
+        yield Finding.ok(rules.name, "is not there, and not needed")
+        return
     for table in tables():
         subject = "iptables" if table.version == 4 else "ip6tables"
         try:
             yield _variant(subject, table)
-            yield _trial(subject, rules.text_for(table.version))
-            yield _own_rules(subject, table, running, config)
+            if is_used:
+                yield _trial(subject, rules.text_for(table.version))
+            saved = table.save()
+            present = bool(our_chains(saved)) and (not running or bool(our_jumps(saved)))
+            yield own_rules(subject, present, running, used == rules.name)
             yield from _others_rules(subject, table, config)
         except FirewallError as error:
             forbidden = error.exit_code == ExitCode.PERMISSION
@@ -77,25 +85,6 @@ def _trial(subject: str, rules: str) -> Finding:
         "a kernel with the targets NFQUEUE, CONNMARK and MARK and the matches connmark, mark, conntrack, addrtype and "
         "multiport; on small systems they are in packages of their own",
     )
-
-
-def _own_rules(subject: str, table: Iptables, running: bool, config: DaemonConfig) -> Finding:
-    saved = table.save()
-    present, jumps = bool(our_chains(saved)), len(our_jumps(saved))
-    subject = f"{subject} state"
-    if running and config.manage_firewall and not (present and jumps):
-        return Finding.problem(
-            subject,
-            "tcpcryptd runs and its rules are not there",
-            "look at its log; scripts/launch_iptables.sh installs them for a daemon with --no-firewall",
-        )
-    if present and not running:
-        return Finding.warning(
-            subject,
-            "rules of a tcpcryptd that was killed: connections that it encrypted stand still",
-            "start tcpcryptd, or run: tcpcryptd --cleanup",
-        )
-    return Finding.ok(subject, "the rules of the running daemon" if present else "no rules of tcpcryptd")
 
 
 def _others_rules(subject: str, table: Iptables, config: DaemonConfig) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ _SUSPICIOUS = {
     "undeliverable": "connections were left plain or reset, because this host drops what the daemon sends itself",
     "internal_errors": "bugs were met: please report them with the log",
     "worker_restarts": "times a worker died and was replaced: please report it with the log",
-    "rules_repaired": "times somebody removed the daemon's rules: find out who, and have it leave TCPCRYPTD_* alone",
+    "rules_repaired": "times somebody removed the daemon's rules: find out who, and have it leave them alone",
     "offload_errors": "packets were dropped, since a flowtable could have taken their connection: see the log",
     "rules_not_repaired": "times the daemon's rules could not be put back: see its log",
 }

@@ -8,12 +8,13 @@ from pathlib import Path
 from tcpcryptd.netio.errors import DaemonError, ExitCode, FirewallError
 from tcpcryptd.netio.firewall.backend import Firewall
 from tcpcryptd.netio.firewall.iptables.backend import IptablesRules
+from tcpcryptd.netio.firewall.nft.backend import NftRules
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.selection import Selection
 
 AUTO = "auto"
-NAMES = ("iptables",)
+NAMES = ("nft", "iptables")
 
 _log = logging.getLogger(__name__)
 
@@ -22,8 +23,11 @@ def firewalls(
     selection: Selection, queues: QueueNumbers, marks: MarkScheme, lock_file: Path | None = None
 ) -> dict[str, Firewall]:
     """All of them, by name, the first choice first. `lock_file`: see `iptables.tool`."""
-    iptables: Firewall = IptablesRules(selection, queues, marks, lock_file)
-    return {each.name: each for each in (iptables,)}
+    every: tuple[Firewall, ...] = (
+        NftRules(selection, queues, marks),
+        IptablesRules(selection, queues, marks, lock_file),
+    )
+    return {each.name: each for each in every}
 
 
 def choose(name: str, every: Mapping[str, Firewall]) -> Firewall:

@@ -13,6 +13,8 @@ from tests.e2e.harness.process import HarnessError, wait_until
 if TYPE_CHECKING:
     from tests.e2e.harness.host import Host
 
+FIREWALL = os.environ.get("TCPCRYPTD_TEST_FIREWALL", "iptables")
+"""Whose rules the daemons under test have."""
 START_SECONDS = 45.0
 STOP_SECONDS = 45.0
 
@@ -36,7 +38,8 @@ class Daemon:
         self._host = host
         self._log = log
         self._log_start = log.stat().st_size if log.exists() else 0
-        self.process = host.namespace.spawn([*wrapper, *entry_point("tcpcryptd"), *options], log=log)
+        chosen = () if {"--firewall", "--no-firewall"} & {*options} else ("--firewall", FIREWALL)
+        self.process = host.namespace.spawn([*wrapper, *entry_point("tcpcryptd"), *chosen, *options], log=log)
 
     @property
     def pid(self) -> int:

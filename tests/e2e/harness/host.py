@@ -9,7 +9,7 @@ from subprocess import CompletedProcess
 from typing import Any
 
 from tests.e2e.harness.capture import Capture
-from tests.e2e.harness.daemon import Daemon, entry_point
+from tests.e2e.harness.daemon import FIREWALL, Daemon, entry_point
 from tests.e2e.harness.namespace import Namespace
 from tests.e2e.harness.process import PATIENCE, wait_until
 
@@ -139,7 +139,22 @@ class Host:
                     table = line
                 elif line.startswith((":", "-")) and " ACCEPT [" not in line:
                     kept.append(f"{tool} {table} {line.split(' [')[0]}")
+        # Without the table, or a kernel that has such, nothing is printed.
+        ours = self.run(["nft", "list", "table", "inet", "tcpcryptd"], check=False).stdout
+        kept += (f"nft tcpcryptd {line.strip()}" for line in ours.splitlines())
         return "\n".join(kept)
+
+    def own_rules(self) -> list[str]:
+        """Those of tcpcryptd."""
+        return sorted(line for line in self.rules().splitlines() if "tcpcryptd" in line.lower())
+
+    def diverts(self) -> bool:
+        """Whether rules of tcpcryptd are there."""
+        return any("queue" in line.lower() for line in self.own_rules())
+
+    def launch_rules(self, *options: str) -> CompletedProcess[str]:
+        """Runs the script for administrators, with the firewall under test."""
+        return self.run(["scripts/launch_iptables.sh", "--firewall", FIREWALL, *options])
 
     # The wire and the applications
 

@@ -50,7 +50,7 @@ EXPECTED = Settings(
     workers=4,
     queue=100,
     mark_mask=0x7000,
-    firewall=False,
+    firewall="none",
     user="daemon",
     runtime_directory="/run/other",
     control_socket="/run/other/sock",
@@ -95,7 +95,7 @@ def test_the_file_and_the_command_line_have_the_same_names(file: Path) -> None:
 
 def test_the_command_line_goes_first(file: Path) -> None:
     both = settings(file, "--port 443 --firewall --no-all-ports --queue 5")
-    assert (both.port, both.firewall, both.all_ports, both.queue) == ((443,), True, False, 5)
+    assert (both.port, both.firewall, both.all_ports, both.queue) == ((443,), "auto", False, 5)
     assert both.address == EXPECTED.address
 
 

@@ -130,7 +130,7 @@ def test_the_shell_is_told_what_the_settings_say() -> None:
             workers=1,
             queue=7,
             mark_mask=0x700,
-            firewall=False,
+            firewall="none",
             user="x",
         )
     )
@@ -139,7 +139,7 @@ def test_the_shell_is_told_what_the_settings_say() -> None:
     assert config.selection.interfaces == ("eth0",)
     assert config.queues.all == (7, 8, 9)
     assert config.marks.mask == 0x700
-    assert not config.manage_firewall
+    assert config.firewall is None
     assert config.user == "x"
 
 

@@ -17,7 +17,7 @@ from tcpcryptd.netio.queue import PacketQueue, is_truncated
 from tcpcryptd.netio.queue_reader import Reader
 from tcpcryptd.netio.route import FORWARDED
 from tcpcryptd.netio.seen_routes import MAX_ROUTES, SeenRoutes
-from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, NF_REPEAT
+from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, NF_REPEAT, for_tracking
 from tcpcryptd.wire.segment import ACK, SYN, make
 
 MARKS = MarkScheme()
@@ -57,6 +57,7 @@ class FakePacket:
     given_mark: int | None = None
     given_payload: bytes | None = None
     verdict: str | None = None
+    tracking: bytes = b""
 
 
 class FakeQueue:
@@ -94,11 +95,13 @@ class FakeVerdicts:
         self.packet.verdict = f"queue {queue_number}"
         self.on_pass()
 
-    def add(self, packet_id: int, verdict: int, payload: bytes | None = None, mark: int | None = None) -> None:
+    def add(
+        self, packet_id: int, verdict: int, payload: bytes | None = None, mark: int | None = None, tracking: bytes = b""
+    ) -> None:
         assert packet_id == 7
         if self.packet.verdict is None:
-            self.packet.given_payload, self.packet.given_mark = payload, mark
-            self.packet.verdict = {NF_REPEAT: "pass", NF_ACCEPT: "skip others' rules", NF_DROP: "drop"}[verdict]
+            self.packet.given_payload, self.packet.given_mark, self.packet.tracking = payload, mark, tracking
+            self.packet.verdict = {NF_REPEAT: "pass", NF_ACCEPT: "next chain", NF_DROP: "drop"}[verdict]
         if self.fails:
             self.fails = False
             raise ValueError
@@ -117,7 +120,8 @@ class Rig:
         monkeypatch.setattr(PacketQueue, "_configure", lambda *_: None)
         self.queue = PacketQueue(1, diverted_as, self._engine, MARKS)
         self.verdicts = FakeVerdicts()
-        monkeypatch.setattr(self.queue, "_verdicts", self.verdicts)
+        for holder in (self.queue, self.queue._passage):
+            monkeypatch.setattr(holder, "_verdicts", self.verdicts)
 
     def _engine(
         self, packet: bytes, direction: Direction, _now: float, diverted_as: ConnectionClass, route: int
@@ -379,13 +383,44 @@ def test_forwarded_packets_have_marks_of_their_own(undecided: Rig, mark: int, di
     assert packet.given_mark == OTHER_BITS | MARKS.of_verdict(ConnectionClass.STREAM, forwarded=True)
 
 
-@pytest.mark.parametrize("hook", [0, 1, 2, 3])
+@pytest.mark.parametrize("hook", [0, 1, 3])
 def test_what_comes_back_goes_on(undecided: Rig, hook: int) -> None:
     """Rules that do not look at the marks of verdicts would bring it here for ever."""
-    handled = MARKS.of_verdict(ConnectionClass.UNDECIDED, forwarded=hook == FORWARD)
-    packet = undecided.handle(FakePacket(packet_of(), hook, handled))
-    assert (packet.verdict, packet.given_payload) == ("skip others' rules", None)
+    packet = undecided.handle(FakePacket(packet_of(), hook, MARKS.of_verdict(ConnectionClass.UNDECIDED)))
+    assert (packet.verdict, packet.given_payload) == ("next chain", None)
     assert not undecided.calls
+
+
+@pytest.mark.parametrize(
+    ("hook", "mark", "direction"),
+    [
+        (0, MARKS.diverted, Direction.IN),
+        (1, MARKS.diverted, Direction.IN),
+        (3, MARKS.diverted, Direction.OUT),
+        (FORWARD, MARKS.of_forwarded_diverted(Direction.OUT), Direction.OUT),
+        (FORWARD, MARKS.of_forwarded_diverted(Direction.IN), Direction.IN),
+    ],
+)
+@pytest.mark.parametrize("decided", ConnectionClass)
+def test_rules_of_nft(undecided: Rig, hook: int, mark: int, direction: Direction, decided: ConnectionClass) -> None:
+    """The packet goes on as it is, and the class of its connection is told to connection tracking when it changes."""
+    undecided.verdict = (Action.MODIFY, b"other", decided)
+    packet = undecided.handle(FakePacket(packet_of(), hook, OTHER_BITS | mark))
+    assert undecided.calls[-1][1] is direction
+    assert (packet.verdict, packet.given_payload, packet.given_mark) == ("next chain", b"other", None)
+    marks = MARKS.of_forwarded if hook == FORWARD else MARKS.of_class
+    changed = decided is not ConnectionClass.UNDECIDED
+    assert packet.tracking == (for_tracking(marks(decided), MARKS.mask) if changed else b"")
+
+
+def test_rules_of_nft_and_a_connection_that_others_marked(undecided: Rig) -> None:
+    syn = make(KEY, sequence=1, acknowledgment=0, flags=SYN, window=3)
+    undecided.handle(FakePacket(syn, 4, 5))
+    packet = undecided.handle(FakePacket(packet_of(), 3, MARKS.diverted))
+    # To be routed by that mark, and known by ours when it comes to the chain again.
+    assert (packet.verdict, packet.given_mark) == ("pass", 5 | MARKS.diverted)
+    packet = undecided.handle(FakePacket(packet_of(), 3, 5 | MARKS.diverted))
+    assert (packet.verdict, packet.given_mark) == ("next chain", None)
 
 
 def test_what_would_not_be_forwarded_is_injected(undecided: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

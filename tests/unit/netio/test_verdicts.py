@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from tcpcryptd.netio import netlink
-from tcpcryptd.netio.verdicts import BATCH, BATCH_BYTES, NF_ACCEPT, NF_DROP, VerdictSender
+from tcpcryptd.netio.verdicts import BATCH, BATCH_BYTES, NF_ACCEPT, NF_DROP, VerdictSender, for_tracking
 
 VERDICT_HEADER, MARK, PAYLOAD = 2, 3, 10
 QUEUE = 0x1234
@@ -121,3 +121,13 @@ def test_nothing_is_sent_when_nothing_waits() -> None:
     verdicts, fake = sender()
     verdicts.flush()
     assert fake.sent == []
+
+
+def test_what_connection_tracking_is_told() -> None:
+    verdicts, fake = sender()
+    verdicts.add(7, NF_ACCEPT, b"packet", 5, for_tracking(0x20000000, 0x70000000))
+    verdicts.flush()
+    ((_, _, attributes),) = decoded(fake.sent[0])
+    assert (attributes[MARK], attributes[PAYLOAD]) == (struct.pack(">I", 5), b"packet")
+    # NFQA_CT with CTA_MARK and CTA_MARK_MASK.
+    assert netlink.attributes(attributes[11]) == {8: b"\x20\0\0\0", 21: b"\x70\0\0\0"}

@@ -13,7 +13,6 @@ from tcpcryptd.netio.firewall.backend import RuleState
 from tcpcryptd.netio.firewall.iptables.order import order
 from tcpcryptd.netio.firewall.iptables.rules import RAW_TABLE, TABLE, RuleSet, transaction
 from tcpcryptd.netio.firewall.iptables.tool import (
-    SEARCH_PATH,
     Iptables,
     chosen_variant,
     legacy_tables,
@@ -25,6 +24,7 @@ from tcpcryptd.netio.firewall.iptables.tool import (
     tables,
     tables_of_other_variant,
 )
+from tcpcryptd.netio.firewall.program import SEARCH_PATH
 from tcpcryptd.netio.interfaces import vrf_names
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.queue_numbers import QueueNumbers

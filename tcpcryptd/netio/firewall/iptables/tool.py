@@ -4,16 +4,13 @@ import contextlib
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
-from tcpcryptd.netio import capabilities
-from tcpcryptd.netio.errors import ExitCode, FirewallError
+from tcpcryptd.netio.errors import FirewallError
 from tcpcryptd.netio.firewall.iptables.order import leads_to_us
 from tcpcryptd.netio.firewall.iptables.rules import CHAIN_PREFIX, RAW_TABLE, TABLE
+from tcpcryptd.netio.firewall.program import SEARCH_PATH, run
 
-SEARCH_PATH = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin"
-_TIMEOUT = 30
 _LOCK_WAIT = "10"
 """Seconds."""
 _IPV6_FILE = Path("/proc/net/if_inet6")
@@ -51,32 +48,7 @@ class Iptables:
         return "nf_tables" not in self._run([self.program, "--version"])
 
     def _run(self, command: list[str], given: str = "") -> str:
-        try:
-            with capabilities.passed_to_children():
-                done = subprocess.run(  # noqa: S603 - fixed words and a fixed search path
-                    command,
-                    input=given,
-                    env=self._environment,
-                    capture_output=True,
-                    text=True,
-                    errors="replace",
-                    timeout=_TIMEOUT,
-                    check=False,
-                )
-        except FileNotFoundError as error:
-            raise FirewallError(
-                f"{command[0]} was not found: install the package iptables", ExitCode.UNSUPPORTED
-            ) from error
-        except PermissionError as error:
-            raise FirewallError(f"not allowed to use {command[0]}: run as root", ExitCode.PERMISSION) from error
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise FirewallError(f"{command[0]} could not be run: {error}") from error
-        if done.returncode != 0:
-            if not capabilities.has_network_capabilities():
-                raise FirewallError(f"not allowed to use {command[0]}: run as root", ExitCode.PERMISSION)
-            complaint = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-            raise FirewallError(f"{command[0]} failed: {complaint}", ExitCode.UNSUPPORTED)
-        return done.stdout
+        return run(command, given, self._environment, "iptables")
 
 
 def tables(lock_file: Path | None = None, variant: str | None = None) -> list[Iptables]:

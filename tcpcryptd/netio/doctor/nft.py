@@ -1,0 +1,61 @@
+"""nft: whether the kernel takes the rules, and what is left of earlier ones. And which firewall it is about."""
+
+from collections.abc import Iterator, Mapping
+
+from tcpcryptd.netio.daemon import DaemonConfig
+from tcpcryptd.netio.doctor.finding import Finding
+from tcpcryptd.netio.errors import DaemonError
+from tcpcryptd.netio.firewall import choice
+
+_SUBJECT = "nft"
+_ADVICE = (
+    "the package nftables, and a kernel with CONFIG_NFT_QUEUE, CONFIG_NFT_FIB_INET and "
+    "CONFIG_NETFILTER_NETLINK_GLUE_CT; or --firewall iptables"
+)
+
+
+def firewall_in_use(config: DaemonConfig, counters: Mapping[str, int] | None) -> str | None:
+    """Whose rules the running daemon has, whose counters these are, or one would have that were started now.
+
+    None: nobody's.
+    """
+    if counters is not None:
+        return next((name for name in choice.NAMES if counters.get(f"rules_of_{name}")), None)
+    try:
+        return choice.choose(config.firewall, config.firewalls()).name if config.firewall is not None else None
+    except DaemonError:
+        return None
+
+
+def check_nft(config: DaemonConfig, running: bool, used: str | None) -> Iterator[Finding]:
+    """Of `used`, see firewall_in_use."""
+    rules = config.firewalls()["nft"]
+    if config.firewall in ("nft", choice.AUTO):
+        try:
+            rules.check()
+            yield Finding.ok(f"{_SUBJECT} rules", "the kernel takes all of them")
+        except DaemonError as error:
+            if config.firewall == "nft":
+                yield Finding.problem(f"{_SUBJECT} rules", error.message, _ADVICE)
+            else:
+                yield Finding.ok(f"{_SUBJECT} rules", f"cannot be had, iptables is to do it: {error.message}")
+    if rules.is_there():
+        yield own_rules(_SUBJECT, rules.stale(), running, used == rules.name)
+
+
+def own_rules(subject: str, present: bool, running: bool, used: bool) -> Finding:
+    """About the rules that are there, or not, in a firewall; `used`: where the running daemon has its own."""
+    subject = f"{subject} state"
+    if running and used and not present:
+        return Finding.problem(
+            subject,
+            "tcpcryptd runs and its rules are not there",
+            "look at its log; scripts/launch_iptables.sh installs them for a daemon with --no-firewall",
+        )
+    if present and not running:
+        return Finding.warning(
+            subject,
+            "rules of a tcpcryptd that was killed: connections that it encrypted stand still",
+            "start tcpcryptd, or run: tcpcryptd --cleanup",
+        )
+    return Finding.ok(subject, "the rules of the running daemon" if present else "no rules of tcpcryptd")

@@ -1,0 +1,1 @@
+"""The rules as nft has them, in a table of our own."""

@@ -1,0 +1,56 @@
+"""Runs nft on our table. Changes are transactions: all of one is done, or nothing."""
+
+import json
+import shutil
+from typing import Any
+
+from tcpcryptd.netio.errors import FirewallError
+from tcpcryptd.netio.firewall.nft.rules import FAMILY, TABLE
+from tcpcryptd.netio.firewall.program import SEARCH_PATH, run
+
+_ENVIRONMENT = {"PATH": SEARCH_PATH, "LC_ALL": "C"}
+
+Json = Any
+
+
+def is_installed() -> bool:
+    """Whether there is the program."""
+    return shutil.which("nft", path=SEARCH_PATH) is not None
+
+
+def apply(transaction: str) -> None:
+    """Raises FirewallError, and nothing has changed then."""
+    _run("-f", "-", given=transaction)
+
+
+def check(transaction: str) -> None:
+    """Has the kernel check a transaction that is not made; raises FirewallError."""
+    _run("-c", "-f", "-", given=transaction)
+
+
+def has_table() -> bool:
+    """Whether our table is there; raises FirewallError."""
+    tables = [each.get("table", {}) for each in _listed("tables", FAMILY)]
+    return any((each.get("family"), each.get("name")) == (FAMILY, TABLE) for each in tables)
+
+
+def listed_table() -> list[dict[str, Json]]:
+    """What there is in our table, one dictionary for each object by its kind; raises FirewallError."""
+    try:
+        return _listed("table", FAMILY, TABLE)
+    except FirewallError:
+        if has_table():
+            raise
+        return []
+
+
+def _listed(*what: str) -> list[dict[str, Json]]:
+    text = _run("-j", "list", *what)
+    try:
+        return [each for each in json.loads(text)["nftables"] if "metainfo" not in each]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FirewallError("nft lists its tables in another format than JSON") from error
+
+
+def _run(*arguments: str, given: str = "") -> str:
+    return run(["nft", *arguments], given, _ENVIRONMENT, "nftables")
