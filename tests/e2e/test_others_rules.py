@@ -22,6 +22,7 @@ from tests.e2e.harness import (
     serve,
     wait_until,
 )
+from tests.e2e.harness.daemon import OF_IPTABLES
 from tests.e2e.harness.host import SOCKET_SECONDS
 from tests.e2e.harness.process import run
 
@@ -90,11 +91,11 @@ def talk(network: Network, family: int, encrypted: bool) -> None:
     ("variant", "options", "family"),
     [
         ("nft", None, socket.AF_INET),
-        ("legacy", None, socket.AF_INET6),
+        pytest.param("legacy", None, socket.AF_INET6, marks=OF_IPTABLES),
         ("nft", ("--protocol", "crypt"), socket.AF_INET),
-        ("legacy", ("--protocol", "crypt"), socket.AF_INET6),
+        pytest.param("legacy", ("--protocol", "crypt"), socket.AF_INET6, marks=OF_IPTABLES),
         ("nft", ("--protocol", "eno"), socket.AF_INET6),
-        ("legacy", ("--protocol", "eno"), socket.AF_INET),
+        pytest.param("legacy", ("--protocol", "eno"), socket.AF_INET, marks=OF_IPTABLES),
         ("nft", ("--whole-packets",), socket.AF_INET),
     ],
 )
@@ -253,7 +254,7 @@ def test_what_rules_do_to_packets(encrypted: Network, protocol: str) -> None:
         client.connect(server.address(socket.AF_INET), PORT + 1, 1.5)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", ["nft", pytest.param("legacy", marks=OF_IPTABLES)])
 def test_rules_of_a_router_that_encrypts_for_others(path: Network, variant: str) -> None:
     """Each sees each packet once, and the segment size that one sets holds."""
     router = path.router
@@ -329,6 +330,7 @@ def test_connection_marks_that_rules_copy_to_packets(encrypted: Network, copies:
         assert not capture.contains(MARKER)
 
 
+@OF_IPTABLES
 def test_ours_come_first(encrypted: Network) -> None:
     """No harm to connections where the rule before ours only marks or counts, and a reset where it accepts."""
     host = encrypted.client

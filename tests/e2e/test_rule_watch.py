@@ -23,7 +23,7 @@ from tests.e2e.harness import (
     same_session,
     wait_until,
 )
-from tests.e2e.harness.daemon import FIREWALL, entry_point
+from tests.e2e.harness.daemon import FIREWALL, OF_IPTABLES, entry_point
 from tests.e2e.harness.host import CONTROL_SECONDS
 
 WARNING = "removed or changed the firewall rules"
@@ -206,6 +206,7 @@ def legacy_rules(host: Host) -> list[str]:
     return [line.split(" [")[0] for line in saved if "TCPCRYPTD" in line]
 
 
+@OF_IPTABLES
 @pytest.mark.parametrize("tool", ["iptables-legacy", "ip6tables-legacy"])
 def test_legacy_tables(network: Network, tool: str) -> None:
     host = network.client
@@ -243,6 +244,7 @@ def iptables_with_a_switch(directory: Path) -> list[str]:
     return ["sh", "-c", REPLACE, str(switch)]
 
 
+@OF_IPTABLES
 def test_rules_that_cannot_be_put_back(network: Network, iptables_with_a_switch: list[str]) -> None:
     host = network.client
     host.start_wrapped_daemon(iptables_with_a_switch)
@@ -259,6 +261,7 @@ def test_rules_that_cannot_be_put_back(network: Network, iptables_with_a_switch:
     assert_new_connections_are_encrypted(network)
 
 
+@OF_IPTABLES
 def test_another_variant_is_chosen(network: Network) -> None:
     """While the daemon runs, and when it has been killed: there is never a second set of rules, and none is left."""
     host = network.client

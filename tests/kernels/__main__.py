@@ -9,9 +9,11 @@ from tests.kernels.packages import Archive, Kernel, PackagesError
 from tests.kernels.report import Result, table
 from tests.kernels.work import APT, RESULTS, TABLE
 
-VARIANTS = ("nft", "legacy")
+VARIANTS = ("nft", "iptables-nft", "iptables-legacy")
+"""Whose rules the daemons under test have; with the first, others have iptables-nft."""
 CHOSEN = (
     "tests/e2e/test_transfer.py::test_http",
+    "tests/e2e/test_nft.py",
     "tests/e2e/test_gateway.py::test_an_inside_host_opens",
     "tests/e2e/test_gateway.py::test_a_death_leaks_nothing",
     "tests/e2e/test_flowtables.py",
@@ -27,7 +29,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """The options; their defaults come from the environment as `make` has it."""
     parser = argparse.ArgumentParser(prog="make test-kernels", description=__doc__)
     parser.add_argument("--kernels", default=os.environ.get("KERNELS", ""), help="such as '6.1 6.12.107-1'")
-    parser.add_argument("--variants", default=os.environ.get("VARIANTS") or " ".join(VARIANTS), help="of iptables")
+    parser.add_argument(
+        "--variants", default=os.environ.get("VARIANTS") or " ".join(VARIANTS), help="whose rules (default %(default)s)"
+    )
     parser.add_argument("--minutes", type=float, default=MINUTES, help="for each boot (default %(default)s)")
     parser.add_argument("tests", nargs="*", default=CHOSEN, help="as pytest takes them")
     return parser.parse_args(arguments)
@@ -35,7 +39,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def command(variant: str, tests: list[str]) -> list[str]:
     """What runs the tests inside."""
-    program = f"/usr/sbin/xtables-{'legacy' if variant == 'legacy' else 'nft'}-multi"
+    program = f"/usr/sbin/xtables-{'legacy' if variant == 'iptables-legacy' else 'nft'}-multi"
+    firewall = f"TCPCRYPTD_TEST_FIREWALL={variant.partition('-')[0]}"
     links = "".join(
         f"ln -sf {program} /usr/sbin/{name}{suffix}; "
         for name in ("iptables", "ip6tables")
@@ -43,7 +48,7 @@ def command(variant: str, tests: list[str]) -> list[str]:
     )
     pytest = [".venv/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "e2e", "-o"]
     pytest += [f"timeout={TEST_SECONDS}", "--junit-xml=/results/tests.xml", "-rs", *tests]
-    return ["sh", "-c", f'{links}exec "$@"', "sh", *pytest]
+    return ["sh", "-c", f'{links}exec env {firewall} "$@"', "sh", *pytest]
 
 
 def try_kernel(kernel: Kernel, variant: str, tests: list[str], minutes: float) -> Result:
@@ -57,7 +62,7 @@ def try_kernel(kernel: Kernel, variant: str, tests: list[str], minutes: float) -
         result.read(directory / "tests.xml")
     elif not result.failed:
         result.failed.append((directory / "output").read_text(errors="replace")[-500:])
-    sys.stdout.write(f"{kernel.release}, iptables-{variant}: {result.row()}\n  ({directory}/output)\n")
+    sys.stdout.write(f"{kernel.release}, {variant}: {result.row()}\n  ({directory}/output)\n")
     sys.stdout.flush()
     return result
 

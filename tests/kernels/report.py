@@ -43,7 +43,7 @@ class Result:
 
 def table(results: list[Result]) -> str:
     """All results, and the packages with their checksums, in Markdown."""
-    lines = ["| kernel | iptables | passed | skipped, and why | failed |", "|---|---|---|---|---|"]
+    lines = ["| kernel | rules | passed | skipped, and why | failed |", "|---|---|---|---|---|"]
     lines += [each.row() for each in results]
     lines += ["", "| package | version | SHA-256 |", "|---|---|---|"]
     packages = {each.name: each for result in results for each in result.kernel.packages}

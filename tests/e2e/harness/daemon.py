@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.e2e.harness.process import HarnessError, wait_until
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 FIREWALL = os.environ.get("TCPCRYPTD_TEST_FIREWALL", "iptables")
 """Whose rules the daemons under test have."""
+OF_IPTABLES = pytest.mark.skipif(FIREWALL != "iptables", reason="about rules of iptables")
 START_SECONDS = 45.0
 STOP_SECONDS = 45.0
 
