@@ -18,7 +18,7 @@ check() { # NAME COMMAND...: polls for up to 15 seconds
     echo "ok $name"
 }
 liberal() { [ "$(cat /proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal)" = "$1" ]; }
-rules() { iptables-save | grep -q TCPCRYPTD; }
+rules() { { iptables-save; nft list tables 2>/dev/null; } | grep -qi tcpcryptd; }
 no_rules() { ! rules; }
 logged() { journalctl -u tcpcryptd --no-pager | grep -q "$1"; }
 restarts() { [ "$(systemctl show -P NRestarts tcpcryptd)" = "$1" ] && systemctl is-active tcpcryptd; }

@@ -401,7 +401,8 @@ def test_several_workers_change_nothing_but_the_queues() -> None:
 def test_beside_a_vrf_packets_are_diverted_once() -> None:
     usual = build(FORWARD, QUEUES, MARKS)
     beside = build(FORWARD, QUEUES, MARKS, ("red", "blue"))
-    for chain, option in (("output", "oifname"), ("postrouting", "oifname"), ("prerouting", "iifname")):
+    out = dict.fromkeys(("output", "output_behind", "output_behind_others", "postrouting"), "oifname")
+    for chain, option in (out | {"prerouting": "iifname"}).items():
         assert beside[chain][1] == f'{option} {{ "red", "blue" }} accept'
         assert len(beside[chain]) == len(usual[chain]) + 1
     assert any("fib daddr . iif type != local" in rule for rule in beside["in"])

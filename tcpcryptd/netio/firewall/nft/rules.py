@@ -110,10 +110,12 @@ class _Builder:
             ],
             "output_behind": [
                 _base("filter", "output", _BEHIND),
+                *self._skipped("oifname"),
                 f"{marks.is_('meta', self._scheme.diverted)} {clear}",
             ],
             "output_behind_others": [
                 _base("route", "output", _BEHIND_OTHERS),
+                *self._skipped("oifname"),
                 # Others may have given it another mark.
                 f'oifname "{LOOPBACK}" meta priority {INWARD_PRIORITY >> 16:x}:{INWARD_PRIORITY & 0xFFFF:x} '
                 f"{marks.set('meta', self._scheme.of_injection(Direction.IN))} accept",
@@ -309,7 +311,7 @@ class _Builder:
 
     def _error_chains(self) -> Chains:
         """ICMP errors about encrypted connections (`iptables.icmp_rules`)."""
-        own = [scheme for each in ConnectionClass if each.is_encrypted for scheme in [self._scheme.of_class(each)]]
+        own = [self._scheme.of_class(each) for each in ConnectionClass if each.is_encrypted]
         chains = {}
         for path in (_OUT, _IN):
             divert = f"{self._mark(path)} {self._first(path.direction)}"
