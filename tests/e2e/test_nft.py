@@ -131,24 +131,26 @@ def test_marks_that_others_set_within_this_host(host: Host, protocol: str) -> No
         assert len(host.sessions()) == 2
 
 
-def test_what_iptables_had_is_replaced_and_removed(network: Network) -> None:
-    """And the other way round, by a start as by a clean-up."""
+@pytest.mark.parametrize(("first", "second"), [("iptables", "nft"), ("nft", "iptables")])
+def test_what_the_other_one_had_is_replaced_and_removed(network: Network, first: str, second: str) -> None:
+    """By a start, and by a clean-up."""
     host = network.client
+
+    def has_rules(name: str) -> bool:
+        return ("TCPCRYPTD" in mangle(host), bool(ours(host))) == (name == "iptables", name == "nft")
+
     network.server.start_daemon(*NFT)
-    for first, second in (("iptables", "nft"), ("nft", "iptables")):
-        host.start_daemon("--firewall", first).kill()
-        assert ("TCPCRYPTD" in mangle(host), bool(ours(host))) == (first == "iptables", first == "nft")
-        daemon = host.start_daemon("--firewall", second)
-        assert "replacing the firewall rules" in daemon.log()
-        assert ("TCPCRYPTD" in mangle(host), bool(ours(host))) == (second == "iptables", second == "nft")
-        with dialogue(network, echo_server) as connection:
-            assert exchange(connection, MARKER) == MARKER
-            same_session(network, connection)
-        refused = host.launch_daemon("--firewall", first, "--queue", "200")
-        assert refused.wait() == 5
-        daemon.kill()
-        host.run([*entry_point("tcpcryptd"), "--cleanup"])
-        assert not host.own_rules()
+    host.start_daemon("--firewall", first).kill()
+    assert has_rules(first)
+    daemon = host.start_daemon("--firewall", second)
+    assert "replacing the firewall rules" in daemon.log()
+    assert has_rules(second)
+    with dialogue(network, echo_server) as connection:
+        assert exchange(connection, MARKER) == MARKER
+        same_session(network, connection)
+    daemon.kill()
+    host.run([*entry_point("tcpcryptd"), "--cleanup"])
+    assert not host.own_rules()
 
 
 def test_auto_takes_nft_and_needs_no_iptables(network: Network) -> None:
