@@ -38,8 +38,6 @@ from tcpcryptd.wire.segment import SYN, Segment
 from tcpcryptd.wire.sequence import add, difference
 from tcpcryptd.wire.syn import End, Ends
 
-_IPV4_HEADER: Final = 20
-_IPV6_HEADER: Final = 40
 _TCP_HEADER: Final = 20
 _OPTION_AREA: Final = 4
 """Bytes that CRYPT with INIT1 or INIT2 takes, with its padding."""
@@ -80,7 +78,7 @@ class Handshake:
         return Classical.SIZE if is_known else Classical.SETTING
 
     def fits(self, algorithm: PublicKeyAlgorithm, *, is_client: bool) -> bool:
-        """Whether INIT1 and INIT2 with a mechanism fit into one segment each, and this host's into the path's packets.
+        """Whether INIT1 and INIT2 with a mechanism fit into one segment each, by both MSS and what the kernel knows.
 
         Only large ones are looked at. How many suites a client offers is not known before its INIT1: the most that one
         of ours does.
@@ -91,11 +89,8 @@ class Handshake:
         init1, init2 = init1_length(specs, algorithm.public_key_length), init2_length(algorithm.ciphertext_length)
         stamped = self.local.timestamp is not None and self.remote.timestamp is not None
         area = _OPTION_AREA + (TIMESTAMP_AREA if stamped else 0)
-        if max(init1, init2) + area > min(self.local.mss, self.remote.mss):
-            return False
-        headers = (_IPV4_HEADER if len(self.connection.peer_address) == 4 else _IPV6_HEADER) + _TCP_HEADER
-        mtu = self.connection.path_mtu()
-        return mtu is None or headers + area + (init1 if is_client else init2) <= mtu
+        # The kernel can have learnt of a narrower path since the SYN.
+        return max(init1, init2) + area <= min(self.local.mss, self.remote.mss, self.connection.max_mss)
 
     @property
     def client_suites(self) -> tuple[SymmetricSuite, ...]:

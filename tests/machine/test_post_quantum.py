@@ -170,10 +170,10 @@ def test_it_is_chosen_exactly_when_it_fits_both_links(
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize(("where", "length"), [("client", INIT1), ("server", INIT2)])
+@pytest.mark.parametrize("where", ["client", "server"])
 @pytest.mark.parametrize("spare", [0, -1])
-def test_what_the_kernel_knows_of_the_path_counts(version: int, where: str, length: int, spare: int) -> None:
-    mtu = (20 if version == 4 else 40) + 20 + STAMPED + length + spare
+def test_what_the_kernel_knows_of_the_path_counts(version: int, where: str, spare: int) -> None:
+    mtu = (20 if version == 4 else 40) + 20 + STAMPED + INIT1 + spare
 
     def engine(name: str) -> Engine:
         return make_engine(name, path_mtu=lambda _: mtu if name == where else None)
