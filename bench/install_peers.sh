@@ -35,5 +35,9 @@ fi
 install_one openssh-client
 install_one openssh-server ssh.service ssh.socket
 install_one stunnel4 stunnel4.service
+install_one nginx-light nginx.service
+install_one wrk
+install_one redis-server redis-server.service
+install_one redis-tools
 install_one wireguard-tools
 install_one wireguard-go

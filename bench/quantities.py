@@ -7,6 +7,16 @@ from dataclasses import dataclass
 from bench.measure import bulk, idle_memory, round_trip, short_connections
 from bench.report import Quantity
 from bench.route import Route
+from bench.services import (
+    REDIS_PROGRAMS,
+    WEB_PROGRAMS,
+    are_installed,
+    redis_requests,
+    redis_server,
+    web_requests,
+    web_server,
+)
+from bench.usage import cpu_seconds
 
 BULK = Quantity("bulk, one stream", "Mbit/s", higher_is_better=True)
 BULK_EIGHT = Quantity("bulk, eight streams", "Mbit/s", higher_is_better=True)
@@ -32,7 +42,26 @@ MEMORY = Quantity(
     "the kernel's memory is not in it",
 )
 
-QUANTITIES = (BULK, BULK_EIGHT, CPU, CPU_ALL, FRESH, RESUMED, LATENCY, MEMORY)
+SERVER_CPU = Quantity(
+    "CPU of the server's end, a fresh connection",
+    "ms",
+    counted="user and system time of the daemon or tunnel end on the server's host, during those short connections",
+)
+WEB = Quantity(
+    "nginx and wrk, kept connections",
+    "1/s",
+    higher_is_better=True,
+    counted="requests for 20 kB over 50 connections",
+)
+WEB_NEW = Quantity(
+    "nginx and wrk, a connection each",
+    "1/s",
+    higher_is_better=True,
+    counted="the same with a connection for each request",
+)
+REDIS = Quantity("redis-benchmark", "1/s", higher_is_better=True, counted="GET by 20 clients")
+
+QUANTITIES = (BULK, BULK_EIGHT, CPU, CPU_ALL, FRESH, RESUMED, SERVER_CPU, LATENCY, MEMORY, WEB, WEB_NEW, REDIS)
 """In the order of the report."""
 
 EIGHT = 8
@@ -80,10 +109,14 @@ def measure_eight(subject: Subject, parameters: Parameters) -> Figures:
 
 
 def measure_short(subject: Subject, parameters: Parameters) -> Figures:
-    resumed = short_connections(subject.route, parameters.connections) * 1e3
-    fresh = short_connections(subject.fresh, parameters.connections) * 1e3 if subject.fresh else resumed
-    yield FRESH, fresh
-    yield RESUMED, resumed
+    fresh = subject.fresh or subject.route
+    before = cpu_seconds(fresh.server_processes())
+    took = short_connections(fresh, parameters.connections)
+    spent = cpu_seconds(fresh.server_processes()) - before
+    yield FRESH, took * 1e3
+    if subject.route.processes():
+        yield SERVER_CPU, spent / parameters.connections * 1e3
+    yield RESUMED, (short_connections(subject.route, parameters.connections) if subject.fresh else took) * 1e3
 
 
 def measure_latency(subject: Subject, parameters: Parameters) -> Figures:
@@ -97,10 +130,27 @@ def measure_memory(subject: Subject, parameters: Parameters) -> Figures:
             yield MEMORY, idle_memory(route, WARM_UP_CONNECTIONS, parameters.idle) * PER / MEBIBYTE
 
 
+def measure_web(subject: Subject, parameters: Parameters) -> Figures:
+    """Nothing where the programs are not installed."""
+    if are_installed(WEB_PROGRAMS):
+        with web_server(subject.route):
+            yield WEB, web_requests(subject.route, parameters.seconds, keep_alive=True)
+            yield WEB_NEW, web_requests(subject.route, parameters.seconds, keep_alive=False)
+
+
+def measure_redis(subject: Subject, parameters: Parameters) -> Figures:
+    """The same."""
+    if are_installed(REDIS_PROGRAMS):
+        with redis_server(subject.route):
+            yield REDIS, redis_requests(subject.route, parameters.seconds)
+
+
 MEASUREMENTS: dict[str, Callable[[Subject, Parameters], Figures]] = {
     "bulk": measure_bulk,
     "bulk-8": measure_eight,
     "short": measure_short,
     "latency": measure_latency,
     "memory": measure_memory,
+    "web": measure_web,
+    "redis": measure_redis,
 }

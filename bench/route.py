@@ -9,7 +9,9 @@ from tests.e2e.harness.process import run
 
 IPERF_PORT = 5201
 ECHO_PORT = 7000
-SERVICE_PORTS = (IPERF_PORT, ECHO_PORT)
+WEB_PORT = 8080
+REDIS_PORT = 6379
+SERVICE_PORTS = (IPERF_PORT, ECHO_PORT, WEB_PORT, REDIS_PORT)
 """What a tunnel has to carry: at `Route.address` the client finds these ports, and the server listens on them."""
 
 LOG_TAIL_LINES = 5
@@ -38,6 +40,10 @@ class Route:
         """Process IDs of everything that runs on both hosts: daemons or tunnel ends, and none for plain TCP."""
         listed = (run(["ip", "netns", "pids", host.namespace.name]).stdout for host in self.network.hosts())
         return [int(pid) for lines in listed for pid in lines.split()]
+
+    def server_processes(self) -> list[int]:
+        """Those on the server's host."""
+        return [int(pid) for pid in run(["ip", "netns", "pids", self.network.server.namespace.name]).stdout.split()]
 
     def try_out(self, connections: int = 1) -> None:
         """Opens connections one after the other, with an echo on each; raises when one does not come through."""

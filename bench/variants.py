@@ -99,6 +99,7 @@ VARIANTS = (
     tcpcryptd("eno-x25519", "--protocol", "eno", "--suites", "ECDHE-Curve25519"),
     Variant("nfqueue-accept", nfqueue.start),
     Variant("stunnel", stunnel.start, stunnel.start_fresh),
+    Variant("stunnel-rsa", stunnel.start_rsa, stunnel.start_rsa),
     Variant("ssh", ssh.start),
     Variant("wireguard-go", wireguard.start),
 )

@@ -7,13 +7,16 @@ from subprocess import Popen
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from bench.peers import find_program
 from bench.route import SERVICE_PORTS, Route
 from tests.e2e.harness import HarnessError, Network
 from tests.e2e.harness.process import end
 
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+RSA_BITS = 2048
 TLS_PORT_OFFSET = 10000
 ERRORS = 3
 INFORMATION = 6
@@ -47,11 +50,16 @@ def start_fresh(network: Network) -> Route:
     return _start(network, resume=False)
 
 
-def _start(network: Network, *, resume: bool) -> Route:
+def start_rsa(network: Network) -> Route:
+    """The same with a signature of RSA-2048, as most servers made for long: what tcpcrypt's authors compared with."""
+    return _start(network, resume=False, key=rsa.generate_private_key(65537, RSA_BITS))
+
+
+def _start(network: Network, *, resume: bool, key: Key | None = None) -> Route:
     program = find_program("stunnel")
     pem = network.server.directory / "stunnel.pem"
     pem.touch(mode=0o600)
-    pem.write_bytes(self_signed())
+    pem.write_bytes(certified(key or ec.generate_private_key(ec.SECP256R1())))
     route = Route(network, "127.0.0.1")
     # Writing the log that proves it costs time: once with the log, then without.
     ends = _launch(program, network, pem, resume=resume, debug=INFORMATION)
@@ -99,9 +107,8 @@ def _check_log(log: Path, *, resume: bool) -> None:
         raise HarnessError(f"stunnel resumed {resumed} of {PROOF_CONNECTIONS} sessions, with sessionResume {resume}")
 
 
-def self_signed() -> bytes:
-    """A new P-256 key and its certificate in PEM, valid for a day."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def certified(key: Key) -> bytes:
+    """The key and a certificate for it in PEM, valid for a day."""
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tcpcryptd benchmark")])
     now = datetime.datetime.now(datetime.UTC)
     day = datetime.timedelta(days=1)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from bench.measure import parse_received
 from bench.peers import find_program, ssh, stunnel, wireguard
-from bench.route import ECHO_PORT, IPERF_PORT, SERVICE_PORTS, Unavailable
+from bench.route import SERVICE_PORTS, Unavailable
 from tests.e2e.harness import HarnessError
 
 
@@ -31,12 +31,12 @@ def test_stunnel_leads_each_service_through_a_port_of_its_own() -> None:
         assert f"accept = {outside}\nconnect = 127.0.0.1:{port}\n" in server
 
 
-def test_stunnels_certificate_belongs_to_its_key() -> None:
-    pem = stunnel.self_signed()
-    key, certificate = load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
-    assert certificate.public_key() == key.public_key()
-    assert stunnel.self_signed() != pem
+@pytest.mark.parametrize("key", [ec.generate_private_key(ec.SECP256R1()), rsa.generate_private_key(65537, 2048)])
+def test_stunnels_certificate_belongs_to_its_key(key: stunnel.Key) -> None:
+    pem = stunnel.certified(key)
+    loaded, certificate = load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem)
+    assert isinstance(loaded, type(key))
+    assert certificate.public_key() == key.public_key() == loaded.public_key()
 
 
 def test_ssh_reads_no_configuration_of_the_users() -> None:
@@ -44,13 +44,13 @@ def test_ssh_reads_no_configuration_of_the_users() -> None:
     assert arguments[:2] == ["-F", "none"]
     assert arguments[-1] == "root@10.69.0.2"
     forwards = [value for option, value in pairwise(arguments) if option == "-L"]
-    assert forwards == [f"127.0.0.1:{port}:127.0.0.1:{port}" for port in (IPERF_PORT, ECHO_PORT)]
+    assert forwards == [f"127.0.0.1:{port}:127.0.0.1:{port}" for port in SERVICE_PORTS]
 
 
 def test_sshd_listens_on_the_namespaces_address_alone() -> None:
     lines = ssh.configuration("10.69.0.2", Path("/tmp/host"), Path("/tmp/user.pub")).splitlines()
     assert [line for line in lines if line.startswith("ListenAddress")] == ["ListenAddress 10.69.0.2:2222"]
-    assert "PermitOpen 127.0.0.1:5201 127.0.0.1:7000" in lines
+    assert "PermitOpen 127.0.0.1:5201 127.0.0.1:7000 127.0.0.1:8080 127.0.0.1:6379" in lines
 
 
 def test_wireguards_ends_know_each_other() -> None:
