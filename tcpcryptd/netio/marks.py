@@ -11,7 +11,10 @@ What the daemon lets pass comes by the rules once more, with the mark of its ver
 and 7 stream; forwarded 2, 1, 4 and 5. A rule of others may have copied the connection mark to a packet before it comes
 to ours (`CONNMARK --restore-mark`, nft `meta mark set ct mark`), and such a packet must not pass for one that has been
 handled. So the marks of verdicts are not those of the connections that they are about; where one is, the rules tell the
-two apart (`mark_rules`).
+two apart (`firewall.iptables.mark_rules`).
+
+Rules of nft need no marks of verdicts where packets are not forwarded (`passage`). They mark a packet with 3 while it
+is with the daemon, which again is no mark of its connection.
 """
 
 from dataclasses import dataclass
@@ -39,7 +42,6 @@ _FORWARDED_VERDICT = {
     ConnectionClass.STREAM: 5,
 }
 _DIVERTED = 3
-_FORWARDED_DIVERTED = {Direction.OUT: 2, Direction.IN: 4}
 _LARGEST_VALUE = max(_FORWARDED.values())
 
 
@@ -84,12 +86,11 @@ class MarkScheme:
 
     @property
     def diverted(self) -> int:
-        """The mark of a packet that rules of nft have diverted: that of one which is injected towards the wire."""
-        return _DIVERTED * self._unit
+        """The mark of a packet that rules of nft have diverted, unless it is forwarded.
 
-    def of_forwarded_diverted(self, direction: Direction) -> int:
-        """The same, of a host behind this one."""
-        return _FORWARDED_DIVERTED[direction] * self._unit
+        Also of one which is injected towards the wire: it is not diverted, and loses the mark.
+        """
+        return _DIVERTED * self._unit
 
     @property
     def forwarded_encrypted(self) -> str:

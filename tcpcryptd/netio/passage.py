@@ -3,11 +3,15 @@
 Rules of iptables are in a table with rules of others, which NF_ACCEPT would skip. So the packet comes to the table once
 more (NF_REPEAT), with the mark of its verdict, by which rules of ours keep the class of its connection (`marks`).
 
-Rules of nft are in base chains of their own, and NF_ACCEPT goes on with the next one, whoever has it. The class goes to
-connection tracking with the verdict, and the packet's mark stays, since in OUTPUT the kernel would look for the route
-of a packet with another mark than it was queued with, and IPv4 does that without the user. A chain of ours right behind
-takes the mark away. By it our rules also know a packet that comes to them twice: the kernel remembers a chain by its
-number, which is another one when somebody has put one before ours meanwhile.
+So it is in FORWARD with rules of nft. In their other hooks NF_ACCEPT is enough: these are base chains of their own, and
+it goes on with the next one, whoever has it. The class goes to connection tracking with the verdict, and the packet's
+mark stays, since in OUTPUT the kernel would look for the route of a packet with another mark than it was queued with,
+and IPv4 does that without the user. A chain of ours right behind takes the mark away. By it our rules also know a
+packet that comes to them twice: the kernel remembers a chain by its number, which is another one when somebody has put
+one before ours meanwhile.
+
+In FORWARD the route is not looked for again, and addresses may be translated: the kernel would adjust the sequence
+numbers of such a connection when a verdict both tells connection tracking something and changes the packet's length.
 """
 
 from typing import Final
@@ -31,20 +35,15 @@ class Passage:
         self._mask, self._foreign = marks.mask, marks.foreign
         self._outward = marks.outward
         self._diverted = marks.diverted
-        self._diverted_outwards = marks.of_forwarded_diverted(Direction.OUT)
-        self._diverted_inwards = marks.of_forwarded_diverted(Direction.IN)
         self._mark_of = marks.of_verdicts(diverted_as, forwarded=False)
         self._forwarded_mark_of = marks.of_verdicts(diverted_as, forwarded=True)
         self._told = {each: for_tracking(marks.of_class(each), marks.mask) for each in ConnectionClass}
-        self._forwarded_told = {each: for_tracking(marks.of_forwarded(each), marks.mask) for each in ConnectionClass}
 
     def direction(self, hook: int, mark: int) -> Direction | None:
         """Which way a packet goes; None: it was handled, and rules that do not look at marks brought it back."""
         marked = mark & self._mask
         if hook == HOOK_FORWARD:
-            if marked in (self._outward, self._diverted_outwards):
-                return Direction.OUT
-            return Direction.IN if marked in (0, self._diverted_inwards) else None
+            return Direction.OUT if marked == self._outward else Direction.IN if marked == 0 else None
         if marked not in (0, self._diverted):
             return None
         return Direction.OUT if hook == HOOK_LOCAL_OUT else Direction.IN
@@ -57,15 +56,14 @@ class Passage:
         `mark`: the bits of others, as they are from now on.
         """
         forwarded = packet.hook == HOOK_FORWARD
-        marked = packet.mark & self._mask
         mark &= self._foreign
-        if marked == 0 or (forwarded and marked == self._outward):
+        if forwarded or packet.mark & self._mask == 0:
             mark |= (self._forwarded_mark_of if forwarded else self._mark_of)[connection_class]
             self._verdicts.add(packet.identifier, NF_REPEAT, replacement, mark)
             return
         told = b""
         if connection_class not in (ConnectionClass.UNDECIDED, self._diverted_as):
-            told = (self._forwarded_told if forwarded else self._told)[connection_class]
+            told = self._told[connection_class]
         if mark == packet.mark & self._foreign:
             self._verdicts.add(packet.identifier, NF_ACCEPT, replacement, None, told)
         else:

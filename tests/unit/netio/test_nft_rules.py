@@ -300,11 +300,22 @@ def test_forwarded_classes(way: dict[str, str], decided: ConnectionClass, end: s
     walk = Walk(packet, FORWARD)
     assert walk.through("forward") == end
     assert packet.connmark == FORWARDED[decided] | 5
-    direction = Direction.OUT if way is OUTWARDS else Direction.IN
-    assert packet.mark == (5 if end is None else MARKS.of_forwarded_diverted(direction) | 5)
-    # Once handled, it is not diverted again.
-    assert walk.through("forward") is None
+    assert packet.mark == (MARKS.outward | 5 if way is OUTWARDS and end is not None else 5)
+    # Without a daemon it goes on unmarked.
+    assert walk.chain("forward_behind") is None
     assert packet.mark == 5
+
+
+@EACH_WAY
+@pytest.mark.parametrize("decided", ConnectionClass)
+@pytest.mark.parametrize("before", [ConnectionClass.UNDECIDED, ConnectionClass.STREAM])
+def test_what_passes_for_others_is_not_diverted_again(
+    way: dict[str, str], decided: ConnectionClass, before: ConnectionClass
+) -> None:
+    packet = Packet(way, mark=MARKS.of_verdict(decided, forwarded=True) | 5, connmark=FORWARDED[before] | 5)
+    assert Walk(packet, FORWARD).through("forward") is None
+    kept = before if decided is ConnectionClass.UNDECIDED else decided
+    assert (packet.mark, packet.connmark) == (5, FORWARDED[kept] | 5)
 
 
 @pytest.mark.parametrize(
@@ -383,9 +394,14 @@ def test_icmp_errors_about_encrypted_connections(l4proto: str) -> None:
     assert Walk(Packet(error | {"oifname": "lo"}, connmark=STREAM)).through("output") is None
     connmark = FORWARDED[ConnectionClass.STREAM]
     for way, forwarded in ((OUTWARDS, "num 14"), (INWARDS, UNDECIDED_QUEUE)):
-        walk = Walk(Packet(error | way, connmark=connmark), FORWARD, queues)
+        packet = Packet(error | way, connmark=connmark)
+        walk = Walk(packet, FORWARD, queues)
         assert walk.through("forward") == forwarded
+        assert packet.mark == (MARKS.outward if way is OUTWARDS else 0)
+        queue = ConnectionClass.ENCRYPTED if way is OUTWARDS else ConnectionClass.UNDECIDED
+        packet.mark = MARKS.of_verdict(queue, forwarded=True)
         assert walk.through("forward") is None
+        assert packet.mark == 0
 
 
 def test_several_workers_change_nothing_but_the_queues() -> None:

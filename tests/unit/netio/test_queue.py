@@ -383,10 +383,11 @@ def test_forwarded_packets_have_marks_of_their_own(undecided: Rig, mark: int, di
     assert packet.given_mark == OTHER_BITS | MARKS.of_verdict(ConnectionClass.STREAM, forwarded=True)
 
 
-@pytest.mark.parametrize("hook", [0, 1, 3])
+@pytest.mark.parametrize("hook", [0, 1, 2, 3])
 def test_what_comes_back_goes_on(undecided: Rig, hook: int) -> None:
     """Rules that do not look at the marks of verdicts would bring it here for ever."""
-    packet = undecided.handle(FakePacket(packet_of(), hook, MARKS.of_verdict(ConnectionClass.UNDECIDED)))
+    handled = MARKS.of_verdict(ConnectionClass.UNDECIDED, forwarded=hook == FORWARD)
+    packet = undecided.handle(FakePacket(packet_of(), hook, handled))
     assert (packet.verdict, packet.given_payload) == ("next chain", None)
     assert not undecided.calls
 
@@ -397,8 +398,6 @@ def test_what_comes_back_goes_on(undecided: Rig, hook: int) -> None:
         (0, MARKS.diverted, Direction.IN),
         (1, MARKS.diverted, Direction.IN),
         (3, MARKS.diverted, Direction.OUT),
-        (FORWARD, MARKS.of_forwarded_diverted(Direction.OUT), Direction.OUT),
-        (FORWARD, MARKS.of_forwarded_diverted(Direction.IN), Direction.IN),
     ],
 )
 @pytest.mark.parametrize("decided", ConnectionClass)
@@ -408,9 +407,8 @@ def test_rules_of_nft(undecided: Rig, hook: int, mark: int, direction: Direction
     packet = undecided.handle(FakePacket(packet_of(), hook, OTHER_BITS | mark))
     assert undecided.calls[-1][1] is direction
     assert (packet.verdict, packet.given_payload, packet.given_mark) == ("next chain", b"other", None)
-    marks = MARKS.of_forwarded if hook == FORWARD else MARKS.of_class
     changed = decided is not ConnectionClass.UNDECIDED
-    assert packet.tracking == (for_tracking(marks(decided), MARKS.mask) if changed else b"")
+    assert packet.tracking == (for_tracking(MARKS.of_class(decided), MARKS.mask) if changed else b"")
 
 
 def test_rules_of_nft_and_a_connection_that_others_marked(undecided: Rig) -> None:

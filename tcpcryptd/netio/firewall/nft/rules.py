@@ -224,9 +224,10 @@ class _Builder:
         yield path.chain, [*rules, f"goto {path.choice}"]
 
     def _mark(self, path: _Path) -> str:
-        """What tells the daemon the direction, and our rules that the packet was diverted."""
-        forwarded = self._scheme.of_forwarded_diverted(path.direction)
-        return self._marks.set("meta", forwarded if path.is_forwarded else self._scheme.diverted)
+        """What tells our rules that the packet was diverted; of forwarded ones, the daemon that it goes outwards."""
+        if not path.is_forwarded:
+            return self._marks.set("meta", self._scheme.diverted)
+        return self._marks.set("meta", self._scheme.outward if path is _OUTWARDS else 0)
 
     def _encrypted(self, path: _Path) -> Iterator[str]:
         of_class = self._scheme.of_forwarded if path.is_forwarded else self._scheme.of_class
@@ -273,7 +274,6 @@ class _Builder:
     def _forward_chains(self) -> Chains:
         """Tells inside from outside, and this host's own openings from those that are translated to an inside host."""
         marks, scheme = self._marks, self._scheme
-        again = [f"{marks.is_('meta', scheme.of_forwarded_diverted(direction))} accept" for direction in Direction]
         encrypted = marks.has("ct", scheme.of_forwarded(ConnectionClass.ENCRYPTED))
         inside = braced(self._inside)
         return {
@@ -281,9 +281,11 @@ class _Builder:
             "neither": [f"{encrypted} drop", "goto plain"],
             **dict(self._path_chains(_OUTWARDS)),
             **dict(self._path_chains(_INWARDS)),
+            "forwarded_not_handled": [*self._not_handled()],
+            "forwarded_handled": [*self._saved(), f"{marks.clear} accept"],
             "forwarded": [
-                *again,
-                f"{marks.marked} {marks.clear}",
+                f"{marks.marked} jump forwarded_not_handled",
+                f"{marks.marked} goto forwarded_handled",
                 f"{NOT_OPENING} {marks.is_('ct', scheme.of_class(ConnectionClass.PLAIN))} return",
                 "ct state untracked return",
                 f"iifname {inside} oifname {inside} goto neither",
@@ -300,14 +302,36 @@ class _Builder:
                 f"goto {_IN.choice}",
             ],
             "error_forwarded": [
-                *again,
+                # With the verdict of its queue's class.
+                *(
+                    f"{marks.is_('meta', scheme.of_verdict(each, forwarded=True))} {marks.clear} accept"
+                    for each in (ConnectionClass.ENCRYPTED, ConnectionClass.UNDECIDED)
+                ),
                 f"{marks.marked} {marks.clear}",
                 f"iifname {inside} {self._mark(_OUTWARDS)}",
-                f"iifname != {inside} {self._mark(_INWARDS)}",
                 f"oifname {inside} {encrypted} {self._first(Direction.IN)}",
                 f"{encrypted} {self._first(Direction.OUT)}",
             ],
         }
+
+    def _not_handled(self) -> Iterator[str]:
+        """As `iptables.mark_rules` has it, for what is forwarded."""
+        marks, scheme = self._marks, self._scheme
+        of_verdict = {each: scheme.of_verdict(each, forwarded=True) for each in ConnectionClass}
+        for each in ConnectionClass:
+            mark = scheme.of_forwarded(each)
+            match = marks.is_("meta", mark)
+            if mark in of_verdict.values():
+                match = f"{marks.is_('ct', mark)} {match}"
+            if mark == of_verdict[ConnectionClass.PLAIN]:
+                match = f"{OPENING} {match}"
+            yield f"{match} {marks.clear}"
+
+    def _saved(self) -> Iterator[str]:
+        """Keeps the class that a verdict names."""
+        for each in (ConnectionClass.STREAM, ConnectionClass.ENCRYPTED, ConnectionClass.PLAIN):
+            verdict = self._marks.is_("meta", self._scheme.of_verdict(each, forwarded=True))
+            yield f"{verdict} {self._marks.set('ct', self._scheme.of_forwarded(each))}"
 
     def _error_chains(self) -> Chains:
         """ICMP errors about encrypted connections (`iptables.icmp_rules`)."""
