@@ -27,9 +27,7 @@ def test_what_is_no_rate_of_pages(output: str) -> None:
         services.parse_wrk(output)
 
 
-@pytest.mark.parametrize(
-    "output", ["", "Could not connect", REDIS.replace("55248.62", "0")]
-)
+@pytest.mark.parametrize("output", ["", "Could not connect", REDIS.replace("55248.62", "0")])
 def test_what_is_no_rate_of_requests(output: str) -> None:
     with pytest.raises(HarnessError, match="redis"):
         services.parse_redis(output)
