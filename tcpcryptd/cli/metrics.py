@@ -160,6 +160,7 @@ METRICS: Final = (
         "Connections of which one was this host's own kernel's.",
         "outgrown",
     ),
+    _single("merged_segments_total", "Segments that went up in the packet of a later one.", "queue_merged"),
     _single("injected_packets_total", "Packets that the daemon made itself.", "injected"),
     _single("injection_errors_total", "Packets of the daemon's own that could not be sent.", "injection_errors"),
     _single("cut_segments_total", "Segments that whole packets were cut into and that were sent.", "segments_sent"),

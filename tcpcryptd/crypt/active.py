@@ -10,10 +10,11 @@ from tcpcryptd.crypt.handshake import Handshake
 from tcpcryptd.crypt.limits import HELLO_TRIES, RETRANSMISSION_INTERVALS
 from tcpcryptd.crypt.resumption import take_to_open
 from tcpcryptd.crypt.roles import active_accepts
+from tcpcryptd.crypt.selective import leaves_room
 from tcpcryptd.crypt.server_exchange import ServerExchange
 from tcpcryptd.crypt.session import Resumable, Session
 from tcpcryptd.crypt.state import HandshakeState
-from tcpcryptd.crypt.syn import for_local_kernel, kept_options
+from tcpcryptd.crypt.syn import for_local_kernel
 from tcpcryptd.crypt.unanswered import Unanswered
 from tcpcryptd.crypt.unconfirmed import Unconfirmed
 from tcpcryptd.wire import options, sequence
@@ -57,11 +58,12 @@ class HelloSent(HandshakeState):
 
     def _opening(self, syn: Segment, now: float) -> option.Suboption:
         aware = self._connection.options.support
-        if len(kept_options(syn)) <= _MAX_AREA:
+        if len(self._handshake.kept_options(syn)) <= _MAX_AREA:
             # The session is gone once it was offered: its keys must not be used twice.
             self._resumable = take_to_open(self._handshake, now)
         if self._resumable is None:
             return option.Suboption(Opcode.HELLO_SUPPORT if aware else Opcode.HELLO)
+        self._handshake.keeps_sack &= leaves_room(self._resumable.suite.tag_length)
         self._connection.afterwards(self._make_keys)
         opcode = Opcode.NEXTK1_SUPPORT if aware else Opcode.NEXTK1
         return option.Suboption(opcode, self._resumable.session_id[:SESSION_PREFIX_SIZE])
@@ -75,7 +77,7 @@ class HelloSent(HandshakeState):
         return self._session
 
     def _area(self, syn: Segment) -> bytes | None:
-        return option.append(kept_options(syn), self._hello)
+        return option.append(self._handshake.kept_options(syn), self._hello)
 
     def _send(self, syn: Segment, area: bytes | None) -> Verdict:
         self._tries += 1
@@ -157,7 +159,11 @@ class HelloSent(HandshakeState):
             if exchange is None:
                 return self._connection.decide_plain("no common public-key algorithm")
             exchange.take_over()
-        return modify(for_local_kernel(syn_ack, self._handshake.local.mss))
+        return modify(self._for_local_kernel(syn_ack, 0))
+
+    def _for_local_kernel(self, syn_ack: Segment, window: int) -> bytes:
+        handshake = self._handshake
+        return for_local_kernel(syn_ack, handshake.local.mss, window, keeps_sack=handshake.keeps_sack)
 
     def _resume(self, syn_ack: Segment, session: Session, following: Resumable, now: float) -> Verdict:
         unconfirmed = Unconfirmed(self._handshake, session, following)
@@ -165,8 +171,7 @@ class HelloSent(HandshakeState):
         self._connection.encrypted(now)
         # For a peer that does not get the kernel's ACK and sends its SYN ACK again.
         unconfirmed.protection.answer = self._handshake.acknowledgment
-        opened = for_local_kernel(syn_ack, self._handshake.local.mss, window=syn_ack.window)
-        return modify(opened, self._connection.connection_class)
+        return modify(self._for_local_kernel(syn_ack, syn_ack.window), self._connection.connection_class)
 
 
 class PkconfSent(HandshakeState):

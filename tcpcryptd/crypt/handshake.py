@@ -27,6 +27,8 @@ from tcpcryptd.crypt.config import CryptConfig
 from tcpcryptd.crypt.constants import MAC, PUBLIC_KEY_SPEC_SIZE, SYMMETRIC_SPEC_SIZE, TIMESTAMP_AREA
 from tcpcryptd.crypt.messages import init1_length, init2_length, split_specs
 from tcpcryptd.crypt.numbers import Numbers
+from tcpcryptd.crypt.selective import leaves_room
+from tcpcryptd.crypt.syn import kept_options
 from tcpcryptd.crypto.suites import (
     AES128_CTR_SEQIV_HMAC_SHA1,
     FIRST_PRIVATE,
@@ -52,8 +54,14 @@ class Handshake:
         self.connection = connection
         self.config = config
         self.peer_aware = False
+        self.keeps_sack = any(leaves_room(each.tag_length) for each in (*self.client_suites, *self.server_suites))
+        """Whether SACK-permitted stays in the SYNs. That of an original has none: it is only kept between ours."""
         self.held: bytes | None = None
         """The packet with the first bytes that the local kernel has sent before there were keys."""
+
+    def kept_options(self, syn: Segment) -> bytes:
+        """See `kept_options` of tcpcryptd.crypt.syn."""
+        return kept_options(syn, keeps_sack=self.keeps_sack)
 
     @property
     def public_key_algorithms(self) -> tuple[PublicKeyAlgorithm, ...]:

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcpcryptd.core.protocol import DROP, Action, Connection, Direction, Verdict
-from tcpcryptd.crypt.constants import MAC, TIMESTAMP_AREA, UNAUTHENTICATED_OPTIONS
+from tcpcryptd.crypt.constants import CRYPT, MAC, TIMESTAMP_AREA, UNAUTHENTICATED_OPTIONS
 from tcpcryptd.crypt.numbers import Numbers
 from tcpcryptd.crypt.pieces import authenticated_header
 from tcpcryptd.crypt.sealer import RARE, TIMESTAMP_PREFIX, Sealer
 from tcpcryptd.crypt.session import Keys
 from tcpcryptd.wire import options
 from tcpcryptd.wire.checksum import address_sum, ones_complement_sum
+from tcpcryptd.wire.header import replaced
 from tcpcryptd.wire.segment import FIN, SYN, MalformedPacket, Segment
 from tcpcryptd.wire.sequence import MASK, extend
 from tcpcryptd.wire.words import uint16, uint32
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tcpcryptd.crypt.key_change import KeyChange
 
 _UNBOUNDED: Final = 1 << 62
+_ANNOUNCEMENT: Final = bytes((CRYPT,))
 
 Open = Callable[[int, bytes, bytes, bytes, bytes, bytes], bytes | None]
 """SegmentProtection.open of one key."""
@@ -100,7 +102,7 @@ class Opener:
         self.open_before = None
 
     def inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
-        """A segment from the wire. Its MAC option stays in it: kernels skip options that they don't know."""
+        """A segment from the wire."""
         start = offset + (packet[offset + 12] >> 4) * 4
         if not offset + 20 <= start <= len(packet):
             raise MalformedPacket("TCP data offset")
@@ -110,12 +112,23 @@ class Opener:
             mac != 0 and (mac != TIMESTAMP_AREA or area[:4] != TIMESTAMP_PREFIX)
         ):
             return self._unusual(Segment(packet, offset), now)
-        return self.opened(packet, offset, area[mac + 2 : mac + 2 + self._tag_length], b"", now)
+        return self.opened(packet, offset, area[mac + 2 : mac + 2 + self._tag_length], b"", now, None, area[:mac])
 
     def opened(
-        self, packet: bytes, offset: int, tag: bytes, covered: bytes, now: float, successor: Successor | None = None
+        self,
+        packet: bytes,
+        offset: int,
+        tag: bytes,
+        covered: bytes,
+        now: float,
+        successor: Successor | None = None,
+        area: bytes | None = None,
     ) -> Verdict:
-        """The verdict on a segment with a MAC; `covered` are the options that enter it."""
+        """The verdict on a segment with a MAC; `covered` are the options that enter it.
+
+        `area`: the options for the local kernel, which has a shorter way for headers without any that it does not know;
+        None: as they are, since it skips those.
+        """
         data_offset, flags = packet[offset + 12] >> 4, packet[offset + 13]
         sequence, acknowledgment = uint32(packet, offset + 4), uint32(packet, offset + 8)
         start = offset + data_offset * 4
@@ -131,17 +144,12 @@ class Opener:
         open_segment = self.open if extended >= self.started else self.open_before or self.open
         if successor is not None and extended >= successor.started:
             open_segment = successor.open
-        protected = (
-            number,
-            authenticated_header(length, data_offset, flags, uint16(packet, offset + 18), number),
-            (extended_acknowledgment & self._mask).to_bytes(8, "big"),
-            covered,
-            payload,
-            tag,
-        )
-        plaintext = open_segment(*protected)
+        header = authenticated_header(length, data_offset, flags, uint16(packet, offset + 18), number)
+        covered_acknowledgment = (extended_acknowledgment & self._mask).to_bytes(8, "big")
+        plaintext = open_segment(number, header, covered_acknowledgment, covered, payload, tag)
         regular = plaintext is not None
         if plaintext is None:
+            protected = (number, header, covered_acknowledgment, covered, payload, tag)
             plaintext = self._opened_with_other_keys(extended, protected, successor)
         if plaintext is None or flags & SYN:
             self._connection.report_integrity_failure()
@@ -156,7 +164,7 @@ class Opener:
         self.next = max(before, extended + len(plaintext) + (flags & FIN))
         if self.next >= self._worn_at and self.wear():
             return DROP
-        shifted = self._shifted_back(packet, offset, start, header_sum, plaintext)
+        shifted = self._shifted_back(packet, offset, start, plaintext, area)
         if self.change is not None:
             if self.changing:
                 shifted = self.change.incoming(shifted, offset, extended, len(plaintext), before)
@@ -164,33 +172,25 @@ class Opener:
             self._check_announcement(extended, covered)
         return Action.MODIFY, shifted, self._class
 
-    def _shifted_back(self, packet: bytes, offset: int, start: int, header_sum: int, plaintext: bytes) -> bytes:
-        """The packet in the local kernel's numbers, with another payload; `header_sum` has all but the payload."""
-        sequence, acknowledgment = uint32(packet, offset + 4), uint32(packet, offset + 8)
-        shifted = (sequence - self._shift) & MASK
-        shifted_acknowledgment = (acknowledgment - self._acknowledgment_shift) & MASK
-        # 2^16 is 1 modulo 65535, so a number counts as the sum of its 16-bit words.
-        total = header_sum - uint16(packet, offset + 16) - sequence - acknowledgment + shifted + shifted_acknowledgment
-        checksum = (total + ones_complement_sum(plaintext)) % 65535 ^ 0xFFFF
-        return b"".join(
-            (
-                packet[: offset + 4],
-                shifted.to_bytes(4, "big"),
-                shifted_acknowledgment.to_bytes(4, "big"),
-                packet[offset + 12 : offset + 16],
-                checksum.to_bytes(2, "big"),
-                packet[offset + 18 : start],
-                plaintext,
-            )
-        )
+    def _shifted_back(self, packet: bytes, offset: int, start: int, plaintext: bytes, area: bytes | None) -> bytes:
+        """The packet in the local kernel's numbers, with another payload; `area`: see `opened`."""
+        shifted = uint32(packet, offset + 4) - self._shift & MASK
+        acknowledgment = uint32(packet, offset + 8) - self._acknowledgment_shift & MASK
+        if area is None:
+            area = packet[offset + 20 : start]
+        sums = self._address_sum + ones_complement_sum(area) + ones_complement_sum(plaintext)
+        fields = shifted, acknowledgment, int(packet[offset + 13]), uint16(packet, offset + 18)
+        return replaced(packet, offset, fields, area, plaintext, sums)
 
     def _opened_with_other_keys(
         self, extended: int, protected: tuple[int, bytes, bytes, bytes, bytes, bytes], successor: Successor | None
     ) -> bytes | None:
         """The plaintext of a segment near a change of keys that does not follow the rule."""
         if successor is not None and extended < successor.started:
-            # The peer has forgotten the keys that are current here, before we learnt of the next ones.
-            return successor.open(*protected)
+            # The peer has forgotten the keys that are current here, before we learnt of the next ones; or only those
+            # before, when it fills a hole from before these began.
+            plaintext = successor.open(*protected)
+            return self.open(*protected) if plaintext is None and extended < self.started else plaintext
         if self.change is not None:
             return self._opened_unannounced(extended, protected)
         if self.open_before is None:
@@ -228,7 +228,7 @@ class Opener:
         """
         sealer = self._sealer
         if self.acknowledged > sealer.started or (
-            not covered and self.generation == sealer.generation and extended >= self.started
+            not covered.startswith(_ANNOUNCEMENT) and self.generation == sealer.generation and extended >= self.started
         ):
             sealer.announced()
 

@@ -13,7 +13,7 @@ from tcpcryptd.crypt.roles import switches
 from tcpcryptd.crypt.server_exchange import ServerExchange, looks_like_init1
 from tcpcryptd.crypt.session import Resumable, Session
 from tcpcryptd.crypt.state import HandshakeState
-from tcpcryptd.crypt.syn import for_local_kernel, kept_options
+from tcpcryptd.crypt.syn import for_local_kernel
 from tcpcryptd.crypt.unconfirmed import Unconfirmed
 from tcpcryptd.wire.segment import ACK, FIN, RST, SYN, Segment
 from tcpcryptd.wire.sequence import add
@@ -40,7 +40,7 @@ class HelloReceived(HandshakeState):
         if reason is not None:
             return self._connection.decide_plain(reason)
         self._connection.become(self, self._outbound, self._inbound)
-        return modify(for_local_kernel(syn, self._connection.max_mss))
+        return modify(for_local_kernel(syn, self._connection.max_mss, keeps_sack=self._handshake.keeps_sack))
 
     def resets(self) -> list[Injection]:
         """The kernel has not answered: nothing to reset."""
@@ -87,7 +87,7 @@ class HelloReceived(HandshakeState):
                 return Nextk2Sent(self._handshake, resumable)
         if switches(self._connection.options.client_mode):
             return AwaitPkconf(self._handshake)
-        return AwaitInit1(self._handshake, ServerExchange(self._handshake, kept_options(syn_ack)))
+        return AwaitInit1(self._handshake, ServerExchange(self._handshake, self._handshake.kept_options(syn_ack)))
 
 
 class SynAckSent(HandshakeState):
@@ -104,7 +104,7 @@ class SynAckSent(HandshakeState):
 
     def area(self, syn_ack: Segment) -> bytes | None:
         """The SYN ACK's option area with the suboption; None when there is no space for it."""
-        return option.append(kept_options(syn_ack), self._suboption)
+        return option.append(self._handshake.kept_options(syn_ack), self._suboption)
 
     def take_over(self) -> None:
         """Binds the handlers."""

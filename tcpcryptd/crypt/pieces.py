@@ -6,19 +6,26 @@ and FIN in the last one, CWR in the first, IPv4 identifications that count on.
 
 from typing import Final, NamedTuple
 
+from librt.strings import BytesWriter
+
 from tcpcryptd.crypt.constants import MAC
 from tcpcryptd.crypt.session import Keys
 from tcpcryptd.wire.checksum import ones_complement_sum
-from tcpcryptd.wire.segment import CWR, FIN, PSH, URG, Segment, with_length
+from tcpcryptd.wire.header import replaced
+from tcpcryptd.wire.segment import CWR, FIN, PSH, URG, Segment
 from tcpcryptd.wire.sequence import MASK
+from tcpcryptd.wire.words import put32, put64
 
-_M_MAGIC: Final = b"\x80\x00"
+_M_MAGIC: Final = 0x8000
 
 
 def authenticated_header(length: int, data_offset: int, flags: int, urgent: int, number: int) -> bytes:
     """M: TCP length, data offset in words, flags, urgent pointer, extended sequence number (spec section 6)."""
-    fields = length << 32 | data_offset << 24 | flags << 16 | urgent
-    return _M_MAGIC + fields.to_bytes(6, "big") + number.to_bytes(8, "big")
+    writer = BytesWriter()
+    put32(writer, _M_MAGIC << 16 | length)
+    put32(writer, data_offset << 24 | flags << 16 | urgent)
+    put64(writer, number)
+    return writer.getvalue()
 
 
 class Whole(NamedTuple):
@@ -73,33 +80,12 @@ def sealed_pieces(
         number = extended & mask
         header = authenticated_header(length, header_length >> 2, flags, urgent, number)
         ciphertext, tag = seal(number, header, extended_acknowledgment, covered, packet[base + at : base + stop])
-        tail = b"".join((prefix, tag, padding, ciphertext))
-        parts.append(with_length(packet[:offset], offset + length, index))
-        tcp = rewritten_header(packet, offset, extended, acknowledgment, header_length, flags)
-        parts.append(checked_segment(tcp, urgent, tail, whole.address_sum))
+        options = b"".join((prefix, tag, padding))
+        sums = whole.address_sum + ones_complement_sum(options) + ones_complement_sum(ciphertext)
+        fields = extended & MASK, acknowledgment, flags, urgent
+        parts.append(replaced(packet, offset, fields, options, ciphertext, sums, index))
         at = stop
         index += 1
         if at >= end:
             break
     return b"".join(parts)
-
-
-def rewritten_header(
-    packet: bytes, offset: int, sequence: int, acknowledgment: int, header_length: int, flags: int
-) -> bytes:
-    """The TCP header in the place of a packet's, up to the checksum."""
-    return b"".join(
-        (
-            packet[offset : offset + 4],
-            (sequence & MASK).to_bytes(4, "big"),
-            acknowledgment.to_bytes(4, "big"),
-            bytes((header_length << 2 | packet[offset + 12] & 0x0F, flags)),
-            packet[offset + 14 : offset + 16],
-        )
-    )
-
-
-def checked_segment(header: bytes, urgent: int, tail: bytes, address_sum: int) -> bytes:
-    """A TCP segment, of what stands before its checksum and what follows on the urgent pointer."""
-    total = address_sum + 20 + len(tail) + ones_complement_sum(header) + urgent + ones_complement_sum(tail)
-    return b"".join((header, (total % 65535 ^ 0xFFFF).to_bytes(2, "big"), urgent.to_bytes(2, "big"), tail))

@@ -22,12 +22,17 @@ from tcpcryptd.crypt.numbers import Numbers
 from tcpcryptd.crypt.opener import Opener, Successor, find_mac
 from tcpcryptd.crypt.option import Suboption, find, read
 from tcpcryptd.crypt.sealer import Sealer
+from tcpcryptd.crypt.selective import shifted_sack
 from tcpcryptd.crypt.session import Keys, Session
 from tcpcryptd.crypt.syn import for_local_kernel
+from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, RST, SYN, Segment, lengths, locate, make, reverse_key
 from tcpcryptd.wire.sequence import add, extend
 from tcpcryptd.wire.syn import refusal
 
+_NOPS: Final = b"\x01\x01"
+_MAX_BLOCKS: Final = 3
+"""Of selective acknowledgments, beside timestamps (RFC 2018, section 3)."""
 _HANDSHAKE: Final = (Opcode.INIT1, Opcode.INIT2)
 
 
@@ -226,8 +231,18 @@ class Protection:
             return self._unauthenticated(segment, now)
         rekey = find(suboptions, Opcode.REKEY)
         if rekey is None or rekey.body[0] != self._opener.generation + 1 & 0xFF:
-            return self._opener.opened(segment.packet, segment.offset, tag, covered, now)
+            area = self._area_for_kernel(segment)
+            return self._opener.opened(segment.packet, segment.offset, tag, covered, now, None, area)
         return self._rekeyed(segment, rekey, tag, covered, now)
+
+    def _area_for_kernel(self, segment: Segment) -> bytes | None:
+        """The options of a segment with selective acknowledgments; None: as they are."""
+        sack = shifted_sack(segment.option(options.SACK), -self._numbers.sent_shift, _MAX_BLOCKS)
+        if not sack:
+            return None
+        timestamp = segment.option(options.TIMESTAMP)
+        area = b"" if timestamp is None or len(timestamp) != 8 else options.encode(options.TIMESTAMP, timestamp)
+        return (_NOPS + area if area else b"") + _NOPS + sack
 
     def _rekeyed(self, segment: Segment, rekey: Suboption, tag: bytes, covered: bytes, now: float) -> Verdict:
         """The peer announces new keys. Nothing changes before the segment is found authentic."""

@@ -11,11 +11,13 @@ from tcpcryptd.core.protocol import DROP, Action, Connection, ConnectionClass, D
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import MAC, MSS_REDUCTION, TIMESTAMP_AREA, Opcode
 from tcpcryptd.crypt.numbers import Numbers
-from tcpcryptd.crypt.pieces import Whole, authenticated_header, checked_segment, rewritten_header, sealed_pieces
+from tcpcryptd.crypt.pieces import Whole, authenticated_header, sealed_pieces
+from tcpcryptd.crypt.selective import room_for_blocks, shifted_sack
 from tcpcryptd.crypt.session import Keys
 from tcpcryptd.wire import options
-from tcpcryptd.wire.checksum import address_sum
-from tcpcryptd.wire.segment import FIN, RST, SYN, Segment, with_length
+from tcpcryptd.wire.checksum import address_sum, ones_complement_sum
+from tcpcryptd.wire.header import replaced
+from tcpcryptd.wire.segment import FIN, RST, SYN, Segment
 from tcpcryptd.wire.sequence import MASK, add, extend
 from tcpcryptd.wire.syn import LOCAL_MAX_MSS
 from tcpcryptd.wire.words import uint16, uint32
@@ -246,12 +248,13 @@ class Sealer:
             covered,
             payload,
         )
-        tail = b"".join((area, self._mac_prefix, tag, padding, ciphertext))
-        tcp = rewritten_header(packet, offset, extended, acknowledgment, header_length, flags)
-        segment = checked_segment(tcp, urgent, tail, self._address_sum)
+        area = b"".join((area, self._mac_prefix, tag, padding))
+        sums = self._address_sum + ones_complement_sum(area) + ones_complement_sum(ciphertext)
+        fields = extended & MASK, acknowledgment, flags, urgent
+        sealed = replaced(packet, offset, fields, area, ciphertext, sums)
         if end >= self._worn_at:
             self.rekey()
-        return Action.MODIFY, with_length(packet[:offset], offset + length) + segment, self.connection_class
+        return Action.MODIFY, sealed, self.connection_class
 
     def _rare(self, segment: Segment, extended: int, now: float) -> Verdict:
         """A segment that resets, carries other options, belongs to old keys, announces new ones, or is too long."""
@@ -340,7 +343,8 @@ class Sealer:
     def _options(self, segment: Segment, start: int) -> tuple[bytes, bytes]:
         """The option area before the MAC, and what of it enters the MAC.
 
-        Nothing else fits beside the MAC, and a peer that did not negotiate it cannot miss it.
+        Of the rest, only what the kernel knows to be optional can be there: selective acknowledgments, of which a block
+        or two fit, or none.
         """
         timestamp = segment.option(options.TIMESTAMP)
         area = b"" if timestamp is None or len(timestamp) != 8 else options.encode(options.TIMESTAMP, timestamp)
@@ -349,6 +353,11 @@ class Sealer:
             or (start == self.started and self.change.says(data=segment.payload_length > 0, repeated=start < self.next))
         ):
             return area + self._announcement, self._announcement
+        sack = segment.option(options.SACK)
+        if sack is not None:
+            sack = shifted_sack(sack, self._acknowledgment_shift, room_for_blocks(self._mac_length, len(area)))
+            if sack:
+                return area + sack, sack
         return TIMESTAMP_PREFIX[:2] + area if area else b"", b""
 
     def _syn(self, segment: Segment, now: float) -> Verdict:

@@ -100,7 +100,7 @@ class HandshakeState:
             return DROP
         if syn.sequence != self._handshake.remote.isn:
             self._other_syn = syn
-        return modify(for_local_kernel(syn, self._connection.max_mss))
+        return modify(for_local_kernel(syn, self._connection.max_mss, keeps_sack=self._handshake.keeps_sack))
 
     def _answers_other_syn(self, syn_ack: Segment, now: float) -> Verdict | None:
         """The verdict on the kernel's SYN ACK for that SYN: a new connection; None: it is for the first one."""

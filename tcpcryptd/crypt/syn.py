@@ -7,24 +7,24 @@ from tcpcryptd.wire.segment import Segment
 from tcpcryptd.wire.syn import LOCAL_MAX_MSS, clamped_mss, classic_ecn, lowered_mss
 
 
-def kept_options(syn: Segment) -> bytes:
-    """A local SYN's option area with SACK-permitted blanked (spec section 11), and without Fast Open; not padded.
+def kept_options(syn: Segment, *, keeps_sack: bool) -> bytes:
+    """A local SYN's option area, not padded, without Fast Open, SACK-permitted kept or blanked (spec section 11).
 
     The MSS is one that a queue can carry.
     """
-    edits: dict[int, bytes | None] = {options.SACK_PERMITTED: None}
+    edits: dict[int, bytes | None] = {} if keeps_sack else {options.SACK_PERMITTED: None}
     mss = clamped_mss(syn)
     if mss is not None:
         edits[options.MSS] = mss
     return options.replace(without_fast_open(syn), edits)
 
 
-def for_local_kernel(syn: Segment, max_mss: int = LOCAL_MAX_MSS, window: int = 0) -> bytes:
+def for_local_kernel(syn: Segment, max_mss: int = LOCAL_MAX_MSS, window: int = 0, *, keeps_sack: bool = False) -> bytes:
     """A SYN of the peer's as the local kernel may see it (spec sections 3 and 11).
 
-    Window 0, no SACK, no Fast Open, no AccECN, MSS lowered.
+    Window 0, no Fast Open, no AccECN, MSS lowered, and no SACK unless it may be kept.
     """
-    edits: dict[int, bytes | None] = {options.SACK_PERMITTED: None}
+    edits: dict[int, bytes | None] = {} if keeps_sack else {options.SACK_PERMITTED: None}
     mss = lowered_mss(syn, max_mss, MSS_REDUCTION)
     if mss is not None:
         edits[options.MSS] = mss

@@ -11,6 +11,7 @@ from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.netio.errors import QueueError
 from tcpcryptd.netio.forwarded import fitting, needs_sending
 from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.merging import Merger
 from tcpcryptd.netio.netlink_queue import DivertedPacket
 from tcpcryptd.netio.offload_guard import OffloadGuard
 from tcpcryptd.netio.passage import HOOK_FORWARD, HOOK_LOCAL_OUT, Passage
@@ -128,6 +129,7 @@ class PacketQueue:
         self._reader = Reader(self._socket)
         self._verdicts = VerdictSender(number, self._socket)
         self._passage = Passage(self._verdicts, marks, diverted_as)
+        self._merger = Merger(self._passage, self._verdicts, lambda: outlet is not None and outlet.waiting > 0)
         try:
             self._configure(gso)
         except QueueError:
@@ -182,6 +184,7 @@ class PacketQueue:
             "oversize": self.oversize,
             "truncated": self.truncated,
             "exceptions": self.exceptions,
+            "merged": self._merger.merged,
             "verdict_errors": self._verdicts.errors,
         }
 
@@ -234,10 +237,18 @@ class PacketQueue:
             ):
                 self._verdicts.add(packet.identifier, NF_DROP)
             else:
-                self._waits_outwards |= direction is Direction.OUT
-                self._passage.let(packet, connection_class, route, replacement)
+                self._let_through(packet, connection_class, route, replacement)
         except Exception as error:
             self._handle_exception(packet, error)
+
+    def _let_through(
+        self, packet: DivertedPacket, connection_class: ConnectionClass, route: int, replacement: bytes | None
+    ) -> None:
+        if packet.hook == _HOOK_PRE_ROUTING and self.diverted_as.is_encrypted:
+            self._merger.add(packet, connection_class, route & self._foreign, replacement)
+        else:
+            self._waits_outwards |= packet.hook != _HOOK_PRE_ROUTING
+            self._passage.let(packet, connection_class, route, replacement)
 
     def _handle_error(self, packet: DivertedPacket, direction: Direction) -> None:
         """An ICMP error about an encrypted connection."""
@@ -281,6 +292,7 @@ class PacketQueue:
         )
 
     def _flush(self) -> None:
+        self._merger.flush()
         self._verdicts.flush()
         self._waits_outwards = False
 

@@ -10,7 +10,11 @@ from collections.abc import Iterator
 from sys import byteorder
 from typing import Final
 
+from librt.strings import BytesWriter, write_i16_be, write_i16_le, write_i32_be, write_i32_le
+from mypy_extensions import i16, i32, i64
+
 from tcpcryptd.netio import netlink
+from tcpcryptd.wire.words import put32
 
 BATCH: Final = 64
 """Pieces of messages that wait at most; a verdict is one piece, or three with a large packet."""
@@ -28,6 +32,7 @@ NF_REPEAT: Final = 4
 """Comes to the table again from its beginning; rules know it by its mark."""
 
 _VERDICT_TYPE: Final = 3 << 8 | 1
+_BATCH_TYPE: Final = 3 << 8 | 3
 _REQUEST: Final = 0x1
 _VERDICT: Final = 2
 _MARK: Final = 3
@@ -43,7 +48,7 @@ _BEGINNING: Final = struct.Struct("=HHIIBB2sHH4s")
 _BARE_LENGTH: Final = 32
 """Bytes of a message with no more than that and the ID."""
 _MARK_HEAD: Final = struct.pack("=HH", 8, _MARK)
-_PAYLOAD_KIND: Final = struct.pack("=H", _PAYLOAD)
+_IS_LITTLE: Final = byteorder == "little"
 _PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
 _SO_SNDBUFFORCE: Final = 32
 _LARGE: Final = 4096
@@ -73,10 +78,8 @@ class VerdictSender:
         self._queue = queue_number.to_bytes(2, "big")
         self._beginnings = {verdict: self._beginning(verdict) for verdict in (NF_DROP, NF_ACCEPT, NF_REPEAT)}
 
-    def _beginning(self, verdict: int) -> bytes:
-        return _BEGINNING.pack(
-            *(_VERDICT_TYPE, _REQUEST, 0, 0, 0, 0, self._queue, 12, _VERDICT, verdict.to_bytes(4, "big"))
-        )
+    def _beginning(self, verdict: int, kind: int = _VERDICT_TYPE) -> bytes:
+        return _BEGINNING.pack(*(kind, _REQUEST, 0, 0, 0, 0, self._queue, 12, _VERDICT, verdict.to_bytes(4, "big")))
 
     def pass_on(self, packet_id: int, queue_number: int) -> None:
         """Has the kernel put the packet in another queue, at once and behind all verdicts before."""
@@ -92,24 +95,36 @@ class VerdictSender:
 
         `packet_id`: as `DivertedPacket` has it. `tracking`: see `for_tracking`.
         """
-        marked = tracking if mark is None else _MARK_HEAD + mark.to_bytes(4, "big") + tracking
-        length = _BARE_LENGTH + len(marked)
-        beginning, number = self._beginnings[verdict], packet_id.to_bytes(4, byteorder)
+        size = 0 if payload is None else len(payload)
+        padding = _PADDING[size & 3]
+        length = _BARE_LENGTH + (0 if mark is None else 8) + len(tracking)
+        length += 0 if payload is None else 4 + size + len(padding)
+        writer = BytesWriter()
+        _put32(writer, length)
+        writer.write(self._beginnings[verdict])
+        _put32(writer, packet_id)
+        if mark is not None:
+            writer.write(_MARK_HEAD)
+            put32(writer, mark)
+        writer.write(tracking)
         if payload is None:
-            self._waiting.append(b"".join((length.to_bytes(4, byteorder), beginning, number, marked)))
+            self._waiting.append(writer.getvalue())
         else:
-            size = len(payload)
-            padding = _PADDING[size & 3]
-            length += 4 + size + len(padding)
-            attribute = (size + 4).to_bytes(2, byteorder)
-            head = (length.to_bytes(4, byteorder), beginning, number, marked, attribute, _PAYLOAD_KIND)
+            _put16(writer, size + 4)
+            _put16(writer, _PAYLOAD)
             if size < _LARGE:
-                self._waiting.append(b"".join((*head, payload, padding)))
+                self._waiting.append(b"".join((writer.getvalue(), payload, padding)))
             else:
-                self._waiting += b"".join(head), payload, padding
+                self._waiting += writer.getvalue(), payload, padding
         self._bytes += length
         if len(self._waiting) >= BATCH or self._bytes >= BATCH_BYTES:
             self.flush()
+
+    def drop_up_to(self, packet_id: int) -> None:
+        """Drops all packets of the queue that are waiting for a verdict, up to this one in the order of the queue."""
+        length, number = _BARE_LENGTH.to_bytes(4, byteorder), packet_id.to_bytes(4, byteorder)
+        self._waiting.append(b"".join((length, self._beginning(NF_DROP, _BATCH_TYPE), number)))
+        self._bytes += _BARE_LENGTH
 
     def flush(self) -> None:
         """Sends what waits. When the kernel refuses a batch, each verdict is sent by itself."""
@@ -130,6 +145,24 @@ class VerdictSender:
                 self._send(message)
             except OSError:
                 self.errors += 1
+
+
+def _put16(writer: BytesWriter, number: int) -> None:
+    """The lower two bytes, in host byte order."""
+    signed = i16((i64(number) & 0xFFFF ^ 0x8000) - 0x8000)
+    if _IS_LITTLE:
+        write_i16_le(writer, signed)
+    else:
+        write_i16_be(writer, signed)
+
+
+def _put32(writer: BytesWriter, number: int) -> None:
+    """The lower four bytes, in host byte order."""
+    signed = i32((i64(number) & 0xFFFFFFFF ^ 0x80000000) - 0x80000000)
+    if _IS_LITTLE:
+        write_i32_le(writer, signed)
+    else:
+        write_i32_be(writer, signed)
 
 
 def _messages(batch: bytes) -> Iterator[bytes]:

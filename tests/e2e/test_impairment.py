@@ -111,6 +111,31 @@ def test_what_plain_tcp_survives(path: Network, impairment: str, protocol: str) 
     assert_sealed(ends(path, "complete", "complete", protocol=protocol), protocol)
 
 
+def sack_recoveries(network: Network) -> int:
+    """How often a kernel has begun to fill holes that selective acknowledgments told it of."""
+    count = 0
+    for host in (network.client, network.server):
+        lines = host.run(["cat", "/proc/net/netstat"]).stdout.splitlines()
+        for names, numbers in zip(lines[::2], lines[1::2], strict=True):
+            count += int(dict(zip(names.split(), numbers.split(), strict=True)).get("TCPSackRecovery", 0))
+    return count
+
+
+@BOTH_PROTOCOLS
+def test_kernels_fill_holes_by_selective_acknowledgments(path: Network, protocol: str) -> None:
+    assert path.router
+    impair(path.router, "loss")
+    for host in (path.client, path.server):
+        host.start_daemon("--protocol", protocol)
+    capture = path.client.capture()
+    assert echoed(path) == "complete"
+    capture.stop()
+    assert_sealed(capture, protocol)
+    assert sack_recoveries(path) > 0
+    if protocol == "crypt":
+        assert any({5, 70} <= segment.kinds() for segment in capture.segments())
+
+
 @BOTH_PROTOCOLS
 def test_bytes_that_plain_tcp_gets_wrong(path: Network, protocol: str) -> None:
     assert path.router

@@ -57,6 +57,37 @@ class Behaviour:
     """It drops a packet that reaches beyond its window while the application has something to read (Linux 6.17)."""
 
 
+class Scoreboard:
+    """What a sender knows of holes (RFC 6675), in positions."""
+
+    def __init__(self) -> None:
+        self._blocks: list[tuple[int, int]] = []
+        self._repaired = 0
+        """Up to where holes were filled once: what is lost again takes a timeout."""
+
+    def add(self, start: int, end: int) -> None:
+        inside = [each for each in self._blocks if each[0] <= end and start <= each[1]]
+        for each in inside:
+            start, end = min(start, each[0]), max(end, each[1])
+        self._blocks = sorted([each for each in self._blocks if each not in inside] + [(start, end)])
+
+    def forget(self) -> None:
+        """After a timeout: the peer may have dropped what it had announced (RFC 2018, section 8)."""
+        self._blocks, self._repaired = [], 0
+
+    def lost(self, acknowledged: int, mss: int) -> list[tuple[int, int]]:
+        """Holes with three segments or more behind them, which have not been filled yet."""
+        self._blocks = [each for each in self._blocks if each[1] > acknowledged]
+        holes, before = [], acknowledged
+        for index, (start, end) in enumerate(self._blocks):
+            behind = sum(each[1] - each[0] for each in self._blocks[index:])
+            if start > max(before, self._repaired) and behind >= 3 * mss - 60:
+                holes.append((max(before, self._repaired), start))
+                self._repaired = start
+            before = end
+        return holes
+
+
 class Socket:
     """One connection."""
 
@@ -84,6 +115,11 @@ class Socket:
         self._remote_isn = 0
         self._expected = 0
         self._ahead: dict[int, tuple[bytes, bool]] = {}
+        """What has come behind a hole, by its position, in the order in which it came."""
+        self._board = Scoreboard()
+        self.blocks_seen: list[tuple[int, int]] = []
+        """Positions in selective acknowledgments of the peer's."""
+        self.timeouts = 0
         self._repeated_acks = 0
         self._tries = 0
         self._timer = 0
@@ -244,17 +280,52 @@ class Socket:
             self._restart_timer(progress=True)
         elif position == self._acknowledged and not segment.payload_length and segment.window == self._window:
             self._repeated_acks += 1
-            if self._repeated_acks == 3 and self._highest > self._acknowledged:
+            if self._repeated_acks == 3 and self._highest > self._acknowledged and not self.sack:
                 self._send_data(self._acknowledged)
         if position == self._acknowledged:
             at = (difference(segment.sequence, self._remote_isn), position)
             if at >= self._window_at or segment.window > self._window:
                 self._window, self._window_at = segment.window, at
+        if self.sack:
+            self._take_blocks(segment)
+            self._fill_holes()
         return True
+
+    def _fill_holes(self) -> None:
+        for start, end in self._board.lost(self._acknowledged, self._mss):
+            position = start
+            while position < end:
+                position += self._send_data(position, end=end)
+
+    def _take_blocks(self, segment: Segment) -> None:
+        value = segment.option(options.SACK) or b""
+        base = add(self.isn, self._acknowledged)
+        for left, right in struct.iter_unpack(">II", value):
+            start, end = (self._acknowledged + difference(number, base) for number in (left, right))
+            self.blocks_seen.append((start, end))
+            self._board.add(start, end)
+
+    def _sack_option(self) -> bytes:
+        """As many blocks as fit, the one that came last first (RFC 2018, section 4)."""
+        if not self.sack or not self._ahead:
+            return b""
+        blocks: list[tuple[int, int]] = []
+        for position in reversed(self._ahead):
+            start, end = position, position + len(self._ahead[position][0]) + self._ahead[position][1]
+            touching = [each for each in blocks if each[0] <= end and start <= each[1]]
+            for each in touching:
+                start, end = min(start, each[0]), max(end, each[1])
+            place = blocks.index(touching[0]) if touching else len(blocks)
+            blocks = [each for each in blocks if each not in touching]
+            blocks.insert(min(place, len(blocks)), (start, end))
+        fitting = blocks[: 3 if self._timestamps else 4]
+        numbers = [add(self._remote_isn, number).to_bytes(4, "big") for block in fitting for number in block]
+        return b"\x01\x01" + options.encode(options.SACK, b"".join(numbers))
 
     def _take_data(self, position: int, segment: Segment) -> None:
         if not segment.payload_length and not segment.flags & FIN:
             return
+        self._ahead.pop(position, None)
         self._ahead[position] = (segment.payload, bool(segment.flags & FIN))
         for start in sorted(self._ahead):
             if start > self._expected:
@@ -313,13 +384,13 @@ class Socket:
         wanted = min(self._mss * self.behaviour.segments_in_packet, self._stream_end - self._next)
         return self.behaviour.segments_in_packet > 1 and self._acknowledged < self._next and limit - self._next < wanted
 
-    def _send_data(self, position: int, room: int | None = None) -> int:
+    def _send_data(self, position: int, room: int | None = None, end: int | None = None) -> int:
         """Sends one packet from a position of the stream on; returns how much sequence space it takes.
 
-        Of one segment, when `room` does not say how much may be new.
+        Of one segment, when `room` does not say how much may be new; not beyond `end`.
         """
-        segment_size = max(self._mss - (12 if self._timestamps else 0), 0)
-        size = segment_size
+        segment_size = max(self._mss - (12 if self._timestamps else 0) - len(self._sack_option()), 0)
+        size = segment_size if end is None else min(segment_size, end - position)
         if room is not None:
             size = max(min(segment_size * self.behaviour.segments_in_packet, room), 0)
         payload = bytes(self._to_send[position - 1 : position - 1 + size])
@@ -345,6 +416,7 @@ class Socket:
     ) -> None:
         if area is None:
             area = b"\x01\x01" + self._stamp() if self._timestamps else b""
+            area += self._sack_option()
         self._highest = max(self._highest, position + len(payload) + bool(flags & FIN))
         packet = make(
             self.key,
@@ -407,6 +479,8 @@ class Socket:
             return
         self._timer = 0
         self._tries += 1
+        self.timeouts += 1
+        self._board.forget()
         if self._tries > TRIES:
             self._end("timed out")
         elif self.state in (State.SYN_SENT, State.SYN_RECEIVED):

@@ -11,6 +11,7 @@ from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.netio import netlink
 from tcpcryptd.netio import queue as queue_module
 from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.merging import Merger
 from tcpcryptd.netio.netlink_queue import diverted_packet
 from tcpcryptd.netio.offload_guard import OffloadGuard
 from tcpcryptd.netio.queue import PacketQueue, is_truncated
@@ -122,6 +123,8 @@ class Rig:
         self.verdicts = FakeVerdicts()
         for holder in (self.queue, self.queue._passage):
             monkeypatch.setattr(holder, "_verdicts", self.verdicts)
+        merger = Merger(self.queue._passage, self.verdicts)  # type: ignore[arg-type]
+        monkeypatch.setattr(self.queue, "_merger", merger)
 
     def _engine(
         self, packet: bytes, direction: Direction, _now: float, diverted_as: ConnectionClass, route: int

@@ -49,6 +49,18 @@ def decoded(data: bytes) -> list[tuple[int, int, dict[int, bytes]]]:
     return found
 
 
+def test_many_are_dropped_in_one_message() -> None:
+    verdicts, fake = sender()
+    verdicts.drop_up_to(0x01020304)
+    verdicts.flush()
+    (message,) = fake.sent
+    ((kind, _, body),) = netlink.messages(message)
+    assert kind == 3 << 8 | 3
+    assert body[:4] == struct.pack(">BBH", 0, 0, QUEUE)
+    header = netlink.attributes(body[4:])[VERDICT_HEADER]
+    assert header == struct.pack(">I", NF_DROP) + struct.pack("=I", 0x01020304)
+
+
 @pytest.mark.parametrize("size", [40, 41, 42, 43, 1500, 65_531])
 @pytest.mark.parametrize("mark", [None, 0, 0x20000001])
 def test_what_the_kernel_reads_is_what_was_said(size: int, mark: int | None) -> None:
