@@ -1,6 +1,7 @@
 """The process that forks workers: it has no threads, no engine and no packets, and is done when the daemon is."""
 
 import contextlib
+import gc
 import logging
 import os
 import select
@@ -86,6 +87,8 @@ class _NurseryProcess:
             # A terminal sends them to all processes, a service manager too; the daemon says what they mean.
             signal.signal(number, signal.SIG_IGN)
         prepare()
+        # What is there already is no garbage. A collection in a worker would write to all of it, and so copy its pages.
+        gc.freeze()
         _die_with(daemon)
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
