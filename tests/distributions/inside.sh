@@ -60,6 +60,10 @@ run() {
     setup | compiled | deb | dist) make "$1" ;;
     e2e) alone make -o setup -o compiled e2e ARGS="${E2E:-}" ;;
     unit) alone make -o setup unit ARGS="${UNIT:-}" ;;
+    test-packages)
+        TCPCRYPTD_SETUP=packages make setup
+        alone make -o setup -o compiled -o deb "$1"
+        ;;
     *) alone make -o setup -o compiled -o deb "$1" ;;
     esac
 }
