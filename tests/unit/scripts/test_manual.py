@@ -1,6 +1,5 @@
 """Man pages, completion and sample configuration have what the option tables have."""
 
-import os
 import shutil
 import subprocess
 import tomllib
@@ -46,12 +45,9 @@ def test_what_roff_would_take_for_itself() -> None:
 @pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff")
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_groff_has_no_complaints(name: str) -> None:
-    command = ["groff", "-man", "-ww", "-Tutf8", "-rLL=100n"]
-    # Since 1.23 it writes escapes for bold otherwise, in the title too.
-    plain = os.environ | {"GROFF_NO_SGR": "1"}
-    done = subprocess.run(
-        command, input=manual.pages()[name], capture_output=True, text=True, check=True, timeout=30, env=plain
-    )
+    # Without bold and underlined letters: since 1.23 these are escapes, otherwise overstruck, in the title too.
+    command = ["groff", "-man", "-ww", "-Tutf8", "-rLL=100n", "-P-cbou"]
+    done = subprocess.run(command, input=manual.pages()[name], capture_output=True, text=True, check=True, timeout=30)
     assert done.stderr == ""
     title, _, section = name.rpartition(".")
     assert done.stdout.startswith(f"{title.upper()}({section})")
