@@ -21,7 +21,7 @@ from bench.regressions import MINIMUM_ROUNDS, in_both, last_document, missing, o
 from bench.report import against, notes, table
 from bench.revision import build, is_compiled
 from bench.variants import earlier, with_earlier
-from tests.e2e.harness import namespace
+from tests.e2e.harness import Daemon, namespace
 
 BUSY = 0.5
 FAILED = 1
@@ -41,6 +41,8 @@ def prepare() -> None:
     # Namespaces are removed on the way out.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     namespace.RUN_PREFIX = f"bnch{secrets.token_hex(3)}"
+    # As it runs by itself; and earlier revisions do not know the option.
+    Daemon.firewall = None
 
 
 def run(plan: Plan) -> Document:

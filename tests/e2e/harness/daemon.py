@@ -35,13 +35,17 @@ def entry_point(command: str) -> list[str]:
 class Daemon:
     """One run of tcpcryptd: started, ready when it answers on its control socket, stopped or killed."""
 
+    firewall: str | None = FIREWALL
+    """None: the daemon's own choice."""
+
     def __init__(self, host: "Host", options: tuple[str, ...], log: Path, wrapper: Sequence[str] = ()) -> None:
         """`wrapper`: a command that ends by executing its arguments."""
         self.options = options
         self._host = host
         self._log = log
         self._log_start = log.stat().st_size if log.exists() else 0
-        chosen = () if {"--firewall", "--no-firewall"} & {*options} else ("--firewall", FIREWALL)
+        named = self.firewall is None or {"--firewall", "--no-firewall"} & {*options}
+        chosen = () if named else ("--firewall", str(self.firewall))
         self.process = host.namespace.spawn([*wrapper, *entry_point("tcpcryptd"), *chosen, *options], log=log)
 
     @property
