@@ -1,14 +1,18 @@
 """What one process tells another of connections arrives as it was."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
+from tcpcryptd.control.socket_option import MAX_SPECS, SYMMETRIC_SPEC_SIZE
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.options import DEFAULT_OPTIONS, ClientMode, ConnectionOptions, Support
+from tcpcryptd.crypto.mlkem768_x25519 import PUBLIC_KEY_LENGTH
+from tcpcryptd.netio.workers.channel import MAX_MESSAGE
 from tcpcryptd.netio.workers.records import decode_info, decode_options, encode_info, encode_options
+from tcpcryptd.netio.workers.worker import CONNECTIONS_PER_PAGE
 
 WISHES = ConnectionOptions(
     enabled=False,
@@ -52,6 +56,15 @@ def test_the_samples_differ_from_the_defaults_in_every_field() -> None:
     assert all(
         getattr(ENCRYPTED, field.name) != field.default for field in fields(ConnectionInfo) if field.name != "reason"
     )
+
+
+def test_a_page_of_the_largest_records_fits_a_message() -> None:
+    specs = (bytes(SYMMETRIC_SPEC_SIZE),) * MAX_SPECS
+    wishes = replace(WISHES, public_key_specs=specs, client_ciphers=specs, server_ciphers=specs)
+    largest = replace(ENCRYPTED, public_key=bytes(PUBLIC_KEY_LENGTH), session_id=bytes(64), options=wishes)
+    size = len(json.dumps(encode_info(largest)))
+    assert size > 2 * PUBLIC_KEY_LENGTH
+    assert CONNECTIONS_PER_PAGE * (size + 2) + 100 < MAX_MESSAGE
 
 
 @pytest.mark.parametrize("info", [PLAIN, ENCRYPTED])
