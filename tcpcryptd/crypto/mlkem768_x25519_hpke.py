@@ -77,10 +77,7 @@ class MlKemHpke:
         if len(nonce) != NONCE_LENGTH:
             raise KeyAgreementError(f"nonce of {len(nonce)} bytes, not {NONCE_LENGTH}")
         try:
-            key = kem.load_public_key(public_key)
-        except kem.KemError as error:
-            raise KeyAgreementError(str(error)) from error
-        try:
-            return _SUITE.encrypt(nonce, key, _INFO)
+            return _SUITE.encrypt(nonce, kem.load_public_key(public_key), _INFO)
         except ValueError as error:
-            raise KeyAgreementError("X25519 public key of low order") from error
+            message = str(error) if isinstance(error, kem.KemError) else "X25519 public key of low order"
+            raise KeyAgreementError(message) from error
