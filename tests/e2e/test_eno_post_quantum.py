@@ -1,6 +1,5 @@
 """MLKEM768-X25519 in TCP-ENO (docs/eno.md) between real hosts, on narrow links, and with an older daemon."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,11 +16,9 @@ from tests.e2e.harness import (
     exchange,
     same_session,
 )
+from tests.e2e.harness.earlier import earlier_daemons, earlier_package
 from tests.e2e.harness.middlebox import impair
 
-ROOT = Path(__file__).resolve().parents[2]
-OLDER = "d9ac0b3"
-"""A revision that does not know the experiment."""
 INIT1, INIT2 = bytes.fromhex("15101a0e"), bytes.fromhex("097105e0")
 DATA = MARKER * 3000
 
@@ -93,27 +90,17 @@ def test_a_bad_path(path: Network) -> None:
 
 @pytest.fixture(scope="module")
 def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The older revision's package, interpreted."""
-    directory = tmp_path_factory.mktemp("older")
-    try:
-        archive = subprocess.run(["git", "archive", OLDER, "tcpcryptd"], cwd=ROOT, capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip(f"revision {OLDER} is not at hand")
-    subprocess.run(["tar", "-x", "-C", str(directory)], input=archive.stdout, check=True)
-    return directory
+    return earlier_package(tmp_path_factory.mktemp("older"))
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
 @pytest.mark.parametrize("protocol", ["eno", "auto"])
-def test_with_an_older_daemon(
-    network: Network, older: Path, side: str, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_with_an_older_daemon(network: Network, older: Path, side: str, protocol: str) -> None:
     starts: dict[str, Callable[[], object]] = {
         "client": lambda: network.client.start_daemon("--protocol", protocol),
         "server": network.server.start_daemon,
     }
-    with monkeypatch.context() as patch:
-        patch.setenv("TCPCRYPTD_PACKAGE", str(older))
+    with earlier_daemons(older):
         starts.pop(side)()
     (start,) = starts.values()
     start()

@@ -1,7 +1,6 @@
 """Real daemons and the hybrid key agreement: links of all sizes, paths narrower than they say, older daemons."""
 
 import socket
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +19,10 @@ from tests.e2e.harness import (
     same_session,
 )
 from tests.e2e.harness.daemon import entry_point
-from tests.e2e.harness.namespace import ROOT
+from tests.e2e.harness.earlier import earlier_daemons, earlier_package
 
 HYBRID, CLASSICAL = "MLKEM768-X25519-HPKE/", "X25519-HPKE/"
 INIT1_AND_OPTIONS = 1260 + 16
-EARLIER = "d9ac0b3"
-"""A revision that knows nothing of it."""
 TOOL: dict[int, str] = {socket.AF_INET: "iptables", socket.AF_INET6: "ip6tables"}
 
 
@@ -106,30 +103,15 @@ def test_a_path_that_is_narrower_than_the_links(path: Network, family: int, may_
     assert dict(zip(names, values, strict=True))["ReasmReqds"] == "0"
 
 
-def earlier_package(directory: Path) -> Path:
-    done = subprocess.run(
-        ["git", "-c", "safe.directory=*", "-C", str(ROOT), "archive", EARLIER, "tcpcryptd"],
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        pytest.skip(f"the history has no {EARLIER}")
-    subprocess.run(["tar", "-x", "-C", str(directory)], input=done.stdout, check=True)
-    return directory
-
-
 @pytest.mark.parametrize("protocol", ["crypt", "eno"])
 @pytest.mark.parametrize("older", ["client", "server"])
-def test_an_earlier_daemon(
-    network: Network, directory: Path, older: str, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_earlier_daemon(network: Network, directory: Path, older: str, protocol: str) -> None:
     package = directory / "earlier"
     package.mkdir()
     earlier_package(package)
     host = getattr(network, older)
     (newer,) = (each for each in network.hosts() if each is not host)
-    with monkeypatch.context() as patch:
-        patch.setenv("TCPCRYPTD_PACKAGE", str(package))
+    with earlier_daemons(package):
         host.start_daemon("--protocol", protocol)
     newer.start_daemon("--protocol", protocol)
     for resumed in (False, True):
