@@ -4,7 +4,7 @@ import hashlib
 import random
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -138,27 +138,28 @@ def test_a_peer_without_daemon_is_plain(path: Network, family: int) -> None:
 def test_a_death_leaks_nothing(path: Network, protocol: str) -> None:
     start(path, "--protocol", protocol, translated=True)
     router = router_of(path)
-    with dialogue(path, echo_server) as client:
+    with dialogue(path, echo_server) as client, counting(router, client) as come:
         assert exchange(client, b"before") == b"before"
         the_session(path)
         outside = path.server.capture()
         router.daemons[-1].kill()
+        before = come()
         client.sendall(MARKER)
         with dialogue(path, echo_server) as other:
             assert exchange(other, b"a new one is plain") == b"a new one is plain"
         refused = router.run([*entry_point("tcpcryptd"), "--cleanup"], check=False)
         assert refused.returncode == 1
         assert "hosts behind" in refused.stderr
-        wait_until(lambda: dropped(router) > 0, "a segment is dropped")
+        wait_until(lambda: come() > before, "the segment is at the router")
         # Started without the option, it still forwards nothing of that connection, not even when it has stopped. While
         # the rules are replaced it must not see a segment, or it would reset the connection.
         with silenced(path.client):
             daemon = router.start_daemon()
             daemon.stop()
         assert "hosts behind" in daemon.log()
-        before = dropped(router)
+        stopped = come()
         client.sendall(MARKER)
-        wait_until(lambda: dropped(router) > before, "a segment is dropped after an orderly stop")
+        wait_until(lambda: come() > stopped, "another one is, after an orderly stop")
         router.start_daemon("--forward", INSIDE)
         with pytest.raises(ConnectionError):
             exchange(client, MARKER)
@@ -178,11 +179,18 @@ def silenced(host: Host) -> Iterator[None]:
     host.run(["iptables", "-D", *rule])
 
 
-def dropped(router: Host) -> int:
-    """Packets from the inside that were diverted as encrypted, or dropped by a rule for them."""
-    saved = router.run(["iptables-save", "-c", "-t", "mangle"]).stdout
-    rules = r"\[(\d+):\d+\] -A TCPCRYPTD_(?:FWD_OUT .*-m connmark .*-j NFQUEUE|IN .*-j DROP)"
-    return sum(map(int, re.findall(rules, saved)))
+@contextmanager
+def counting(router: Host, client: socket.socket) -> Iterator[Callable[[], int]]:
+    """Counts the client's segments that reach the router, whatever becomes of them."""
+    rule = ["PREROUTING", "-i", INSIDE, "-p", "tcp", "--sport", str(client.getsockname()[1])]
+
+    def come() -> int:
+        found = re.search(r"\[(\d+):\d+\] -A PREROUTING", router.run(["iptables-save", "-c", "-t", "raw"]).stdout)
+        return int(found[1]) if found else 0
+
+    router.run(["iptables", "-t", "raw", "-A", *rule])
+    yield come
+    router.run(["iptables", "-t", "raw", "-D", *rule])
 
 
 @pytest.mark.parametrize(("protocol", "translated"), [("crypt", True), ("eno", False)])
