@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scripts.completion import bash_completion, zsh_completion
 from tcpcryptd import __version__
-from tcpcryptd.cli import doctor, tcnetstat, tcpcrypt_pcap
+from tcpcryptd.cli import doctor, keygen, tcnetstat, tcpcrypt_pcap
 from tcpcryptd.cli.arguments import build_parser
 from tcpcryptd.cli.options import GROUPS, OPTIONS
 
@@ -25,6 +25,7 @@ def parsers() -> Mapping[str, argparse.ArgumentParser]:
     return {
         "tcpcryptd": build_parser(),
         "tcpcryptd doctor": doctor.build_parser(),
+        "tcpcryptd keygen": keygen.build_parser(),
         "tcnetstat": tcnetstat.build_parser(),
         "tcpcrypt-pcap": tcpcrypt_pcap.build_parser(),
     }

@@ -15,7 +15,8 @@ Encrypts the TCP connections of this host with every peer that runs tcpcryptd as
 Connections with other peers are plain TCP, as ever. Runs in the foreground, as root to begin with, until it gets SIGINT
 (Ctrl-C) or SIGTERM; its encrypted connections are reset then. `tcnetstat` lists them with their session IDs.
 
-`tcpcryptd doctor` looks at what it needs on this host, and says what to do about what is missing.
+`tcpcryptd doctor` looks at what it needs on this host, and says what to do about what is missing. `tcpcryptd keygen`
+makes a key that this host can prove itself with.
 """
 _EPILOG = f"""\
 All options but --config, --cleanup, --flush-cache, --help and --version can stand in the configuration file, in TOML,
@@ -38,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser; its result has only the options that were given."""
     parser = Parser(
         prog="tcpcryptd",
-        usage="%(prog)s [options]\n       %(prog)s doctor [options]",
+        usage="%(prog)s [options]\n       %(prog)s doctor [options]\n       %(prog)s keygen [FILE]",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

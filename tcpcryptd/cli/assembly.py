@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tcpcryptd.cli.config import ConfigError, Settings
 from tcpcryptd.cli.destinations import Destinations
+from tcpcryptd.cli.identities import Identities
 from tcpcryptd.cli.log import log_event, set_up_log
 from tcpcryptd.cli.options import NO_FIREWALL
 from tcpcryptd.cli.own_engine import OwnEngine, engine_config, reloadable_values
@@ -66,16 +67,23 @@ def run(settings: Settings, load: LoadSettings) -> int:
     config = daemon_config(settings)
     key_log = KeyLogFile(Path(settings.keylog), HEADER) if settings.keylog is not None else None
     try:
+        identities = Identities.of(settings)
         if config.queues.workers > 1:
-            return _run_workers(settings, load, config, key_log)
-        return _run_alone(settings, load, config, key_log)
+            return _run_workers(settings, load, config, key_log, identities)
+        return _run_alone(settings, load, config, key_log, identities)
     finally:
         if key_log is not None:
             key_log.close()
 
 
-def _run_alone(settings: Settings, load: LoadSettings, config: DaemonConfig, key_log: KeyLogFile | None) -> int:
-    own = OwnEngine(settings, _writer(key_log))
+def _run_alone(
+    settings: Settings,
+    load: LoadSettings,
+    config: DaemonConfig,
+    key_log: KeyLogFile | None,
+    identities: Identities | None,
+) -> int:
+    own = OwnEngine(settings, _writer(key_log), identities=identities)
     listeners: list[Callable[[Event], None]] = [log_event]
 
     def on_event(event: Event) -> None:
@@ -95,7 +103,13 @@ def _run_alone(settings: Settings, load: LoadSettings, config: DaemonConfig, key
     return run_daemon(packets, config, open_control, Reloader(settings, load, own.apply).reload)
 
 
-def _run_workers(settings: Settings, load: LoadSettings, config: DaemonConfig, key_log: KeyLogFile | None) -> int:
+def _run_workers(
+    settings: Settings,
+    load: LoadSettings,
+    config: DaemonConfig,
+    key_log: KeyLogFile | None,
+    identities: Identities | None,
+) -> int:
     on_decided: list[Callable[[Endpoint, Endpoint], None]] = []
 
     def tell(local: Endpoint, remote: Endpoint) -> None:
@@ -103,7 +117,7 @@ def _run_workers(settings: Settings, load: LoadSettings, config: DaemonConfig, k
             listener(local, remote)
 
     briefing = Briefing()
-    pool = WorkerPool(lambda: _start_nursery(settings, config, key_log), config.queues, briefing, tell)
+    pool = WorkerPool(lambda: _start_nursery(settings, config, key_log, identities), config.queues, briefing, tell)
     engine = SharedEngine(pool, briefing)
 
     def open_control(counters: ReadCounters) -> ControlServer:
@@ -114,12 +128,17 @@ def _run_workers(settings: Settings, load: LoadSettings, config: DaemonConfig, k
 
     def apply(new: Settings) -> None:
         set_up_log(new.verbose)
+        if identities is not None:
+            # What is wrong with the list is said once, not by each worker.
+            identities.reload()
         engine.adjust(reloadable_values(new))
 
     return run_daemon(pool, config, open_control, Reloader(settings, load, apply).reload)
 
 
-def _start_nursery(settings: Settings, config: DaemonConfig, key_log: KeyLogFile | None) -> Nursery:
+def _start_nursery(
+    settings: Settings, config: DaemonConfig, key_log: KeyLogFile | None, identities: Identities | None
+) -> Nursery:
     if key_log is not None:
         # As root, and once for all workers.
         key_log.open()
@@ -128,7 +147,9 @@ def _start_nursery(settings: Settings, config: DaemonConfig, key_log: KeyLogFile
     def build(index: int) -> EngineParts:
         if sessions is not None:
             sessions.owner = index + 1
-        own = OwnEngine(settings, _writer(key_log), sessions)
+        if identities is not None:
+            identities.is_quiet = True
+        own = OwnEngine(settings, _writer(key_log), sessions, identities)
         # That there is a key log is counted once, in the daemon's own process.
         counters = _with_key_log(dict, key_log)
         return EngineParts(own.engine, own.jobs, log_event, own.adjust, lambda: counters() | {"keylog_on": 0})
@@ -142,11 +163,13 @@ def _start_nursery(settings: Settings, config: DaemonConfig, key_log: KeyLogFile
     )
     if sessions is not None:
         sessions.close()
+    if identities is not None:
+        identities.forget_key()
     return nursery
 
 
 def _shared_sessions(settings: Settings, workers: int) -> SharedSessions | None:
-    limits = engine_config(settings, Destinations(), Destinations())
+    limits = engine_config(settings, *(Destinations() for _ in range(3)))
     return SharedSessions(limits.max_sessions * workers, limits.session_lifetime) if limits.max_sessions else None
 
 

@@ -13,6 +13,7 @@ from tcpcryptd.eno.constants import MAX_RESUMPTION_NONCE
 from tcpcryptd.netio.marks import DEFAULT_MASK
 from tcpcryptd.netio.queue_numbers import DEFAULT_QUEUE, default_workers
 from tcpcryptd.netio.runtime_directory import DEFAULT_RUNTIME_DIRECTORY
+from tcpcryptd.netio.state_file import DEFAULT_STATE_DIRECTORY
 
 Network = IPv4Network | IPv6Network
 
@@ -43,6 +44,11 @@ class Settings:
     answer: str = "both"
     require: tuple[Network, ...] = ()
     require_post_quantum: tuple[Network, ...] = ()
+    identity: str | None = None
+    peers: str | None = None
+    require_identity: tuple[Network, ...] = ()
+    first_use: bool = False
+    state_directory: str = str(DEFAULT_STATE_DIRECTORY)
     suites: tuple[str, ...] = ()
     resumption_nonce: int = MAX_RESUMPTION_NONCE
     cache: bool = True

@@ -1,4 +1,4 @@
-"""The destinations that must be encrypted, or with post-quantum keys; they can be others while the daemon runs."""
+"""The hosts with which connections must be encrypted, and how; they can be others while the daemon runs."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -24,15 +24,20 @@ class Destinations:
 
 @dataclass(frozen=True)
 class LiveEngineConfig(EngineConfig):
-    """An engine's configuration that asks `destinations` and `post_quantum`, each time, in the place of `required`."""
+    """An engine's configuration that asks these, each time, in the place of networks that are fixed."""
 
     destinations: Destinations = field(default_factory=Destinations)
     post_quantum: Destinations = field(default_factory=Destinations)
+    identified: Destinations = field(default_factory=Destinations)
 
     def requires(self, address: str) -> bool:
         """Whether connections with this host must be encrypted now."""
-        return self.destinations.include(address) or self.post_quantum.include(address)
+        return any(each.include(address) for each in (self.destinations, self.post_quantum, self.identified))
 
     def requires_post_quantum(self, address: str) -> bool:
         """Whether their keys must come from a post-quantum key agreement."""
         return self.post_quantum.include(address)
+
+    def requires_identity(self, address: str) -> bool:
+        """Whether the peer must have proved now who it is."""
+        return self.identified.include(address)

@@ -11,12 +11,14 @@ from tcpcryptd.cli import post_quantum
 from tcpcryptd.cli.arguments import add_option
 from tcpcryptd.cli.assembly import daemon_config
 from tcpcryptd.cli.config import ConfigError, Settings, load_settings
+from tcpcryptd.cli.doctor_identity import examine_identity
 from tcpcryptd.cli.options import OPTIONS
 from tcpcryptd.cli.output import Parser, show, showing
 from tcpcryptd.netio.doctor import Finding, SelfTest, Severity, examine
 
 _OPTIONS = (
     *("workers", "queue", "mark-mask", "user", "firewall", "runtime-directory", "control-socket", "libtcpcrypt-port"),
+    *("identity", "peers"),
 )
 _EPILOG = f"""\
 The self-test makes two network namespaces with a daemon each, and removes them. Nothing else on this host is changed.
@@ -58,6 +60,7 @@ def _findings(settings: Settings, self_test: bool) -> Iterator[Finding]:
     def find() -> Iterator[Finding]:
         yield from examine(config, settings.control_socket_path, settings.libtcpcrypt_port)
         yield from post_quantum.check()
+        yield from examine_identity(settings)
         if self_test:
             yield from (SelfTest(protocol).run() for protocol in ("crypt", "eno"))
 

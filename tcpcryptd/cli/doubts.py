@@ -18,6 +18,7 @@ def doubts(settings: Settings, interfaces: Collection[str]) -> Iterator[str]:
         for name in names:
             if not _is_there(name, interfaces):
                 yield f"{option} {name}: this host has no such interface now"
+    yield from _identity_doubts(settings)
     offers, answers = OFFERS[settings.protocol], ANSWERS[settings.answer] or tuple(_ALGORITHMS)
     for protocol, known in _ALGORITHMS.items():
         named = [name for name in settings.suites if name in known]
@@ -35,6 +36,18 @@ def _post_quantum(settings: Settings) -> Iterator[str]:
         mechanisms = {*settings.suites} & {*crypt.public_key_names()}
         if mechanisms and not mechanisms & {*crypt.post_quantum_names()}:
             yield "require-post-quantum: suites leave crypt no such key agreement: those connections fail with it"
+
+
+def _identity_doubts(settings: Settings) -> Iterator[str]:
+    """The crypt protocol has no proofs."""
+    offered = "eno" in OFFERS[settings.protocol]
+    wanted = settings.identity is not None or settings.peers is not None or settings.first_use
+    if settings.require_identity and not offered:
+        yield "require-identity: all connections that this host opens to them fail: set protocol = eno or auto"
+    elif wanted and not offered:
+        yield "identity, peers: not for connections that this host opens: set protocol = eno or auto"
+    if settings.require_identity and settings.peers is None and not settings.first_use:
+        yield "require-identity: without peers nobody is known, and all connections with these hosts fail"
 
 
 def _is_there(name: str, interfaces: Collection[str]) -> bool:

@@ -3,10 +3,22 @@
 import logging
 import os
 
-from tcpcryptd.core.event import Closed, Disabled, Event, IntegrityFailure, InternalError, Negotiated
+from tcpcryptd.core.event import (
+    Closed,
+    Disabled,
+    Event,
+    Identified,
+    IntegrityFailure,
+    InternalError,
+    Negotiated,
+    PeerRefused,
+)
+from tcpcryptd.core.peer_identity import Outcome
 from tcpcryptd.netio.stderr_lines import StderrLines, is_the_journal
 
 _STDERR = 2
+_LEVELS = {Outcome.FIRST_USE: logging.INFO, Outcome.UNKNOWN: logging.INFO, Outcome.INVALID: logging.WARNING}
+"""Of what is said of peers that are not authenticated; the others are for --verbose."""
 
 _log = logging.getLogger("tcpcryptd")
 
@@ -60,6 +72,13 @@ def log_event(event: Event) -> None:
             _inform(f"{event.local} {event.remote} encrypted, session {session}, {event.suite}, {event.role}{about}")
         case Disabled(local=local, remote=remote, reason=reason):
             _log.debug("%s %s not encrypted: %s", local, remote, reason)
+        case Identified(local=local, remote=remote, identity=identity):
+            if identity.is_authenticated:
+                _inform(f"{local} {remote} authenticated: {identity.name}, {identity.fingerprint}")
+            else:
+                _log.log(_LEVELS.get(identity.outcome, logging.DEBUG), "%s %s %s", local, remote, identity.reason)
+        case PeerRefused(local=local, remote=remote, reason=reason):
+            _log.warning("%s %s refused: %s", local, remote, reason)
         case IntegrityFailure(local=local, remote=remote):
             _log.warning("%s %s segment dropped: it is not authentic", local, remote)
         case Closed(local=local, remote=remote):

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from tcpcryptd.core.peer_identity import Outcome
+
 _NANOSECONDS = 1e-9
 _PREFIX = "tcpcryptd_"
 _CLASSES = ("undecided", "encrypted", "stream")
@@ -61,6 +63,11 @@ METRICS: Final = (
             {"agreed": "post_quantum"}
             | {reason: f"classical_{reason}" for reason in ("peer", "setting", "size", "loss", "resumed")},
         ),
+    ),
+    Metric(
+        "identities_total",
+        "Connections with a peer that was asked who it is, by what is known of it; changed, revoked, forged: refused.",
+        _by("outcome", {outcome.value: f"identity_{outcome.value}" for outcome in Outcome}),
     ),
     _single(
         "deferred_openings_total",

@@ -12,6 +12,7 @@ from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
 from tcpcryptd.netio.queue_numbers import DEFAULT_QUEUE, LAST_FIRST_QUEUE, MAX_WORKERS, QueueNumbers
 from tcpcryptd.netio.runtime_directory import DEFAULT_RUNTIME_DIRECTORY
 from tcpcryptd.netio.selection import SELF_ENCRYPTED_PORTS, Selection
+from tcpcryptd.netio.state_file import DEFAULT_STATE_DIRECTORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,7 @@ PATH: Final = Kind(_text, "a path", "PATH")
 
 WHAT = "what to encrypt"
 PROTOCOL = "protocol"
+IDENTITY = "identity"
 RUNNING = "running"
 DIAGNOSIS = "diagnosis"
 
@@ -155,6 +157,7 @@ GROUPS: Final = {
     "encryption.\n"
     "Options of several kinds narrow it down further. A connection's port is the one that its opener connected to.",
     PROTOCOL: "What happens on the chosen connections.",
+    IDENTITY: "Who the hosts at both ends are (docs/identity.md). Without these options nobody is asked.",
     RUNNING: "How the daemon fits in with the rest of this host.",
     DIAGNOSIS: "",
 }
@@ -205,6 +208,41 @@ OPTIONS: Final = (
         NETWORK,
         repeated=True,
         reloadable=True,
+    ),
+    Option(
+        "identity",
+        IDENTITY,
+        "prove who this host is with this Ed25519 key, in OpenSSH's format and without passphrase, such as "
+        "/etc/ssh/ssh_host_ed25519_key; a certificate beside it, FILE-cert.pub, is shown as well",
+        PATH,
+    ),
+    Option(
+        "peers",
+        IDENTITY,
+        "the keys of other hosts, by address, in the format of OpenSSH's known_hosts, such as "
+        "/etc/ssh/ssh_known_hosts; connections with a host that has another key are refused; SIGHUP reads it again",
+        PATH,
+    ),
+    Option(
+        "require-identity",
+        IDENTITY,
+        "connections with these hosts, in either direction, fail unless the other host has proved to be the one that "
+        "--peers names; without encryption they fail, too",
+        NETWORK,
+        repeated=True,
+        reloadable=True,
+    ),
+    Option(
+        "first-use",
+        IDENTITY,
+        "believe the key of a host for which none is known, and remember it by the host's address; connections with a "
+        "host that has another key later are refused (default: --no-first-use)",
+    ),
+    Option(
+        "state-directory",
+        IDENTITY,
+        f"directory for tcpcryptd alone, with the keys that --first-use has seen (default {DEFAULT_STATE_DIRECTORY})",
+        PATH,
     ),
     Option(
         "suites",

@@ -6,6 +6,7 @@ from typing import Any
 
 from tcpcryptd.cli.config import Settings, read_value
 from tcpcryptd.cli.destinations import Destinations, LiveEngineConfig
+from tcpcryptd.cli.identities import Identities
 from tcpcryptd.cli.log import set_up_log
 from tcpcryptd.cli.options import ANSWERS, OFFERS, OPTIONS
 from tcpcryptd.cli.protocols import Protocols
@@ -22,23 +23,38 @@ from tcpcryptd.netio.path_mtu import path_mtu
 class OwnEngine:
     """The engine of this process. Making it takes a fraction of a second, for the first key pairs."""
 
-    def __init__(self, settings: Settings, take_keys: KeyLog | None, sessions: SessionStore | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        take_keys: KeyLog | None,
+        sessions: SessionStore | None = None,
+        identities: Identities | None = None,
+    ) -> None:
         """`sessions`: what engines of several processes share."""
         self._settings = settings
+        self._identities = identities
         kem_keys = KeyPool()
         crypt = CryptConfig(whole_packets=settings.whole_packets, kem_keys=kem_keys, key_log=take_keys)
         eno = EnoConfig(resumption_nonce_length=settings.resumption_nonce, kem_keys=kem_keys, key_log=take_keys)
+        if identities is not None:
+            eno = eno.with_identities(identities.authenticator)
         self._protocols = Protocols(crypt, eno, settings.suites)
         self.destinations = Destinations(settings.require)
         self.post_quantum = Destinations(settings.require_post_quantum)
         self.jobs = self._protocols.key_jobs()
-        config = engine_config(settings, self.destinations, self.post_quantum)
+        self.identified = Destinations(settings.require_identity)
+        config = engine_config(settings, self.destinations, self.post_quantum, self.identified)
         self.engine = Engine(config, self._protocols.factories, path_mtu=path_mtu, sessions=sessions, stock=kem_keys)
 
     def apply(self, new: Settings) -> None:
         """Brings into force what can be reloaded, for connections that begin later."""
         self.destinations.replace(new.require)
         self.post_quantum.replace(new.require_post_quantum)
+        self.identified.replace(new.require_identity)
+        if self._identities is not None and self._identities.reload():
+            # What is left to be resumed was agreed on with peers that may be believed no more.
+            self.engine.flush_sessions()
+            self.engine.review_identities(self._identities.authenticator.recall)
         if new.suites != self._settings.suites:
             self._protocols.choose_suites(new.suites)
             # No session may bring back a suite that is not wanted any more.
@@ -56,10 +72,18 @@ class OwnEngine:
         self.apply(replace(self._settings, **read))
 
 
-def engine_config(settings: Settings, destinations: Destinations, post_quantum: Destinations) -> EngineConfig:
+def engine_config(
+    settings: Settings, destinations: Destinations, post_quantum: Destinations, identified: Destinations
+) -> EngineConfig:
     """The engine's part of the settings."""
     offers, answers = OFFERS[settings.protocol], ANSWERS[settings.answer]
-    config = LiveEngineConfig(offers=offers, answers=answers, destinations=destinations, post_quantum=post_quantum)
+    config = LiveEngineConfig(
+        offers=offers,
+        answers=answers,
+        destinations=destinations,
+        post_quantum=post_quantum,
+        identified=identified,
+    )
     return config if settings.cache else replace(config, max_sessions=0)
 
 

@@ -89,6 +89,13 @@ def _owner(record: SessionRecord) -> str:
         return str(record.owner)
 
 
+def _peer(record: SessionRecord) -> str:
+    """Its name, or in parentheses why it has none."""
+    if record.peer is None:
+        return "-"
+    return _or_dash(record.peer.name) if record.peer.name is not None else f"({record.peer.outcome})"
+
+
 SESSION_COLUMNS: Final[Sequence[Column]] = (
     ("Local address", lambda record: str(record.local)),
     ("Foreign address", lambda record: str(record.remote)),
@@ -109,4 +116,6 @@ LONG_COLUMNS: Final[Sequence[Column]] = (
     ("Sent", lambda record: _bytes(record.bytes_sent)),
     ("Received", lambda record: _bytes(record.bytes_received)),
     ("Owner", _owner),
+    ("Peer", _peer),
+    ("Peer's key", lambda record: _or_dash(record.peer.fingerprint if record.peer is not None else None)),
 )

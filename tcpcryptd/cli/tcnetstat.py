@@ -27,8 +27,10 @@ _CLEAR_SCREEN = "\x1b[H\x1b[2J"
 _EPILOG = f"""\
 A user sees the connections of its own sockets, root sees all. --long adds the suite, the role in the key exchange,
 whether the session was resumed, whether the application on the other side says that it knows of tcpcrypt, the age,
-the payload bytes in either direction, and whose the socket is. States with --all: handshake (the other host is not
-known to have the keys, or to have none), encrypted, closed (by both ends, or reset, in the last minutes) and plain.
+the payload bytes in either direction, whose the socket is, and who the other host is, if identities are in use: the
+name under which it is listed, or in parentheses why it has none, and its key. States with --all: handshake (the other
+host is not known to have the keys, or to have none), encrypted, closed (by both ends, or reset, in the last minutes)
+and plain.
 
 On a terminal, columns that do not fit its width come on further lines, indented, and states have colours unless
 NO_COLOR is set.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from tcpcryptd.cli import doctor
+from tcpcryptd.cli import doctor, keygen
 from tcpcryptd.cli.arguments import build_parser
 from tcpcryptd.cli.assembly import daemon_config, run
 from tcpcryptd.cli.config import ConfigError, load_settings
@@ -20,7 +20,7 @@ from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.interfaces import interface_names
 from tcpcryptd.wire.build import is_free_threaded
 
-DOCTOR = "doctor"
+DOCTOR, KEYGEN = "doctor", "keygen"
 
 _log = logging.getLogger("tcpcryptd")
 
@@ -38,6 +38,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     words = sys.argv[1:] if arguments is None else [*arguments]
     if words[:1] == [DOCTOR]:
         return doctor.main(words[1:])
+    if words[:1] == [KEYGEN]:
+        return keygen.main(words[1:])
     given = vars(build_parser().parse_args(words))
     set_up_log(bool(given.get("verbose")))
     file = given.get("config")

@@ -7,6 +7,7 @@ from typing import Any
 
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.errors import ControlProtocolError
+from tcpcryptd.control.peer_record import PeerRecord
 
 STATES = ("handshake", "encrypted", "closed", "plain")
 
@@ -37,6 +38,8 @@ class SessionRecord:
     bytes_received: int
     post_quantum: bool = False
     """The key agreement behind the keys resists a quantum computer."""
+    peer: PeerRecord | None = None
+    """Who the other host is; None when no identities are in use, or it is not clear yet."""
     owner: int | None = None
     """User ID of the local socket; None when no process holds it, or when the daemon does not tell."""
 
@@ -57,6 +60,7 @@ class SessionRecord:
             "age": round(self.age, 3),
             "bytes_sent": self.bytes_sent,
             "bytes_received": self.bytes_received,
+            "peer": self.peer.to_json() if self.peer is not None else None,
             "owner": self.owner,
         }
 
@@ -82,6 +86,7 @@ class SessionRecord:
                 bytes_received=_count(value, "bytes_received"),
                 # Not told by earlier versions.
                 post_quantum="post_quantum" in value and _typed(value, "post_quantum", bool),
+                peer=None if value.get("peer") is None else PeerRecord.from_json(_typed(value, "peer", dict)),
                 owner=None if value.get("owner") is None else _count(value, "owner"),
             )
         except ValueError as error:

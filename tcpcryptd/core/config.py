@@ -18,6 +18,8 @@ class EngineConfig:
     """Destinations whose connections fail when they cannot be encrypted."""
     required_post_quantum: tuple[IPv4Network | IPv6Network, ...] = ()
     """Those whose connections fail without a post-quantum key agreement."""
+    required_identity: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Hosts with which connections fail, whoever opens them, unless the peer has proved who it is."""
     max_connections: int = limits.MAX_CONNECTIONS
     max_opening: int = limits.MAX_OPENING
     max_closed: int = limits.MAX_CLOSED
@@ -35,11 +37,15 @@ class EngineConfig:
 
     def requires(self, address: str) -> bool:
         """Whether connections with this host must be encrypted."""
-        return _is_in(address, self.required) or self.requires_post_quantum(address)
+        return _is_in(address, self.required) or self.requires_post_quantum(address) or self.requires_identity(address)
 
     def requires_post_quantum(self, address: str) -> bool:
         """Whether their keys must come from a post-quantum key agreement."""
         return _is_in(address, self.required_post_quantum)
+
+    def requires_identity(self, address: str) -> bool:
+        """Whether the peer must have proved who it is, also when it opens the connection."""
+        return _is_in(address, self.required_identity)
 
 
 def _is_in(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:

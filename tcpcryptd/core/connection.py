@@ -3,25 +3,22 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tcpcryptd.core.event import Closed, ConnectionInfo, ConnectionState, Disabled, IntegrityFailure
+from tcpcryptd.core.event import Closed, ConnectionInfo, Disabled, Identified, IntegrityFailure, PeerRefused
 from tcpcryptd.core.flow_key import endpoints, local_address, peer_address
 from tcpcryptd.core.lifecycle import Lifecycle, Phase
 from tcpcryptd.core.limits import IDLE
-from tcpcryptd.core.protocol import Description, Handler, Opening, Quoted, WireProtocol, gone
+from tcpcryptd.core.protocol import Description, Handler, Opening, PeerIdentity, Quoted, WireProtocol, gone
 from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.core.snapshot import agreement, negotiated, plain, snapshot
 from tcpcryptd.core.timers import Timer
 from tcpcryptd.core.verdict import ACCEPT_PLAIN, DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.icmp import packet_too_big
-from tcpcryptd.wire.segment import RST, Segment
+from tcpcryptd.wire.segment import ACK, RST, Segment, make
+from tcpcryptd.wire.sequence import add
+from tcpcryptd.wire.words import uint16
 
 if TYPE_CHECKING:
     from tcpcryptd.core.services import Services
-
-_NO_KEYS = {
-    ConnectionState.HANDSHAKE: "the handshake is not over",
-    ConnectionState.CLOSED: "it ended before there were keys, or they were an earlier daemon's",
-}
 
 
 class Connection:
@@ -31,6 +28,7 @@ class Connection:
         "_delayed",
         "_expiry",
         "_integrity_reported",
+        "_is_identified",
         "_kept",
         "_lifecycle",
         "_negotiated",
@@ -38,9 +36,11 @@ class Connection:
         "_services",
         "_timer",
         "connection_class",
+        "identity",
         "inbound",
         "key",
         "last_seen",
+        "must_authenticate",
         "opening",
         "options",
         "outbound",
@@ -64,6 +64,11 @@ class Connection:
         """When the last authentic segment passed; the handlers of an open connection keep it."""
         self.outgrown = False
         """Whether the local kernel has sent a packet that was too large to be handled whole."""
+        self.identity: PeerIdentity | None = None
+        """Who the peer says it is, and has signed; None: no identities are in use, or it has not said so yet."""
+        self._is_identified = False
+        self.must_authenticate = services.config.requires_identity(endpoints(key)[1].address)
+        """The administrator wants it to fail, whoever opened it, unless the peer is authenticated."""
         self.route = services.route  # The way of the local kernel's packets, see core.protocol.Routed.
         self._services = services
         self._lifecycle = Lifecycle()
@@ -85,6 +90,11 @@ class Connection:
     def peer_address(self) -> bytes:
         """4 or 16 bytes."""
         return peer_address(self.key)
+
+    @property
+    def peer_port(self) -> int | None:
+        """See core.protocol.Connection."""
+        return uint16(self.key, len(self.key) - 2) if self.opening.active else None
 
     @property
     def sessions(self) -> SessionStore:
@@ -122,10 +132,7 @@ class Connection:
         return self._services.path_mtus.narrowed(self.peer_address, mtu, added, is_own)
 
     def tell_path_mtu(self, packet: bytes, offset: int, mtu: int, added: int) -> None:
-        """Lets the local kernel reckon with what is added to its segments, of which `packet` is an unacknowledged one.
-
-        As a router would: by an ICMP error. Not again while the kernel remembers.
-        """
+        """See core.protocol.Connection: by an ICMP error, as of a router, but not again while the kernel remembers."""
         if not self._services.path_mtus.is_reckoned_with(self.peer_address):
             _, told = self.narrowed(mtu, added, False)
             if told < mtu:
@@ -188,6 +195,9 @@ class Connection:
         """Both sides have keys: from now on nothing passes that is not sealed. Later calls change nothing."""
         if not self.connection_class.is_encrypted:
             self.connection_class = ConnectionClass.ENCRYPTED
+        if self.must_authenticate and not (self.identity is not None and self.identity.is_authenticated):
+            self.refuse("the peer is not authenticated")
+            return
         if self._negotiated or not self._services.table.opened(self):
             return
         self._negotiated = True
@@ -217,7 +227,8 @@ class Connection:
     @property
     def must_encrypt(self) -> bool:
         """The administrator wants this connection to fail rather than to be plain."""
-        return self.opening.active and self._services.config.requires(endpoints(self.key)[1].address)
+        remote = endpoints(self.key)[1].address
+        return self.must_authenticate or (self.opening.active and self._services.config.requires(remote))
 
     @property
     def must_be_post_quantum(self) -> bool:
@@ -226,6 +237,9 @@ class Connection:
 
     def decide_plain(self, reason: str) -> Verdict:
         """The connection goes on without the daemon, or is refused: the verdict on the packet at hand, as it came."""
+        if self.must_authenticate:
+            self.refuse(reason)
+            return DROP
         local, remote = endpoints(self.key)
         self._services.emit(lambda: Disabled(local, remote, reason))
         if self.must_encrypt:
@@ -237,6 +251,26 @@ class Connection:
         self.count("plain")
         self._services.table.record_plain(self.key, self.opening, plain(self.key, self.opening, self.options, reason))
         return ACCEPT_PLAIN
+
+    def identified(self) -> None:
+        """The peer has the keys: it is the one that `identity` says."""
+        identity = self.identity
+        if identity is not None:
+            self._is_identified = True
+            self.count(f"identity_{identity.outcome.value}")
+            self._services.emit(lambda: Identified(*endpoints(self.key), identity))
+
+    def refuse(self, reason: str) -> None:
+        """Ends a connection whose peer is not who it should be, or has not proved it."""
+        self._services.emit(lambda: PeerRefused(*endpoints(self.key), reason))
+        self.count("refused")
+        if self.identity is not None and not self._is_identified:
+            self.count(f"identity_{self.identity.outcome.value}")
+        if self.phase is Phase.OPENING and not self.opening.active and self.opening.isn is not None:
+            # Perhaps no kernel has answered the SYN.
+            seen = add(self.opening.isn, 1)
+            self.inject(Direction.OUT, make(self.key, sequence=0, acknowledgment=seen, flags=RST | ACK, window=0))
+        self.reset()
 
     def saw_closing(self, flags: int, direction: Direction, now: float) -> None:
         """An authentic segment with FIN or RST passed."""
@@ -313,7 +347,7 @@ class Connection:
         return True
 
     def undeliverable(self, now: float) -> bool:
-        """This host refuses what the daemon sends to the peer: see WireProtocol."""
+        """See WireProtocol."""
         return self._protocol is not None and self._protocol.undeliverable(now)
 
     def abandon(self) -> None:
@@ -343,18 +377,8 @@ class Connection:
 
     def info(self) -> ConnectionInfo:
         """A snapshot for the control socket."""
-        about = self._describe()
-        if not self._negotiated:
-            about.session_id = None
-        reason = None if self._negotiated else _NO_KEYS[self._state]
-        return snapshot(self.key, self.opening, self.options, self._state, self.protocol_name, about, reason)
-
-    @property
-    def _state(self) -> ConnectionState:
-        if self.phase is Phase.CLOSED:
-            return ConnectionState.CLOSED
-        # The firewall's class can be there before the keys.
-        return ConnectionState.ENCRYPTED if self._negotiated else ConnectionState.HANDSHAKE
+        name, known = self.protocol_name, self.identity if self._is_identified else None
+        return snapshot(self, name, self._describe(), known, negotiated=self._negotiated)
 
     def _describe(self) -> Description:
         return self._protocol.describe() if self._protocol is not None else Description()

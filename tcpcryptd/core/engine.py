@@ -8,12 +8,13 @@ from tcpcryptd.core.admission import Admission
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.connection import Connection
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import ConnectionInfo, Event, InternalError
+from tcpcryptd.core.event import ConnectionInfo, Event, InternalError, origin
 from tcpcryptd.core.flow_key import endpoints, flow_key, local_address, peer_address
 from tcpcryptd.core.icmp_errors import translated
 from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.core.orphan import Orphan
-from tcpcryptd.core.protocol import Opening, ProtocolFactory, Routed, Stray
+from tcpcryptd.core.protocol import Judge, Opening, ProtocolFactory, Routed, Stray
+from tcpcryptd.core.review import review
 from tcpcryptd.core.services import Services
 from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.core.stock import Stock
@@ -210,18 +211,19 @@ class Engine:
             if verdict is not None:
                 return verdict
             connection.close()
-        connection = Connection(self._services, key, opening, "none")
-        return connection.decide_plain(reason)
+        return Connection(self._services, key, opening, "none").decide_plain(reason)
 
     def _candidates(self, key: bytes, active: bool, now: float) -> list[ProtocolFactory]:
         """The protocols that may take a new connection."""
-        config = self._config
+        config, remote = self._config, endpoints(key)[1].address
+        names = config.offers if active else tuple(self._protocols) if config.answers is None else config.answers
+        if config.requires_identity(remote):
+            names = tuple(name for name in names if self._protocols[name].authenticates)
         if not active:
-            names = self._protocols if config.answers is None else config.answers
             return [self._protocols[name] for name in names]
-        name = self._services.peers.choose(peer_address(key), config.offers, now)
-        if name is None and config.offers and config.requires(endpoints(key)[1].address):
-            name = config.offers[0]
+        name = self._services.peers.choose(peer_address(key), names, now)
+        if name is None and names and config.requires(remote):
+            name = names[0]
         return [] if name is None else [self._protocols[name]]
 
     def _withheld(self, key: bytes, active: bool, now: float) -> str | None:
@@ -346,6 +348,10 @@ class Engine:
         """Forgets all sessions that could be resumed; how many there were."""
         return self._services.sessions.flush()
 
+    def review_identities(self, judge: Judge) -> None:
+        """What is believed of peers has changed: ends connections with those that are not who they should be."""
+        review(self._services.table, judge)
+
     def _find(self, local: Endpoint, remote: Endpoint) -> Connection | None:
         return self._services.table.outbound.get(flow_key(local, remote))
 
@@ -376,10 +382,7 @@ class Engine:
             self._services.counters["memory_shortages"] += 1
             return
         self._services.counters["internal_errors"] += 1
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "?"
+        place = origin(error)
         if place not in self._reported:
             self._reported.add(place)
             # The message may quote what it failed on, a secret for all we know.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.options import DEFAULT_OPTIONS, ConnectionOptions
+from tcpcryptd.core.peer_identity import PeerIdentity
 
 
 class ConnectionState(enum.Enum):
@@ -52,6 +53,8 @@ class ConnectionInfo:
     generation: int = 0
     """How often keys were replaced, modulo 256."""
     options: ConnectionOptions = DEFAULT_OPTIONS
+    identity: PeerIdentity | None = None
+    """Who the peer is; None: no identities are in use, or it is not clear yet."""
 
 
 @dataclass(slots=True)
@@ -72,6 +75,24 @@ class Negotiated:
 @dataclass(slots=True)
 class Disabled:
     """A connection goes on as plain TCP, or was refused because its destination must be encrypted."""
+
+    local: Endpoint
+    remote: Endpoint
+    reason: str
+
+
+@dataclass(slots=True)
+class Identified:
+    """It is clear who the peer of an encrypted connection is, or that it has not proved it."""
+
+    local: Endpoint
+    remote: Endpoint
+    identity: PeerIdentity
+
+
+@dataclass(slots=True)
+class PeerRefused:
+    """A connection was ended because the peer is not who it should be, or has not proved who it is."""
 
     local: Endpoint
     remote: Endpoint
@@ -101,4 +122,12 @@ class InternalError:
     description: str
 
 
-Event = Negotiated | Disabled | IntegrityFailure | Closed | InternalError
+Event = Negotiated | Disabled | Identified | PeerRefused | IntegrityFailure | Closed | InternalError
+
+
+def origin(error: Exception) -> str:
+    """Where an exception was raised: file and line."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "?"

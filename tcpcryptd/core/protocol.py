@@ -7,12 +7,14 @@ from typing import Final, NamedTuple, Protocol
 
 from tcpcryptd.core.lifecycle import Phase
 from tcpcryptd.core.options import ClientMode, ConnectionOptions, Support
+from tcpcryptd.core.peer_identity import ABSENT, Outcome, PeerIdentity
 from tcpcryptd.core.retransmission import Retransmission
 from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.core.verdict import ACCEPT, DROP, Action, ConnectionClass, Direction, Verdict, modify
 from tcpcryptd.wire.segment import Segment
 
 __all__ = [
+    "ABSENT",
     "ACCEPT",
     "DROP",
     "SWALLOWED",
@@ -27,7 +29,10 @@ __all__ = [
     "Direction",
     "Handler",
     "Injection",
+    "Judge",
     "Opening",
+    "Outcome",
+    "PeerIdentity",
     "Phase",
     "ProtocolFactory",
     "Quoted",
@@ -46,6 +51,10 @@ SWALLOWED: Final = "the peer has answered no SYN with the option, but one withou
 
 UNSEEN_ANSWER: Final = "the answer to its SYN did not pass tcpcryptd"
 """Why a connection is plain: addresses are translated in between, or the answer comes by another way."""
+
+Judge = Callable[[str, int | None, bytes], PeerIdentity | None]
+"""Takes a peer's address, the port that this host connected to (None: the peer connected) and the token of an identity;
+gives what is believed of it now, None when what it has proved is forgotten."""
 
 Handler = Callable[[bytes, int, float], Verdict]
 """Takes the IP packet, where its TCP header starts, and the time."""
@@ -171,6 +180,10 @@ class Connection(Protocol):
     """When the last authentic segment passed; the handlers of an open connection keep it."""
     outgrown: bool
     """Whether the local kernel has sent a packet that was too large to be handled whole."""
+    identity: PeerIdentity | None
+    """Who the peer says it is, and has signed; None: no identities are in use, or it has not said so yet."""
+    must_authenticate: bool
+    """The administrator wants it to fail rather than to be with a peer that is not authenticated, whoever opened it."""
 
     @property
     def phase(self) -> Phase:
@@ -191,6 +204,16 @@ class Connection(Protocol):
     @property
     def must_be_post_quantum(self) -> bool:
         """The administrator wants it to fail rather than to have keys from another kind of key agreement."""
+
+    @property
+    def peer_port(self) -> int | None:
+        """The port that the local host has connected to; None: the peer opened the connection."""
+
+    def identified(self) -> None:
+        """The peer has the keys: it is the one that `identity` says."""
+
+    def refuse(self, reason: str) -> None:
+        """Resets the connection because the peer is not who it should be."""
 
     def keep_session(self, key: bytes, session: bytes, now: float) -> None:
         """Keeps a session under `key` in `sessions`, if the application lets us."""
@@ -276,6 +299,8 @@ class ProtocolFactory(Protocol):
     """A wire protocol as the engine is given it."""
 
     name: str
+    authenticates: bool
+    """Hosts can prove in it who they are."""
 
     def offer(self, connection: Connection, syn: Segment, now: float) -> Verdict:
         """The local host opens a connection: the verdict on its SYN."""

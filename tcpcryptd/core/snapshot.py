@@ -3,7 +3,13 @@
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState, Negotiated
 from tcpcryptd.core.flow_key import endpoints
 from tcpcryptd.core.options import ConnectionOptions
-from tcpcryptd.core.protocol import Classical, Description, Opening
+from tcpcryptd.core.protocol import Classical, Connection, Description, Opening, PeerIdentity, Phase
+
+_NO_KEYS = {
+    # The firewall's class can be there before the keys.
+    ConnectionState.HANDSHAKE: "the handshake is not over",
+    ConnectionState.CLOSED: "it ended before there were keys, or they were an earlier daemon's",
+}
 
 
 def agreement(about: Description) -> str:
@@ -26,32 +32,30 @@ def plain(key: bytes, opening: Opening, options: ConnectionOptions, reason: str)
 
 
 def snapshot(
-    key: bytes,
-    opening: Opening,
-    options: ConnectionOptions,
-    state: ConnectionState,
-    protocol: str,
-    about: Description,
-    reason: str | None,
+    connection: Connection, protocol: str, about: Description, identity: PeerIdentity | None, *, negotiated: bool
 ) -> ConnectionInfo:
-    """For the control socket."""
+    """For the control socket; `negotiated`: both sides have, or had, keys."""
+    state = ConnectionState.ENCRYPTED if negotiated else ConnectionState.HANDSHAKE
+    if connection.phase is Phase.CLOSED:
+        state = ConnectionState.CLOSED
     return ConnectionInfo(
-        *endpoints(key),
+        *endpoints(connection.key),
         state,
         protocol,
-        about.session_id,
+        about.session_id if negotiated else None,
         about.role,
         about.suite,
         about.resumed,
         about.post_quantum,
         about.peer_aware,
-        reason,
-        opening.started,
+        None if negotiated else _NO_KEYS[state],
+        connection.opening.started,
         about.bytes_sent,
         about.bytes_received,
         about.public_key,
         about.public_key_spec,
         about.symmetric_spec,
         about.generation,
-        options,
+        connection.options,
+        identity,
     )

@@ -1,6 +1,7 @@
 """The key-agreement schemes of tcpcrypt (RFC 8548 section 5), one for each of its TEP identifiers."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -8,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey, X448P
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tcpcryptd.crypto.key_scheme import InvalidPublicKey, KeyPair, KeyScheme
+from tcpcryptd.crypto.key_scheme import EXPERIMENTAL_TEP, InvalidPublicKey, KeyPair, KeyScheme
 
 _PREFIX_LENGTH: Final = 2
 _COMPRESSED: Final = (0x02, 0x03)
@@ -96,3 +97,5 @@ P256: Final = _scheme(0x21, "ECDHE-P256", 35, lambda: NistPrivate(ec.generate_pr
 P521: Final = _scheme(0x22, "ECDHE-P521", 69, lambda: NistPrivate(ec.generate_private_key(ec.SECP521R1())))
 ECDHE_SCHEMES: Final = (X25519, X448, P256, P521)
 """Best first."""
+X25519_EXTENSIBLE: Final = replace(X25519, tep=EXPERIMENTAL_TEP, agreement=0x23)
+"""The first one within the experiment, where an extension field follows Pub (docs/eno.md)."""

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_identity,
 )
 
-MAX_CERTIFICATE: Final = 4096
+MAX_CERTIFICATE: Final = 3072
 """Bytes of a certificate that is accepted, a limit of ours; one with few names has some 350."""
 CERTIFICATE_TYPE: Final = b"ssh-ed25519-cert-v01@openssh.com"
 
@@ -54,10 +54,10 @@ def read_private_key(text: bytes) -> bytes:
     """The private key of a file; raises SshKeyError."""
     try:
         key = load_ssh_private_key(text, password=None)
-    except TypeError as error:
-        raise SshKeyError("it has a passphrase, which nobody could type when the daemon starts") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise SshKeyError("no private key in OpenSSH's format") from error
+    except TypeError:
+        raise SshKeyError("it has a passphrase, which nobody could type when the daemon starts") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise SshKeyError("no private key in OpenSSH's format") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise SshKeyError("not an Ed25519 key")
     return key.private_bytes_raw()
@@ -81,10 +81,12 @@ def read_certificate(encoded: bytes) -> Certificate:
         if not isinstance(key, Ed25519PublicKey) or not isinstance(authority, Ed25519PublicKey):
             raise SshKeyError("not a certificate of Ed25519 keys alone")
         read.verify_cert_signature()
-    except InvalidSignature as error:
-        raise SshKeyError("a certificate with a wrong signature") from error
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise error if isinstance(error, SshKeyError) else SshKeyError("no certificate of OpenSSH's") from error
+    except SshKeyError:
+        raise
+    except InvalidSignature:
+        raise SshKeyError("a certificate with a wrong signature") from None
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise SshKeyError("no certificate of OpenSSH's") from None
     return Certificate(
         encoded,
         key.public_bytes_raw(),

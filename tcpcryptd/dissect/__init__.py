@@ -12,7 +12,7 @@ from tcpcryptd.dissect.message import Init1, Init2
 from tcpcryptd.dissect.option import CryptOption, MacOption, read_options
 from tcpcryptd.dissect.segment import Dissection, dissect, init_message, summary
 from tcpcryptd.dissect.suboption import NextKey, PublicKeyConfiguration, Rekey, Suboption, UnknownSuboption
-from tcpcryptd.dissect.tcpcrypt import Frame, FramePlaintext, TcpcryptInit1, TcpcryptInit2
+from tcpcryptd.dissect.tcpcrypt import Frame, FramePlaintext, TcpcryptInit1, TcpcryptInit2, proof_of
 
 __all__ = [
     "CaptureError",
@@ -43,6 +43,7 @@ __all__ = [
     "UnknownSuboption",
     "dissect",
     "init_message",
+    "proof_of",
     "read_capture",
     "read_options",
     "summary",

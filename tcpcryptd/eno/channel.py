@@ -22,7 +22,7 @@ from tcpcryptd.eno.handshake import Handshake
 from tcpcryptd.eno.ingress import Ingress
 from tcpcryptd.eno.init_transmission import InitTransmission
 from tcpcryptd.eno.key_log import ConnectionKeyLog
-from tcpcryptd.eno.limits import EMPTY_FRAME_INTERVALS, REKEY_INTERVAL
+from tcpcryptd.eno.limits import CONFIRMATION_DELAY, EMPTY_FRAME_INTERVALS, REKEY_INTERVAL
 from tcpcryptd.eno.negotiation import Negotiated
 from tcpcryptd.eno.outgoing import Piece
 from tcpcryptd.eno.resumption import remember
@@ -44,6 +44,8 @@ class Channel:
         self, handshake: Handshake, secret: SessionSecret, negotiated: Negotiated, sent: int, received: int
     ) -> None:
         self._connection = handshake.connection
+        authenticator = handshake.config.authenticator
+        self._proves = secret.scheme.is_extensible and authenticator is not None and authenticator.host_key is not None
         key_log = handshake.config.key_log
         log_keys = ConnectionKeyLog(key_log, handshake, secret, negotiated).add if key_log is not None else None
         self._session = Session.of(secret, negotiated, log_keys)
@@ -51,6 +53,8 @@ class Channel:
         self._is_kept = handshake.best_is_offered or negotiated.resumed is not None
         self._classical = handshake.classical
         self._peer_aware = negotiated.peer_aware
+        self._is_identified = self._connection.identity is None
+        """It needs no frame of the peer's any more to show that the peer is the one that was identified."""
         self._flow = Flow(handshake, self._session, sent, received)
         self._sent_length = sent
         self._init2: InitTransmission | None = None
@@ -94,11 +98,28 @@ class Channel:
         else:
             connection.encrypted(now)
             connection.set_timer(now + REKEY_INTERVAL, channel._rekey_in_time)
+            if negotiated.resumed is not None and connection.opening.active:
+                # Only who has the secret knows its half of the identifier, which stood in the SYN ACK.
+                channel._identified()
+                if channel._proves:
+                    connection.set_timer(now + CONFIRMATION_DELAY, channel._confirm_late)
         return channel
 
-    def acknowledge(self) -> None:
-        """Acknowledges what has come of the peer's stream."""
-        self._flow.acknowledge()
+    def confirm(self, now: float) -> None:
+        """Host A has Init2, and with a proof in it knows its peer. A frame shows that to one that wants to know."""
+        self._identified()
+        if not self._proves or not self._send_empty(self._flow.out.empty_frame(), now):
+            self._flow.acknowledge()
+
+    def _confirm_late(self, now: float) -> None:
+        """The same in a session that is resumed, where in general the application's data shows it soon."""
+        if self._flow.out.wire_end > self._sent_length or not self._send_empty(self._flow.out.empty_frame(), now):
+            self._connection.set_timer(now + REKEY_INTERVAL, self._rekey_in_time)
+
+    def _identified(self) -> None:
+        if not self._is_identified:
+            self._is_identified = True
+            self._connection.identified()
 
     def send(self, packet: bytes, now: float) -> None:
         """Seals a packet that the local kernel has sent before there were keys, and sends it."""
@@ -218,6 +239,7 @@ class Channel:
 
     def _authentic(self, now: float) -> bool:
         """A frame has come: the peer has the keys. One that begins a generation asks for one of ours (section 3.8)."""
+        self._identified()
         if self._following is not None:
             if self._is_kept:
                 remember(self._connection, self._following, now)

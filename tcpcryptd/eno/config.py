@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tcpcryptd.crypto import mlkem768_x25519 as kem
-from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES
+from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES, X25519_EXTENSIBLE
 from tcpcryptd.crypto.frame_aead import FRAME_AEADS, FrameAead
 from tcpcryptd.crypto.hybrid import MLKEM768_X25519
 from tcpcryptd.crypto.key_log import KeyLog
@@ -13,6 +13,7 @@ from tcpcryptd.crypto.key_pool import KeyPool
 from tcpcryptd.crypto.key_scheme import KeyScheme
 from tcpcryptd.eno.constants import MAX_RESUMPTION_NONCE
 from tcpcryptd.eno.limits import DEFAULT_LIMITS, Limits
+from tcpcryptd.identity.authenticator import Authenticator
 
 SCHEMES: Final = (MLKEM768_X25519, *ECDHE_SCHEMES) if kem.is_available() else ECDHE_SCHEMES
 """All key-agreement schemes that this host has, best first."""
@@ -29,8 +30,17 @@ class EnoConfig:
     limits: Limits = DEFAULT_LIMITS
     kem_keys: KeyPool = field(default_factory=lambda: KeyPool(0))
     """Where key pairs of the hybrid KEM come from."""
+    authenticator: Authenticator | None = None
+    """What this host proves itself with, and whom it believes; None: nobody is asked."""
     key_log: KeyLog | None = None
     """Takes the keys of every connection, when the administrator wants that (docs/keylog.md)."""
+
+    def with_identities(self, authenticator: Authenticator) -> "EnoConfig":
+        """A copy in which hosts prove who they are, also with the key agreement that is not post-quantum."""
+        schemes = [*self.schemes]
+        if X25519_EXTENSIBLE not in schemes:
+            schemes.insert(sum(each.is_extensible for each in schemes), X25519_EXTENSIBLE)
+        return replace(self, schemes=tuple(schemes), authenticator=authenticator)
 
     def restricted(self, names: Collection[str]) -> "EnoConfig":
         """A copy with only those algorithms of each kind that are named, and all of a kind of which none is."""

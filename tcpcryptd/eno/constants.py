@@ -33,6 +33,9 @@ EXPERIMENT: Final = b"\x5f\x7b"
 EXPERIMENT_HALF: Final = 6
 """Of half a resumption identifier, what the experiment's suboption has."""
 
+IDENTITY: Final = 0x0001
+"""Extension of Init1 and Init2: the proof of who the sender is (docs/identity.md)."""
+
 INIT1_MAGIC: Final = 0x15101A0E
 """First four bytes of Init1 (RFC 8548 section 4.3)."""
 INIT2_MAGIC: Final = 0x097105E0

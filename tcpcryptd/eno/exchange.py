@@ -1,5 +1,6 @@
 """The key exchange: Init1 from host A, Init2 from host B (RFC 8548 sections 3.3 and 4.1)."""
 
+from dataclasses import replace
 from typing import Final
 
 from tcpcryptd.core.protocol import (
@@ -17,6 +18,7 @@ from tcpcryptd.crypto import tcpcrypt_schedule as schedule
 from tcpcryptd.crypto.key_scheme import InvalidPublicKey
 from tcpcryptd.eno.channel import Channel
 from tcpcryptd.eno.handshake import Handshake
+from tcpcryptd.eno.identification import identify, with_proof
 from tcpcryptd.eno.init_messages import MAX_INIT_LENGTH, Init1, Init2, InitMessageError
 from tcpcryptd.eno.init_transmission import InitTransmission
 from tcpcryptd.eno.limits import INIT1_PATIENCE, Limits
@@ -57,6 +59,12 @@ class _Exchange(State):
         end = extend((segment.sequence + segment.payload_length - self._ends.remote.isn - 1) & MASK, self._stream.next)
         return segment.flags & FIN != 0 and end == self._stream.next + self._stream.contiguous
 
+    @property
+    def _token(self) -> bytes:
+        """Of the peer, which was identified."""
+        identity = self._connection.identity
+        return identity.token if identity is not None else b""
+
     def _acknowledge_part(self, sent: int) -> None:
         """What has come of a message is acknowledged, whose rest the peer may wait with; `sent`: bytes of ours."""
         if self._stream.contiguous > self._stream.pinned:
@@ -84,8 +92,8 @@ class InitSent(_Exchange):
         self._key = handshake.key_pair(self._scheme)
         ciphers = tuple(each.identifier for each in handshake.aeads(EnoRole.A))
         nonce = self._connection.random(schedule.NONCE_LENGTH)
-        self._init1 = Init1(ciphers, nonce, self._key.public, {} if self._scheme.is_extensible else None)
-        self._message = self._init1.encode()
+        self._init1 = Init1(ciphers, nonce, self._key.public)
+        self._message = with_proof(handshake, negotiated, lambda items: replace(self._init1, extensions=items).encode())
         # Each segment has the option, since any may be the first that comes (RFC 8547 section 4.6).
         self._sending: InitTransmission | None = InitTransmission(
             handshake, self._message, self._give_up, option=NON_SYN
@@ -173,6 +181,8 @@ class InitSent(_Exchange):
         aead = next((each for each in aeads if each.identifier == init2.cipher), None)
         if aead is None or not init2.answers(self._init1):
             return self.abort("bad_init2")
+        if not identify(self._handshake, self._negotiated, init2.extensions, message, self._message):
+            return DROP
         secret = schedule.prk(
             self._init1.nonce, self._negotiated.transcript, self._message, message, self._key.exchange(init2.public)
         )
@@ -181,13 +191,13 @@ class InitSent(_Exchange):
         self.forget()
         channel = Channel.open(
             self._handshake,
-            SessionSecret(secret, self._scheme, aead, EnoRole.A),
+            SessionSecret(secret, self._scheme, aead, EnoRole.A, self._token),
             self._negotiated,
             now,
             sent=len(self._message),
             received=len(message),
         )
-        channel.acknowledge()
+        channel.confirm(now)
         if self._handshake.held is not None:
             channel.send(self._handshake.held, now)
         following = self._following(segment, len(message))
@@ -268,14 +278,17 @@ class AwaitInit1(_Exchange):
         aead = next((each for each in aeads if each.identifier == cipher), None)
         if aead is None:
             return self.abort("no_common_cipher")
+        if not identify(self._handshake, self._negotiated, init1.extensions, message):
+            return DROP
         public, shared = self._scheme.answer(init1.public)
-        nonce = self._connection.random(schedule.NONCE_LENGTH)
-        extensions: dict[int, bytes] | None = {} if self._scheme.is_extensible else None
-        init2 = Init2(aead.identifier, nonce, public, extensions).encode()
+        answer = Init2(aead.identifier, self._connection.random(schedule.NONCE_LENGTH), public)
+        init2 = with_proof(
+            self._handshake, self._negotiated, lambda items: replace(answer, extensions=items).encode(), message
+        )
         secret = schedule.prk(init1.nonce, self._negotiated.transcript, message, init2, shared)
         Channel.open(
             self._handshake,
-            SessionSecret(secret, self._scheme, aead, EnoRole.B),
+            SessionSecret(secret, self._scheme, aead, EnoRole.B, self._token),
             self._negotiated,
             now,
             sent=len(init2),

@@ -1,4 +1,4 @@
-"""The extension field of the experiment's Init messages (docs/eno.md): items behind Pub, of which none is defined yet.
+"""The extension field of the experiment's Init messages (docs/eno.md): items behind Pub.
 
     length (2) | items: type (2) | length (2) | value, ...
 

@@ -52,6 +52,8 @@ class Handshake:
         configured = self.config.schemes
         if self._only_post_quantum:
             configured = tuple(each for each in configured if each.post_quantum)
+        if self.connection.must_authenticate:
+            configured = tuple(each for each in configured if each.is_extensible)
         wanted = [spec for spec in self.connection.options.public_key_specs or () if len(spec) in _SCHEME_SPEC_SIZES]
         return tuple(each for spec in wanted for each in configured if each.spec == spec) if wanted else configured
 

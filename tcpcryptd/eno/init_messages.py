@@ -10,13 +10,14 @@ from typing import Final, Self
 
 from tcpcryptd.crypto.tcpcrypt_schedule import NONCE_LENGTH
 from tcpcryptd.eno import extension
-from tcpcryptd.eno.constants import INIT1_MAGIC, INIT2_MAGIC
+from tcpcryptd.eno.constants import IDENTITY, INIT1_MAGIC, INIT2_MAGIC
 from tcpcryptd.eno.extension import ExtensionError
 from tcpcryptd.wire.reader import Reader, ReadError
 
 MAX_INIT_LENGTH: Final = 8192
 """Longest message that is accepted, a limit of ours: one without ignored bytes has at most 5,865."""
 
+_KNOWN: Final = frozenset((IDENTITY,))
 _MAGIC_SIZE: Final = 4
 _PREFIX_SIZE: Final = 8
 """Magic and message_len."""
@@ -90,7 +91,7 @@ class Init1:
             count = reader.uint(1)
             ciphers = tuple(reader.uint(_CIPHER_SIZE) for _ in range(count))
             nonce, public = reader.take(NONCE_LENGTH), reader.take(public_length)
-            decoded = cls(ciphers, nonce, public, extension.read(reader) if extensible else None)
+            decoded = cls(ciphers, nonce, public, extension.read(reader, _KNOWN) if extensible else None)
         except (ReadError, ExtensionError) as error:
             raise InitMessageError(f"Init1: {error}") from error
         if not count:
@@ -133,7 +134,7 @@ class Init2:
         reader = Reader(message[_PREFIX_SIZE:])
         cipher, nonce, public = reader.uint(_CIPHER_SIZE), reader.take(NONCE_LENGTH), reader.take(public_length)
         try:
-            return cls(cipher, nonce, public, extension.read(reader) if extensible else None), message
+            return cls(cipher, nonce, public, extension.read(reader, _KNOWN) if extensible else None), message
         except ExtensionError as error:
             raise InitMessageError(f"Init2: {error}") from error
 

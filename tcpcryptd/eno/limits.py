@@ -57,5 +57,8 @@ EMPTY_FRAME_INTERVALS: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """The same of frames without data, which no kernel sends again; the last one again and again, since one of them
 may be the answer to the peer's keep-alive, which counts nothing else."""
 
+CONFIRMATION_DELAY: Final = 0.02
+"""Seconds for which the opener of a resumed session waits for data of its own that shows who it is."""
+
 REKEY_INTERVAL: Final = 3600.0
 """Seconds after which keys are replaced whatever was sent with them."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from tcpcryptd.core.protocol import Connection
 from tcpcryptd.eno.handshake import Handshake
+from tcpcryptd.eno.identification import recall
 from tcpcryptd.eno.offer import Resumption
 from tcpcryptd.eno.session import SessionSecret
 
@@ -44,10 +45,11 @@ def _take(handshake: Handshake, key: bytes, now: float) -> SessionSecret | None:
     connection = handshake.connection
     if not connection.options.cache:
         return None
-    # It could come from a key exchange under the wishes and the configuration of today.
+    # It could come from a key exchange under the wishes and the configuration of today, with a peer that is believed.
     encoded = connection.sessions.take(key, now, lambda encoded: _decoded(handshake, encoded) is not None)
     return _decoded(handshake, encoded) if encoded is not None else None
 
 
 def _decoded(handshake: Handshake, encoded: bytes) -> SessionSecret | None:
-    return SessionSecret.decode(encoded, handshake.schemes, handshake.aeads)
+    secret = SessionSecret.decode(encoded, handshake.schemes, handshake.aeads)
+    return secret if secret is not None and recall(handshake, secret.token) else None

@@ -21,6 +21,8 @@ class SessionSecret:
     aead: FrameAead
     original_role: EnoRole
     """What this host was when ss[0] was made: it decides which keys it seals with."""
+    token: bytes = b""
+    """Stands for what the peer has proved then, see `PeerIdentity`."""
 
     @property
     def following(self) -> "SessionSecret":
@@ -28,9 +30,9 @@ class SessionSecret:
         return replace(self, secret=schedule.next_secret(self.secret))
 
     def encode(self) -> bytes:
-        """As it is kept: scheme (2 bytes), original role (1: A), AEAD algorithm (2 bytes, big endian), secret."""
+        """As it is kept: scheme (2 bytes), original role (1: A), AEAD algorithm (2, big endian), secret, token."""
         head = self.scheme.code.to_bytes(2, "big") + bytes((self.original_role is EnoRole.A,))
-        return head + self.aead.identifier.to_bytes(2, "big") + self.secret
+        return head + self.aead.identifier.to_bytes(2, "big") + self.secret + self.token
 
     @classmethod
     def decode(
@@ -41,7 +43,9 @@ class SessionSecret:
         code, identifier = int.from_bytes(encoded[:2], "big"), int.from_bytes(encoded[3:5], "big")
         scheme = next((each for each in schemes if each.code == code), None)
         aead = next((each for each in aeads(role) if each.identifier == identifier), None)
-        return cls(encoded[5:], scheme, aead, role) if scheme is not None and aead is not None else None
+        if scheme is None or aead is None:
+            return None
+        return cls(encoded[5 : 5 + schedule.K_LEN], scheme, aead, role, encoded[5 + schedule.K_LEN :])
 
     def resumption(self, nonce: bytes) -> Resumption:
         """What names this secret in a SYN, with this host's nonce."""

@@ -33,5 +33,11 @@ def objection(certificate: Certificate, address: str, now: float) -> str | None:
     return None
 
 
+def period(certificate: Certificate) -> str:
+    """When it is valid, for people."""
+    start = _shown(certificate.valid_from) if certificate.valid_from else "ever"
+    return f"from {start} to {_shown(certificate.valid_until) if certificate.valid_until != _FOREVER else 'ever'}"
+
+
 def _shown(seconds: int) -> str:
     return datetime.fromtimestamp(min(seconds, _MAX_SHOWN), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,54 +1,19 @@
 """Whether a peer is who it should be: what a list says of the key that it has proved to have."""
 
-import enum
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from tcpcryptd.crypto.ssh_keys import Certificate
+from tcpcryptd.core.protocol import Outcome
 from tcpcryptd.identity.certificate import objection
+from tcpcryptd.identity.claim import Claim
 from tcpcryptd.identity.host_pattern import spelled
 from tcpcryptd.identity.known_hosts import KnownHosts, Line, Marker
 from tcpcryptd.identity.public_key import fingerprint
 
 _NAME: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9._-]{1,253}")
 """A name that can be shown, and cannot be taken for an address."""
-
-
-class Outcome(enum.Enum):
-    """What is known of a peer."""
-
-    AUTHENTICATED = "authenticated"
-    """It has a key, or a certificate of an authority, that is listed for its address."""
-    FIRST_USE = "first_use"
-    """Nothing was known for its address; the key is remembered from now on."""
-    UNKNOWN = "unknown"
-    """Nothing is known for its address, or what is known has no bearing on this key."""
-    ABSENT = "absent"
-    """It has proved nothing."""
-    INVALID = "invalid"
-    """Its certificate is of the right authority but expired, not for it, or otherwise not valid."""
-    CHANGED = "changed"
-    """Another key is known for its address."""
-    REVOKED = "revoked"
-    """Its key, or the authority of its certificate, is revoked."""
-    FORGED = "forged"
-    """Its proof is wrong."""
-
-    @property
-    def is_wrong(self) -> bool:
-        """The peer is known not to be who it should be: no connection with it is to come about."""
-        return self in (Outcome.CHANGED, Outcome.REVOKED, Outcome.FORGED)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What a peer has proved to have."""
-
-    key: bytes
-    certificate: Certificate | None = None
-    """Of that key."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +35,6 @@ class Learned(Protocol):
 
     def learn(self, address: str, key: bytes) -> bool:
         """Remembers a key; False when there is no room for more."""
-
-
-ABSENT = Decision(Outcome.ABSENT, "", "the peer has no identity")
-FORGED = Decision(Outcome.FORGED, "", "the peer's proof of its identity is wrong")
 
 
 class Trust:

@@ -8,10 +8,12 @@ from typing import Protocol
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import Request
 from tcpcryptd.control.commands import COMMANDS, Argument
+from tcpcryptd.control.peer_record import PeerRecord
 from tcpcryptd.control.session_record import SessionRecord
 from tcpcryptd.control.socket_option import SocketOption
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
+from tcpcryptd.core.peer_identity import PeerIdentity
 from tcpcryptd.netio.refusal import Refused
 from tcpcryptd.netio.socket_identity import SocketIdentity
 from tcpcryptd.netio.socket_options import SocketOptions
@@ -211,10 +213,17 @@ def _record(info: ConnectionInfo, now: float, owner: int | None) -> SessionRecor
         suite=info.suite,
         resumed=info.resumed,
         post_quantum=info.post_quantum,
+        peer=_peer(info.identity) if info.identity is not None else None,
         peer_aware=info.peer_aware,
         reason=info.reason,
         age=max(0.0, now - info.started),
         bytes_sent=info.bytes_sent,
         bytes_received=info.bytes_received,
         owner=owner,
+    )
+
+
+def _peer(identity: PeerIdentity) -> PeerRecord:
+    return PeerRecord(
+        identity.outcome.value, identity.name or None, identity.fingerprint or None, identity.reason or None
     )

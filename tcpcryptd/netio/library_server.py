@@ -22,7 +22,7 @@ from tcpcryptd.control.libtcpcrypt import (
 )
 from tcpcryptd.control.session_record import SessionRecord
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import Disabled, Event, Negotiated
+from tcpcryptd.core.event import Disabled, Event, Negotiated, PeerRefused
 from tcpcryptd.netio.control_handlers import Caller, Pages
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.library_options import Ends, LibraryOptions
@@ -110,8 +110,8 @@ class LibraryServer:
     def on_event(self, event: Event) -> None:
         """Answers soon who waits for the end of this connection's handshake."""
         match event:
-            case Negotiated(local=local, remote=remote) | Disabled(local=local, remote=remote):
-                self.on_decided(local, remote)
+            case Negotiated() | Disabled() | PeerRefused():
+                self.on_decided(event.local, event.remote)
 
     def on_decided(self, local: Endpoint, remote: Endpoint) -> None:
         """The same, for who knows no more than the ends."""

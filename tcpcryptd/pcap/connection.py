@@ -16,6 +16,7 @@ from tcpcryptd.dissect.names import HYBRID, POST_QUANTUM
 from tcpcryptd.dissect.segment import FLAG_NAMES
 from tcpcryptd.pcap.chunk import Chunk, Kind
 from tcpcryptd.pcap.crypt import CryptOpener
+from tcpcryptd.pcap.identity import IdentityCheck
 from tcpcryptd.pcap.keys import KeyBook
 from tcpcryptd.pcap.side import Side
 from tcpcryptd.pcap.stream import FrameKeys
@@ -49,6 +50,7 @@ class Connection:
         self.post_quantum = False
         """The key exchange is post-quantum; of `eno`, an earlier one's that is resumed, as well."""
         self._keys = keys
+        self._identity = IdentityCheck()
         self._eno_offers = [False, False]
         self._known_events: set[tuple[bool, str]] = set()
         self._crypt_opener: CryptOpener | None = None
@@ -70,6 +72,7 @@ class Connection:
         side.not_captured += found.missing
         if segment.flags & SYN:
             side.isn = segment.sequence
+            self._identity.saw_syn(segment, from_opener)
         self._note(captured, segment, from_opener)
         if found.missing:
             return
@@ -77,8 +80,8 @@ class Connection:
         if self.protocol == ENO and self.is_encrypted:
             began = side.frames.init
             pieces: Iterable[Piece] = list(self._frames(side, at, segment.payload))
-            if side.frames.init != began and found.message is None:
-                self._note_long_init(captured.time, side.frames.init, from_opener)
+            if side.frames.init != began:
+                self._note_init(captured.time, side.frames.init, from_opener, is_long=found.message is None)
         else:
             pieces = self._whole(captured, side, at, segment)
         for kind, offset, data in pieces:
@@ -129,11 +132,14 @@ class Connection:
             text = "; ".join([flags, *(layer.mysummary() for layer in [*shown, *message])])
             self._add_event(captured.time, from_opener, text)
 
-    def _note_long_init(self, time: float, message: bytes, from_opener: bool) -> None:
-        """An Init message that spans segments."""
+    def _note_init(self, time: float, message: bytes, from_opener: bool, *, is_long: bool) -> None:
+        """An Init message; `is_long`: it spans segments, so that none of them has shown it."""
         found = init_message(message)
-        if found is not None:
+        if found is not None and is_long:
             self._add_event(time, from_opener, found.mysummary())
+        identity = self._identity.saw_message(message, from_opener)
+        if identity is not None:
+            self._add_event(time, from_opener, identity)
 
     def _add_event(self, time: float, from_opener: bool, text: str) -> None:
         if (from_opener, text) in self._known_events:

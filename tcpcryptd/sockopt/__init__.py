@@ -12,7 +12,16 @@ Everywhere `sock` is a socket, a descriptor, an asyncio transport or an asyncio 
 from tcpcryptd.control.errors import ControlError, ControlTimeout, DaemonNotRunning
 from tcpcryptd.control.socket_option import SocketOption
 from tcpcryptd.sockopt.descriptor import SocketLike
-from tcpcryptd.sockopt.info import Info, NotEncrypted, async_info, async_require, fingerprint, info, require
+from tcpcryptd.sockopt.info import (
+    Info,
+    NotAuthenticated,
+    NotEncrypted,
+    async_info,
+    async_require,
+    fingerprint,
+    info,
+    require,
+)
 from tcpcryptd.sockopt.options import (
     Configuration,
     Netstat,
@@ -52,6 +61,7 @@ __all__ = [
     "DaemonNotRunning",
     "Info",
     "Netstat",
+    "NotAuthenticated",
     "NotEncrypted",
     "PublicKey",
     "SocketLike",

@@ -29,6 +29,14 @@ class NotEncrypted(Exception):
         self.reason = reason
 
 
+class NotAuthenticated(NotEncrypted):
+    """The connection is encrypted, but the host at the other end is not known to be the right one."""
+
+    def __init__(self, reason: str) -> None:
+        Exception.__init__(self, f"the other host is not authenticated: {reason}")
+        self.reason = reason
+
+
 @dataclass(frozen=True, slots=True)
 class Info:
     """One connection at one moment."""
@@ -47,6 +55,12 @@ class Info:
     """Why it is not encrypted."""
     post_quantum: bool = False
     """The key agreement behind the keys, an earlier one if resumed, resists a quantum computer."""
+    peer_identity: str | None = None
+    """The name of the other host, which it has proved to be; None: it is not authenticated, or not yet."""
+    peer_key: str | None = None
+    """The fingerprint of its key, as ssh shows it, also of one that is not known."""
+    peer_reason: str | None = None
+    """Why it is not authenticated; None also when identities are not in use, or nothing is known yet."""
 
     def fingerprint(self) -> str:
         """A short form of the session ID for people to compare; raises NotEncrypted."""
@@ -88,18 +102,34 @@ def info(sock: SocketLike, timeout: float = TIMEOUT) -> Info:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def require(sock: SocketLike, timeout: float = TIMEOUT) -> Info:
+def require(sock: SocketLike, timeout: float = TIMEOUT, *, identity: str | None = None) -> Info:
     """`info` of an encrypted connection; raises NotEncrypted for any other, also when the daemon does not answer.
 
-    Raises OSError as `info` does.
+    With `identity`, a name as in the list of peers or a fingerprint such as SHA256:..., the other host must have proved
+    to be that one: else NotAuthenticated is raised, which is a NotEncrypted. A host that has not shown yet that it has
+    the keys is waited for until the end of `timeout`. Raises OSError as `info` does.
     """
+    deadline = time.monotonic() + timeout
     try:
         known = info(sock, timeout)
+        while identity is not None and _is_open(known) and time.monotonic() < deadline:
+            time.sleep(_LONGEST_PAUSE)
+            known = info(sock, max(0.0, deadline - time.monotonic()))
     except ControlError as error:
         raise NotEncrypted(str(error)) from error
     if not known.encrypted or known.session_id is None:
         raise NotEncrypted(known.reason or "unknown")
+    if identity is not None and (known.peer_identity is None or identity not in (known.peer_identity, known.peer_key)):
+        found = (
+            known.peer_reason or "tcpcryptd uses no identities, or the other host has not shown that it has the keys"
+        )
+        raise NotAuthenticated(found if known.peer_identity is None else f"it is {known.peer_identity}, not {identity}")
     return known
+
+
+def _is_open(known: Info) -> bool:
+    """The connection is encrypted, and it may still become clear who the other host is."""
+    return known.encrypted and known.peer_identity is None and known.peer_reason is None
 
 
 async def async_info(sock: SocketLike, timeout: float = TIMEOUT) -> Info:
@@ -107,9 +137,9 @@ async def async_info(sock: SocketLike, timeout: float = TIMEOUT) -> Info:
     return await asyncio.to_thread(info, sock, timeout)
 
 
-async def async_require(sock: SocketLike, timeout: float = TIMEOUT) -> Info:
+async def async_require(sock: SocketLike, timeout: float = TIMEOUT, *, identity: str | None = None) -> Info:
     """`require` in a thread, so that the event loop goes on."""
-    return await asyncio.to_thread(require, sock, timeout)
+    return await asyncio.to_thread(require, sock, timeout, identity=identity)
 
 
 def _ask(client: ControlClient, descriptor: int) -> SessionRecord | None:
@@ -134,6 +164,9 @@ def _of(record: SessionRecord) -> Info:
         peer_aware=record.peer_aware,
         reason=None if encrypted else record.reason or "the session has no ID",
         post_quantum=encrypted and record.post_quantum,
+        peer_identity=record.peer.name if encrypted and record.peer is not None else None,
+        peer_key=record.peer.fingerprint if encrypted and record.peer is not None else None,
+        peer_reason=record.peer.reason if encrypted and record.peer is not None else None,
     )
 
 

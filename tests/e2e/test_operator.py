@@ -38,7 +38,7 @@ def test_tcnetstat_tells_all(encrypted: Network) -> None:
     size = str(len(MARKER) * 10)
     fields = lines[1].split()
     assert fields[3:8] == [row["suite"], "client", "no", "yes" if row["post_quantum"] else "no", "no"]
-    assert fields[9:] == [size, size, "root", "encrypted", "-"]
+    assert fields[9:] == [size, size, "root", "-", "-", "encrypted", "-"]
     assert (row["owner"], row["role"], row["resumed"]) == (0, "client", False)
 
 

@@ -1,4 +1,4 @@
-"""Nothing that the daemon decides depends on the time of day, which can jump."""
+"""Nothing that the daemon decides depends on the time of day, which can jump, but for the validity of certificates."""
 
 import ast
 
@@ -8,8 +8,8 @@ from tests.unit.test_imports import MODULES
 
 STEADY = {"monotonic", "sleep", "perf_counter"}
 TIME_OF_DAY = {"datetime", "CLOCK_REALTIME", "localtime", "gmtime"}
-TELLS_THE_TIME = {"identity.certificate", "netio.stderr_lines"}
-"""In what people read, and nothing comes of it."""
+TELLS_THE_TIME = {"identity.certificate", "netio.stderr_lines", "netio.wall_clock"}
+"""In what people read, and where certificates say until when they are valid."""
 
 
 def uses_of_the_time_of_day(source: str) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Final
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.options import ClientMode, ConnectionOptions, Support
+from tcpcryptd.core.peer_identity import Outcome, PeerIdentity
 from tcpcryptd.netio.workers.channel import Json
 
 _BYTES: Final = ("session_id", "public_key", "public_key_spec", "symmetric_spec")
@@ -18,6 +19,9 @@ def encode_info(info: ConnectionInfo) -> dict[str, Json]:
     row |= {name: row[name].hex() for name in _BYTES if row[name] is not None}
     row["state"] = info.state.name
     row["options"] = encode_options(info.options)
+    if info.identity is not None:
+        identity = info.identity
+        row["identity"] = [identity.outcome.name, identity.name, identity.fingerprint, identity.reason]
     return row
 
 
@@ -27,6 +31,9 @@ def decode_info(row: dict[str, Json]) -> ConnectionInfo:
     values["local"], values["remote"] = Endpoint(*row["local"]), Endpoint(*row["remote"])
     values["state"] = ConnectionState[row["state"]]
     values["options"] = decode_options(row["options"])
+    if row["identity"] is not None:
+        outcome, *rest = row["identity"]
+        values["identity"] = PeerIdentity(Outcome[outcome], *rest)
     return ConnectionInfo(**values)
 
 

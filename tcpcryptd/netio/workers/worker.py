@@ -14,7 +14,7 @@ import prctl
 
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
-from tcpcryptd.core.event import ConnectionInfo, Disabled, Event, Negotiated
+from tcpcryptd.core.event import ConnectionInfo, Disabled, Event, Negotiated, PeerRefused
 from tcpcryptd.netio.allocator import keep_freed_memory
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.keygen import KeyJob
@@ -155,8 +155,8 @@ class Worker:
         self._parts.on_event(event)
         if self._config.tells_decisions:
             match event:
-                case Negotiated(local=local, remote=remote) | Disabled(local=local, remote=remote):
-                    self._channel.send([0, True, [local, remote]])
+                case Negotiated() | Disabled() | PeerRefused():
+                    self._channel.send([0, True, [event.local, event.remote]])
 
     # What is asked
 

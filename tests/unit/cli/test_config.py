@@ -19,6 +19,11 @@ interface = "eth0"
 forward = ["eth1", "eth2"]
 address = ["192.0.2.0/24", "2001:db8::1"]
 require = ["198.51.100.7"]
+identity = "/etc/ssh/ssh_host_ed25519_key"
+peers = "/etc/ssh/ssh_known_hosts"
+require-identity = ["203.0.113.0/24"]
+first-use = true
+state-directory = "/var/lib/other"
 suites = ["X25519-HPKE", "AES-256-GCM-SIV"]
 resumption-nonce = 4
 cache = false
@@ -43,6 +48,11 @@ EXPECTED = Settings(
     forward=("eth1", "eth2"),
     address=(ip_network("192.0.2.0/24"), ip_network("2001:db8::1")),
     require=(ip_network("198.51.100.7"),),
+    identity="/etc/ssh/ssh_host_ed25519_key",
+    peers="/etc/ssh/ssh_known_hosts",
+    require_identity=(ip_network("203.0.113.0/24"),),
+    first_use=True,
+    state_directory="/var/lib/other",
     suites=("X25519-HPKE", "AES-256-GCM-SIV"),
     resumption_nonce=4,
     cache=False,
@@ -62,6 +72,8 @@ COMMAND_LINE = (
     "--port 80 --port 8080 --exclude-port 25 --all-ports --interface eth0 --address 192.0.2.0/24 "
     "--loopback --forward eth1 --forward eth2 "
     "--address 2001:db8::1 --require 198.51.100.7 "
+    "--identity /etc/ssh/ssh_host_ed25519_key --peers /etc/ssh/ssh_known_hosts --require-identity 203.0.113.0/24 "
+    "--first-use --state-directory /var/lib/other "
     "--suites X25519-HPKE --suites AES-256-GCM-SIV --resumption-nonce 4 --no-cache --whole-packets "
     "--libtcpcrypt-port 666 --workers 4 --queue 100 --mark-mask 0x7000 --no-firewall --user daemon "
     "--runtime-directory /run/other --control-socket /run/other/sock --keylog /root/keys --verbose"

@@ -41,6 +41,19 @@ INTERFACES = ("lo", "eth0")
             Settings(suites=("RSA-2048",), protocol="auto"),
             ["suites: none of eno, which this host offers: all of its suites are used"],
         ),
+        (Settings(identity="key", peers="peers", first_use=True, protocol="eno"), []),
+        (
+            Settings(identity="key"),
+            ["identity, peers: not for connections that this host opens: set protocol = eno or auto"],
+        ),
+        (
+            Settings(require_identity=(ip_network("192.0.2.0/24"),)),
+            [
+                "require-identity: all connections that this host opens to them fail: set protocol = eno or auto",
+                "require-identity: without peers nobody is known, and all connections with these hosts fail",
+            ],
+        ),
+        (Settings(require_identity=(ip_network("192.0.2.0/24"),), peers="peers", protocol="auto"), []),
     ],
 )
 def test_what_cannot_mean_what_was_meant(settings: Settings, expected: list[str]) -> None:

@@ -9,7 +9,17 @@ import pytest
 from tcpcryptd.cli import log
 from tcpcryptd.cli.log import log_event, set_up_log
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import Closed, Disabled, Event, IntegrityFailure, InternalError, Negotiated
+from tcpcryptd.core.event import (
+    Closed,
+    Disabled,
+    Event,
+    Identified,
+    IntegrityFailure,
+    InternalError,
+    Negotiated,
+    PeerRefused,
+)
+from tcpcryptd.core.peer_identity import Outcome, PeerIdentity
 from tcpcryptd.netio.stderr_lines import is_the_journal
 
 LOCAL, REMOTE = Endpoint("192.0.2.1", 40000), Endpoint("2001:db8::2", 80)
@@ -24,6 +34,15 @@ LINES: list[tuple[Event, str]] = [
         f"<6>{LOCAL} {REMOTE} encrypted, session -, suite, A, resumed, post-quantum",
     ),
     (
+        Identified(LOCAL, REMOTE, PeerIdentity(Outcome.AUTHENTICATED, "web1", "SHA256:x")),
+        f"<6>{LOCAL} {REMOTE} authenticated: web1, SHA256:x",
+    ),
+    (
+        Identified(LOCAL, REMOTE, PeerIdentity(Outcome.INVALID, reason="the certificate expired")),
+        f"<4>warning: {LOCAL} {REMOTE} the certificate expired",
+    ),
+    (PeerRefused(LOCAL, REMOTE, "its key is revoked"), f"<4>warning: {LOCAL} {REMOTE} refused: its key is revoked"),
+    (
         IntegrityFailure(LOCAL, REMOTE),
         f"<4>warning: {LOCAL} {REMOTE} segment dropped: it is not authentic",
     ),
@@ -33,6 +52,10 @@ QUIET_LINES: list[tuple[Event, str]] = [
     (
         Disabled(LOCAL, REMOTE, "nothing is offered"),
         "<7>192.0.2.1:40000 [2001:db8::2]:80 not encrypted: nothing is offered",
+    ),
+    (
+        Identified(LOCAL, REMOTE, PeerIdentity(Outcome.ABSENT, reason="it has none")),
+        f"<7>{LOCAL} {REMOTE} it has none",
     ),
     (Closed(LOCAL, REMOTE), "<7>192.0.2.1:40000 [2001:db8::2]:80 closed"),
 ]

@@ -6,7 +6,7 @@ import pytest
 
 from tcpcryptd.cli import metrics, tcnetstat
 from tcpcryptd.cli.metrics import METRICS, as_prometheus
-from tcpcryptd.core.protocol import Classical
+from tcpcryptd.core.protocol import Classical, Outcome
 from tests.unit.control.daemon import RunningServer
 
 PACKAGE = Path(metrics.__file__).parents[1]
@@ -82,6 +82,7 @@ def test_what_the_engine_counts_has_that_name() -> None:
     """One that was renamed in the source would be 0 for ever. The shell's are held by tests/e2e/test_metrics.py."""
     counted = counted_names() | {"connections", "encrypted", "closed", "sessions", "uptime_seconds", "compiled"}
     counted |= {"post_quantum", *(reason.value for reason in Classical)}
+    counted |= {f"identity_{outcome.value}" for outcome in Outcome}
     counted |= {"damaged", "invalid", "truncated", "black_hole_hosts", "black_hole_networks"}
     shell = re.compile(r"queue_|undecided_|encrypted_|stream_|inject|segment|rules_|offload_|memory_shortages|worker")
     for metric in METRICS:

@@ -39,7 +39,7 @@ class Rig:
 
 def test_what_can_be_reloaded() -> None:
     assert {option.name for option in OPTIONS if option.reloadable} == {
-        *("require", "require-post-quantum", "suites", "verbose")
+        *("require", "require-identity", "require-post-quantum", "suites", "verbose")
     }
 
 

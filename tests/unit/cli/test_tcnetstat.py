@@ -14,6 +14,7 @@ from tcpcryptd.cli.screen import Screen
 from tcpcryptd.cli.session_table import LONG_COLUMNS, SESSION_COLUMNS, STATE_COLUMNS, as_table
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.errors import ControlPermissionDenied, DaemonNotRunning
+from tcpcryptd.control.peer_record import PeerRecord
 from tcpcryptd.control.session_record import SessionRecord
 from tests.unit.control.daemon import RunningServer
 from tests.unit.control.samples import record
@@ -72,17 +73,22 @@ def test_all_says_why_not(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_long_tells_the_rest(capsys: pytest.CaptureFixture[str], client: type[FakeClient]) -> None:
     unknown = replace(record(), suite=None, role=None)
+    web1, unnamed = PeerRecord("authenticated", "web1", "SHA256:x", None), PeerRecord("unknown", None, None, "why")
     records = (
-        replace(record(), owner=0, age=59.9, bytes_sent=9999, bytes_received=10_000),
-        replace(unknown, owner=2**32 - 2, age=3_600 * 49, resumed=True, post_quantum=True, peer_aware=True),
+        replace(record(), owner=0, age=59.9, bytes_sent=9999, bytes_received=10_000, peer=web1),
+        replace(
+            unknown, owner=2**32 - 2, age=3_600 * 49, resumed=True, post_quantum=True, peer_aware=True, peer=unnamed
+        ),
     )
     client.records = records
     assert tcnetstat.main(["--long"]) == 0
     heading, first, second = capsys.readouterr().out.splitlines()
-    assert " ".join(heading.split()[5:]) == "Suite Role Resumed Post-quantum Aware Age Sent Received Owner"
+    assert (
+        " ".join(heading.split()[5:]) == "Suite Role Resumed Post-quantum Aware Age Sent Received Owner Peer Peer's key"
+    )
     suite = records[0].suite
-    assert first.split()[3:] == [suite, "client", "no", "no", "no", "59s", "9999", "10k", "root"]
-    assert second.split()[3:] == ["-", "-", "yes", "yes", "yes", "2d1h", "10", "20", str(2**32 - 2)]
+    assert first.split()[3:] == [suite, "client", "no", "no", "no", "59s", "9999", "10k", "root", "web1", "SHA256:x"]
+    assert second.split()[3:] == ["-", "-", "yes", "yes", "yes", "2d1h", "10", "20", str(2**32 - 2), "(unknown)", "-"]
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,16 @@ from hypothesis import strategies as st
 
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import MAX_ID
+from tcpcryptd.control.peer_record import PeerRecord
 from tcpcryptd.control.session_record import STATES, SessionRecord
 
 ids = st.integers(0, MAX_ID)
 addresses = st.builds(Address, st.ip_addresses().map(str), st.integers(0, 65535))
 _text = st.none() | st.text(max_size=40)
 _count = st.integers(0, 2**63)
+peers = st.builds(PeerRecord, st.just("authenticated"), st.text(max_size=40), _text, _text) | st.builds(
+    PeerRecord, st.sampled_from(["unknown", "absent", "first_use", "invalid"]), st.none(), _text, _text
+)
 records = st.builds(
     SessionRecord,
     local=addresses,
@@ -26,6 +30,7 @@ records = st.builds(
     age=st.integers(0, 10**9).map(lambda milliseconds: milliseconds / 1000),
     bytes_sent=_count,
     bytes_received=_count,
+    peer=st.none() | peers,
     owner=st.none() | st.integers(0, 2**32 - 1),
 )
 

@@ -51,6 +51,22 @@ def test_a_wrong_field_is_refused(field: str, value: object) -> None:
         SessionRecord.from_json(record().to_json() | {field: value})
 
 
+@pytest.mark.parametrize(
+    "peer",
+    [
+        {},
+        [],
+        {"outcome": "authenticated"},
+        {"outcome": "unknown", "name": "web1"},
+        {"outcome": 1, "name": "web1"},
+        {"outcome": "authenticated", "name": "web1", "key": 5},
+    ],
+)
+def test_a_peer_that_makes_no_sense(peer: object) -> None:
+    with pytest.raises(ControlProtocolError):
+        SessionRecord.from_json(record().to_json() | {"peer": peer})
+
+
 def test_an_earlier_daemon_does_not_tell_of_post_quantum_keys() -> None:
     value = record().to_json()
     del value["post_quantum"]

@@ -2,12 +2,14 @@ from pathlib import Path
 
 import pytest
 
+from tcpcryptd.core.protocol import Outcome
 from tcpcryptd.crypto import identity
 from tcpcryptd.crypto.ssh_keys import read_certificate
+from tcpcryptd.identity.claim import Claim
 from tcpcryptd.identity.known_hosts import KnownHosts
 from tcpcryptd.identity.learned import LearnedKeys
 from tcpcryptd.identity.public_key import fingerprint, key_line
-from tcpcryptd.identity.trust import Claim, Outcome, Trust
+from tcpcryptd.identity.trust import Trust
 from tests.unit.identity.openssh import certify, make_key, needs_ssh_keygen, ssh_keygen
 
 KEY, OTHER, THIRD = (identity.public_key(bytes((number,)) * 32) for number in range(3))
@@ -88,17 +90,16 @@ def test_a_certificate(tmp_path: Path) -> None:
 
 
 def test_first_use() -> None:
-    told: list[tuple[str, bytes]] = []
-    learned = LearnedKeys(on_learn=lambda address, key: told.append((address, key)))
+    learned = LearnedKeys()
     trust = Trust(KnownHosts(f"192.0.2.9 {key_line(KEY)}\n@revoked * {key_line(THIRD)}".encode()), learned)
     assert trust.decide(ADDRESS, None, Claim(KEY), NOW, may_learn=False).outcome is Outcome.UNKNOWN
     assert trust.decide(ADDRESS, None, Claim(THIRD), NOW).outcome is Outcome.REVOKED
     assert trust.decide("192.0.2.9", None, Claim(OTHER), NOW).outcome is Outcome.CHANGED
-    assert told == []
+    assert len(learned) == 0
     assert trust.decide(ADDRESS, 443, Claim(KEY), NOW).outcome is Outcome.FIRST_USE
     assert trust.decide(ADDRESS, 443, Claim(KEY), NOW).outcome is Outcome.AUTHENTICATED
     assert trust.decide(ADDRESS, 80, Claim(OTHER), NOW).outcome is Outcome.CHANGED
-    assert told == [(ADDRESS, KEY)]
+    assert list(learned.items()) == [(ADDRESS, KEY)]
 
 
 def test_what_is_learned_is_kept_and_bounded() -> None:
@@ -109,7 +110,7 @@ def test_what_is_learned_is_kept_and_bounded() -> None:
     again = LearnedKeys(learned.text())
     assert list(again.items()) == [("192.0.2.1", KEY), ("2001:db8::1", OTHER)]
     assert again.malformed == []
-    assert again.add("192.0.2.1", OTHER)
+    assert again.learn("192.0.2.1", OTHER)
     assert again.key_of("192.0.2.1") == KEY
     decision = Trust(KnownHosts(), LearnedKeys(limit=0)).decide(ADDRESS, None, Claim(KEY), NOW)
     assert decision.outcome is Outcome.UNKNOWN

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tcpcryptd import sockopt
 from tcpcryptd.core.event import ConnectionState
+from tcpcryptd.core.peer_identity import Outcome, PeerIdentity
 from tests.unit.sockopt.conftest import SESSION, Daemon
 
 
@@ -31,6 +32,33 @@ def test_not_encrypted(daemon: Daemon, connected: socket.socket) -> None:
     assert raised.value.reason == "because"
     with pytest.raises(sockopt.NotEncrypted):
         known.fingerprint()
+
+
+def test_who_the_other_host_is(daemon: Daemon, connected: socket.socket) -> None:
+    daemon.learn(connected, identity=PeerIdentity(Outcome.AUTHENTICATED, "web1", "SHA256:x"))
+    for identity in ("web1", "SHA256:x"):
+        assert sockopt.require(connected, identity=identity).peer_identity == "web1"
+    with pytest.raises(sockopt.NotAuthenticated, match="it is web1, not web2"):
+        sockopt.require(connected, identity="web2")
+    assert asyncio.run(sockopt.async_require(connected, identity="web1")).peer_key == "SHA256:x"
+
+
+def test_a_host_that_is_not_known(daemon: Daemon, connected: socket.socket) -> None:
+    daemon.learn(connected, identity=PeerIdentity(Outcome.UNKNOWN, "", "SHA256:x", "nobody knows it"))
+    assert sockopt.require(connected).peer_identity is None
+    for identity in ("web1", "SHA256:x"):
+        with pytest.raises(sockopt.NotAuthenticated, match="nobody knows it") as raised:
+            sockopt.require(connected, identity=identity)
+        assert raised.value.reason == "nobody knows it"
+
+
+def test_a_host_that_shows_late_who_it_is(daemon: Daemon, connected: socket.socket) -> None:
+    daemon.learn(connected)
+    with pytest.raises(sockopt.NotAuthenticated, match="no identities"):
+        sockopt.require(connected, 0.1, identity="web1")
+    known = PeerIdentity(Outcome.AUTHENTICATED, "web1", "SHA256:x")
+    threading.Timer(0.1, lambda: daemon.learn(connected, identity=known)).start()
+    assert sockopt.require(connected, 10, identity="web1").peer_identity == "web1"
 
 
 def test_unknown_to_the_daemon(daemon: Daemon, connected: socket.socket) -> None:

@@ -9,6 +9,7 @@ from tcpcryptd.control.socket_option import MAX_SPECS, SYMMETRIC_SPEC_SIZE
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.options import DEFAULT_OPTIONS, ClientMode, ConnectionOptions, Support
+from tcpcryptd.core.peer_identity import Outcome, PeerIdentity
 from tcpcryptd.crypto.mlkem768_x25519 import PUBLIC_KEY_LENGTH
 from tcpcryptd.netio.workers.channel import MAX_MESSAGE
 from tcpcryptd.netio.workers.records import decode_info, decode_options, encode_info, encode_options
@@ -48,6 +49,7 @@ ENCRYPTED = ConnectionInfo(
     symmetric_spec=b"\x01",
     generation=255,
     options=WISHES,
+    identity=PeerIdentity(Outcome.AUTHENTICATED, "web1", "SHA256:x", "why"),
 )
 
 

@@ -1,0 +1,66 @@
+"""What `tcpcryptd doctor` says of host identities."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from tcpcryptd.cli.config import Settings
+from tcpcryptd.cli.identities import Identities
+from tcpcryptd.identity.certificate import period
+from tcpcryptd.identity.known_hosts import MAX_BYTES, KnownHosts
+from tcpcryptd.identity.public_key import fingerprint
+from tcpcryptd.netio.doctor import Finding
+from tcpcryptd.netio.errors import DaemonError
+from tcpcryptd.netio.identity_files import read_public
+from tcpcryptd.netio.wall_clock import wall_clock
+
+_SOON: Final = 14 * 86_400
+"""Seconds before the end of a certificate in which it should be renewed."""
+_READABLE: Final = 0o004
+
+
+def examine_identity(settings: Settings) -> Iterator[Finding]:
+    """The files as the daemon would take them; nothing is changed."""
+    if settings.identity is not None:
+        yield from _own(settings)
+    if settings.peers is not None:
+        try:
+            yield from _peers(Path(settings.peers))
+        except DaemonError as error:
+            yield Finding.problem("peers", error.message, "name a file in the format of known_hosts")
+
+
+def _own(settings: Settings) -> Iterator[Finding]:
+    try:
+        key = Identities(replace(settings, peers=None, first_use=False)).authenticator.host_key
+    except DaemonError as error:
+        yield Finding.problem("identity", error.message, "name another one, or make one: tcpcryptd keygen")
+        return
+    if key is None:
+        return
+    yield Finding.ok("identity", f"this host proves itself with the key {fingerprint(key.public)}")
+    if key.certificate is None:
+        return
+    now, shown = wall_clock(), period(key.certificate)
+    advice = "have it renewed by its authority (docs/fleet.md), and look whether this host's clock is right"
+    if not key.certificate.valid_from <= now < key.certificate.valid_until:
+        yield Finding.problem("certificate", f"not valid now, but {shown}", advice)
+    elif key.certificate.valid_until - now < _SOON:
+        yield Finding.warning("certificate", f"only valid {shown}", advice)
+    else:
+        yield Finding.ok("certificate", f"valid {shown}")
+
+
+def _peers(path: Path) -> Iterator[Finding]:
+    hosts = KnownHosts(read_public(path, MAX_BYTES))
+    for line in hosts.malformed[:3]:
+        yield Finding.warning("peers", f"{path}, line {line.number} is ignored: {line.reason}", "correct it")
+    if not path.stat().st_mode & _READABLE:
+        advice = f"chmod a+r {path}"
+        yield Finding.warning("peers", f"{path} is not readable for all, so that a reload cannot read it", advice)
+    elif not hosts.lines:
+        advice = "ssh-keyscan -t ed25519 collects them (docs/fleet.md)"
+        yield Finding.warning("peers", f"{path} has no Ed25519 key", advice)
+    else:
+        yield Finding.ok("peers", f"{len(hosts.lines)} lines with an Ed25519 key")

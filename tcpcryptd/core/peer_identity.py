@@ -1,0 +1,60 @@
+"""What a connection knows of the host at its other end (docs/identity.md)."""
+
+import enum
+from dataclasses import dataclass
+
+
+class Outcome(enum.Enum):
+    """Whether a peer is who it should be. Values are told to people and programs."""
+
+    AUTHENTICATED = "authenticated"
+    """It has a key, or a certificate of an authority, that is listed for its address."""
+    FIRST_USE = "first_use"
+    """Nothing was known for its address; the key is remembered from now on."""
+    UNKNOWN = "unknown"
+    """Nothing is known for its address, or what is known has no bearing on this key."""
+    ABSENT = "absent"
+    """It has proved nothing."""
+    INVALID = "invalid"
+    """Its certificate is of the right authority but expired, not for it, or otherwise not valid."""
+    CHANGED = "changed"
+    """Another key is known for its address."""
+    REVOKED = "revoked"
+    """Its key, or the authority of its certificate, is revoked."""
+    FORGED = "forged"
+    """Its proof is wrong."""
+
+    @property
+    def is_wrong(self) -> bool:
+        """The peer is known not to be who it should be: no connection with it is to come about."""
+        return self in _WRONG
+
+
+_WRONG = (Outcome.CHANGED, Outcome.REVOKED, Outcome.FORGED)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerIdentity:
+    """What follows from a peer's proof, or from there being none. Connections share it."""
+
+    outcome: Outcome
+    name: str = ""
+    """What people call the peer; empty unless it is authenticated."""
+    fingerprint: str = ""
+    """Of its key, as ssh shows it; empty when it has proved nothing."""
+    reason: str = ""
+    """Why it is not authenticated, for people."""
+    token: bytes = b""
+    """Stands for what it has proved, 33 bytes, so that a later connection can be judged by it; empty: nothing."""
+
+    def suits(self, *, must_authenticate: bool) -> bool:
+        """Whether a connection with such a peer may come about."""
+        return self.is_authenticated or not (must_authenticate or self.outcome.is_wrong)
+
+    @property
+    def is_authenticated(self) -> bool:
+        """The peer is known to be who it should be."""
+        return self.outcome is Outcome.AUTHENTICATED
+
+
+ABSENT = PeerIdentity(Outcome.ABSENT, reason="the peer has not proved who it is")

@@ -1,0 +1,22 @@
+"""Connections whose peers are believed no more."""
+
+from collections.abc import Iterable
+
+from tcpcryptd.core.connection import Connection
+from tcpcryptd.core.flow_key import endpoints
+from tcpcryptd.core.protocol import Judge, Outcome
+
+
+def review(connections: Iterable[Connection], judge: Judge) -> None:
+    """Refuses those whose peer would be refused now, or was authenticated and would not be."""
+    for connection in connections:
+        before = connection.identity
+        if before is None or not before.token:
+            continue
+        found = judge(endpoints(connection.key)[1].address, connection.peer_port, before.token)
+        if found is None:
+            connection.refuse("what the peer has proved is forgotten")
+        elif not found.suits(must_authenticate=before.outcome is Outcome.AUTHENTICATED):
+            connection.refuse(found.reason)
+        else:
+            connection.identity = found

@@ -1,0 +1,74 @@
+"""What a protocol asks of this host's identity and of its peers'."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from tcpcryptd.core.protocol import ABSENT, Outcome, PeerIdentity
+from tcpcryptd.identity.claim import Claim
+from tcpcryptd.identity.proof import HostKey, Part, Proof, ProofError
+from tcpcryptd.identity.public_key import fingerprint
+from tcpcryptd.identity.trust import Trust
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+MAX_REMEMBERED: Final = 1024
+"""Claims that earlier connections can be judged by; what is forgotten costs a key exchange."""
+
+
+class Authenticator:
+    """This host's key, if it has one, and what it believes of others. Trust can be replaced while connections live."""
+
+    def __init__(self, host_key: HostKey | None, trust: Trust, wall_clock: Callable[[], float]) -> None:
+        """`wall_clock`: seconds, by which certificates are valid or not."""
+        self.host_key = host_key
+        self.trust = trust
+        self._wall_clock = wall_clock
+        self._claims: OrderedDict[bytes, Claim] = OrderedDict()
+        self._shared: OrderedDict[PeerIdentity, PeerIdentity] = OrderedDict()
+
+    def identify(
+        self, address: str, port: int | None, encoded: bytes | None, part: Part, *, may_learn: bool
+    ) -> PeerIdentity:
+        """Who the sender of a message is.
+
+        Args:
+            address: The sender's, as the kernel spells it.
+            port: That this host has connected to; None: the sender opened the connection.
+            encoded: The proof in the message; None: there is none.
+            part: The sender's, as it came.
+            may_learn: Its key may be remembered at its first use.
+        """
+        if encoded is None:
+            return ABSENT
+        try:
+            proof = Proof(encoded)
+            proof.verify(part)
+        except ProofError as error:
+            return PeerIdentity(Outcome.FORGED, reason=f"the peer's proof of its identity is wrong: {error}")
+        return self._judge(address, port, proof.claim, may_learn=may_learn)
+
+    def recall(self, address: str, port: int | None, token: bytes) -> PeerIdentity | None:
+        """Who a peer is that proved it earlier, by what is believed now; None: what it proved is forgotten."""
+        if not token:
+            return ABSENT
+        claim = Claim.of_key(token) or self._claims.get(token)
+        return self._judge(address, port, claim, may_learn=False) if claim is not None else None
+
+    def _judge(self, address: str, port: int | None, claim: Claim, *, may_learn: bool) -> PeerIdentity:
+        decision = self.trust.decide(address, port, claim, self._wall_clock(), may_learn=may_learn)
+        if claim.certificate is not None:
+            _remember(self._claims, claim.token, claim)
+        found = PeerIdentity(decision.outcome, decision.name, fingerprint(claim.key), decision.reason, claim.token)
+        # One object for all connections with this peer.
+        shared = self._shared.get(found, found)
+        _remember(self._shared, shared, shared)
+        return shared
+
+
+def _remember(memory: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> None:
+    memory[key] = value
+    memory.move_to_end(key)
+    if len(memory) > MAX_REMEMBERED:
+        memory.popitem(last=False)

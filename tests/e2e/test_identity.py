@@ -1,0 +1,246 @@
+"""Host identities between daemons: keys and lists of OpenSSH's, who is refused, and what people see."""
+
+import errno
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import (
+    MARKER,
+    Network,
+    dialogue,
+    echo_server,
+    exchange,
+    same_session,
+    wait_until,
+)
+from tests.e2e.harness.daemon import Daemon, entry_point
+
+needs_ssh_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen (openssh-client)")
+RELOADED = "configuration read again"
+ALL = ("--require-identity", "0.0.0.0/0", "--require-identity", "::/0")
+DATA = MARKER * 5_000
+
+
+class Fleet:
+    """Two hosts with a key each, and one list of both keys."""
+
+    def __init__(self, network: Network, directory: Path) -> None:
+        self.network = network
+        self.peers = directory / "known_hosts"
+        self.keys = {name: self.keygen(directory / f"{name}.key") for name in ("client", "server", "mallory")}
+        self.hosts = {"client": network.client, "server": network.server}
+        self.daemons: dict[str, Daemon] = {}
+        self.believe(client="client", server="server")
+
+    def keygen(self, path: Path) -> Path:
+        self_made = self.network.client.run([*entry_point("tcpcryptd"), "keygen", str(path)])
+        assert "SHA256:" in self_made.stdout
+        assert path.stat().st_mode & 0o777 == 0o600
+        return path
+
+    def believe(self, **keys: str) -> None:
+        lines = []
+        for name, key in keys.items():
+            host = self.hosts[name]
+            public = Path(f"{self.keys[key]}.pub").read_text().strip()
+            lines.append(f"{name},{host.ipv4},{host.ipv6} {public}\n")
+        self.peers.write_text("".join(lines))
+        self.peers.chmod(0o644)
+
+    def start(self, name: str, *options: str, key: str | None = None) -> None:
+        identity = ("--identity", str(self.keys[key or name]))
+        peers = ("--peers", str(self.peers))
+        self.daemons[name] = self.hosts[name].start_daemon("--protocol", "eno", *identity, *peers, *options)
+
+    def log(self, name: str) -> str:
+        return self.daemons[name].log()
+
+    def reload(self, name: str) -> None:
+        """Returns when it is done."""
+        before = self.log(name).count(RELOADED)
+        os.kill(self.daemons[name].pid, signal.SIGHUP)
+        wait_until(lambda: self.log(name).count(RELOADED) > before, "the reload")
+
+    def fingerprint(self, key: str) -> str:
+        return self.network.client.run(["ssh-keygen", "-l", "-f", f"{self.keys[key]}.pub"]).stdout.split()[1]
+
+
+@pytest.fixture
+def fleet(network: Network, directory: Path) -> Fleet:
+    return Fleet(network, directory)
+
+
+@needs_ssh_keygen
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_two_hosts_that_know_each_other(fleet: Fleet, workers: str) -> None:
+    for name in fleet.hosts:
+        fleet.start(name, *ALL, "--workers", workers)
+    capture = fleet.network.client.capture()
+    for resumed in (False, True):
+        with dialogue(fleet.network, echo_server) as client:
+            assert exchange(client, DATA) == DATA
+            session = same_session(fleet.network, client)
+            for name, other in (("client", "server"), ("server", "client")):
+                (row,) = [row for row in fleet.hosts[name].report() if row["session_id"] == session]
+                assert row["resumed"] is resumed
+                expected = {"outcome": "authenticated", "name": other, "key": fleet.fingerprint(other), "reason": None}
+                assert row["peer"] == expected
+                long = fleet.hosts[name].tcnetstat("--long").stdout
+                assert f"{other}   {fleet.fingerprint(other)}" in long
+    capture.stop()
+    assert not capture.contains(MARKER)
+    wait_until(lambda: "authenticated: server" in fleet.log("client"), "the log says so")
+    metrics = fleet.network.client.tcnetstat("--metrics").stdout
+    assert 'tcpcryptd_identities_total{outcome="authenticated"} 2' in metrics
+
+
+def fails(network: Network) -> int:
+    """Connects to an echo server; the error that the client gets, before any byte of data comes back."""
+    with pytest.raises(OSError) as raised, dialogue(network, echo_server) as client:  # noqa: PT011, PT012
+        client.settimeout(60)
+        client.sendall(MARKER)
+        if not client.recv(1):
+            raise ConnectionResetError(errno.ECONNRESET, "end of file")
+    return raised.value.errno or 0
+
+
+@pytest.mark.parametrize("options", [(), ALL])
+def test_a_daemon_in_the_servers_place_is_refused(fleet: Fleet, options: tuple[str, ...]) -> None:
+    """It has a key of its own, and answers with it."""
+    fleet.start("client", *options)
+    fleet.start("server", key="mallory")
+    capture = fleet.network.server.capture()
+    assert fails(fleet.network) == errno.ECONNRESET
+    capture.stop()
+    assert not capture.contains(MARKER)
+    wait_until(lambda: "refused: the peer's key is SHA256:" in fleet.log("client"), "the log says so")
+
+
+@pytest.mark.parametrize("peer", ["no daemon", "no identity", "crypt"])
+def test_a_server_that_requires_an_identity(fleet: Fleet, peer: str) -> None:
+    fleet.start("server", *ALL)
+    if peer == "no identity":
+        fleet.network.client.start_daemon("--protocol", "eno")
+    elif peer == "crypt":
+        fleet.network.client.start_daemon()
+    assert fails(fleet.network) in (errno.ECONNREFUSED, errno.ECONNRESET)
+    wait_until(lambda: "refused: " in fleet.log("server"), "the log says so")
+    assert all(row["state"] != "encrypted" for row in fleet.network.server.report("--all"))
+
+
+def test_a_client_that_requires_an_identity(fleet: Fleet) -> None:
+    fleet.start("client", *ALL)
+    capture = fleet.network.server.capture()
+    assert fails(fleet.network) in (errno.ECONNREFUSED, errno.ECONNRESET, errno.ETIMEDOUT)
+    capture.stop()
+    assert not capture.contains(MARKER)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_host_that_is_believed_no_more(fleet: Fleet, workers: str) -> None:
+    """Its open connections end with the reload, and new ones do not come about."""
+    for name in fleet.hosts:
+        fleet.start(name, "--workers", workers)
+    with dialogue(fleet.network, echo_server) as client:
+        assert exchange(client, DATA) == DATA
+        fleet.reload("client")
+        assert exchange(client, DATA) == DATA
+        fleet.believe(client="client", server="mallory")
+        fleet.reload("client")
+        client.settimeout(60)
+        with pytest.raises(ConnectionResetError):
+            assert client.recv(1)
+    assert fails(fleet.network) == errno.ECONNRESET
+    fleet.believe(client="client", server="server")
+    fleet.reload("client")
+    with dialogue(fleet.network, echo_server) as client:
+        assert exchange(client, DATA) == DATA
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_first_use(fleet: Fleet, directory: Path, workers: str) -> None:
+    """The key is remembered, also for the next run, and another one later is an alarm."""
+    state = directory / "state"
+    options = ("--first-use", "--state-directory", str(state), "--workers", workers)
+    fleet.peers.write_text("")
+    fleet.start("client", *options)
+    fleet.start("server")
+    for outcome in ("first_use", "authenticated"):
+        with dialogue(fleet.network, echo_server) as client:
+            assert exchange(client, DATA) == DATA
+            session = same_session(fleet.network, client)
+            (row,) = [row for row in fleet.network.client.report() if row["session_id"] == session]
+            assert row["peer"]["outcome"] == outcome
+        # A resumed session would show nothing of what is looked up.
+        fleet.network.client.run([*entry_point("tcpcryptd"), "--flush-cache"])
+    kept = state / "known_hosts"
+    wait_until(lambda: kept.exists() and fleet.network.server.ipv4 in kept.read_text(), "it is written down")
+    assert kept.stat().st_uid == state.stat().st_uid == Path(f"/proc/{fleet.daemons['client'].pid}").stat().st_uid
+    for name in fleet.hosts:
+        fleet.daemons[name].stop()
+    fleet.start("client", *options)
+    fleet.start("server", key="mallory")
+    assert fails(fleet.network) == errno.ECONNRESET
+    wait_until(lambda: "when it was first seen" in fleet.log("client"), "the log says so")
+
+
+def test_malformed_lines_are_named(fleet: Fleet) -> None:
+    with fleet.peers.open("a") as file:
+        file.write("# a comment\n192.0.2.1 ssh-ed25519 AAAA\n")
+    fleet.start("client")
+    log = fleet.log("client")
+    assert log.count("is ignored") == 1
+    assert f"{fleet.peers}, line 4 is ignored: " in log
+
+
+@needs_ssh_keygen
+@pytest.mark.parametrize("valid", [True, False])
+def test_certificates(fleet: Fleet, directory: Path, valid: bool) -> None:
+    """An authority of ssh's signs the hosts' keys; the list names it alone."""
+    authority = directory / "authority"
+    fleet.network.client.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(authority)])
+    validity = ("-V", "-1d:+1d") if valid else ("-V", "-2d:-1d")
+    for name, host in fleet.hosts.items():
+        sign = ["ssh-keygen", "-q", "-s", str(authority), "-h", "-I", name, *validity]
+        fleet.network.client.run([*sign, "-n", f"{name},{host.ipv4}", f"{fleet.keys[name]}.pub"])
+    public = Path(f"{authority}.pub").read_text()
+    fleet.peers.write_text(f"@cert-authority *.*.*.* {public}")
+    for name in fleet.hosts:
+        fleet.start(name, *ALL)
+    if not valid:
+        assert fails(fleet.network) == errno.ECONNRESET
+        wait_until(lambda: "certificate expired" in fleet.log("server"), "the log says so")
+        return
+    with dialogue(fleet.network, echo_server) as client:
+        assert exchange(client, DATA) == DATA
+        (row,) = fleet.network.client.report()
+        assert row["peer"]["name"] == "server"
+
+
+@pytest.mark.parametrize(("mode", "content"), [(0o644, None), (0o600, b"nonsense"), (0o600, b"")])
+def test_a_key_that_cannot_be_used(fleet: Fleet, mode: int, content: bytes | None) -> None:
+    key = fleet.keys["client"]
+    if content is not None:
+        key.write_bytes(content)
+    key.chmod(mode)
+    command = [*entry_point("tcpcryptd"), "--protocol", "eno", "--identity", str(key)]
+    done = fleet.network.client.run(command, check=False)
+    assert done.returncode == 1
+    assert f"error: {key}: " in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_key_is_read_once_and_shown_nowhere(fleet: Fleet) -> None:
+    fleet.start("client", "--verbose")
+    fleet.start("server", "--verbose")
+    secret = fleet.keys["client"].read_bytes()
+    fleet.keys["client"].unlink()
+    with dialogue(fleet.network, echo_server) as client:
+        assert exchange(client, DATA) == DATA
+    for path in fleet.peers.parent.rglob("*"):
+        if path.is_file():
+            assert secret not in path.read_bytes()

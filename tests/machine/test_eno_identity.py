@@ -1,0 +1,269 @@
+"""Host identities with TCP-ENO: who is let in, what is said of it, and what a later connection inherits."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tcpcryptd.core.engine import Engine
+from tcpcryptd.core.protocol import Outcome
+from tcpcryptd.crypto import identity
+from tcpcryptd.identity.learned import LearnedKeys
+from tcpcryptd.identity.public_key import fingerprint, key_line
+from tests.machine.identities import (
+    BOTH,
+    CLIENT,
+    KEYS,
+    SERVER,
+    authenticator,
+    counted,
+    engine,
+    outcomes,
+    refusals,
+    trust,
+)
+from tests.machine.link import drop_nth
+from tests.machine.world import ALL, AUTO, World
+
+AUTHENTICATED = Outcome.AUTHENTICATED
+FRAME = 20
+"""Bytes of a frame without data."""
+
+
+@pytest.mark.parametrize("classical", [False, True])
+@pytest.mark.parametrize("requires", [False, True])
+def test_both_hosts_know_each_other(classical: bool, requires: bool) -> None:
+    world = World(
+        client=engine(authenticator("client"), 1, requires=requires, classical=classical),
+        server=engine(authenticator("server"), 2, requires=requires, classical=classical),
+    )
+    client, server = world.connect()
+    world.exchange(client, server)
+    world.assert_encrypted()
+    assert outcomes(world.client) == [(AUTHENTICATED, "server")]
+    assert outcomes(world.server) == [(AUTHENTICATED, "client")]
+    world.close(client, server)
+    assert refusals(world.client) == refusals(world.server) == []
+
+
+def test_what_the_control_socket_is_told() -> None:
+    world = World(client=engine(authenticator("client"), 1), server=engine(authenticator("server"), 2))
+    client, server = world.connect()
+    world.exchange(client, server)
+    assert world.client.engine is not None
+    info = world.client.engine.connection(*world.ends(client))
+    assert info is not None
+    assert info.identity is not None
+    assert (info.identity.name, info.identity.fingerprint) == ("server", fingerprint(KEYS["server"]))
+
+
+@pytest.mark.parametrize("loses", [False, True])
+def test_the_server_knows_the_client_before_it_has_sent_data(loses: bool) -> None:
+    """A server that speaks first has nothing to wait for: a frame without data shows that the client has the keys."""
+    frames = drop_nth(lambda each: each.sender == "client" and each.segment.payload_length == FRAME, 1, 2)
+    world = World(
+        client=engine(authenticator("client"), 1),
+        server=engine(authenticator("server"), 2),
+        filters=[frames] if loses else [],
+    )
+    for number in (1, 2):
+        client, server = world.connect(port=40_000 + number)
+        world.clock.run_for(5)
+        assert outcomes(world.server) == [(AUTHENTICATED, "client")] * number
+        assert outcomes(world.client) == [(AUTHENTICATED, "server")] * number
+        world.exchange(client, server)
+        world.close(client, server)
+    world.assert_healthy()
+
+
+@pytest.mark.parametrize("with_identity", ["client", "server"])
+def test_one_side_has_an_identity(with_identity: str) -> None:
+    other = "server" if with_identity == "client" else "client"
+    engines = {with_identity: engine(authenticator(with_identity), 1), other: engine(authenticator(None), 2)}
+    world = World(client=engines["client"], server=engines["server"])
+    client, server = world.connect()
+    world.exchange(client, server)
+    world.assert_encrypted()
+    hosts = {"client": world.client, "server": world.server}
+    assert outcomes(hosts[other]) == [(AUTHENTICATED, with_identity)]
+    assert outcomes(hosts[with_identity]) == [(Outcome.ABSENT, "")]
+
+
+@pytest.mark.parametrize("classical", [False, True])
+def test_a_host_without_identities_goes_along(classical: bool) -> None:
+    for first, second in ((authenticator("client"), None), (None, authenticator("server"))):
+        world = World(
+            client=engine(first, 1, classical=classical),
+            server=engine(second, 2, classical=classical),
+        )
+        client, server = world.connect()
+        world.exchange(client, server)
+        world.assert_encrypted()
+        assert AUTHENTICATED not in [outcome for host in (world.client, world.server) for outcome, _ in outcomes(host)]
+
+
+@pytest.mark.parametrize("requiring", ["client", "server"])
+@pytest.mark.parametrize("peer", ["no daemon", "crypt", "no identity", "unknown", "another key", "revoked"])
+def test_who_is_refused_where_identity_is_required(requiring: str, peer: str) -> None:
+    other = "server" if requiring == "client" else "client"
+    lists = {
+        "unknown": f"10.9.9.9 {key_line(KEYS[other])}",
+        "another key": f"{CLIENT},{SERVER} {key_line(KEYS['mallory'])}",
+        "revoked": f"{BOTH}@revoked * {key_line(KEYS[other])}",
+    }
+    ours = authenticator(requiring, lists.get(peer, BOTH))
+    theirs: Engine | None = engine(authenticator(other), 2)
+    if peer == "no daemon":
+        theirs = None
+    elif peer == "crypt":
+        theirs = engine(None, 2, suite=AUTO if requiring == "client" else ALL)
+    elif peer == "no identity":
+        theirs = engine(authenticator(None), 2)
+    engines = {requiring: engine(ours, 1, requires=True), other: theirs}
+    world = World(client=engines["client"], server=engines["server"])
+    assert_refused(world, requiring)
+
+
+def assert_refused(world: World, requiring: str) -> None:
+    """The client's socket fails, nothing was delivered, and no byte of either application's was on the wire."""
+    client = world.open()
+    client.write(b"<plaintext MARK>" * 100)
+    world.clock.run_for(100)
+    assert client.error is not None, world.trace()
+    assert not client.received
+    assert all(not each.received for each in world.server.stack.accepted)
+    world.assert_nothing_in_clear()
+    host = world.client if requiring == "client" else world.server
+    assert refusals(host)
+    assert AUTHENTICATED not in [outcome for outcome, _ in outcomes(host)]
+    world.assert_healthy()
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+@pytest.mark.parametrize("case", ["another key", "revoked"])
+def test_a_wrong_key_is_refused_though_nothing_is_required(side: str, case: str) -> None:
+    other = "server" if side == "client" else "client"
+    peers = {
+        "another key": f"{CLIENT},{SERVER} {key_line(KEYS['mallory'])}",
+        "revoked": f"@revoked * {key_line(KEYS[other])}",
+    }[case]
+    engines = {side: engine(authenticator(side, peers), 1), other: engine(authenticator(other), 2)}
+    world = World(client=engines["client"], server=engines["server"])
+    assert_refused(world, side)
+    host = world.client if side == "client" else world.server
+    assert counted(host) == {"changed" if case == "another key" else "revoked": len(refusals(host))}
+
+
+def test_an_unknown_key_is_let_in_and_said() -> None:
+    world = World(client=engine(authenticator("client", ""), 1), server=engine(authenticator("server", ""), 2))
+    client, server = world.connect()
+    world.exchange(client, server)
+    world.assert_encrypted()
+    assert outcomes(world.client) == outcomes(world.server) == [(Outcome.UNKNOWN, "")]
+
+
+def test_first_use() -> None:
+    learned = LearnedKeys()
+    world = World(client=engine(authenticator("client", "", learned), 1), server=engine(authenticator("server", ""), 2))
+    for port in (40_000, 40_001):
+        client, server = world.connect(port=port)
+        world.exchange(client, server)
+        world.close(client, server)
+    assert outcomes(world.client) == [(Outcome.FIRST_USE, ""), (AUTHENTICATED, SERVER)]
+    assert list(learned.items()) == [(SERVER, KEYS["server"])]
+
+
+def test_nothing_is_learned_where_identity_is_required() -> None:
+    learned = LearnedKeys()
+    world = World(
+        client=engine(authenticator("client", "", learned), 1, requires=True),
+        server=engine(authenticator("server", ""), 2),
+    )
+    assert_refused(world, "client")
+    assert len(learned) == 0
+
+
+def resumed(world: World, port: int) -> bool:
+    """Connects once more; whether the session was resumed, at both ends."""
+    client, server = world.connect(port=port)
+    world.exchange(client, server)
+    assert world.client.engine is not None
+    info = world.client.engine.connection(*world.ends(client))
+    world.close(client, server)
+    assert info is not None
+    return info.resumed
+
+
+@pytest.mark.parametrize("requires", [False, True])
+def test_a_resumed_session_keeps_the_identity(requires: bool) -> None:
+    world = World(
+        client=engine(authenticator("client"), 1, requires=requires),
+        server=engine(authenticator("server"), 2, requires=requires),
+    )
+    assert not resumed(world, 40_000)
+    assert resumed(world, 40_001)
+    assert resumed(world, 40_002)
+    assert outcomes(world.client) == [(AUTHENTICATED, "server")] * 3
+    assert outcomes(world.server) == [(AUTHENTICATED, "client")] * 3
+    world.assert_healthy()
+
+
+def test_a_session_is_not_resumed_with_a_peer_that_is_believed_no_more() -> None:
+    ours = authenticator("client")
+    world = World(client=engine(ours, 1), server=engine(authenticator("server"), 2))
+    assert not resumed(world, 40_000)
+    ours.trust = trust(f"{BOTH}@revoked * {key_line(KEYS['server'])}")
+    client = world.open(port=40_001)
+    world.clock.run_for(100)
+    assert client.error is not None
+    assert len(refusals(world.client)) == 1
+
+
+def test_a_session_of_an_unknown_peer_is_not_resumed_for_one_that_must_be_known() -> None:
+    ours = authenticator("client", "")
+    world = World(client=engine(ours, 1), server=engine(authenticator("server"), 2))
+    assert not resumed(world, 40_000)
+    # The same key is listed now, so that the session serves, and the peer has a name.
+    ours.trust = trust(BOTH)
+    assert resumed(world, 40_001)
+    assert outcomes(world.client) == [(Outcome.UNKNOWN, ""), (AUTHENTICATED, "server")]
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_open_connections_end_when_a_peer_is_believed_no_more(side: str) -> None:
+    identities = {name: authenticator(name) for name in ("client", "server")}
+    world = World(client=engine(identities["client"], 1), server=engine(identities["server"], 2))
+    client, server = world.connect()
+    world.exchange(client, server)
+    host = world.client if side == "client" else world.server
+    assert host.engine is not None
+    host.engine.review_identities(identities[side].recall)
+    world.clock.run_for(1)
+    assert (client.error, server.error) == (None, None)
+    identities[side].trust = trust("")
+    host.engine.review_identities(identities[side].recall)
+    host.collect()
+    world.clock.run_for(1)
+    assert client.error is not None
+    assert server.error is not None
+    assert len(refusals(host)) == 1
+
+
+@pytest.mark.interpreted
+def test_signatures_are_made_once_for_each_key_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: bytes) -> Any:
+            calls.append(name)
+            return function(*arguments)
+
+        return call
+
+    for name in ("sign", "is_signed"):
+        monkeypatch.setattr(identity, name, counted(name, getattr(identity, name)))
+    world = World(client=engine(authenticator("client"), 1), server=engine(authenticator("server"), 2))
+    assert not resumed(world, 40_000)
+    assert sorted(calls) == ["is_signed", "is_signed", "sign", "sign"]
+    assert resumed(world, 40_001)
+    assert len(calls) == 4
