@@ -182,12 +182,13 @@ class Daemon:
             if choice.stale(every):
                 _log.warning("replacing the firewall rules that an earlier tcpcryptd left")
         stack.callback(self._stop_diverting, tracking, rules)
+        # Also where the start fails: the rules that it removes can be an earlier daemon's, which hold back plaintext.
+        stack.callback(self._shut_down, earlier)
         if rules is not None:
             choice.install(rules, every)
             self._rules_of = rules.name
         # After the rules: they load connection tracking where it is a module.
         tracking.relax()
-        stack.callback(self._shut_down, earlier)
         return rules
 
     def _stop_diverting(self, tracking: ConntrackSettings, rules: Firewall | None) -> None:

@@ -18,6 +18,9 @@ def default_workers() -> int:
 class QueueNumbers:
     """The first queue for each class that is diverted; each of the workers has one from there on.
 
+    Which worker's it is follows from a packet's two addresses alone, whatever the direction and the class: a pair of
+    hosts, with its connections and its sessions, is one worker's.
+
     Raises ValueError when the numbers do not fit.
     """
 
@@ -53,13 +56,3 @@ class QueueNumbers:
     def of_worker(self, index: int) -> "QueueNumbers":
         """One worker's queues, as a daemon without others has them."""
         return QueueNumbers(self.undecided + index, self.encrypted + index, self.stream + index)
-
-    def target(self, first: int) -> str:
-        """What diverts to the queues that start with this one.
-
-        Which worker's it is follows from the two addresses alone, whatever the direction and the class: a pair of
-        hosts, with its connections and its sessions, is one worker's.
-        """
-        if self.workers == 1:
-            return f"-j NFQUEUE --queue-num {first}"
-        return f"-j NFQUEUE --queue-balance {first}:{first + self.workers - 1}"

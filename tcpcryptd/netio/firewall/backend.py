@@ -31,7 +31,10 @@ class Firewall(Protocol):
         """What installs the rules where there are none, with the commands that take it."""
 
     def install(self) -> None:
-        """Puts the rules in the place of any of ours that are there; raises FirewallError, and leaves none then."""
+        """Puts the rules in the place of any of ours that are there.
+
+        Raises FirewallError. Rules of ours can be there then, which `remove` removes when nothing depends on them.
+        """
 
     def state(self) -> RuleState:
         """Whether all that was installed is there, and where it has to be; raises FirewallError."""

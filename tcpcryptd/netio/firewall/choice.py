@@ -49,8 +49,17 @@ def choose(name: str, every: Mapping[str, Firewall]) -> Firewall:
 
 
 def install(chosen: Firewall, every: Mapping[str, Firewall]) -> None:
-    """Puts the rules of the chosen one in the place of all rules of ours; raises FirewallError."""
-    chosen.install()
+    """Puts the rules of the chosen one in the place of all rules of ours.
+
+    Raises FirewallError. There are none then, unless there were some before, which may hold back plaintext.
+    """
+    is_first = not stale(every)
+    try:
+        chosen.install()
+    except FirewallError:
+        if is_first:
+            chosen.remove()
+        raise
     # Not before: nothing that they hold back must get past.
     remove({name: each for name, each in every.items() if each is not chosen})
 

@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--firewall",
         choices=NAMES,
-        default=os.environ.get("TCPCRYPTD_FIREWALL", "iptables"),
+        default="iptables",
         help="whose rules they are (default %(default)s)",
     )
     add_selection_options(parser)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tcpcryptd.netio.errors import ExitCode, FirewallError
-from tcpcryptd.netio.firewall import command
+from tcpcryptd.netio.firewall import choice, command
 from tcpcryptd.netio.firewall.backend import RuleState
 from tcpcryptd.netio.firewall.iptables import backend, tool
 from tcpcryptd.netio.firewall.iptables.backend import IptablesRules
@@ -192,9 +192,20 @@ def test_rules_in_the_tables_of_the_other_variant(
 
 def test_failure_to_install_leaves_nothing(both: list[MemoryTable]) -> None:
     both[1].refuse = True
+    rules = make()
     with pytest.raises(FirewallError):
-        make().install()
+        choice.install(rules, {rules.name: rules})
     assert [table.chains for table in both] == [FOREIGN, FOREIGN]
+
+
+def test_failure_to_install_leaves_rules_that_were_there(both: list[MemoryTable]) -> None:
+    """They may hold back what an earlier daemon's connections would send in clear."""
+    make().install()
+    both[1].refuse = True
+    rules = make()
+    with pytest.raises(FirewallError):
+        choice.install(rules, {rules.name: rules})
+    assert all(table.chains != FOREIGN for table in both)
 
 
 def test_print_needs_no_iptables(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,9 +40,10 @@ class MemoryNft:
                 if self.refuses:
                     raise FirewallError("nft failed: no queue", ExitCode.UNSUPPORTED)
                 return ""
+            case ("list", "tables", "inet"):
+                return "table inet tcpcryptd2\n" + ("table inet tcpcryptd\n" if self.objects is not None else "")
             case ("-j", "list", "tables", "inet"):
-                names = ["others", *(["tcpcryptd"] if self.objects is not None else [])]
-                return self._json([{"table": {"family": "inet", "name": name, "handle": 1}} for name in names])
+                return self._json([])
             case ("-j", "list", "table", "inet", "tcpcryptd"):
                 if self.objects is None:
                     raise FirewallError("nft failed: No such file or directory", ExitCode.UNSUPPORTED)
@@ -140,9 +141,37 @@ def test_rules_for_a_new_vrf(nft: MemoryNft, monkeypatch: pytest.MonkeyPatch) ->
 def test_what_cannot_be_listed(nft: MemoryNft, monkeypatch: pytest.MonkeyPatch) -> None:
     rules = make()
     rules.install()
-    monkeypatch.setattr(tool, "_run", lambda *_, **__: "table inet tcpcryptd {}")
+    monkeypatch.setattr(tool, "_run", lambda *_, **__: "table inet tcpcryptd")
     with pytest.raises(FirewallError, match="another format"):
         rules.state()
+
+
+def test_rules_that_are_there_and_cannot_be_listed_stay(nft: MemoryNft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without them, what is encrypted would go on in clear. They count as damaged until they have been seen."""
+    rules = make()
+    rules.install()
+    with monkeypatch.context() as patch:
+        patch.setattr(tool, "listed_table", lambda: (_ for _ in ()).throw(FirewallError("slow")))
+        with pytest.raises(FirewallError, match="slow"):
+            rules.repair()
+    assert nft.objects is not None
+    assert rules.state() is RuleState.DAMAGED
+    rules.repair()
+    assert rules.state() is RuleState.INTACT
+
+
+def test_an_nft_without_json(nft: MemoryNft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody who takes iptables has to have it."""
+
+    def run(*arguments: str, given: str = "") -> str:
+        if "-j" in arguments:
+            raise FirewallError("nft failed: JSON support not compiled-in", ExitCode.UNSUPPORTED)
+        return nft.run(*arguments, given=given)
+
+    monkeypatch.setattr(tool, "_run", run)
+    with pytest.raises(FirewallError, match="JSON"):
+        make().check()
+    assert not make().stale()
 
 
 def test_failure_to_install(nft: MemoryNft) -> None:

@@ -80,14 +80,10 @@ class IptablesRules:
 
     def install(self) -> None:
         """See Firewall."""
-        try:
-            self._variant = chosen_variant(self._lock_file)
-            for each in self._tables():
-                self._install(each)
-            _remove_from_other_variant(self._lock_file)
-        except FirewallError:
-            self.remove()
-            raise
+        self._variant = chosen_variant(self._lock_file)
+        for each in self._tables():
+            self._install(each)
+        _remove_from_other_variant(self._lock_file)
 
     def state(self) -> RuleState:
         """See Firewall."""

@@ -170,7 +170,7 @@ class _Builder:
         """Where the other chains end, and those for packets that carry a mark of ours."""
         about = self._about
         plain = about.of_class(ConnectionClass.PLAIN)
-        to_undecided = f"{self._queues.target(self._queues.undecided)} --queue-bypass"
+        to_undecided = f"{_target(self._queues, self._queues.undecided)} --queue-bypass"
         return {
             # The mark that tells a forwarded packet's direction is of no use to anybody else.
             _PLAIN_CHAIN: [f"-j CONNMARK --set-xmark {plain}", *([about.clear] if self._selection.forward else [])],
@@ -218,7 +218,7 @@ class _Builder:
             f"{_FORWARD_CHAIN}_NEITHER": [*self._neither()],
             _FORWARD_QUEUE_CHAIN: [
                 f"-j CONNMARK --set-xmark {undecided}",
-                f"{self._queues.target(self._queues.undecided)} --queue-bypass",
+                f"{_target(self._queues, self._queues.undecided)} --queue-bypass",
             ],
             # Only here it is known that an opening was not translated to an inside host's address. Those of an
             # encrypted connection of this host's were diverted before.
@@ -263,7 +263,7 @@ class _Builder:
         yield from self._about.diverted(_NOT_HANDLED_CHAIN, _HANDLED_CHAIN)
         yield f"{NOT_OPENING} -m connmark --mark {self._about.of_class(ConnectionClass.PLAIN)} -j RETURN"
         for connection_class, queue in self._encrypted_queues():
-            yield f"-m connmark --mark {self._about.of_class(connection_class)} {self._queues.target(queue)}"
+            yield f"-m connmark --mark {self._about.of_class(connection_class)} {_target(self._queues, queue)}"
         if self._selection.leaves_loopback:
             # What is injected towards the local kernel takes this interface as well, and has returned.
             yield f"{'-o' if direction is Direction.OUT else '-i'} {LOOPBACK} -g {_PLAIN_CHAIN}"
@@ -280,7 +280,7 @@ class _Builder:
     def _forwarded_classes(self) -> Iterator[str]:
         for connection_class, queue in self._encrypted_queues():
             mark = self._marks.match(self._marks.of_forwarded(connection_class))
-            yield f"-m connmark --mark {mark} {self._queues.target(queue)}"
+            yield f"-m connmark --mark {mark} {_target(self._queues, queue)}"
 
     def _others_connections(self) -> Iterator[str]:
         if self._selection.forward:
@@ -295,7 +295,7 @@ class _Builder:
         if path.direction is Direction.OUT:
             # Its connection is unknown and may be an encrypted one: no bypass.
             invalid = f"{NOT_OPENING} -m conntrack --ctstate INVALID"
-            yield f"{invalid} {self._queues.target(self._queues.undecided)}"
+            yield f"{invalid} {_target(self._queues, self._queues.undecided)}"
         else:
             # Of an invalid segment the connection's port is unknown.
             yield f"-m conntrack --ctstate INVALID -g {path.queue_chain}"
@@ -344,3 +344,10 @@ def _opened_port(port: int) -> str:
 def _any_port(port: int) -> tuple[str, str, str]:
     # The last is for what follows on such a SYN. Other connections do not come here, since their SYN made them plain.
     return _tracked_port(port), _opened_port(port), f"{NOT_OPENING} -m conntrack --ctorigsrcport {port}"
+
+
+def _target(queues: QueueNumbers, first: int) -> str:
+    """What diverts to the queues that start with this one."""
+    if queues.workers == 1:
+        return f"-j NFQUEUE --queue-num {first}"
+    return f"-j NFQUEUE --queue-balance {first}:{first + queues.workers - 1}"

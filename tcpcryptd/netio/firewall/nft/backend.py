@@ -50,11 +50,9 @@ class NftRules:
     def install(self) -> None:
         """See Firewall."""
         tool.apply(self._transaction())
-        try:
-            self._installed = contents(tool.listed_table())
-        except FirewallError:
-            self.remove()
-            raise
+        # Until they have been seen, `state` calls them damaged.
+        self._installed = []
+        self._installed = contents(tool.listed_table())
 
     def state(self) -> RuleState:
         """See Firewall. Nobody else's rules come before ours, whose chains have priorities of their own."""

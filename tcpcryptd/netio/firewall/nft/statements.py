@@ -35,7 +35,7 @@ class Marks:
 
 
 def queue(queues: QueueNumbers, first: int, bypass: bool = False) -> str:
-    """Diverts to the queues that start with this one: `QueueNumbers.target` says to which of them.
+    """Diverts to the queues that start with this one: `QueueNumbers` says to which of them.
 
     `bypass`: without a daemon the packet goes on, else it is dropped.
     """

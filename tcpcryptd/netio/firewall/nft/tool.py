@@ -24,14 +24,15 @@ def apply(transaction: str) -> None:
 
 
 def check(transaction: str) -> None:
-    """Has the kernel check a transaction that is not made; raises FirewallError."""
+    """Has the kernel check a transaction that is not made, and tries whether nft has JSON; raises FirewallError."""
     _run("-c", "-f", "-", given=transaction)
+    _listed("tables", FAMILY)
 
 
 def has_table() -> bool:
     """Whether our table is there; raises FirewallError."""
-    tables = [each.get("table", {}) for each in _listed("tables", FAMILY)]
-    return any((each.get("family"), each.get("name")) == (FAMILY, TABLE) for each in tables)
+    # Not in JSON: who has chosen iptables need not have an nft that was built with it.
+    return f"table {FAMILY} {TABLE}" in _run("list", "tables", FAMILY).splitlines()
 
 
 def listed_table() -> list[dict[str, Json]]:
