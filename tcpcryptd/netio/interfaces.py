@@ -1,11 +1,16 @@
 """The network interfaces of this host (rtnetlink(7), linux/if_link.h)."""
 
+import logging
 import socket
 import struct
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 from tcpcryptd.netio import netlink
+from tcpcryptd.netio.selection import is_interface_name
+
+logger = logging.getLogger(__name__)
 
 _ROUTE = 0
 _GET_LINK = 18
@@ -44,8 +49,17 @@ def links() -> Iterator[Link]:
 
 
 def vrf_names() -> tuple[str, ...]:
-    """The VRF devices, in order; none when the kernel does not say."""
+    """The VRF devices that rules can name alone, in order; none when the kernel does not say."""
     try:
-        return tuple(sorted(link.name for link in links() if link.kind == b"vrf"))
+        names = sorted(link.name for link in links() if link.kind == b"vrf")
     except OSError:
         return ()
+    return tuple(name for name in names if _is_exact(name))
+
+
+@cache
+def _is_exact(name: str) -> bool:
+    is_exact = is_interface_name(name) and not name.endswith("+")
+    if not is_exact:
+        logger.warning("VRF %r: rules cannot name it, so that its packets pass the queue twice", name)
+    return is_exact

@@ -41,7 +41,7 @@ class Selection:
             if not 1 <= port <= 0xFFFF:
                 raise ValueError(f"port {port}: must be from 1 to 65535")
         for interface in self.interfaces + self.forward:
-            if not _is_interface_name(interface):
+            if not is_interface_name(interface):
                 raise ValueError(f"interface {interface!r}: not a name of a network interface")
         for alternatives in (self.ports, self.exclude_ports, self.interfaces, self.addresses, self.forward):
             if len(alternatives) > MAX_ALTERNATIVES:
@@ -63,11 +63,14 @@ LOOPBACK = "lo"
 """The name that every network namespace has for it."""
 
 
-def _is_interface_name(name: str) -> bool:
+def is_interface_name(name: str) -> bool:
+    """Whether the firewall's rules can name it, where a + at the end stands for any name that begins so."""
     return (
         0 < len(name) <= _MAX_INTERFACE_NAME
         and name.isascii()
         and name.isprintable()
         and name[0] not in "-!"
+        # All interfaces, which is what no option means.
+        and name != "+"
         and not set(name) & set(" /\"'\\")
     )

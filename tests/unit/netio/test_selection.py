@@ -28,7 +28,9 @@ def test_bad_port(port: int) -> None:
         Selection(exclude_ports=(port,))
 
 
-@pytest.mark.parametrize("name", ["", "a b", "eth0 -j ACCEPT", "eth0\n-F", "-j", "!eth0", "a" * 16, "a/b", "é", 'a"b'])
+@pytest.mark.parametrize(
+    "name", ["", "a b", "eth0 -j ACCEPT", "eth0\n-F", "-j", "!eth0", "a" * 16, "a/b", "é", "+", 'a"b']
+)
 def test_bad_interface(name: str) -> None:
     with pytest.raises(ValueError, match="interface"):
         Selection(interfaces=(name,))
