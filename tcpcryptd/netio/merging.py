@@ -79,10 +79,8 @@ class Merger:
 
     def flush(self) -> None:
         """Lets through what there is."""
-        if self._runs:
-            runs, self._runs = self._runs, {}
-            for waiting in runs.values():
-                self._let_through(waiting)
+        while self._runs:
+            self._let_through(self._runs.pop(next(iter(self._runs))))
         if self._dropped:
             dropped, self._dropped = self._dropped, []
             if self._holds():
@@ -94,9 +92,7 @@ class Merger:
 
     def _let_through(self, waiting: _Waiting) -> None:
         try:
-            whole = waiting.run.packet()
+            self._passage.let(waiting.packet, waiting.connection_class, waiting.mark, waiting.run.packet())
         except MemoryError:
             # The peer sends it again, in smaller pieces.
             self._verdicts.add(waiting.packet.identifier, NF_DROP)
-            return
-        self._passage.let(waiting.packet, waiting.connection_class, waiting.mark, whole)

@@ -14,6 +14,7 @@ from librt.strings import BytesWriter, write_i16_be, write_i16_le, write_i32_be,
 from mypy_extensions import i16, i32, i64
 
 from tcpcryptd.netio import netlink
+from tcpcryptd.wire.syn import MAX_PACKET
 from tcpcryptd.wire.words import put32
 
 BATCH: Final = 64
@@ -93,8 +94,14 @@ class VerdictSender:
     ) -> None:
         """A verdict, with the whole new packet and the new mark where they are given.
 
-        `packet_id`: as `DivertedPacket` has it. `tracking`: see `for_tracking`.
+        `packet_id`: as `DivertedPacket` has it. `tracking`: see `for_tracking`. A packet that is longer than a message
+        can have it is an error, and dropped.
         """
+        if payload is not None and len(payload) > MAX_PACKET:
+            # The length of its attribute would wrap, and the kernel let the packet pass as it came.
+            self.errors += 1
+            self.add(packet_id, NF_DROP)
+            return
         size = 0 if payload is None else len(payload)
         padding = _PADDING[size & 3]
         length = _BARE_LENGTH + (0 if mark is None else 8) + len(tracking)

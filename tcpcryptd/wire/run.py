@@ -5,6 +5,7 @@ from typing import Final
 from tcpcryptd.wire.checksum import address_sum, ones_complement_sum
 from tcpcryptd.wire.header import replaced
 from tcpcryptd.wire.segment import ACK, PSH
+from tcpcryptd.wire.syn import MAX_PACKET
 from tcpcryptd.wire.words import uint16, uint32
 
 _PLAIN_IPV4_HEADER: Final = 0x45
@@ -18,7 +19,6 @@ _STAMPED: Final = 8 << 4
 """Data offset and reserved bits of a header without options, and with timestamps alone."""
 _TIMESTAMP_PREFIX: Final = b"\x01\x01\x08\x0a"
 _HALF: Final = 1 << 31
-_MAX_PACKET: Final = 0xFFFF
 
 
 def find_data(packet: bytes) -> int:
@@ -71,7 +71,7 @@ class Run:
     def take(self, packet: bytes, start: int) -> bool:
         """Whether the segment continues the run, which has it then."""
         offset, last = self._offset, self._last
-        if start != self._start or self._size + len(packet) - start > _MAX_PACKET:
+        if start != self._start or self._size + len(packet) - start > MAX_PACKET:
             return False
         if uint32(packet, offset + 4) != self._sequence + self._size - start & 0xFFFFFFFF:
             return False
@@ -83,9 +83,10 @@ class Run:
                 return False
         elif packet[:4] != last[:4] or packet[7] != last[7]:
             return False
+        # First what memory can be short for: a run must not count bytes that it does not have.
+        self._payloads.append(packet[start:])
         self._last = packet
         self._size += len(packet) - start
-        self._payloads.append(packet[start:])
         return True
 
     def _is_older(self, packet: bytes, at: int) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from itertools import pairwise
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from tcpcryptd.netio.verdicts import NF_ACCEPT, NF_DROP, NF_REPEAT
 from tcpcryptd.wire.run import find_data
 from tcpcryptd.wire.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment, locate, make
 from tcpcryptd.wire.sequence import add, difference
+from tcpcryptd.wire.syn import MAX_PACKET
 from tests.machine.stack import checksums_are_right
 
 MARKS = MarkScheme()
@@ -344,3 +346,56 @@ def test_payload_is_found_in_whole_packets_only() -> None:
         data = bytes((random.choice((0x45, 0x60)),)) + random.randbytes(random.randrange(90))
         start = find_data(data)
         assert start == 0 or 40 <= start < len(data)
+
+
+class Short(bytes):
+    """A packet whose payload there is no memory for."""
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice) and place.stop is None:
+            raise MemoryError
+        return super().__getitem__(place)
+
+
+def test_a_segment_that_there_is_no_memory_for_leaves_a_hole_and_no_wrong_bytes() -> None:
+    rig = Rig()
+    first, second, third = (
+        make(KEYS[0], sequence=1000 + 10 * number, acknowledgment=1, flags=ACK, window=9, payload=letter * 10)
+        for number, letter in enumerate((b"A", b"B", b"C"))
+    )
+    rig.add(0, first)
+    with pytest.raises(MemoryError):
+        rig.add(1, Short(second))
+    rig.add(2, third)
+    rig.merger.flush()
+    found = [Segment(packet, 20) for _, packet in rig.sent.passed if packet is not None]
+    assert [(each.sequence, each.payload) for each in found] == [(1000, b"A" * 10), (1020, b"C" * 10)]
+
+
+def test_all_runs_get_verdicts_when_memory_is_short_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig()
+    for number, key in enumerate(KEYS):
+        rig.add(number, make(key, sequence=1, acknowledgment=1, flags=ACK, window=9, payload=b"x"))
+    let, calls = Passage.let, list[int]()
+
+    def let_or_fail(self: Passage, packet: DivertedPacket, *arguments: object) -> None:
+        calls.append(packet.identifier)
+        if len(calls) == 1:
+            raise MemoryError
+        let(self, packet, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Passage, "let", let_or_fail)
+    rig.merger.flush()
+    assert (rig.sent.dropped, [number for number, _ in rig.sent.passed]) == ([0], [1, 2])
+
+
+@pytest.mark.parametrize("last", [MAX_PACKET, MAX_PACKET + 1])
+def test_a_run_fits_the_message_of_a_verdict(last: int) -> None:
+    first = last - 40 - 20_000
+    payloads = [bytes(first - 20_000), bytes(20_000), bytes(20_000)]
+    packets, sequence = [], 1
+    for payload in payloads:
+        packets.append(make(KEYS[0], sequence=sequence, acknowledgment=1, flags=ACK, window=9, payload=payload))
+        sequence += len(payload)
+    sizes = [len(packet or b"") for _, packet in merged(packets).passed]
+    assert sizes == ([MAX_PACKET] if last == MAX_PACKET else [last - 20_000, 20_040])

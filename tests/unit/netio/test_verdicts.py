@@ -9,6 +9,7 @@ import pytest
 
 from tcpcryptd.netio import netlink
 from tcpcryptd.netio.verdicts import BATCH, BATCH_BYTES, NF_ACCEPT, NF_DROP, VerdictSender, for_tracking
+from tcpcryptd.wire.syn import MAX_PACKET
 
 VERDICT_HEADER, MARK, PAYLOAD = 2, 3, 10
 QUEUE = 0x1234
@@ -143,3 +144,14 @@ def test_what_connection_tracking_is_told() -> None:
     assert (attributes[MARK], attributes[PAYLOAD]) == (struct.pack(">I", 5), b"packet")
     # NFQA_CT with CTA_MARK and CTA_MARK_MASK.
     assert netlink.attributes(attributes[11]) == {8: b"\x20\0\0\0", 21: b"\x70\0\0\0"}
+
+
+def test_a_packet_that_no_message_can_have_is_dropped() -> None:
+    """The length of the attribute would wrap, and the kernel would let the packet pass as it came."""
+    verdicts, fake = sender()
+    for number, size in enumerate((MAX_PACKET, MAX_PACKET + 1)):
+        verdicts.add(number, NF_ACCEPT, bytes(size))
+    verdicts.flush()
+    (accepted, _, attributes), (dropped, _, others) = decoded(b"".join(fake.sent))
+    assert (accepted, len(attributes[PAYLOAD]), dropped, PAYLOAD in others) == (NF_ACCEPT, MAX_PACKET, NF_DROP, False)
+    assert verdicts.errors == 1
