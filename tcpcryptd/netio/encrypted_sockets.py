@@ -5,6 +5,8 @@ which remembers them for a while after they are over. So each is looked for in t
 cookie: by its ends alone, the kernel would end who listens there when the connection's own socket is gone.
 """
 
+import errno
+import os
 import socket
 from collections.abc import Iterator
 
@@ -21,7 +23,8 @@ _CONNECTED = ALL_STATES & ~(NOT_CONNECTED | 1 << TIME_WAIT)
 def end_encrypted_sockets(marks: MarkScheme) -> int:
     """Ends them, in both roles and at both ends on loopback; the number of sockets. Needs CAP_NET_ADMIN.
 
-    Raises OSError, EOPNOTSUPP among others, when the kernel does not list connections or does not end sockets.
+    Raises OSError: EOPNOTSUPP among others, when the kernel does not list connections or end sockets; EBUSY, when there
+    are always more.
     """
     flows = set(_encrypted_flows(marks))
     total = 0
@@ -29,8 +32,10 @@ def end_encrypted_sockets(marks: MarkScheme) -> int:
     for _ in range(_MAX_PASSES if flows else 0):
         ended = sum(map(destroy, _sockets_of(flows)))
         if not ended:
-            break
+            return total
         total += ended
+    if total:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
     return total
 
 
