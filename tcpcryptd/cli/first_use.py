@@ -3,6 +3,7 @@
 import logging
 import queue
 import threading
+from collections.abc import Sequence
 from typing import Final
 
 from tcpcryptd.identity.learned import LearnedKeys
@@ -10,6 +11,8 @@ from tcpcryptd.netio.state_file import StateFile
 
 FILE_NAME: Final = "known_hosts"
 MAX_BYTES: Final = 4 * 1024 * 1024
+SPACING: Final = 1.0
+"""Seconds between two changes of the file, which take all that was learned meanwhile."""
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +35,10 @@ class FirstUse:
 
     def key_of(self, address: str) -> bytes | None:
         """The key that an address had when it was seen first; None: it has not been seen."""
+        # In this order: the thread takes it out only when it is in the file.
+        pending = self._pending.get(address)
         self._refresh()
-        return self._keys.key_of(address) or self._pending.get(address)
+        return self._keys.key_of(address) or pending
 
     def learn(self, address: str, key: bytes) -> bool:
         """Remembers a key; False when there is no room for more."""
@@ -58,21 +63,34 @@ class FirstUse:
 
     def _write_all(self) -> None:
         while True:
-            self._write(*self._queue.get())
+            waiting = [self._queue.get()]
+            while not self._queue.empty():
+                waiting.append(self._queue.get())
+            self._write(waiting)
+            # Each change is read by the other workers, while their packets wait.
+            threading.Event().wait(SPACING)
 
-    def _write(self, address: str, key: bytes) -> None:
+    def _write(self, waiting: Sequence[tuple[str, bytes]]) -> None:
+        keys = LearnedKeys()
+
         def add(text: bytes) -> bytes:
+            nonlocal keys
             keys = LearnedKeys(text)
-            keys.learn(address, key)
-            if keys.key_of(address) not in (key, None):
-                _log.error("%s was seen first with two keys at once: one of them is not its own", address)
+            for address, key in waiting:
+                keys.learn(address, key)
+                if keys.key_of(address) not in (key, None):
+                    _log.error("%s was seen first with two keys at once: one of them is not its own", address)
             return keys.text()
 
         try:
-            self._file.change(add)
+            version = self._file.change(add)
         except OSError as error:
             self._fail(error)
-        else:
+            return
+        self._has_failed = False
+        # What the packets' thread learns meanwhile is pending.
+        self._keys, self._version = keys, version
+        for address, _ in waiting:
             self._pending.pop(address, None)
 
     def _fail(self, error: OSError) -> None:

@@ -14,7 +14,7 @@ from tcpcryptd.identity.public_key import fingerprint, from_base64
 from tcpcryptd.identity.trust import Trust
 from tcpcryptd.netio.errors import DaemonError
 from tcpcryptd.netio.identity_files import read_if_there, read_private, read_public
-from tcpcryptd.netio.privileges import Account
+from tcpcryptd.netio.privileges import FALLBACK_USER, Account
 from tcpcryptd.netio.state_file import StateFile
 from tcpcryptd.netio.wall_clock import wall_clock
 
@@ -76,6 +76,8 @@ class Identities:
 def _first_use(settings: Settings) -> FirstUse:
     file = StateFile(Path(settings.state_directory) / FILE_NAME, MAX_LEARNED_BYTES)
     account = Account.find(settings.user)
+    if account.name == FALLBACK_USER:
+        _log.warning("first-use: whatever else runs as %s can change the remembered keys", FALLBACK_USER)
     file.prepare(account.user_id, account.group_id)
     return FirstUse(file)
 

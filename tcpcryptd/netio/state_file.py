@@ -16,6 +16,13 @@ _MODE: Final = 0o644
 _DIRECTORY_MODE: Final = 0o755
 
 
+Version = tuple[int, int, int]
+
+
+def _version(status: os.stat_result) -> Version:
+    return (status.st_ino, status.st_mtime_ns, status.st_size)
+
+
 class StateFile:
     """Only public things are kept in it. After a power failure it is what it was before a change or after it."""
 
@@ -38,13 +45,12 @@ class StateFile:
         except OSError as error:
             raise DaemonError(f"state directory {directory}: {error.strerror}") from error
 
-    def version(self) -> tuple[int, int, int]:
+    def version(self) -> Version:
         """Differs after each change; (0, 0, 0) when there is no file. Raises OSError."""
         try:
-            status = self.path.stat(follow_symlinks=False)
+            return _version(self.path.stat(follow_symlinks=False))
         except FileNotFoundError:
             return (0, 0, 0)
-        return (status.st_ino, status.st_mtime_ns, status.st_size)
 
     def read(self) -> bytes:
         """The content, empty when there is no file; raises OSError."""
@@ -58,8 +64,11 @@ class StateFile:
             raise OSError(27, "larger than it may be", str(self.path))
         return content
 
-    def change(self, change: Callable[[bytes], bytes]) -> None:
-        """Replaces the content by what `change` makes of it, while no other process does; raises OSError."""
+    def change(self, change: Callable[[bytes], bytes]) -> Version:
+        """Replaces the content by what `change` makes of it, while no other process does; the version that it has then.
+
+        Raises OSError.
+        """
         with self._locked():
             content = change(self.read())
             new = self.path.with_name(f"{self.path.name}.new")
@@ -69,8 +78,10 @@ class StateFile:
                 file.write(content)
                 file.flush()
                 os.fsync(descriptor)
+                version = _version(os.fstat(descriptor))
             new.replace(self.path)
             sync_directory(self.path.parent)
+        return version
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tcpcryptd.cli import first_use
 from tcpcryptd.cli.first_use import FirstUse
 from tcpcryptd.crypto.identity import public_key
 from tcpcryptd.identity.learned import LearnedKeys
@@ -16,7 +17,8 @@ ADDRESS = "192.0.2.1"
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> StateFile:
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateFile:
+    monkeypatch.setattr(first_use, "SPACING", 0.0)
     file = StateFile(tmp_path / "state" / "known_hosts", 1000)
     file.prepare(os.geteuid(), os.getegid())
     return file
@@ -50,11 +52,30 @@ def test_what_somebody_removes_is_forgotten(file: StateFile) -> None:
     assert here.key_of("192.0.2.2") == OTHER
 
 
+def test_what_was_written_here_is_not_read_again(file: StateFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading takes long when there is much, and packets wait."""
+    here = FirstUse(file)
+    here._write([(f"192.0.2.{number}", KEY) for number in range(3)])
+    monkeypatch.setattr(file, "read", lambda: pytest.fail("read again"))
+    assert here.key_of("192.0.2.2") == KEY
+
+
+def test_it_is_told_again_when_keys_are_not_kept_again(file: StateFile, caplog: pytest.LogCaptureFixture) -> None:
+    here = FirstUse(file)
+    for number in range(2):
+        file.path.unlink(missing_ok=True)
+        file.path.symlink_to("/etc/hostname")
+        here._write([(ADDRESS, KEY)])
+        assert len(caplog.messages) == number + 1
+        file.path.unlink()
+        here._write([(ADDRESS, KEY)])
+
+
 def test_two_processes_that_see_two_keys_at_once(file: StateFile, caplog: pytest.LogCaptureFixture) -> None:
     first, second = FirstUse(file), FirstUse(file)
     assert first.key_of(ADDRESS) is second.key_of(ADDRESS) is None
-    first._write(ADDRESS, KEY)
-    second._write(ADDRESS, OTHER)
+    first._write([(ADDRESS, KEY)])
+    second._write([(ADDRESS, OTHER)])
     assert "two keys at once" in caplog.text
     assert first.key_of(ADDRESS) == second.key_of(ADDRESS) == KEY
 
@@ -65,7 +86,7 @@ def test_a_file_that_cannot_be_used(file: StateFile, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.ERROR):
         assert here.key_of(ADDRESS) is None
         assert here.key_of(ADDRESS) is None
-        here._write(ADDRESS, KEY)
+        here._write([(ADDRESS, KEY)])
     assert len(caplog.messages) == 1
     assert "are not kept" in caplog.messages[0]
     assert file.path.is_symlink()

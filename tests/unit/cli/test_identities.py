@@ -120,3 +120,9 @@ def test_what_a_reload_does_to_the_engine(peers: Path, monkeypatch: pytest.Monke
     peers.write_text("")
     own.apply(settings)
     assert done == ["flush", "review"]
+
+
+@pytest.mark.parametrize("name", ["nobody", "daemon"])
+def test_who_can_change_what_first_use_remembers(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    assert Identities.of(Settings(first_use=True, user=name, state_directory=str(tmp_path / "state"))) is not None
+    assert (f"whatever else runs as {name}" in caplog.text) == (name == "nobody")
