@@ -101,4 +101,5 @@ def read_certificate(encoded: bytes) -> Certificate:
 
 
 def _text(name: bytes) -> str:
-    return name.decode("ascii", "backslashreplace")
+    """With escapes for what a terminal could obey."""
+    return "".join(chr(each) if 0x20 <= each < 0x7F else f"\\x{each:02x}" for each in name)

@@ -14,6 +14,8 @@ from typing import IO, Any, NamedTuple
 
 MAX_PACKET = 1 << 20
 """Bytes of one packet; twice the largest that Linux has (BIG TCP), and four times what tcpdump takes of one."""
+MAX_INTERFACES = 1 << 12
+"""Of a section: more than a host has, and each takes memory."""
 _SKIPPED_AT_ONCE = 1 << 16
 _BUFFER = 1 << 18
 _SECOND = 10**9
@@ -176,7 +178,7 @@ class CaptureFile:
             if block[-4:] != start[4:]:
                 raise self._damaged("the two lengths of a block differ")
             if kind == _INTERFACE:
-                interfaces.append(self._interface(order, block[:-4]))
+                interfaces.append(self._interface(order, block[:-4], len(interfaces)))
                 continue
             record = self._packet(order, kind, block[:-4], interfaces)
             if record is not None:
@@ -198,7 +200,9 @@ class CaptureFile:
             raise self._damaged("a section header is cut") from None
         return order
 
-    def _interface(self, order: str, block: bytes) -> _Interface:
+    def _interface(self, order: str, block: bytes, known: int) -> _Interface:
+        if known == MAX_INTERFACES:
+            raise self._damaged(f"more than {MAX_INTERFACES} interfaces")
         if len(block) < 8:
             raise self._damaged("an interface's block is short")
         link_type, snapshot_length = struct.unpack_from(order + "H2xI", block)

@@ -1,11 +1,11 @@
 """Whether the proofs in a captured key exchange are right (docs/identity.md)."""
 
 from tcpcryptd.dissect import TcpcryptInit1, TcpcryptInit2, init_message, proof_of
+from tcpcryptd.dissect.names import CRYPT
 from tcpcryptd.identity.proof import Part, Proof, ProofError, Role
 from tcpcryptd.identity.public_key import fingerprint
 from tcpcryptd.wire.segment import Segment
 
-_ENO = 69
 _MAX_SHOWN = 100
 
 
@@ -19,9 +19,9 @@ class IdentityCheck:
 
     def saw_syn(self, segment: Segment, from_opener: bool) -> None:
         """A segment with SYN."""
-        value = segment.option(_ENO)
+        value = segment.option(CRYPT)
         if value is not None:
-            self._options[from_opener] = bytes((_ENO, 2 + len(value))) + value
+            self._options[from_opener] = bytes((CRYPT, 2 + len(value))) + value
 
     def saw_message(self, message: bytes, from_opener: bool) -> str | None:
         """What is to be said of the proof in a whole Init message; None: there is none, or it is no such message."""

@@ -18,7 +18,7 @@ from scapy.utils import PcapNgWriter, PcapReader, wrpcap
 
 from tcpcryptd.dissect import CaptureError, CaptureFile, CryptOption, MacOption, summary
 from tcpcryptd.dissect.capture import _dissect, read_packets
-from tcpcryptd.dissect.capture_file import MAX_PACKET
+from tcpcryptd.dissect.capture_file import MAX_INTERFACES, MAX_PACKET
 from tcpcryptd.dissect.link import scapy_packet
 from tests.unit.crypto.vectors import PATH
 
@@ -271,3 +271,11 @@ def test_long_reading_keeps_nothing(tmp_path: Path) -> None:
         pass
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
+
+
+def test_interfaces_are_bounded(read: Callable[[bytes], tuple[list[tuple[int, int, bytes]], bool]]) -> None:
+    """Compressed, a small file has millions."""
+    some = section("<") + interface("<") * MAX_INTERFACES
+    assert len(read(some + enhanced("<", 1, b"x", MAX_INTERFACES - 1))[0]) == 1
+    with pytest.raises(CaptureError, match="interfaces"):
+        read(some + interface("<"))
