@@ -53,14 +53,6 @@ class KeyAgreement(Protocol):
         """Make a new key pair."""
         ...
 
-    def validate(self, public_key: bytes) -> None:
-        """Check a peer's K_C.
-
-        Raises:
-            KeyAgreementError: It is not a public key that this mechanism accepts.
-        """
-        ...
-
     def encapsulate(self, public_key: bytes, nonce: bytes) -> bytes:
         """Return ENC(K_C, N_S) for a nonce of 16 bytes.
 

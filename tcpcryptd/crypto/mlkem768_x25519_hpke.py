@@ -6,10 +6,10 @@ K_C is a public key of the KEM (1,216 bytes) that is made for one connection. EN
 
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hpke
 
 from tcpcryptd.crypto import mlkem768_x25519 as kem
+from tcpcryptd.crypto.hpke_nonce import opened
 from tcpcryptd.crypto.key_agreement import NONCE_LENGTH, KeyAgreementError
 
 CIPHERTEXT_LENGTH: Final = kem.CIPHERTEXT_LENGTH + NONCE_LENGTH + 16
@@ -37,15 +37,7 @@ class MlKemHpkeKey:
         Raises:
             KeyAgreementError: The ciphertext is wrong in any way.
         """
-        nonce = b""
-        if len(ciphertext) == CIPHERTEXT_LENGTH:
-            try:
-                nonce = _SUITE.decrypt(ciphertext, self._key.for_hpke, _INFO)
-            except (InvalidTag, ValueError):
-                nonce = b""
-        if len(nonce) != NONCE_LENGTH:
-            raise KeyAgreementError("HPKE ciphertext cannot be deciphered")
-        return nonce
+        return opened(_SUITE, self._key.for_hpke, _INFO, ciphertext, CIPHERTEXT_LENGTH)
 
 
 class MlKemHpke:
@@ -58,15 +50,6 @@ class MlKemHpke:
     def generate(self) -> MlKemHpkeKey:
         """Make a new key pair, at once; `key_pool` has some that are ready."""
         return MlKemHpkeKey(kem.generate())
-
-    def validate(self, public_key: bytes) -> None:
-        """Check a peer's public key.
-
-        Raises:
-            KeyAgreementError: It has not 1,216 bytes, its ML-KEM half has a coefficient that is not reduced, or its
-                X25519 half is a point of low order.
-        """
-        self.encapsulate(public_key, bytes(NONCE_LENGTH))
 
     def encapsulate(self, public_key: bytes, nonce: bytes) -> bytes:
         """Return ENC(K_C, N_S), 1,152 bytes.

@@ -82,30 +82,27 @@ class RsaOaep:
         """Make a new key pair, which takes 0.1 s and more."""
         return RsaPrivateKey(rsa.generate_private_key(public_exponent=PUBLIC_EXPONENT, key_size=MODULUS_BITS))
 
-    def validate(self, public_key: bytes) -> None:
-        """Check a peer's modulus.
-
-        Raises:
-            KeyAgreementError: It is not an odd number of exactly 2048 bits in 256 bytes.
-        """
-        if len(public_key) != MODULUS_LENGTH:
-            raise KeyAgreementError(f"RSA modulus of {len(public_key)} bytes, not {MODULUS_LENGTH}")
-        if not public_key[0] & 0x80:
-            raise KeyAgreementError(f"RSA modulus shorter than {MODULUS_BITS} bits")
-        if not public_key[-1] & 1:
-            raise KeyAgreementError("RSA modulus is even")
-
     def encapsulate(self, public_key: bytes, nonce: bytes) -> bytes:
         """Return ENC(K_C, N_S), 256 bytes.
 
         Raises:
             KeyAgreementError: The modulus is not acceptable, or the nonce is not of 16 bytes.
         """
-        self.validate(public_key)
         if len(nonce) != NONCE_LENGTH:
             raise KeyAgreementError(f"nonce of {len(nonce)} bytes, not {NONCE_LENGTH}")
-        modulus = int.from_bytes(public_key, "big")
+        modulus = _modulus(public_key)
         try:
             return rsa.RSAPublicNumbers(PUBLIC_EXPONENT, modulus).public_key().encrypt(nonce, _OAEP)
         except ValueError as error:
             raise KeyAgreementError("RSA modulus cannot be used") from error
+
+
+def _modulus(public_key: bytes) -> int:
+    """An odd number of exactly 2048 bits in 256 bytes; raises KeyAgreementError for anything else."""
+    if len(public_key) != MODULUS_LENGTH:
+        raise KeyAgreementError(f"RSA modulus of {len(public_key)} bytes, not {MODULUS_LENGTH}")
+    if not public_key[0] & 0x80:
+        raise KeyAgreementError(f"RSA modulus shorter than {MODULUS_BITS} bits")
+    if not public_key[-1] & 1:
+        raise KeyAgreementError("RSA modulus is even")
+    return int.from_bytes(public_key, "big")

@@ -6,10 +6,10 @@ sealed with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256 and AES-128-GCM (16 + 16 byt
 
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
+from tcpcryptd.crypto.hpke_nonce import opened
 from tcpcryptd.crypto.key_agreement import NONCE_LENGTH, KeyAgreementError
 
 PUBLIC_KEY_LENGTH: Final = 32
@@ -17,8 +17,6 @@ CIPHERTEXT_LENGTH: Final = PUBLIC_KEY_LENGTH + NONCE_LENGTH + 16
 
 _SUITE: Final = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_128_GCM)
 _INFO: Final = b"tcpcryptd CRYPT X25519-HPKE 1"
-# RFC 7748 clamping makes every scalar a multiple of 8, so any scalar takes a low-order point to zero.
-_PROBE: Final = X25519PrivateKey.from_private_bytes(bytes(PUBLIC_KEY_LENGTH))
 
 
 class X25519Key:
@@ -41,15 +39,7 @@ class X25519Key:
         Raises:
             KeyAgreementError: The ciphertext is wrong in any way.
         """
-        nonce = b""
-        if len(ciphertext) == CIPHERTEXT_LENGTH:
-            try:
-                nonce = _SUITE.decrypt(ciphertext, self._key, _INFO)
-            except (InvalidTag, ValueError):
-                nonce = b""
-        if len(nonce) != NONCE_LENGTH:
-            raise KeyAgreementError("HPKE ciphertext cannot be deciphered")
-        return nonce
+        return opened(_SUITE, self._key, _INFO, ciphertext, CIPHERTEXT_LENGTH)
 
 
 class X25519Hpke:
@@ -63,18 +53,6 @@ class X25519Hpke:
         """Make a new key pair."""
         return X25519Key(X25519PrivateKey.generate())
 
-    def validate(self, public_key: bytes) -> None:
-        """Check a peer's public key.
-
-        Raises:
-            KeyAgreementError: It has not 32 bytes, or is a point of low order (RFC 7748 section 6.1).
-        """
-        key = _load(public_key)
-        try:
-            _PROBE.exchange(key)
-        except ValueError as error:
-            raise KeyAgreementError("X25519 public key of low order") from error
-
     def encapsulate(self, public_key: bytes, nonce: bytes) -> bytes:
         """Return ENC(K_C, N_S), 64 bytes.
 
@@ -87,7 +65,7 @@ class X25519Hpke:
         try:
             return _SUITE.encrypt(nonce, key, _INFO)
         except ValueError as error:
-            # HPKE itself refuses points of low order (RFC 9180 section 7.1.4): `validate` need not come first.
+            # HPKE itself refuses points of low order (RFC 9180 section 7.1.4).
             raise KeyAgreementError("X25519 public key of low order") from error
 
 
