@@ -45,10 +45,10 @@ class Handshake:
         again and again, it would keep the best one from being offered to a peer that has come to know it."""
         self.held: bytes | None = None
         """The packet with the first bytes that the local kernel has sent before there were keys."""
+        self.schemes = self._schemes()
+        """What is configured, or what the application has chosen of it, best first, by `KeyScheme.spec`."""
 
-    @property
-    def schemes(self) -> tuple[KeyScheme, ...]:
-        """What is configured, or what the application chose of it, best first, by `KeyScheme.spec`."""
+    def _schemes(self) -> tuple[KeyScheme, ...]:
         configured = self.config.schemes
         if self._only_post_quantum:
             configured = tuple(each for each in configured if each.post_quantum)

@@ -67,14 +67,14 @@ def identify(
     return False
 
 
-def recall(handshake: Handshake, token: bytes) -> bool:
-    """Whether a session may be resumed with a peer that has proved earlier what a token stands for."""
+def recall(handshake: Handshake, token: bytes) -> PeerIdentity | None:
+    """Who a peer is that has proved earlier what a token stands for; None: no session may be resumed with it."""
     connection, authenticator = handshake.connection, handshake.config.authenticator
     identity: PeerIdentity | None = ABSENT
     if authenticator is not None:
         identity = authenticator.recall(address(connection), connection.peer_port, token)
-        connection.identity = identity
-    return identity is not None and identity.suits(must_authenticate=connection.must_authenticate)
+    suits = identity is not None and identity.suits(must_authenticate=connection.must_authenticate)
+    return identity if suits else None
 
 
 def address(connection: Connection) -> str:

@@ -6,7 +6,7 @@ suggests: so no two connections can take the same secret at once.
 
 from typing import Final
 
-from tcpcryptd.core.protocol import Connection
+from tcpcryptd.core.protocol import Connection, PeerIdentity
 from tcpcryptd.eno.handshake import Handshake
 from tcpcryptd.eno.identification import recall
 from tcpcryptd.eno.offer import Resumption
@@ -47,9 +47,16 @@ def _take(handshake: Handshake, key: bytes, now: float) -> SessionSecret | None:
         return None
     # It could come from a key exchange under the wishes and the configuration of today, with a peer that is believed.
     encoded = connection.sessions.take(key, now, lambda encoded: _decoded(handshake, encoded) is not None)
-    return _decoded(handshake, encoded) if encoded is not None else None
+    found = _decoded(handshake, encoded) if encoded is not None else None
+    if found is None:
+        return None
+    secret, identity = found
+    if handshake.config.authenticator is not None:
+        connection.identity = identity
+    return secret
 
 
-def _decoded(handshake: Handshake, encoded: bytes) -> SessionSecret | None:
+def _decoded(handshake: Handshake, encoded: bytes) -> tuple[SessionSecret, PeerIdentity] | None:
     secret = SessionSecret.decode(encoded, handshake.schemes, handshake.aeads)
-    return secret if secret is not None and recall(handshake, secret.token) else None
+    identity = recall(handshake, secret.token) if secret is not None else None
+    return (secret, identity) if secret is not None and identity is not None else None

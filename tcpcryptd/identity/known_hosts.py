@@ -97,6 +97,8 @@ class KnownHosts:
             self._remembered[name] = found
             if len(self._remembered) > MAX_REMEMBERED:
                 self._remembered.popitem(last=False)
+        else:
+            self._remembered.move_to_end(name)
         return found
 
 

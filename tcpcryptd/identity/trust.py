@@ -64,6 +64,10 @@ class Trust:
             decision = _decide(address, lines, claim, now)
             if decision is not None:
                 return decision
+        if any(line.marker is Marker.AUTHORITY for lines in found for line in lines):
+            # Its certificate may have been taken away: what an authority vouches for is not believed at first use.
+            reason = f"the peer's key is {fingerprint(claim.key)}, and {address} is to have a certificate"
+            return Decision(Outcome.UNKNOWN, "", reason)
         return self._decide_learned(address, claim, may_learn)
 
     def _decide_learned(self, address: str, claim: Claim, may_learn: bool) -> Decision:

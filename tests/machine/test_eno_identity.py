@@ -1,15 +1,22 @@
 """Host identities with TCP-ENO: who is let in, what is said of it, and what a later connection inherits."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.protocol import Outcome
+from tcpcryptd.core.verdict import Action, Direction
 from tcpcryptd.crypto import identity
+from tcpcryptd.eno.identification import recall
 from tcpcryptd.identity.learned import LearnedKeys
 from tcpcryptd.identity.public_key import fingerprint, key_line
+from tcpcryptd.wire.segment import ACK, SYN, make, reverse_key
 from tests.machine.identities import (
     BOTH,
     CLIENT,
@@ -23,7 +30,8 @@ from tests.machine.identities import (
     trust,
 )
 from tests.machine.link import drop_nth
-from tests.machine.world import ALL, AUTO, World
+from tests.machine.test_limits import flood_syn
+from tests.machine.world import ALL, AUTO, ENO, World, make_engine
 
 AUTHENTICATED = Outcome.AUTHENTICATED
 FRAME = 20
@@ -267,3 +275,47 @@ def test_signatures_are_made_once_for_each_key_exchange(monkeypatch: pytest.Monk
     assert sorted(calls) == ["is_signed", "is_signed", "sign", "sign"]
     assert resumed(world, 40_001)
     assert len(calls) == 4
+
+
+@pytest.mark.parametrize("requires", [False, True])
+def test_a_flood_keeps_nobody_elses_connections_from_being_answered(requires: bool) -> None:
+    """Where identity is required of the network that the flood says it comes from, its handshakes make room as well."""
+    eno = ENO.eno.with_identities(authenticator("server"))
+    flooded = (ip_network("11.0.0.0/8"),) if requires else ()
+    config = EngineConfig(required_identity=flooded, max_opening=50)
+    server = make_engine("server", replace(ENO, eno=eno), config)
+    for number in range(200):
+        action, *_ = server.handle_packet(flood_syn(number, b"\x45\x03\x23"), Direction.IN, 1000.0)
+        assert action is Action.MODIFY
+    world = World(client=make_engine("client", ENO), server=server)
+    world.exchange(*world.connect())
+    world.assert_encrypted()
+
+
+def test_a_syn_that_cannot_be_read_is_not_answered_in_clear() -> None:
+    """Of a peer that must be authenticated."""
+    server = engine(authenticator("server"), 2, requires=True)
+    key = b"".join((ip_address("fd00::1").packed, ip_address("fd00::2").packed, b"\x9c\x40\x00\x50"))
+    syn = make(key, sequence=1, acknowledgment=0, flags=SYN, window=1000)
+    headers = b"".join(bytes((each, 0, 1, 4, 0, 0, 0, 0)) for each in (60,) * 9 + (6,))
+    length = (len(syn) - 40 + len(headers)).to_bytes(2, "big")
+    packet = syn[:4] + length + bytes((60,)) + syn[7:40] + headers + syn[40:]
+    assert server.handle_packet(packet, Direction.IN, 1.0)[0] is Action.DROP
+    answer = make(reverse_key(key), sequence=9, acknowledgment=2, flags=SYN | ACK, window=1000)
+    assert server.handle_packet(answer, Direction.OUT, 1.0)[0] is Action.DROP
+    # Nobody has to prove anything here.
+    other = engine(authenticator("server"), 2)
+    assert other.handle_packet(answer, Direction.OUT, 1.0)[0] is Action.ACCEPT
+
+
+def test_a_session_that_is_not_taken_says_nothing_of_the_peer() -> None:
+    """The list has another key for the peer now, which has perhaps changed its own."""
+    believed = authenticator("client", f"{SERVER} {key_line(KEYS['mallory'])}\n")
+    handshake = SimpleNamespace(
+        connection=SimpleNamespace(
+            peer_address=ip_address(SERVER).packed, peer_port=80, must_authenticate=False, identity=None
+        ),
+        config=SimpleNamespace(authenticator=believed),
+    )
+    assert recall(handshake, KEYS["server"]) is None  # type: ignore[arg-type]
+    assert handshake.connection.identity is None

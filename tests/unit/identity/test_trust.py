@@ -123,3 +123,16 @@ def test_ssh_keygen_finds_and_removes_what_was_learned(tmp_path: Path) -> None:
     assert fingerprint(KEY) in ssh_keygen("-l", "-F", ADDRESS, "-f", path)
     ssh_keygen("-R", ADDRESS, "-f", path)
     assert list(LearnedKeys(path.read_bytes()).items()) == [("192.0.2.2", OTHER)]
+
+
+def test_a_bare_key_is_not_believed_at_first_use_where_an_authority_vouches() -> None:
+    """Whoever takes the certificate away would be believed from then on."""
+    listed = KnownHosts(f"@cert-authority 192.0.2.0/24 {key_line(OTHER)}".encode())
+    learned = LearnedKeys()
+    assert Trust(listed, learned).decide(ADDRESS, None, Claim(KEY), NOW).outcome is Outcome.UNKNOWN
+    assert len(learned) == 0
+    # Nor one that was remembered before the authority was listed.
+    learned.learn(ADDRESS, KEY)
+    decision = Trust(listed, learned).decide(ADDRESS, None, Claim(KEY), NOW)
+    assert (decision.outcome, "certificate" in decision.reason) == (Outcome.UNKNOWN, True)
+    assert Trust(listed, learned).decide("198.51.100.1", None, Claim(KEY), NOW).outcome is Outcome.FIRST_USE
