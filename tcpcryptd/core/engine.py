@@ -21,11 +21,10 @@ from tcpcryptd.core.stock import Stock
 from tcpcryptd.core.verdict import ACCEPT, ACCEPT_PLAIN, DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.icmp import is_icmp
 from tcpcryptd.wire.options import OptionError
-from tcpcryptd.wire.segment import ACK, RST, SYN, Fragment, MalformedPacket, Segment, locate, make, reverse_key
+from tcpcryptd.wire.segment import ACK, RST, SYN, MalformedPacket, Segment, Unseen, locate, make, reverse_key
 from tcpcryptd.wire.words import uint16
 
-_PLAIN_IPV4_HEADER: Final = 0x45
-"""Version 4, five words: no IP options."""
+_PLAIN_IPV4_HEADER: Final = 0x45  # Version 4, five words: no IP options.
 _TCP: Final = 6
 _FRAGMENT: Final = 0x3FFF
 
@@ -87,8 +86,8 @@ class Engine:
                 connection.route = route
                 return connection.outbound(packet, offset, now)
             return connection.inbound(packet, offset, now)
-        except Fragment:
-            self._services.counters["fragments"] += 1
+        except Unseen as unseen:
+            self._services.counters[unseen.counter] += 1
             return DROP
         except (MalformedPacket, OptionError):
             if connection is None and is_icmp(packet):
@@ -145,8 +144,9 @@ class Engine:
                 return DROP
             return Orphan(connection).take_over(segment, direction, now)
         if segment.flags & SYN:
-            if direction is Direction.IN and self._config.requires(endpoints(key)[1].address):
-                # The kernel sends its SYN again, and that is offered anew.
+            remote = endpoints(key)[1].address
+            if self._config.requires(remote) if direction is Direction.IN else self._config.requires_identity(remote):
+                # The SYN that it answers is sent again, and that is offered, or answered, anew.
                 return DROP
             # The peer may have been offered encryption by a SYN ACK that is forgotten: the next segment decides.
             return ACCEPT

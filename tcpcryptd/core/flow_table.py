@@ -65,10 +65,14 @@ class FlowTable:
         return True
 
     def _evict_opening(self) -> bool:
-        """Drops the oldest handshake that may go on in clear; False when some at the front may not."""
+        """Drops the oldest handshake that may go on in clear; False when some at the front may not.
+
+        What a peer opened makes room in any case, and is reset where it must be encrypted: a flood of SYNs must not
+        keep others' connections out.
+        """
         for _ in range(min(len(self._opening), _EVICTION_TRIES)):
             key, oldest = next(iter(self._opening.items()))
-            if not oldest.must_encrypt:
+            if not (oldest.opening.active and oldest.must_encrypt):
                 oldest.count("opening_evicted")
                 oldest.abandon()
                 return True

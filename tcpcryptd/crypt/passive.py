@@ -54,7 +54,9 @@ class HelloReceived(HandshakeState):
             segment.option(CRYPT) is None
             and segment.option(MAC) is None
             and self._handshake.remote.is_answered(segment)
+            and now > self._connection.opening.started
         ):
+            # Not what came together with the SYN, before the kernel could answer that: anybody on the way can send it.
             # Here the answer has another port or address, which is translated behind us.
             return self._connection.decide_plain(UNSEEN_ANSWER)
         return ACCEPT if segment.flags & (SYN | RST) else DROP

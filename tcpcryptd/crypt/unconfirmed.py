@@ -21,6 +21,7 @@ from tcpcryptd.crypt.resumption import remember
 from tcpcryptd.crypt.session import Resumable, Session
 from tcpcryptd.crypt.unanswered import Unanswered
 from tcpcryptd.wire.segment import RST, SYN, Segment
+from tcpcryptd.wire.sequence import add
 
 
 class Unconfirmed:
@@ -120,7 +121,9 @@ class Init2Sent(Unconfirmed):
             verdict = self.receive_smaller(segment, now) if self.receive_smaller is not None else None
             if verdict is not None:
                 return verdict
-            self._sent.repeat()
+            if segment.checksum_is_right and segment.sequence == add(self._handshake.remote.isn, 1):
+                # INIT2 is many times as large as what asks for it.
+                self._sent.repeat()
             return DROP
         return super().inbound(packet, offset, now)
 

@@ -64,7 +64,9 @@ class SynReceived(_Passive):
         segment = Segment(packet, offset)
         if segment.is_opening:
             return self._repeated(segment)
-        if option.read(segment.options) is None and self._ends.remote.is_answered(segment):
+        is_answer = option.read(segment.options) is None and self._ends.remote.is_answered(segment)
+        if is_answer and now > self._connection.opening.started:
+            # Not what came together with the SYN, before the kernel could answer that: anybody on the way can send it.
             # Here the answer has another port or address, which is translated behind us.
             return self._connection.decide_plain(UNSEEN_ANSWER)
         return ACCEPT if segment.flags & (SYN | RST) else DROP

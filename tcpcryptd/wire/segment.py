@@ -29,8 +29,11 @@ _FRAGMENT: Final = 0x3FFF
 _DONT_FRAGMENT: Final = 0x40
 """In the sixth byte of an IPv4 header."""
 _TCP: Final = 6
-_EXTENSION_HEADERS: Final = frozenset((0, 60))
-"""Hop-by-hop and destination options (RFC 8200, section 4): those that leave the checksum's pseudo header alone."""
+_OPTIONS: Final = frozenset((0, 60))
+"""Hop-by-hop and destination options (RFC 8200, section 4)."""
+_ROUTING: Final = 43
+_FRAGMENT_HEADER: Final = 44
+_FRAGMENT_OFFSET_AND_MORE: Final = 0xFFF9
 _MAX_EXTENSION_HEADERS: Final = 8
 _HOP_LIMIT: Final = 64
 
@@ -39,8 +42,23 @@ class MalformedPacket(ValueError):
     """A packet that is cut, is a fragment, is not TCP, or whose lengths contradict each other."""
 
 
-class Fragment(MalformedPacket):
-    """An IPv4 fragment. The connection tracker puts fragments together before they get here."""
+class Unseen(MalformedPacket):
+    """A packet in which the kernel would find a segment all the same: it must not get it."""
+
+    counter: str
+    """What counts them."""
+
+
+class Fragment(Unseen):
+    """The connection tracker puts fragments together before they get here."""
+
+    counter = "fragments"
+
+
+class TooManyHeaders(Unseen):
+    """More IPv6 extension headers than are skipped here."""
+
+    counter = "malformed"
 
 
 def locate(packet: bytes, *, whole: bool = True) -> tuple[int, bytes]:
@@ -90,14 +108,27 @@ def lengths(packets: bytes) -> list[int]:
 
 
 def skip_extension_headers(packet: bytes, offset: int, protocol: int) -> tuple[int, int]:
-    """Where the header behind IPv6's extension headers starts, and its protocol; they start at `offset`."""
+    """Where the header behind IPv6's extension headers starts, and its protocol; they start at `offset`.
+
+    Of these, all that leave the checksum's pseudo header alone and that kernels read on behind: options, a routing
+    header whose last segment was reached, and a fragment header of a packet in one piece (RFC 8200, section 4).
+    """
     for _ in range(_MAX_EXTENSION_HEADERS):
-        if protocol not in _EXTENSION_HEADERS:
+        if protocol in _OPTIONS or protocol == _ROUTING:
+            if offset + 8 > len(packet):
+                raise MalformedPacket("IPv6 extension headers")
+            if protocol == _ROUTING and packet[offset + 3]:
+                return offset, protocol
+            protocol, offset = packet[offset], offset + (packet[offset + 1] + 1) * 8
+        elif protocol == _FRAGMENT_HEADER:
+            if offset + 8 > len(packet):
+                raise MalformedPacket("IPv6 extension headers")
+            if (packet[offset + 2] << 8 | packet[offset + 3]) & _FRAGMENT_OFFSET_AND_MORE:
+                raise Fragment
+            protocol, offset = packet[offset], offset + 8
+        else:
             return offset, protocol
-        if offset + 8 > len(packet):
-            break
-        protocol, offset = packet[offset], offset + (packet[offset + 1] + 1) * 8
-    raise MalformedPacket("IPv6 extension headers")
+    raise TooManyHeaders("IPv6 extension headers")
 
 
 def reverse_key(key: bytes) -> bytes:

@@ -61,10 +61,6 @@ class Counting:
         self.calls["generate"] += 1
         return self.inner.generate()
 
-    def validate(self, public_key: bytes) -> None:
-        self.calls["validate"] += 1
-        self.inner.validate(public_key)
-
     def encapsulate(self, public_key: bytes, nonce: bytes) -> bytes:
         self.calls["encapsulate"] += 1
         return self.inner.encapsulate(public_key, nonce)

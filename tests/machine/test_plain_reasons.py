@@ -56,13 +56,15 @@ def test_a_connection_of_the_peers_that_is_redirected_behind_us(suite: Suite, da
     assert syn is not None
     engine.handle_packet(syn, Direction.IN, 0.0)
 
-    def arrive(sequence: int) -> Verdict:
+    def arrive(sequence: int, now: float = 0.1) -> Verdict:
         flags = ACK | PSH if data else ACK
         segment = make(
             reverse_key(KEY), sequence=sequence, acknowledgment=ISN + 1, flags=flags, window=1000, payload=data
         )
-        return engine.handle_packet(segment, Direction.IN, 0.1)
+        return engine.handle_packet(segment, Direction.IN, now)
 
+    # With the SYN came what anybody on the way can send: the kernel has not answered yet.
+    assert arrive(THEIR_ISN + 1, 0.0) == DROP
     assert arrive(THEIR_ISN + 2) == DROP
     assert arrive(THEIR_ISN + 1) == ACCEPT_PLAIN
     info = engine.connection(OURS, THEIRS)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
@@ -449,3 +450,23 @@ def test_a_forged_init1_in_the_place_of_a_large_one_needs_both_numbers() -> None
     client.write(text(100))
     assert world.clock.run_until(lambda: client.all_acknowledged, LIMIT)
     world.assert_encrypted()
+
+
+@SWITCHED
+@pytest.mark.parametrize("changes", [{}, {"sequence": 7}, {"payload": b"?"}], ids=["again", "elsewhere", "damaged"])
+def test_init2_is_sent_again_for_the_same_init1_alone(changes: dict[str, Any], switched: bool) -> None:
+    """It is many times as large as a forged segment that could ask for it."""
+    world = World.encrypting()
+    if switched:
+        switch(world)
+    world.link.filters.append(drop(lambda crossing: find(crossing.segment, Opcode.INIT2) is not None))
+    client = world.open()
+    client.write(text(100))
+    assert world.clock.run_until(lambda: bool(messages(world, Opcode.INIT2)), LIMIT)
+    (init1,), responder = messages(world, Opcode.INIT1), engine_of(world, "client" if switched else "server")
+    asking = init1.segment.edited(**{"payload": b"", **changes})
+    if "payload" in changes:
+        asking = asking[:-1] + b"!"
+    responder.packets_to_inject()
+    responder.handle_packet(asking, Direction.IN, world.clock.now)
+    assert bool(responder.packets_to_inject()) == (not changes)

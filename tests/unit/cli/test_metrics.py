@@ -57,7 +57,7 @@ def test_names_follow_the_conventions() -> None:
 
 
 def counted_names() -> set[str]:
-    """The names that the source gives to `count`, `abort` and `counters[...]`."""
+    """The names that the source gives to `count`, `abort`, `counters[...]` and an error's `counter`."""
     names: set[str] = set()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -75,6 +75,8 @@ def counted_names() -> set[str]:
                     for each in [node.slice]
                     if isinstance(each, ast.Constant) and isinstance(each.value, str)
                 }
+            elif isinstance(node, ast.Assign) and [getattr(each, "id", "") for each in node.targets] == ["counter"]:
+                names.add(ast.literal_eval(node.value))
     return names
 
 

@@ -16,6 +16,7 @@ from tcpcryptd.wire.segment import (
     Fragment,
     MalformedPacket,
     Segment,
+    TooManyHeaders,
     lengths,
     locate,
     make,
@@ -153,9 +154,23 @@ def test_ipv6_extension_headers() -> None:
     plain = bytes(IPv6() / IPv6ExtHdrDestOpt() / TCP(sport=5) / b"x")
     offset, key = locate(plain)
     assert (offset, key[-4:-2]) == (48, b"\0\5")
-    for header in (IPv6ExtHdrFragment(), IPv6ExtHdrRouting()):
-        with pytest.raises(MalformedPacket):
-            locate(bytes(IPv6() / header / TCP()))
+    # What the kernel reads on behind: in one piece, and with the last segment of the route reached.
+    for header in (IPv6ExtHdrFragment(res1=7), IPv6ExtHdrRouting()):
+        assert locate(bytes(IPv6() / header / TCP(sport=5)))[0] == 48
+    with pytest.raises(MalformedPacket, match="no TCP"):
+        locate(bytes(IPv6() / IPv6ExtHdrRouting(addresses=["::1"], segleft=1) / TCP()))
+    for fragment in (IPv6ExtHdrFragment(offset=1), IPv6ExtHdrFragment(m=1)):
+        with pytest.raises(Fragment):
+            locate(bytes(IPv6() / fragment / TCP()))
+
+
+def test_more_ipv6_extension_headers_than_are_read() -> None:
+    """A kernel reads on."""
+    packet = IPv6()
+    for _ in range(9):
+        packet /= IPv6ExtHdrDestOpt()
+    with pytest.raises(TooManyHeaders):
+        locate(bytes(packet / TCP()))
 
 
 def test_ip_options_stay() -> None:
