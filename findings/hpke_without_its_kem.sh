@@ -34,6 +34,7 @@ for release in "47.0.0 no" "48.0.0 yes"; do
     # shellcheck disable=SC2086 # two words
     set -- $release
     python3 -m venv "$directory/$1"
-    "$directory/$1/bin/python" -m pip install -q --disable-pip-version-check "cryptography==$1" 2>/dev/null
+    "$directory/$1/bin/python" -m pip install -q --disable-pip-version-check "cryptography==$1" "cffi==2.1.1" \
+        "pycparser==3.12" || exit 77
     "$directory/$1/bin/python" "$directory/look.py" "$2"
 done

@@ -13,7 +13,8 @@ set -eu
 directory=$(mktemp -d)
 trap 'rm -rf "$directory"' EXIT INT TERM
 python3 -m venv "$directory/venv"
-"$directory/venv/bin/python" -m pip install -q --disable-pip-version-check "mypy==2.4.1" "setuptools==80.9.0" 2>/dev/null
+"$directory/venv/bin/python" -m pip install -q --disable-pip-version-check "mypy==2.4.1" \
+    "mypy_extensions==1.2.0" "librt==0.17.0" "typing_extensions==4.16.0" "pathspec==1.1.1" "ast_serialize==0.13.1" "setuptools==80.9.0" || exit 77
 cat >"$directory/handlers.py" <<'END'
 class Own(Exception):
     pass

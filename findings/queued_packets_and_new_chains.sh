@@ -12,10 +12,12 @@ if [ "${1:-}" != inside ]; then
     place=$(mktemp -d)
     trap 'rm -rf "$place"' EXIT
     python3 -m venv "$place"
-    "$place/bin/pip" install --quiet --disable-pip-version-check NetfilterQueue==1.1.0
+    "$place/bin/pip" install --quiet --disable-pip-version-check NetfilterQueue==1.1.0 || exit 77
     unshare --net "$0" inside "$place/bin/python"
     exit
 fi
+iptables --version
+nft --version
 ip link set lo up
 iptables -A OUTPUT -p udp -j NFQUEUE --queue-num 1
 "$2" - <<'PYTHON'

@@ -35,6 +35,7 @@ EOF
 }
 
 uname -r
+iptables --version
 plain=$(attempt -)
 named=$(attempt names)
 iptables -t mangle -A OUTPUT -p tcp -m mark --mark 7 -j MARK --set-mark 0
