@@ -1,7 +1,7 @@
 """One TCP segment in its IP packet: a view for reading, and whole new packets for what is changed or made."""
 
 import struct
-from typing import Final
+from typing import ClassVar, Final
 
 from tcpcryptd.wire import options
 from tcpcryptd.wire import sequence as sequence_numbers
@@ -45,20 +45,18 @@ class MalformedPacket(ValueError):
 class Unseen(MalformedPacket):
     """A packet in which the kernel would find a segment all the same: it must not get it."""
 
-    counter: str
+    counter: ClassVar[str] = "malformed"
     """What counts them."""
 
 
 class Fragment(Unseen):
     """The connection tracker puts fragments together before they get here."""
 
-    counter = "fragments"
+    counter: ClassVar[str] = "fragments"
 
 
 class TooManyHeaders(Unseen):
     """More IPv6 extension headers than are skipped here."""
-
-    counter = "malformed"
 
 
 def locate(packet: bytes, *, whole: bool = True) -> tuple[int, bytes]:

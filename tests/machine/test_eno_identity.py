@@ -308,6 +308,7 @@ def test_a_syn_that_cannot_be_read_is_not_answered_in_clear() -> None:
     assert other.handle_packet(answer, Direction.OUT, 1.0)[0] is Action.ACCEPT
 
 
+@pytest.mark.interpreted
 def test_a_session_that_is_not_taken_says_nothing_of_the_peer() -> None:
     """The list has another key for the peer now, which has perhaps changed its own."""
     believed = authenticator("client", f"{SERVER} {key_line(KEYS['mallory'])}\n")

@@ -75,7 +75,7 @@ def counted_names() -> set[str]:
                     for each in [node.slice]
                     if isinstance(each, ast.Constant) and isinstance(each.value, str)
                 }
-            elif isinstance(node, ast.Assign) and [getattr(each, "id", "") for each in node.targets] == ["counter"]:
+            elif isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "counter" and node.value:
                 names.add(ast.literal_eval(node.value))
     return names
 
