@@ -16,8 +16,11 @@ from setuptools.command.build_ext import build_ext
 
 PACKET_PATH = (
     *("wire", "core", "crypto", "crypt", "eno"),
-    *("netio/loop.py", "netio/queue.py", "netio/queue_reader.py", "netio/netlink_queue.py", "netio/offload_guard.py"),
-    *("netio/merging.py", "netio/passage.py", "netio/verdicts.py"),
+    *("netio/loop.py", "netio/kernel/nfqueue.py"),
+    *(
+        f"netio/packets/{name}.py"
+        for name in ("queue", "queue_reader", "offload_guard", "merging", "passage", "verdicts")
+    ),
 )
 NOT_COMPILED = ("__init__.py", "config.py", "aes_ctr_seqiv.py")
 """A configuration has a subclass outside, and mypyc does not know the types of fields of the last."""

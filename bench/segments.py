@@ -17,7 +17,7 @@ from tcpcryptd.crypt import CryptConfig, CryptFactory
 from tcpcryptd.crypto.frame_aead import FRAME_AEADS, FrameAead
 from tcpcryptd.crypto.suites import SYMMETRIC_SUITES, X25519_HPKE, SymmetricSuite
 from tcpcryptd.eno import EnoConfig, EnoFactory
-from tcpcryptd.netio.allocator import keep_freed_memory
+from tcpcryptd.netio.process.allocator import keep_freed_memory
 from tcpcryptd.wire.checksum import address_sum
 from tcpcryptd.wire.segment import ACK, SYN, lengths, make, reverse_key
 

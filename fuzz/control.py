@@ -11,10 +11,10 @@ from tcpcryptd.control.line_buffer import LineBuffer
 from tcpcryptd.control.socket_option import SocketOption
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
-from tcpcryptd.netio.control_handlers import Caller, ControlHandlers
-from tcpcryptd.netio.refusal import Refused
-from tcpcryptd.netio.socket_identity import SocketIdentity
-from tcpcryptd.netio.socket_options import SocketOptions
+from tcpcryptd.netio.clients.control_handlers import Caller, ControlHandlers
+from tcpcryptd.netio.clients.refusal import Refused
+from tcpcryptd.netio.clients.socket_identity import SocketIdentity
+from tcpcryptd.netio.clients.socket_options import SocketOptions
 
 _VALUES: tuple[object, ...] = (0, 1, 2, -1, 2**40, True, None, "x", [], ["020404"], ["f10000"], ["zz"], {}, 1.5)
 _JUNK = (b"", b"{}", b"[]", b"nul", b"\xff\xfe", b"[" * 2000, b'{"version":1,"id":1,"command":[]}', b'"' * 70_000)

@@ -3,7 +3,7 @@
 import sys
 
 from bench.route import Route
-from tcpcryptd.netio.stats import QUEUES_FILE
+from tcpcryptd.netio.kernel.queue_statistics import QUEUES_FILE
 from tests.e2e.harness import Host, Network, wait_until
 
 QUEUE = 69

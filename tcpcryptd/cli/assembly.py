@@ -15,20 +15,20 @@ from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Event
 from tcpcryptd.crypto.key_log import HEADER, KeyLog
-from tcpcryptd.netio.control_handlers import ControlHandlers
-from tcpcryptd.netio.control_server import Companion, ControlServer
+from tcpcryptd.netio.clients.control_handlers import ControlHandlers
+from tcpcryptd.netio.clients.control_server import Companion, ControlServer
+from tcpcryptd.netio.clients.library_options import LibraryOptions
+from tcpcryptd.netio.clients.library_server import LibraryServer
+from tcpcryptd.netio.clients.option_keeper import OptionKeeper
+from tcpcryptd.netio.clients.socket_options import SocketOptions
 from tcpcryptd.netio.daemon import DaemonConfig, ReadCounters, run_daemon
-from tcpcryptd.netio.key_log_file import KeyLogFile
-from tcpcryptd.netio.library_options import LibraryOptions
-from tcpcryptd.netio.library_server import LibraryServer
+from tcpcryptd.netio.firewall.selection import Selection
+from tcpcryptd.netio.kernel.sock_diag import SocketOwners
 from tcpcryptd.netio.marks import MarkScheme
-from tcpcryptd.netio.option_keeper import OptionKeeper
-from tcpcryptd.netio.packet_path import PacketPath
-from tcpcryptd.netio.privileges import Account, drop_privileges
+from tcpcryptd.netio.packets.packet_path import PacketPath
+from tcpcryptd.netio.process.key_log_file import KeyLogFile
+from tcpcryptd.netio.process.privileges import Account, drop_privileges
 from tcpcryptd.netio.queue_numbers import QueueNumbers
-from tcpcryptd.netio.selection import Selection
-from tcpcryptd.netio.socket_options import SocketOptions
-from tcpcryptd.netio.socket_owner import SocketOwners
 from tcpcryptd.netio.workers.briefing import Briefing
 from tcpcryptd.netio.workers.engine import SharedEngine
 from tcpcryptd.netio.workers.nursery import Nursery

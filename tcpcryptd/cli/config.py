@@ -11,9 +11,9 @@ from typing import Any
 from tcpcryptd.cli.options import FIREWALLS, OPTIONS, Option
 from tcpcryptd.eno.constants import MAX_RESUMPTION_NONCE
 from tcpcryptd.netio.marks import DEFAULT_MASK
+from tcpcryptd.netio.process.runtime_directory import DEFAULT_RUNTIME_DIRECTORY
+from tcpcryptd.netio.process.state_file import DEFAULT_STATE_DIRECTORY
 from tcpcryptd.netio.queue_numbers import DEFAULT_QUEUE, default_workers
-from tcpcryptd.netio.runtime_directory import DEFAULT_RUNTIME_DIRECTORY
-from tcpcryptd.netio.state_file import DEFAULT_STATE_DIRECTORY
 
 Network = IPv4Network | IPv6Network
 

@@ -12,8 +12,8 @@ from tcpcryptd.identity.known_hosts import MAX_BYTES, KnownHosts
 from tcpcryptd.identity.public_key import fingerprint
 from tcpcryptd.netio.doctor import Finding
 from tcpcryptd.netio.errors import DaemonError
-from tcpcryptd.netio.identity_files import read_public
-from tcpcryptd.netio.wall_clock import wall_clock
+from tcpcryptd.netio.process.identity_files import read_public
+from tcpcryptd.netio.process.wall_clock import wall_clock
 
 _SOON: Final = 14 * 86_400
 """Seconds before the end of a certificate in which it should be renewed."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tcpcryptd.identity.learned import LearnedKeys
-from tcpcryptd.netio.state_file import StateFile
+from tcpcryptd.netio.process.state_file import StateFile
 
 FILE_NAME: Final = "known_hosts"
 MAX_BYTES: Final = 4 * 1024 * 1024

@@ -13,10 +13,10 @@ from tcpcryptd.identity.proof import HostKey
 from tcpcryptd.identity.public_key import fingerprint, from_base64
 from tcpcryptd.identity.trust import Trust
 from tcpcryptd.netio.errors import DaemonError
-from tcpcryptd.netio.identity_files import read_if_there, read_private, read_public
-from tcpcryptd.netio.privileges import FALLBACK_USER, Account
-from tcpcryptd.netio.state_file import StateFile
-from tcpcryptd.netio.wall_clock import wall_clock
+from tcpcryptd.netio.process.identity_files import read_if_there, read_private, read_public
+from tcpcryptd.netio.process.privileges import FALLBACK_USER, Account
+from tcpcryptd.netio.process.state_file import StateFile
+from tcpcryptd.netio.process.wall_clock import wall_clock
 
 MAX_SHOWN = 20
 """Malformed lines that are named one by one."""

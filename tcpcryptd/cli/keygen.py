@@ -11,7 +11,7 @@ from tcpcryptd.crypto.identity import generate_private_key, public_key
 from tcpcryptd.crypto.ssh_keys import write_private_key
 from tcpcryptd.identity.public_key import fingerprint, key_line
 from tcpcryptd.netio.errors import DaemonError, ExitCode
-from tcpcryptd.netio.identity_files import write_key_pair
+from tcpcryptd.netio.process.identity_files import write_key_pair
 
 DEFAULT_KEY: Final = "/etc/tcpcryptd_ed25519_key"
 

@@ -14,7 +14,7 @@ from tcpcryptd.core.event import (
     PeerRefused,
 )
 from tcpcryptd.core.peer_identity import Outcome
-from tcpcryptd.netio.stderr_lines import StderrLines, is_the_journal
+from tcpcryptd.netio.process.stderr_lines import StderrLines, is_the_journal
 
 _STDERR = 2
 _LEVELS = {Outcome.FIRST_USE: logging.INFO, Outcome.UNKNOWN: logging.INFO, Outcome.INVALID: logging.WARNING}

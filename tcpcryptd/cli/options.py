@@ -8,11 +8,11 @@ from typing import Any, Final
 from tcpcryptd import crypt, eno
 from tcpcryptd.eno.constants import MAX_RESUMPTION_NONCE
 from tcpcryptd.netio.firewall import choice
+from tcpcryptd.netio.firewall.selection import SELF_ENCRYPTED_PORTS, Selection
 from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
+from tcpcryptd.netio.process.runtime_directory import DEFAULT_RUNTIME_DIRECTORY
+from tcpcryptd.netio.process.state_file import DEFAULT_STATE_DIRECTORY
 from tcpcryptd.netio.queue_numbers import DEFAULT_QUEUE, LAST_FIRST_QUEUE, MAX_WORKERS, QueueNumbers
-from tcpcryptd.netio.runtime_directory import DEFAULT_RUNTIME_DIRECTORY
-from tcpcryptd.netio.selection import SELF_ENCRYPTED_PORTS, Selection
-from tcpcryptd.netio.state_file import DEFAULT_STATE_DIRECTORY
 
 
 @dataclass(frozen=True, slots=True)

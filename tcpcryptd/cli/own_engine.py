@@ -17,7 +17,7 @@ from tcpcryptd.crypt import CryptConfig
 from tcpcryptd.crypto.key_log import KeyLog
 from tcpcryptd.crypto.key_pool import KeyPool
 from tcpcryptd.eno import EnoConfig
-from tcpcryptd.netio.path_mtu import path_mtu
+from tcpcryptd.netio.kernel.path_mtu import path_mtu
 
 
 class OwnEngine:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tcpcryptd.core.protocol import ProtocolFactory
 from tcpcryptd.crypt import CryptConfig, CryptFactory, algorithm_names
 from tcpcryptd.eno import EnoConfig, EnoFactory
-from tcpcryptd.netio.keygen import KeyJob
+from tcpcryptd.netio.process.keygen import KeyJob
 
 
 class LiveFactory:

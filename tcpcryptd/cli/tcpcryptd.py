@@ -17,7 +17,7 @@ from tcpcryptd.control.client import ControlClient
 from tcpcryptd.control.errors import ControlError, RequestRefused
 from tcpcryptd.netio.daemon import cleanup
 from tcpcryptd.netio.errors import DaemonError, ExitCode
-from tcpcryptd.netio.interfaces import interface_names
+from tcpcryptd.netio.kernel.interfaces import interface_names
 from tcpcryptd.wire.build import is_free_threaded
 
 DOCTOR, KEYGEN = "doctor", "keygen"

@@ -10,32 +10,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from tcpcryptd.netio.allocator import keep_freed_memory
-from tcpcryptd.netio.encrypted_sockets import end_encrypted_sockets
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.firewall import choice
 from tcpcryptd.netio.firewall.backend import Firewall
-from tcpcryptd.netio.forwarded_connections import ForwardedConnections
+from tcpcryptd.netio.firewall.conntrack_settings import ConntrackSettings
+from tcpcryptd.netio.firewall.encrypted_sockets import end_encrypted_sockets
+from tcpcryptd.netio.firewall.forwarded_connections import ForwardedConnections
+from tcpcryptd.netio.firewall.rule_watch import RuleWatch
+from tcpcryptd.netio.firewall.selection import Selection
+from tcpcryptd.netio.kernel.queue_statistics import QueueStatisticsReader, read_queue_statistics
 from tcpcryptd.netio.loop import EventLoop, Source
 from tcpcryptd.netio.marks import MarkScheme
-from tcpcryptd.netio.memory import protect_memory
-from tcpcryptd.netio.memory_shortage import MemoryShortage
-from tcpcryptd.netio.packet_path import PacketHandling
-from tcpcryptd.netio.privileges import Account, drop_privileges, require_root
-from tcpcryptd.netio.queue_numbers import QueueNumbers
-from tcpcryptd.netio.rule_watch import RuleWatch
-from tcpcryptd.netio.runtime_directory import (
+from tcpcryptd.netio.packets.packet_path import PacketHandling
+from tcpcryptd.netio.process.allocator import keep_freed_memory
+from tcpcryptd.netio.process.memory import protect_memory
+from tcpcryptd.netio.process.memory_shortage import MemoryShortage
+from tcpcryptd.netio.process.privileges import Account, drop_privileges, require_root
+from tcpcryptd.netio.process.runtime_directory import (
     DEFAULT_RUNTIME_DIRECTORY,
     LOCK_NAME,
     STATE_NAME,
     prepare_runtime_directory,
     remove_runtime_files,
 )
-from tcpcryptd.netio.selection import Selection
-from tcpcryptd.netio.service_manager import ServiceManager
-from tcpcryptd.netio.signals import watch_signals
-from tcpcryptd.netio.stats import QueueStatisticsReader, read_queue_statistics
-from tcpcryptd.netio.sysctl import ConntrackSettings
+from tcpcryptd.netio.process.service_manager import ServiceManager
+from tcpcryptd.netio.process.signals import watch_signals
+from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.wire.build import COMPILED
 
 _log = logging.getLogger(__name__)

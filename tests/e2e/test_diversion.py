@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import pytest
 
 from tcpcryptd.core.verdict import ConnectionClass, Direction
-from tcpcryptd.netio.injector import Injector
 from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.packets.injector import Injector
 from tcpcryptd.wire.segment import ACK, PSH, make
 from tests.e2e.harness import (
     FAMILIES,

@@ -13,9 +13,9 @@ import pytest
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.flow_key import flow_key
 from tcpcryptd.core.verdict import Direction
-from tcpcryptd.netio.kernel_routes import KernelRoutes
+from tcpcryptd.netio.kernel.raw_socket import open_raw
+from tcpcryptd.netio.kernel.routing_tables import KernelRoutes
 from tcpcryptd.netio.marks import MarkScheme
-from tcpcryptd.netio.raw_socket import open_raw
 from tcpcryptd.wire.segment import ACK, make
 from tests.e2e.harness import (
     BOTH_PROTOCOLS,

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from tcpcryptd.netio import netlink
+from tcpcryptd.netio.kernel import netlink
 from tests.e2e.conftest import MakeNetwork
 from tests.e2e.harness import FAMILIES, Host, Network, dialogue, echo_server, exchange, same_session, wait_until
 from tests.e2e.test_faults import counters

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tcpcryptd.core.verdict import ConnectionClass
-from tcpcryptd.netio.encrypted_sockets import end_encrypted_sockets
+from tcpcryptd.netio.firewall.encrypted_sockets import end_encrypted_sockets
 from tcpcryptd.netio.marks import MarkScheme
 from tests.e2e.harness import (
     BOTH_PROTOCOLS,

@@ -10,8 +10,8 @@ from tests.e2e.harness.namespace import ROOT
 
 PROGRAM = """
 import json, os, pathlib, sys, threading
-from tcpcryptd.netio import capabilities
-from tcpcryptd.netio.privileges import Account, drop_privileges
+from tcpcryptd.netio.kernel import capabilities
+from tcpcryptd.netio.process.privileges import Account, drop_privileges
 
 done = threading.Event()
 before = threading.Thread(target=done.wait, daemon=True)

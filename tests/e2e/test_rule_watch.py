@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tcpcryptd.control.client import ControlClient
-from tcpcryptd.netio.rule_watch import CHECK_SECONDS
+from tcpcryptd.netio.firewall.rule_watch import CHECK_SECONDS
 from tests.e2e.harness import (
     BOTH_PROTOCOLS,
     MARKER,

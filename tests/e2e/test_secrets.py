@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tcpcryptd.netio.memory import can_lock_memory
+from tcpcryptd.netio.process.memory import can_lock_memory
 from tests.e2e.harness import MARKER, Host, Network, dialogue, echo_server, exchange, same_session, wait_until
 from tests.e2e.harness.namespace import ROOT
 from tests.e2e.harness.users import NOBODY
 
 LOCKING = """
 import re, resource, sys
-from tcpcryptd.netio import memory
+from tcpcryptd.netio.process import memory
 # Root may lock without a limit, which is not lifted here: that takes CAP_SYS_RESOURCE.
 memory.resource.setrlimit = lambda *_: None
 done = memory.lock_memory()

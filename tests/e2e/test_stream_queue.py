@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import pytest
 
 from tcpcryptd.core.verdict import ACCEPT, Action, ConnectionClass, Direction, Verdict
-from tcpcryptd.netio.encrypted_sockets import end_encrypted_sockets
+from tcpcryptd.netio.firewall.encrypted_sockets import end_encrypted_sockets
 from tcpcryptd.netio.marks import MarkScheme
-from tcpcryptd.netio.queue import PacketQueue
+from tcpcryptd.netio.packets.queue import PacketQueue
 from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.wire.checksum import tcp_checksum
 from tests.e2e.harness import FAMILIES, Host, Network, divert_as

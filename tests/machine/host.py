@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Event
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction
-from tcpcryptd.netio.forwarded import cut
+from tcpcryptd.netio.packets.forwarded import cut
 from tcpcryptd.wire.segment import FIN, RST, MalformedPacket, Segment, lengths, locate, reverse_key
 from tests.machine.clock import Clock
 from tests.machine.link import Link

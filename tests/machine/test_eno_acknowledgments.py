@@ -10,7 +10,7 @@ import pytest
 
 from tcpcryptd.eno.limits import ACK_DELAY
 from tcpcryptd.eno.packets import is_marked, marked, sack_blocks
-from tcpcryptd.netio.forwarded import cut
+from tcpcryptd.netio.packets.forwarded import cut
 from tcpcryptd.wire.segment import ACK, FIN, PSH, SYN, Segment
 from tcpcryptd.wire.sequence import add, difference
 from tests.machine.endpoint import Behaviour, Socket

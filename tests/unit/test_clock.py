@@ -8,7 +8,7 @@ from tests.unit.test_imports import MODULES
 
 STEADY = {"monotonic", "sleep", "perf_counter"}
 TIME_OF_DAY = {"datetime", "CLOCK_REALTIME", "localtime", "gmtime"}
-TELLS_THE_TIME = {"identity.certificate", "netio.stderr_lines", "netio.wall_clock"}
+TELLS_THE_TIME = {"identity.certificate", "netio.process.stderr_lines", "netio.process.wall_clock"}
 """In what people read, and where certificates say until when they are valid."""
 
 

@@ -41,6 +41,23 @@ ALLOWED = {
     "__init__": set[str](),
 }
 
+_BASE = {"netio.errors", "netio.loop", "netio.marks", "netio.queue_numbers"}
+_PROCESS = _BASE | {"netio.kernel", "netio.process"}
+_DAEMON = _PROCESS | {"netio.packets", "netio.firewall", "netio.clients", "netio.workers", "netio.daemon"}
+# Room of netio -> rooms and modules of netio that it may import, besides itself.
+ROOMS = {
+    **dict.fromkeys(_BASE, _BASE),
+    "netio.__init__": set[str](),
+    "netio.kernel": _BASE,
+    "netio.process": _BASE | {"netio.kernel"},
+    "netio.packets": _PROCESS,
+    "netio.firewall": _PROCESS,
+    "netio.clients": _PROCESS,
+    "netio.workers": _DAEMON - {"netio.daemon"},
+    "netio.daemon": _DAEMON - {"netio.workers"},
+    "netio.doctor": _DAEMON,
+}
+
 # Module from outside -> the parts of the package that may import it.
 RESERVED = {
     "cryptography": {"crypto"},
@@ -83,6 +100,17 @@ def imports(module: str, source: str, is_package: bool) -> Iterator[str]:
                 yield inner if inner.removeprefix(PACKAGE + ".") in MODULES else origin
 
 
+def room(module: str) -> str:
+    """Of netio: the sub-package, or the module that stands outside of all."""
+    return ".".join(module.split(".")[:2])
+
+
+def room_allows(module: str, inside: str) -> set[str]:
+    """The parts from which `module` may import where `inside` belongs to the same part of the package."""
+    both_in_netio = module.startswith("netio.") and inside.startswith("netio.")
+    return ROOMS[room(module)] | {room(module)} if both_in_netio else {inside}
+
+
 def violations(module: str, source: str, is_package: bool = False) -> list[str]:
     part = module.split(".", maxsplit=1)[0]
     found = []
@@ -91,7 +119,7 @@ def violations(module: str, source: str, is_package: bool = False) -> list[str]:
         if target == PACKAGE:
             continue
         if inside != target:
-            if not within(inside, ALLOWED[part] | {part}):
+            if not within(inside, ALLOWED[part] | {part}) or not within(inside, room_allows(module, inside)):
                 found.append(f"{module} imports {target}")
         elif target.split(".")[0] in RESERVED and not within(module, RESERVED[target.split(".")[0]]):
             found.append(f"{module} imports {target}")
@@ -118,6 +146,10 @@ def test_import_directions(module: str) -> None:
         ("crypt.handshake", "import tcpcryptd.eno"),
         ("control.codec", "import socket"),
         ("netio.loop", "import scapy.all"),
+        ("netio.loop", "from tcpcryptd.netio.kernel import netlink"),
+        ("netio.kernel.netlink", "from tcpcryptd.netio.process.memory import lock_memory"),
+        ("netio.firewall.rule_watch", "from tcpcryptd.netio.packets.queue import PacketQueue"),
+        ("netio.clients.refusal", "import tcpcryptd.netio.firewall.selection"),
     ],
 )
 def test_a_wrong_import_is_seen(module: str, source: str) -> None:

@@ -5,13 +5,13 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from tcpcryptd.netio import capabilities
 from tcpcryptd.netio.doctor.finding import Finding
-from tcpcryptd.netio.memory import can_lock_memory
-from tcpcryptd.netio.queue import SOCKET_BUFFER
-from tcpcryptd.netio.sock_diag import can_destroy
-from tcpcryptd.netio.stats import QUEUES_FILE
-from tcpcryptd.netio.sysctl import SETTINGS_DIRECTORY
+from tcpcryptd.netio.firewall.conntrack_settings import SETTINGS_DIRECTORY
+from tcpcryptd.netio.kernel import capabilities
+from tcpcryptd.netio.kernel.queue_statistics import QUEUES_FILE
+from tcpcryptd.netio.kernel.sock_diag import can_destroy
+from tcpcryptd.netio.packets.queue import SOCKET_BUFFER
+from tcpcryptd.netio.process.memory import can_lock_memory
 
 _NEEDED = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_SETPCAP": 8}
 _NETWORK_SETTINGS = Path("/proc/sys/net")

@@ -4,8 +4,8 @@ import struct
 from collections.abc import Iterator
 
 from tcpcryptd.netio.doctor.finding import Finding
-from tcpcryptd.netio.interfaces import links
-from tcpcryptd.netio.selection import LOOPBACK, Selection
+from tcpcryptd.netio.firewall.selection import LOOPBACK, Selection
+from tcpcryptd.netio.kernel.interfaces import links
 
 _GSO, _GRO, _GSO_IPV4, _GRO_IPV4 = 41, 58, 63, 64
 _USUAL = 65_536

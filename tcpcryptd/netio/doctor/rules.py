@@ -4,7 +4,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-from tcpcryptd.netio import capabilities
 from tcpcryptd.netio.daemon import DaemonConfig
 from tcpcryptd.netio.doctor.finding import Finding
 from tcpcryptd.netio.doctor.foreign_marks import comparing, overwriting
@@ -19,6 +18,7 @@ from tcpcryptd.netio.firewall.iptables.tool import (
     tables_of_other_variant,
 )
 from tcpcryptd.netio.firewall.program import SEARCH_PATH
+from tcpcryptd.netio.kernel import capabilities
 
 _AS_ROOT = "run it as root, outside of a container"
 _TIMEOUT = 30.0

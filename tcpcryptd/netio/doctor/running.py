@@ -10,8 +10,8 @@ from tcpcryptd.control.errors import ControlError, DaemonNotRunning
 from tcpcryptd.netio.daemon import DaemonConfig
 from tcpcryptd.netio.doctor.finding import Finding
 from tcpcryptd.netio.errors import PrivilegeError
-from tcpcryptd.netio.privileges import Account
-from tcpcryptd.netio.stats import read_queue_statistics
+from tcpcryptd.netio.kernel.queue_statistics import read_queue_statistics
+from tcpcryptd.netio.process.privileges import Account
 from tcpcryptd.wire.build import description
 
 _SUSPICIOUS = {

@@ -9,9 +9,9 @@ from tcpcryptd.netio.errors import DaemonError, ExitCode, FirewallError
 from tcpcryptd.netio.firewall.backend import Firewall
 from tcpcryptd.netio.firewall.iptables.backend import IptablesRules
 from tcpcryptd.netio.firewall.nft.backend import NftRules
+from tcpcryptd.netio.firewall.selection import Selection
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.queue_numbers import QueueNumbers
-from tcpcryptd.netio.selection import Selection
 
 AUTO = "auto"
 NAMES = ("nft", "iptables")

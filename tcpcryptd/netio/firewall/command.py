@@ -8,9 +8,9 @@ from ipaddress import ip_network
 
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.firewall.choice import NAMES, choose, firewalls, install, remove
+from tcpcryptd.netio.firewall.selection import SELF_ENCRYPTED_PORTS, Selection
 from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
 from tcpcryptd.netio.queue_numbers import DEFAULT_QUEUE, QueueNumbers, default_workers
-from tcpcryptd.netio.selection import SELF_ENCRYPTED_PORTS, Selection
 
 
 def add_selection_options(parser: argparse.ArgumentParser) -> None:

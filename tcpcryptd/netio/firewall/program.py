@@ -3,8 +3,8 @@
 import subprocess
 from collections.abc import Mapping, Sequence
 
-from tcpcryptd.netio import capabilities
 from tcpcryptd.netio.errors import ExitCode, FirewallError
+from tcpcryptd.netio.kernel import capabilities
 
 SEARCH_PATH = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin"
 _TIMEOUT = 30

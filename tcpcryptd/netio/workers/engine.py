@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo
 from tcpcryptd.core.options import ConnectionOptions
-from tcpcryptd.netio.refusal import Refused
+from tcpcryptd.netio.clients.refusal import Refused
 from tcpcryptd.netio.workers.briefing import Briefing
 from tcpcryptd.netio.workers.channel import Json
 from tcpcryptd.netio.workers.link import UNANSWERED

@@ -13,10 +13,10 @@ from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Event
 from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio.errors import DaemonError, ExitCode
+from tcpcryptd.netio.kernel.queue_statistics import QueueStatistics
 from tcpcryptd.netio.loop import EventLoop
-from tcpcryptd.netio.packet_path import kernel_drops
+from tcpcryptd.netio.packets.packet_path import kernel_drops
 from tcpcryptd.netio.queue_numbers import QueueNumbers
-from tcpcryptd.netio.stats import QueueStatistics
 from tcpcryptd.netio.workers.briefing import Briefing
 from tcpcryptd.netio.workers.channel import Channel, Closed, Json
 from tcpcryptd.netio.workers.link import DEADLINE, OPEN_DEADLINE, UNANSWERED, Answer, WorkerLink

@@ -15,14 +15,14 @@ import prctl
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import ConnectionInfo, Disabled, Event, Negotiated, PeerRefused
-from tcpcryptd.netio.allocator import keep_freed_memory
 from tcpcryptd.netio.errors import DaemonError, ExitCode
-from tcpcryptd.netio.keygen import KeyJob
 from tcpcryptd.netio.loop import EventLoop
 from tcpcryptd.netio.marks import MarkScheme
-from tcpcryptd.netio.memory import protect_memory
-from tcpcryptd.netio.memory_shortage import MemoryShortage
-from tcpcryptd.netio.packet_path import PacketPath
+from tcpcryptd.netio.packets.packet_path import PacketPath
+from tcpcryptd.netio.process.allocator import keep_freed_memory
+from tcpcryptd.netio.process.keygen import KeyJob
+from tcpcryptd.netio.process.memory import protect_memory
+from tcpcryptd.netio.process.memory_shortage import MemoryShortage
 from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.workers.channel import Channel, Closed, Json
 from tcpcryptd.netio.workers.records import decode_options, encode_info

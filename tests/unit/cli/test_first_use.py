@@ -10,7 +10,7 @@ from tcpcryptd.cli.first_use import FirstUse
 from tcpcryptd.crypto.identity import public_key
 from tcpcryptd.identity.learned import LearnedKeys
 from tcpcryptd.netio.errors import DaemonError
-from tcpcryptd.netio.state_file import StateFile
+from tcpcryptd.netio.process.state_file import StateFile
 
 KEY, OTHER = public_key(bytes(32)), public_key(bytes((1,)) * 32)
 ADDRESS = "192.0.2.1"

@@ -20,7 +20,7 @@ from tcpcryptd.core.event import (
     PeerRefused,
 )
 from tcpcryptd.core.peer_identity import Outcome, PeerIdentity
-from tcpcryptd.netio.stderr_lines import is_the_journal
+from tcpcryptd.netio.process.stderr_lines import is_the_journal
 
 LOCAL, REMOTE = Endpoint("192.0.2.1", 40000), Endpoint("2001:db8::2", 80)
 NEGOTIATED = Negotiated(LOCAL, REMOTE, "crypt", bytes(20), "AES128-CTR-SEQIV/HMAC-SHA1", "client")

@@ -7,10 +7,10 @@ from tcpcryptd.cli import assembly, tcpcryptd
 from tcpcryptd.cli.config import ConfigError, Settings
 from tcpcryptd.cli.reload import LoadSettings
 from tcpcryptd.control.codec import Request
-from tcpcryptd.netio.control_handlers import Caller, Pages
+from tcpcryptd.netio.clients.control_handlers import Caller, Pages
+from tcpcryptd.netio.clients.refusal import Refused
 from tcpcryptd.netio.daemon import DaemonConfig
 from tcpcryptd.netio.errors import DaemonError, ExitCode
-from tcpcryptd.netio.refusal import Refused
 from tests.unit.control.daemon import RunningServer
 
 

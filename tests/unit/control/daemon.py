@@ -8,10 +8,10 @@ from pathlib import Path
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.options import ConnectionOptions
-from tcpcryptd.netio.control_connection import RequestHandler
-from tcpcryptd.netio.control_handlers import ControlHandlers
-from tcpcryptd.netio.control_server import ControlServer
-from tcpcryptd.netio.socket_options import SocketOptions
+from tcpcryptd.netio.clients.control_connection import RequestHandler
+from tcpcryptd.netio.clients.control_handlers import ControlHandlers
+from tcpcryptd.netio.clients.control_server import ControlServer
+from tcpcryptd.netio.clients.socket_options import SocketOptions
 
 
 def connection(

@@ -4,8 +4,8 @@ from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import Request, Result, encode_reply
 from tcpcryptd.control.session_record import SessionRecord
 from tcpcryptd.core.event import ConnectionState
-from tcpcryptd.netio.control_handlers import SESSIONS_PER_PAGE, Caller, Page
-from tcpcryptd.netio.refusal import Refused
+from tcpcryptd.netio.clients.control_handlers import SESSIONS_PER_PAGE, Caller, Page
+from tcpcryptd.netio.clients.refusal import Refused
 from tests.unit.control.daemon import connection, handlers
 
 ROOT = Caller(0, now=7.5)

@@ -16,10 +16,10 @@ from tcpcryptd.control.address import Address
 from tcpcryptd.control.client import ControlClient
 from tcpcryptd.control.codec import MAX_LINE, Request
 from tcpcryptd.control.errors import ControlError, DaemonNotRunning, RequestRefused
-from tcpcryptd.netio import control_server
-from tcpcryptd.netio.control_connection import RequestHandler
-from tcpcryptd.netio.control_handlers import Caller, Pages
-from tcpcryptd.netio.control_server import MAX_CLIENTS, MAX_CLIENTS_PER_USER, ControlServer
+from tcpcryptd.netio.clients import control_server
+from tcpcryptd.netio.clients.control_connection import RequestHandler
+from tcpcryptd.netio.clients.control_handlers import Caller, Pages
+from tcpcryptd.netio.clients.control_server import MAX_CLIENTS, MAX_CLIENTS_PER_USER, ControlServer
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tests.unit.control.daemon import RunningServer, StartServer, connection, handlers
 

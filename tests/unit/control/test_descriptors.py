@@ -13,9 +13,9 @@ import pytest
 from tcpcryptd.control.client import ControlClient
 from tcpcryptd.control.errors import RequestRefused
 from tcpcryptd.control.socket_option import SocketOption
-from tcpcryptd.netio.descriptor_examiner import DescriptorExaminer, Owner, Result
-from tcpcryptd.netio.refusal import Refused
-from tcpcryptd.netio.socket_identity import SocketIdentity, identify, namespace_cookie
+from tcpcryptd.netio.clients.descriptor_examiner import DescriptorExaminer, Owner, Result
+from tcpcryptd.netio.clients.refusal import Refused
+from tcpcryptd.netio.clients.socket_identity import SocketIdentity, identify, namespace_cookie
 from tests.e2e.harness.process import wait_until
 from tests.unit.control.daemon import RunningServer
 
@@ -172,8 +172,8 @@ def test_a_descriptor_that_blocks_keeps_nobody_but_those_who_pass_some(monkeypat
         release.wait(10)
         raise Refused("EBADF", "slow")
 
-    monkeypatch.setattr("tcpcryptd.netio.descriptor_examiner.identify", slow)
-    monkeypatch.setattr("tcpcryptd.netio.descriptor_examiner.MAX_WAITING", 1)
+    monkeypatch.setattr("tcpcryptd.netio.clients.descriptor_examiner.identify", slow)
+    monkeypatch.setattr("tcpcryptd.netio.clients.descriptor_examiner.MAX_WAITING", 1)
     examiner = DescriptorExaminer()
     clients = [Client() for _ in range(3)]
     examiner.examine(os.dup(0), clients[0])

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tcpcryptd.netio.socket_owner import SocketOwners
+from tcpcryptd.netio.kernel.sock_diag import SocketOwners
 
 ANY = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 End = tuple[str, int]

@@ -10,8 +10,8 @@ from tcpcryptd.netio import daemon
 from tcpcryptd.netio.daemon import Daemon
 from tcpcryptd.netio.errors import FirewallError
 from tcpcryptd.netio.firewall import choice
+from tcpcryptd.netio.firewall.selection import Selection
 from tcpcryptd.netio.marks import MarkScheme
-from tcpcryptd.netio.selection import Selection
 
 
 @pytest.mark.parametrize("failing", ["install", "relax"])

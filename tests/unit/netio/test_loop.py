@@ -13,7 +13,7 @@ from tcpcryptd.core.event import Closed, Event
 from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio import loop
 from tcpcryptd.netio.loop import EVENT_BATCH, MAX_EVENTS_PER_TURN, EventLoop
-from tcpcryptd.netio.signals import watch_signals
+from tcpcryptd.netio.process.signals import watch_signals
 
 EVENT = Closed(Endpoint("192.0.2.1", 1), Endpoint("192.0.2.2", 2))
 

@@ -9,8 +9,8 @@ import pytest
 
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
-from tcpcryptd.netio.control_handlers import ControlHandlers
-from tcpcryptd.netio.socket_options import SocketOptions
+from tcpcryptd.netio.clients.control_handlers import ControlHandlers
+from tcpcryptd.netio.clients.socket_options import SocketOptions
 from tests.unit.control.daemon import FakeEngine, FakeOwners, RunningServer
 
 SESSION = bytes(range(20))

@@ -12,10 +12,10 @@ from tcpcryptd.control.codec import Request
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.options import ConnectionOptions
-from tcpcryptd.netio.control_handlers import Caller
-from tcpcryptd.netio.refusal import Refused
-from tcpcryptd.netio.socket_identity import SocketIdentity
-from tcpcryptd.netio.socket_options import MODES
+from tcpcryptd.netio.clients.control_handlers import Caller
+from tcpcryptd.netio.clients.refusal import Refused
+from tcpcryptd.netio.clients.socket_identity import SocketIdentity
+from tcpcryptd.netio.clients.socket_options import MODES
 from tcpcryptd.sockopt import SocketOption
 from tests.unit.sockopt.conftest import SESSION, Daemon
 

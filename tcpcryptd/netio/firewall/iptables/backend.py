@@ -25,10 +25,10 @@ from tcpcryptd.netio.firewall.iptables.tool import (
     tables_of_other_variant,
 )
 from tcpcryptd.netio.firewall.program import SEARCH_PATH
-from tcpcryptd.netio.interfaces import vrf_names
+from tcpcryptd.netio.firewall.selection import Selection
+from tcpcryptd.netio.kernel.interfaces import vrf_names
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.queue_numbers import QueueNumbers
-from tcpcryptd.netio.selection import Selection
 
 _log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ has numbers that the kernel does not know.
 from collections.abc import Iterator
 
 from tcpcryptd.core.verdict import ConnectionClass, Direction
+from tcpcryptd.netio.firewall.selection import LOOPBACK
 from tcpcryptd.netio.marks import MarkScheme
-from tcpcryptd.netio.selection import LOOPBACK
 
 _PROTOCOLS = {4: "icmp", 6: "ipv6-icmp"}
 _ENCRYPTED = [each for each in ConnectionClass if each.is_encrypted]

@@ -28,9 +28,9 @@ from tcpcryptd.core.verdict import ConnectionClass, Direction
 from tcpcryptd.netio.firewall.iptables.icmp_rules import IcmpRules
 from tcpcryptd.netio.firewall.iptables.mark_rules import NOT_OPENING, OPENING, MarkRules
 from tcpcryptd.netio.firewall.iptables.vrf_rules import NOT_LOCAL, beside_vrfs
+from tcpcryptd.netio.firewall.selection import LOOPBACK, Selection
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.queue_numbers import QueueNumbers
-from tcpcryptd.netio.selection import LOOPBACK, Selection
 
 TABLE = "mangle"
 RAW_TABLE = "raw"

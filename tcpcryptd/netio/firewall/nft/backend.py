@@ -6,11 +6,11 @@ from tcpcryptd.netio.errors import ExitCode, FirewallError
 from tcpcryptd.netio.firewall.backend import RuleState
 from tcpcryptd.netio.firewall.nft import tool
 from tcpcryptd.netio.firewall.nft.rules import FAMILY, TABLE, build, transaction
-from tcpcryptd.netio.interfaces import vrf_names
+from tcpcryptd.netio.firewall.selection import Selection
+from tcpcryptd.netio.kernel.interfaces import vrf_names
+from tcpcryptd.netio.kernel.queue_binding import tells_connections
 from tcpcryptd.netio.marks import MarkScheme
-from tcpcryptd.netio.queue_binding import tells_connections
 from tcpcryptd.netio.queue_numbers import QueueNumbers
-from tcpcryptd.netio.selection import Selection
 
 _INET = 1
 """NFPROTO_INET (linux/netfilter.h)."""

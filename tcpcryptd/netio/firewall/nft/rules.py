@@ -15,10 +15,10 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
 from tcpcryptd.core.verdict import ConnectionClass, Direction
 from tcpcryptd.netio.firewall.nft.statements import NOT_OPENING, OPENING, Marks, braced, names, queue
+from tcpcryptd.netio.firewall.selection import LOOPBACK, Selection
+from tcpcryptd.netio.kernel.raw_socket import INWARD_PRIORITY
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.queue_numbers import QueueNumbers
-from tcpcryptd.netio.raw_socket import INWARD_PRIORITY
-from tcpcryptd.netio.selection import LOOPBACK, Selection
 
 FAMILY, TABLE = "inet", "tcpcryptd"
 

@@ -13,11 +13,11 @@ import pytest
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.options import ConnectionOptions
+from tcpcryptd.netio.clients.refusal import Refused
 from tcpcryptd.netio.errors import DaemonError
+from tcpcryptd.netio.kernel.queue_statistics import QueueStatistics
 from tcpcryptd.netio.loop import EventLoop
 from tcpcryptd.netio.queue_numbers import QueueNumbers
-from tcpcryptd.netio.refusal import Refused
-from tcpcryptd.netio.stats import QueueStatistics
 from tcpcryptd.netio.workers import pool as pool_module
 from tcpcryptd.netio.workers.briefing import Briefing
 from tcpcryptd.netio.workers.channel import Channel, Closed, Json
