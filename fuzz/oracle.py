@@ -16,7 +16,7 @@ from tests.machine.stack import folded_sum
 BOUNDS = EngineConfig(max_connections=12, max_opening=6, max_plain_records=8, max_sessions=8, max_options=8)
 """Small, so that a short script reaches them."""
 MTU = 576
-"""The smallest of a link here. What is longer the kernel cuts, and makes the checksums (design notes, section 3)."""
+"""The smallest MTU of a link here. The kernel cuts longer packets and makes their checksums."""
 _TIMERS_PER_CONNECTION = 3
 _HEAP_SLACK = 64
 

@@ -1,4 +1,4 @@
-"""Datagrams of the original library's control protocol (docs/control-protocol.md, section "The original library's").
+"""Datagrams of the original library's control protocol (docs/control-protocol.md#the-original-librarys-protocol).
 
 They are C structures: addresses and ports are in network byte order, the other numbers in the host's.
 """

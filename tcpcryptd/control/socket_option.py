@@ -4,7 +4,7 @@ import enum
 
 PUBLIC_KEY_SPEC_SIZE = 3
 SYMMETRIC_SPEC_SIZE = 4
-"""Bytes (spec section 2)."""
+"""Bytes (docs/crypt-option.md section 2)."""
 TEP_SIZE = 1
 EXPERIMENT_SIZE = 2
 CIPHER_SIZE = 2

@@ -31,7 +31,7 @@ class Action(enum.IntEnum):
 
 
 class ConnectionClass(enum.IntEnum):
-    """What the firewall is to do with the connection's next packets (design notes, section 4)."""
+    """What the firewall is to do with the connection's next packets (docs/architecture.md#diversion)."""
 
     UNDECIDED = 0
     """Divert; let them pass when no daemon runs."""

@@ -1,4 +1,4 @@
-"""The active opener until it has keys or leaves the connection plain (spec sections 2, 7 and 8)."""
+"""The active opener until it has keys or leaves the connection plain (docs/crypt-option.md sections 2, 7 and 8)."""
 
 from typing import Final
 
@@ -175,7 +175,7 @@ class HelloSent(HandshakeState):
 
 
 class PkconfSent(HandshakeState):
-    """The passive opener wants to be the client: PKCONF goes out with the kernel's first ACK (spec section 7)."""
+    """The passive opener wants to be the client: the first ACK carries PKCONF (docs/crypt-option.md section 7)."""
 
     def __init__(self, handshake: Handshake) -> None:
         super().__init__(handshake)

@@ -1,4 +1,4 @@
-"""The client of the key exchange: it has a PKCONF, sends INIT1 and waits for INIT2 (spec section 2)."""
+"""The client of the key exchange: it has a PKCONF, sends INIT1 and waits for INIT2 (docs/crypt-option.md section 2)."""
 
 from typing import Final, Self
 

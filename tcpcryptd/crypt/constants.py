@@ -1,16 +1,16 @@
-"""Numbers of the protocol; see spec/crypt-option.md. Sizes are bytes."""
+"""Numbers of the protocol; see docs/crypt-option.md. Sizes are bytes."""
 
 import enum
 from typing import Final
 
 CRYPT: Final = 69
-"""TCP option kind of the handshake and of REKEY (spec section 1)."""
+"""TCP option kind of the handshake and of REKEY (docs/crypt-option.md section 1)."""
 MAC: Final = 70
-"""TCP option kind of the MAC (spec section 1)."""
+"""TCP option kind of the MAC (docs/crypt-option.md section 1)."""
 
 
 class Opcode(enum.IntEnum):
-    """First byte of a suboption (spec section 1)."""
+    """First byte of a suboption (docs/crypt-option.md section 1)."""
 
     HELLO = 0x01
     HELLO_SUPPORT = 0x02
@@ -37,15 +37,15 @@ INIT2_OPERATION: Final = 2
 
 NONCE_SIZE: Final = 16
 SESSION_PREFIX_SIZE: Final = 9
-"""How much of a session ID NEXTK1 carries (spec section 8)."""
+"""How much of a session ID NEXTK1 carries (docs/crypt-option.md section 8)."""
 PUBLIC_KEY_SPEC_SIZE: Final = 3
 SYMMETRIC_SPEC_SIZE: Final = 4
 
 MSS_REDUCTION: Final = 40
-"""What the option and its padding can take from a segment (spec section 11)."""
+"""What the option and its padding can take from a segment (docs/crypt-option.md section 11)."""
 
 TIMESTAMP_AREA: Final = 12
 """NOP NOP timestamp: the only options that the kernel sends in an open connection without SACK."""
 
 UNAUTHENTICATED_OPTIONS: Final = frozenset((0, 1, 8, 16, 17, 19, MAC))
-"""Options that do not enter the MAC (spec section 6)."""
+"""Options that do not enter the MAC (docs/crypt-option.md section 6)."""

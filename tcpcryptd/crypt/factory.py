@@ -24,7 +24,7 @@ class CryptFactory:
         return HelloSent(Handshake(connection, self._config)).offer(syn, now)
 
     def answer(self, connection: Connection, syn: Segment, now: float) -> Verdict | None:
-        """A peer opens a connection; None when its SYN says nothing of this protocol (spec section 2)."""
+        """A peer opens a connection; None if its SYN does not use this protocol (docs/crypt-option.md section 2)."""
         hello = option.find(option.read(syn), *OPENINGS)
         if hello is None or not option.opens(syn.option(CRYPT)):
             return None

@@ -15,8 +15,9 @@
 | protection.Protection | heard that the peer has the keys | |
 
 Rules: no payload leaves in any of them but Unanswered, and the local kernel is kept from sending by a window of 0
-(spec section 3). What does not fit the state and could have been forged from off the path is dropped or passed on
-without changing the state. "Plain" hands the connection back to the two kernels as they left it.
+(docs/crypt-option.md section 3). A segment that does not fit the state, and that somebody off the path could have
+forged, is dropped or passed on without changing the state. "Plain" hands the connection back to the two kernels as they
+left it.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A change of keys toward a peer that answers as the original does (docs/protocol.md, "The original daemon").
+"""A change of keys toward a peer that answers as the original does (docs/crypt-option.md section 15).
 
 It follows without announcing anything, and must not hear of the change twice while it has something unacknowledged. So
 keys change when nothing is in flight in either direction: both kernels are kept from sending by the windows that they

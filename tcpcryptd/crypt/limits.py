@@ -3,7 +3,7 @@
 from typing import Final
 
 HELLO_TRIES: Final = 2
-"""SYN and SYN ACK segments that carry the option; later ones go without it (spec section 10)."""
+"""SYN and SYN ACK segments that carry the option; later ones go without it (docs/crypt-option.md section 10)."""
 
 RETRANSMISSION_INTERVALS: Final[tuple[float, ...]] = (0.5, 1.0, 2.0, 4.0)
 """After which INIT1 and INIT2 are sent again; after the last one the sender gives up."""

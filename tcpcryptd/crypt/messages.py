@@ -1,4 +1,4 @@
-"""The INIT1 and INIT2 messages, and the specs in them and in PKCONF (spec section 2)."""
+"""The INIT1 and INIT2 messages, and the specs in them and in PKCONF (docs/crypt-option.md section 2)."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Numbers:
-    """The wire's numbers and the local kernel's, which differ by the handshake messages (spec section 3)."""
+    """The wire's numbers and the kernel's, which differ by the handshake messages (docs/crypt-option.md section 3)."""
 
     sent_shift: int
     """How far the wire is ahead of the local kernel: the length of the handshake message that this host sent."""

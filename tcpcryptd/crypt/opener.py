@@ -1,4 +1,4 @@
-"""The incoming direction of an encrypted connection (spec sections 3, 5, 6 and 9).
+"""The incoming direction of an encrypted connection (docs/crypt-option.md sections 3, 5, 6 and 9).
 
 `inbound` runs once for every segment; what is rare stands in methods of its own. Sequence numbers with the name
 `extended` count on where 32 bits wrap.
@@ -234,6 +234,6 @@ class Opener:
 
 
 def find_mac(segment: Segment) -> tuple[bytes | None, bytes]:
-    """The MAC option's value, and the options that enter the MAC (spec section 6)."""
+    """The MAC option's value, and the options that enter the MAC (docs/crypt-option.md section 6)."""
     covered = b"".join(options.encode(*entry) for entry in segment.options if entry[0] not in UNAUTHENTICATED_OPTIONS)
     return segment.option(MAC), covered

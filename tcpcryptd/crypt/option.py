@@ -1,4 +1,4 @@
-"""The CRYPT option's suboptions (spec section 1)."""
+"""The CRYPT option's suboptions (docs/crypt-option.md section 1)."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,4 +1,4 @@
-"""The passive opener until it has keys or leaves the connection plain (spec sections 2, 7 and 8)."""
+"""The passive opener until it has keys or leaves the connection plain (docs/crypt-option.md sections 2, 7 and 8)."""
 
 from typing import Final
 
@@ -179,7 +179,7 @@ class AwaitInit1(SynAckSent):
 
 
 class AwaitPkconf(SynAckSent):
-    """The SYN ACK carries HELLO: this host wants to be the client of the exchange (spec section 7)."""
+    """The SYN ACK carries HELLO: this host wants to be the client of the exchange (docs/crypt-option.md section 7)."""
 
     def __init__(self, handshake: Handshake) -> None:
         aware = handshake.connection.options.support

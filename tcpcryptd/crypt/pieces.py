@@ -1,4 +1,4 @@
-"""Segments that the local kernel left to be cut, sealed in one pass (spec sections 5 and 6).
+"""Segments that the local kernel left to be cut, sealed in one pass (docs/crypt-option.md sections 5 and 6).
 
 They are what the kernel's own segmentation would have made of the packet (`tcp_gso_segment` in Linux), each sealed: PSH
 and FIN in the last one, CWR in the first, IPv4 identifications that count on.
@@ -20,7 +20,7 @@ _M_MAGIC: Final = 0x8000
 
 
 def authenticated_header(length: int, data_offset: int, flags: int, urgent: int, number: int) -> bytes:
-    """M: TCP length, data offset in words, flags, urgent pointer, extended sequence number (spec section 6)."""
+    """M: length, data offset in words, flags, urgent pointer, extended number (docs/crypt-option.md section 6)."""
     writer = BytesWriter()
     put32(writer, _M_MAGIC << 16 | length)
     put32(writer, data_offset << 24 | flags << 16 | urgent)
@@ -36,7 +36,7 @@ class Whole(NamedTuple):
     """Extended, of the first byte."""
     acknowledgment: int
     extended_acknowledgment: bytes
-    """A (spec section 6)."""
+    """A (docs/crypt-option.md section 6)."""
     mask: int
     """For the extended numbers that enter M."""
     address_sum: int

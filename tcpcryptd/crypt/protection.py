@@ -149,7 +149,7 @@ class Protection:
         return False
 
     def rekey(self) -> None:
-        """Begins a new generation of keys, unless the last change of keys is not over (spec section 9).
+        """Begins a new generation of keys, unless the last change of keys is not over (docs/crypt-option.md section 9).
 
         It is over when both sides know the keys and all that came before them is acknowledged, since no segment is sent
         again with other keys than the current ones and those before them.
@@ -210,7 +210,7 @@ class Protection:
         self._keys = keys
 
     def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
-        """Shifts the number (spec section 3)."""
+        """Shifts the number (docs/crypt-option.md section 3)."""
         if direction is Direction.OUT:
             return add(error.sequence, self._numbers.received_shift), error.mtu
         number = add(error.sequence, self._numbers.sent_shift if error.is_unsealed else 0)
@@ -265,7 +265,7 @@ class Protection:
         self._connection.set_timer(now + REKEY_INTERVAL, self._rekey_in_time)
 
     def _unauthenticated(self, segment: Segment, now: float) -> Verdict:
-        """The few segments that count without a MAC (spec section 6)."""
+        """The few segments that count without a MAC (docs/crypt-option.md section 6)."""
         if not segment.checksum_is_right:
             self._connection.count("bad_checksum")
             return DROP

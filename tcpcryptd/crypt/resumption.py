@@ -1,4 +1,4 @@
-"""Connections that go on from an earlier session, without public-key work (spec section 8)."""
+"""Connections that go on from an earlier session, without public-key work (docs/crypt-option.md section 8)."""
 
 from typing import Final
 

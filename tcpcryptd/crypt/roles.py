@@ -1,4 +1,4 @@
-"""Who is the client of the key exchange, when each host has its wish (spec section 7)."""
+"""Who is the client of the key exchange, when each host has its wish (docs/crypt-option.md section 7)."""
 
 import enum
 from typing import Final

@@ -1,4 +1,4 @@
-"""The outgoing direction of an encrypted connection (spec sections 3, 5, 6 and 9).
+"""The outgoing direction of an encrypted connection (docs/crypt-option.md sections 3, 5, 6 and 9).
 
 `outbound` runs once for every segment; what is rare stands in methods of its own. Sequence numbers with the name
 `extended` count on where 32 bits wrap.

@@ -1,8 +1,8 @@
 """Selective acknowledgments (RFC 2018) between two of our daemons: SACK beside timestamps and the MAC.
 
-A segment has room for timestamps (10 bytes), a MAC of 18 bytes and one block (10), without padding in between. Blocks
-are shifted as acknowledgments are, and enter the MAC (O in spec section 6). An original never sees any: it takes
-SACK-permitted out of its own SYNs and of those that it gets.
+docs/crypt-option.md section 13. A segment has room for timestamps (10 bytes), a MAC of 18 bytes and one block (10),
+without padding in between. Blocks are shifted as acknowledgments are, and enter the MAC as part of O (section 6 there).
+An original never sees any: it takes SACK-permitted out of its own SYNs and of those that it gets.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""The server of the key exchange: INIT1 comes in, INIT2 goes out (spec section 2)."""
+"""The server of the key exchange: INIT1 comes in, INIT2 goes out (docs/crypt-option.md section 2)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -112,7 +112,7 @@ class ServerExchange:
 
 
 def _specs(offered: Sequence[PublicKeyAlgorithm]) -> bytes:
-    """The list for PKCONF. The original reads its first entry only: that is the one it knows (spec section 2)."""
+    """The list for PKCONF. First comes what the original knows: it reads no other (docs/crypt-option.md section 2)."""
     return b"".join(entry.spec for entry in sorted(offered, key=lambda entry: entry is not RSA_2048))
 
 

@@ -1,4 +1,4 @@
-"""A session: the secret that both ends share, and what follows from it (spec sections 4 and 9)."""
+"""A session: the secret that both ends share, and what follows from it (docs/crypt-option.md sections 4 and 9)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ class Keys:
 
 
 class Resumable:
-    """What is kept of a session so that the next connection can go on from it; used once (spec section 8)."""
+    """What is kept of a session so that the next connection can resume it, once (docs/crypt-option.md section 8)."""
 
     __slots__ = ("_session_id", "public_key_name", "role", "secret", "suite")
 

@@ -1,4 +1,4 @@
-"""What a SYN becomes on its way in and out (spec sections 3 and 11)."""
+"""What a SYN becomes on its way in and out (docs/crypt-option.md sections 3 and 11)."""
 
 from tcpcryptd.crypt.constants import MSS_REDUCTION
 from tcpcryptd.wire import options
@@ -8,7 +8,7 @@ from tcpcryptd.wire.syn import LOCAL_MAX_MSS, clamped_mss, classic_ecn, lowered_
 
 
 def kept_options(syn: Segment, *, keeps_sack: bool) -> bytes:
-    """A local SYN's option area, not padded, without Fast Open, SACK-permitted kept or blanked (spec section 11).
+    """A local SYN's option area, not padded, without Fast Open (docs/crypt-option.md sections 11 and 13).
 
     The MSS is one that a queue can carry.
     """
@@ -20,7 +20,7 @@ def kept_options(syn: Segment, *, keeps_sack: bool) -> bytes:
 
 
 def for_local_kernel(syn: Segment, max_mss: int = LOCAL_MAX_MSS, window: int = 0, *, keeps_sack: bool = False) -> bytes:
-    """A SYN of the peer's as the local kernel may see it (spec sections 3 and 11).
+    """A SYN of the peer's as the local kernel may see it (docs/crypt-option.md sections 3 and 11).
 
     Window 0, no Fast Open, no AccECN, MSS lowered, and no SACK unless it may be kept.
     """

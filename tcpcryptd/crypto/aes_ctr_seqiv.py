@@ -1,4 +1,4 @@
-"""AES128-CTR-SEQIV, the cipher of the original daemon (spec section 5)."""
+"""AES128-CTR-SEQIV, the cipher of the original daemon (docs/crypt-option.md section 5)."""
 
 import struct
 from typing import Final, NamedTuple

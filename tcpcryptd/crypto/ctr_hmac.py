@@ -1,4 +1,4 @@
-"""AES128-CTR-SEQIV with HMAC-SHA1: what the original daemon protects segments with (spec sections 5 and 6)."""
+"""AES128-CTR-SEQIV with HMAC-SHA1, the suite of the original daemon (docs/crypt-option.md sections 5 and 6)."""
 
 from hmac import compare_digest
 from typing import Final

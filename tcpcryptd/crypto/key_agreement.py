@@ -1,13 +1,13 @@
 """What a key exchange needs from a public-key mechanism.
 
-The client of the exchange sends its public key K_C in INIT1; the server answers with ENC(K_C, N_S) in INIT2 (spec
-section 2). Each mechanism is a module of its own and is registered in `suites`.
+The client of the exchange sends its public key K_C in INIT1. The server answers with ENC(K_C, N_S) in INIT2
+(docs/crypt-option.md section 2). Each mechanism is a module of its own and is registered in `suites`.
 """
 
 from typing import Final, Protocol
 
 NONCE_LENGTH: Final = 16
-"""Bytes of N_C and of N_S (spec section 2)."""
+"""Bytes of N_C and of N_S (docs/crypt-option.md section 2)."""
 
 
 class KeyAgreementError(ValueError):

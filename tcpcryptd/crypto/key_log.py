@@ -32,15 +32,15 @@ class KeyLogEntry:
     """The sequence number of the SYN, and in `answerer_isn` that of the SYN ACK: they name the connection."""
     answerer_isn: int
     generation: int
-    """0 for the first keys. One byte with CRYPT, where it wraps (spec section 9)."""
+    """0 for the first keys. One byte with CRYPT, where it wraps (docs/crypt-option.md section 9)."""
     session_id: bytes
     """20 bytes with CRYPT, 33 with ENO."""
     suite: bytes
-    """The symmetric spec, 4 bytes (spec section 2), or sym_cipher, 2 bytes (RFC 8548 section 3.3)."""
+    """The symmetric spec, 4 bytes (docs/crypt-option.md section 2), or sym_cipher, 2 bytes (RFC 8548 section 3.3)."""
     opener_role: str
     """What seals the opener's segments: the keys of the "client" or "server", or of "a" (k_ab) or "b" (k_ba)."""
     master: bytes = field(repr=False)
-    """mk: 20 bytes (spec section 4), or 32 (RFC 8548 section 3.3)."""
+    """mk: 20 bytes (docs/crypt-option.md section 4), or 32 (RFC 8548 section 3.3)."""
 
     def line(self) -> str:
         """The entry as it is written, without the line's end."""

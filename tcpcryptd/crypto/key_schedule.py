@@ -1,4 +1,4 @@
-"""Key schedule of the CRYPT-option protocol (spec section 4).
+"""Key schedule of the CRYPT-option protocol (docs/crypt-option.md section 4).
 
 Every value is bytes: secrets, session IDs and master keys have 20, traffic keys 40. The 4-byte tags are big endian.
 """
@@ -64,7 +64,7 @@ def master_key_and_next_secret(secret: bytes) -> tuple[bytes, bytes]:
 
 
 def next_master_key(master: bytes) -> bytes:
-    """Return the master key of the generation after the one of master (rekeying, spec section 9)."""
+    """Return the master key of the generation after the one of master (rekeying, docs/crypt-option.md section 9)."""
     return hmac_sha1(master, _TAG_MASTER_KEY)
 
 

@@ -22,7 +22,7 @@ class Prf:
 
 
 def hmac_sha1(key: bytes, *parts: bytes) -> bytes:
-    """Return the 20 bytes of HMAC-SHA1 (RFC 2104) over the concatenation of parts (spec, notation)."""
+    """Return the 20 bytes of HMAC-SHA1 (RFC 2104) over the concatenation of parts (docs/crypt-option.md, Notation)."""
     mac = HMAC(key, _SHA1)
     mac.update(b"".join(parts))
     return mac.finalize()

@@ -1,4 +1,4 @@
-"""Key agreement with RSA-2048, public exponent 3 and RSAES-OAEP (RFC 8017 section 7.1), as in spec section 2."""
+"""RSA-2048, public exponent 3, with RSAES-OAEP (RFC 8017 section 7.1; docs/crypt-option.md section 2)."""
 
 from typing import Final, Self
 

@@ -1,4 +1,4 @@
-"""HMAC-SHA1-128 of the CRYPT-option protocol, of which all 20 bytes are sent (spec section 6)."""
+"""HMAC-SHA1-128 of the CRYPT-option protocol, of which all 20 bytes are sent (docs/crypt-option.md section 6)."""
 
 from typing import Final
 

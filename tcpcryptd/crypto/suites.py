@@ -37,7 +37,7 @@ class SymmetricSuite:
         protection: Makes the protection of one direction from its encryption key and MAC key, 40 bytes each.
         has_mac_key: Whether it uses the MAC key.
         tag_length: Bytes in the body of the MAC option.
-        rekey_bytes: Sequence space in one direction after which the keys are replaced (spec section 9).
+        rekey_bytes: Sequence space in one direction after which the keys are replaced (docs/crypt-option.md section 9).
         extended_sequence: Whether M, A and the nonce carry the high halves of 64-bit sequence numbers.
         quiet_rekeying: Whether a peer follows a change of keys without announcing one, as the original does.
     """
@@ -54,7 +54,7 @@ class SymmetricSuite:
 
     @property
     def spec(self) -> bytes:
-        """The symmetric spec, 4 bytes: 0, cipher, 0, MAC (spec section 2)."""
+        """The symmetric spec, 4 bytes: 0, cipher, 0, MAC (docs/crypt-option.md section 2)."""
         return bytes((0, self.cipher, 0, self.mac))
 
     @property
@@ -91,7 +91,7 @@ class PublicKeyAlgorithm:
 
     @property
     def spec(self) -> bytes:
-        """The public-key spec that we send, 3 bytes: algorithm, smallest and largest key size (spec section 2)."""
+        """The spec that we send, 3 bytes: algorithm, smallest and largest key size (docs/crypt-option.md section 2)."""
         return bytes((self.algorithm, self.key_size, self.key_size))
 
     def accepts(self, spec: bytes) -> bool:
@@ -128,7 +128,7 @@ AES128_CTR_SEQIV_HMAC_SHA1: Final = SymmetricSuite(
     protection=CtrHmacProtection,
     has_mac_key=True,
     tag_length=CtrHmacProtection.tag_length,
-    # The keystream repeats after 2^24 bytes (spec section 5).
+    # The keystream repeats after 2^24 bytes (docs/crypt-option.md section 5).
     rekey_bytes=2**23,
     extended_sequence=False,
     quiet_rekeying=True,

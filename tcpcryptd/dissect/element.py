@@ -28,7 +28,7 @@ class Element(Packet):
 
 
 class PublicKeySpec(Element):
-    """A public-key spec, 3 bytes; key sizes in units of 512 bits (spec section 2)."""
+    """A public-key spec, 3 bytes; key sizes in units of 512 bits (docs/crypt-option.md section 2)."""
 
     name = "public-key spec"
     fields_desc: ClassVar[list[Any]] = [
@@ -44,7 +44,7 @@ class PublicKeySpec(Element):
 
 
 class SymmetricSpec(Element):
-    """A symmetric spec, 4 bytes; cipher or MAC 0 means any (spec section 2)."""
+    """A symmetric spec, 4 bytes; cipher or MAC 0 means any (docs/crypt-option.md section 2)."""
 
     name = "symmetric spec"
     fields_desc: ClassVar[list[Any]] = [

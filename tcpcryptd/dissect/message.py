@@ -1,4 +1,4 @@
-"""The INIT1 and INIT2 messages (spec section 2)."""
+"""The INIT1 and INIT2 messages (docs/crypt-option.md section 2)."""
 
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ _SHOWN_SPECS = 8
 
 
 class Init1(Packet):
-    """The INIT1 message, a segment's whole payload: what the exchange's client can do, N_C and K_C (spec section 2)."""
+    """The INIT1 message, a whole payload: the client's suites, N_C and K_C (docs/crypt-option.md section 2)."""
 
     name = "INIT1"
     fields_desc: ClassVar[list[Any]] = [
@@ -50,7 +50,7 @@ class Init1(Packet):
 
 
 class Init2(Packet):
-    """The INIT2 message, a segment's whole payload: the chosen suite and ENC(K_C, N_S) (spec section 2)."""
+    """The INIT2 message, a whole payload: the chosen suite and ENC(K_C, N_S) (docs/crypt-option.md section 2)."""
 
     name = "INIT2"
     fields_desc: ClassVar[list[Any]] = [

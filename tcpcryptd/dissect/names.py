@@ -1,4 +1,4 @@
-"""Numbers on the wire and what they are called (spec sections 1 and 2; identifiers from 0xf0: docs/suites.md)."""
+"""Numbers on the wire and what they are called (docs/crypt-option.md sections 1, 2 and 12)."""
 
 CRYPT = 69
 """TCP option kind of the handshake and of REKEY; TCP-ENO has the same (RFC 8547 section 11)."""

@@ -1,4 +1,4 @@
-"""The CRYPT and MAC options (spec section 1), and all of ours in a header."""
+"""The CRYPT and MAC options (docs/crypt-option.md section 1), and all of ours in a header."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ from tcpcryptd.wire import options
 
 
 class CryptOption(Packet):
-    """The CRYPT option with its suboptions; one without any is HELLO (spec section 1)."""
+    """The CRYPT option with its suboptions; one without any is HELLO (docs/crypt-option.md section 1)."""
 
     name = "CRYPT option"
     fields_desc: ClassVar[list[Any]] = [
@@ -34,7 +34,7 @@ class CryptOption(Packet):
 
 
 class MacOption(Packet):
-    """The MAC option: 20 bytes with HMAC-SHA1, 16 with ours (spec sections 1 and 6)."""
+    """The MAC option: 20 bytes with HMAC-SHA1, 16 with ours (docs/crypt-option.md sections 1 and 6)."""
 
     name = "MAC option"
     fields_desc: ClassVar[list[Any]] = [
@@ -59,7 +59,7 @@ _LAYERS: dict[int, type[Packet]] = {CRYPT: CryptOption, MAC: MacOption}
 def read_options(area: bytes, *, in_syn: bool = True) -> Iterator[Packet]:
     """The CRYPT, ENO and MAC options of a header's option area as layers; raises wire.options.OptionError.
 
-    Scapy's own parser stops at EOL, behind which the original daemon puts options (spec section 1).
+    Scapy's own parser stops at EOL, behind which the original daemon puts options (docs/crypt-option.md section 1).
     """
     return option_layers(options.parse(area), in_syn=in_syn)
 

@@ -1,4 +1,4 @@
-"""The suboptions of the CRYPT option (spec section 1)."""
+"""The suboptions of the CRYPT option (docs/crypt-option.md section 1)."""
 
 from typing import Any, ClassVar
 
@@ -59,7 +59,7 @@ class UnknownSuboption(Element):
 
 
 class Rekey(Element):
-    """REKEY: the new keys' generation and the sequence number where they start (spec section 9)."""
+    """REKEY: the new keys' generation and the sequence number where they start (docs/crypt-option.md section 9)."""
 
     name = "REKEY"
     fields_desc: ClassVar[list[Any]] = [
@@ -74,7 +74,7 @@ class Rekey(Element):
 
 
 class NextKey(Element):
-    """NEXTK1 or NEXTK1_SUPPORT: the first 9 bytes of the session ID about to start (spec section 8)."""
+    """NEXTK1 or NEXTK1_SUPPORT: the first 9 bytes of the session ID about to start (docs/crypt-option.md section 8)."""
 
     name = "NEXTK1"
     fields_desc: ClassVar[list[Any]] = [

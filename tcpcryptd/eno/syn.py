@@ -1,4 +1,4 @@
-"""What a SYN becomes on its way in and out (RFC 8547 section 4.7; design notes, sections 3 and 5)."""
+"""What a SYN becomes on its way in and out (RFC 8547 section 4.7; docs/eno.md#handshake)."""
 
 from tcpcryptd.eno.constants import ENO
 from tcpcryptd.eno.frame import OVERHEAD

@@ -1,4 +1,4 @@
-"""Opens the segments of a CRYPT connection from both sides (spec sections 5, 6 and 9)."""
+"""Opens the segments of a CRYPT connection from both sides (docs/crypt-option.md sections 5, 6 and 9)."""
 
 import struct
 
@@ -14,7 +14,7 @@ _M = struct.Struct(">HHBBHQ")
 _A = struct.Struct(">Q")
 _MAGIC = 0x8000
 _NOT_COVERED = frozenset((options.EOL, options.NOP, options.TIMESTAMP, 16, 17, options.MD5_SIGNATURE, 70))
-"""Options that do not enter the MAC (spec section 6)."""
+"""Options that do not enter the MAC (docs/crypt-option.md section 6)."""
 
 
 class CryptOpener:

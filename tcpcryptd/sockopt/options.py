@@ -28,7 +28,7 @@ class PublicKey(NamedTuple):
 
 
 class Configuration(NamedTuple):
-    """TCP_CRYPT_CONF: what the connection uses (spec section 2, docs/suites.md; RFC 8548 section 7)."""
+    """TCP_CRYPT_CONF: what the connection uses (docs/crypt-option.md section 2, docs/suites.md; RFC 8548 section 7)."""
 
     public_key_spec: bytes | None
     """3 bytes, None when the session was resumed; with TCP-ENO the TEP identifier, 1 byte."""

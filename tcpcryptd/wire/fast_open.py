@@ -14,7 +14,7 @@ from tcpcryptd.wire.segment import Segment
 FAST_OPEN: Final = 34
 """TCP option kind of the cookie, empty in a request for one (RFC 7413 section 4.1.1)."""
 EXPERIMENT: Final = 254
-"""TCP option kind that Fast Open had before (RFC 7413 appendix B; RFC 6994)."""
+"""TCP option kind that Fast Open had before (RFC 7413 section 9; RFC 6994)."""
 FAST_OPEN_EXPERIMENT: Final = b"\xf9\x89"
 """Its experiment identifier."""
 

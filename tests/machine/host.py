@@ -31,7 +31,7 @@ class Tracked:
 
 
 class Host:
-    """Diverts packets as the daemon's firewall rules do (design notes, section 4)."""
+    """Diverts packets as the daemon's firewall rules do (docs/architecture.md#diversion)."""
 
     def __init__(self, clock: Clock, link: Link, name: str, address: str, engine: Engine | None = None) -> None:
         self.clock, self.link, self.name, self.address = clock, link, name, address

@@ -1,6 +1,6 @@
 """A model of the original daemon, the peer that we cannot change: what it does on the wire, its faults included.
 
-Written from its behaviour (docs/protocol.md, "The original daemon"); only codecs and primitives are shared with the
+Written from its behaviour (docs/crypt-option.md section 15); only codecs and primitives are shared with the
 package. It stands in the place of an engine at the border of a `Host`, and replays the original's recorded traces
 (tests/unit/crypt/test_original_model.py).
 """

@@ -93,7 +93,7 @@ def test_an_offer_of_eno_is_never_taken_for_hello(value: bytes) -> None:
 
 
 NEXTK1_AND_ENO = "84a4" + "00" * 5 + "232421"
-"""NEXTK1 of the CRYPT protocol, or five bytes of data of X448 and three TEPs (design notes, section 1)."""
+"""NEXTK1 of the CRYPT protocol, or ENO with an offer (docs/rfc-conformance.md#where-the-rfcs-leave-room)."""
 
 
 @pytest.mark.parametrize("answers", [None, ("crypt",), ("eno",)], ids=["both", "crypt", "eno"])

@@ -1,4 +1,4 @@
-"""Keys are replaced in time, in both directions, on any path (spec section 9)."""
+"""Keys are replaced in time, in both directions, on any path (docs/crypt-option.md section 9)."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -67,7 +67,7 @@ class Spy:
 
 
 def keystream_blocks(sequence: int, length: int) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Positions in the stream and counter values of the blocks that a payload uses (spec section 5)."""
+    """Positions in the stream and counter values of the blocks that a payload uses (docs/crypt-option.md section 5)."""
     base = sequence & ~15
     index = numpy.arange((sequence + length - base + 15) // 16, dtype=numpy.uint64)
     return index * numpy.uint64(16) + numpy.uint64(base), index * numpy.uint64(1 << 24) + numpy.uint64(base)

@@ -1,4 +1,4 @@
-"""INIT1 and INIT2 (spec section 2)."""
+"""INIT1 and INIT2 (docs/crypt-option.md section 2)."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""CRYPT suboptions (spec section 1)."""
+"""CRYPT suboptions (docs/crypt-option.md section 1)."""
 
 import pytest
 from hypothesis import given

@@ -17,7 +17,7 @@ def _counter_blocks(sequence: int, length: int) -> bytes:
 
 
 def _reference(key: bytes, sequence: int, data: bytes) -> bytes:
-    """Spec section 5 with big integers instead of arrays."""
+    """docs/crypt-option.md section 5 with big integers instead of arrays."""
     encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305
     skip = sequence & 15
     stream = encryptor.update(_counter_blocks(sequence, len(data)))[skip : skip + len(data)]

@@ -43,7 +43,7 @@ def test_replace_keeps_the_length(area: bytes, edits: dict[int, bytes | None]) -
 
 
 def test_options_behind_the_padding_are_found() -> None:
-    """As the original daemon writes them (spec section 1)."""
+    """As the original daemon writes them (docs/crypt-option.md section 1)."""
     area = bytes.fromhex("4503070046160102030405060708090a0b0c0d0e0f101112131415160000")
     assert [kind for kind, _ in options.parse(area)] == [69, 70]
 

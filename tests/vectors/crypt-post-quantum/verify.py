@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 PATH = Path(__file__).with_name("vectors.json")
 
-# suites.md, "MLKEM768-X25519-HPKE".
+# docs/suites.md#mlkem768-x25519-hpke
 SPEC = bytes.fromhex("f11313")
 LABEL = bytes.fromhex("5c2e2f2f5e5c")
 INFO = b"tcpcryptd CRYPT MLKEM768-X25519-HPKE 1"
