@@ -14,8 +14,8 @@ class SegmentProtection(Protocol):
     """Seals or opens segments with one key, of one direction; not for use by several threads at once.
 
     `sequence` is the wire sequence number of the first payload byte, 64 bits (its high half is 0 with the original's
-    suite). `header` is M (16 bytes), `acknowledgment` is A (8 bytes) and `options` is O (docs/crypt-option.md section 6).
-    Sealing the same segment twice gives the same result.
+    suite). `header` is M (16 bytes), `acknowledgment` is A (8 bytes) and `options` is O
+    (docs/crypt-option.md section 6). Sealing the same segment twice gives the same result.
     """
 
     @property

@@ -29,7 +29,9 @@ def _spans(area: bytes) -> list[tuple[int, int, int]]:
     """Kind, start and end of each option but NOP and EOL.
 
     The search goes on after EOL, because the original daemon puts options behind its padding (docs/crypt-option.md
-    section 1). What cannot be read as options there is padding. Raises OptionError for a bad length before the first EOL.
+    section 1). What cannot be read as options there is padding.
+
+    Raises OptionError for a bad length before the first EOL.
     """
     spans = []
     start, ended, size = 0, False, len(area)

@@ -1,4 +1,4 @@
-"""Every citation leads somewhere: pages of docs/, their anchors and sections, sections of RFCs, and files that are named."""
+"""Every citation leads somewhere: pages and anchors, sections of RFCs and of crypt-option.md, files."""
 
 import re
 import tomllib
@@ -19,9 +19,12 @@ _COMMENT: Final = re.compile(r"\s*\n\s*(?:#|--)?\s*")
 _SECTION: Final = r"(?:[A-C]\.)?\d+(?:\.\d+)*"
 _LIST: Final = rf"{_SECTION}(?:(?:, and |, | and | to | or ){_SECTION}(?![\w:]))*"
 _RFC: Final = re.compile(
-    rf"RFC (\d{{3,5}})(?:,? (?:sections?|appendix) ({_LIST})|,? (\d+(?:\.\d+)+(?:(?:, | and | to ){_SECTION})*)|, (\d+)(?=[):;]))"
+    rf"RFC (\d{{3,5}})(?:,? (?:sections?|appendix) ({_LIST})"
+    rf"|,? (\d+(?:\.\d+)+(?:(?:, | and | to ){_SECTION})*)|, (\d+)(?=[):;]))"
 )
 _CRYPT: Final = re.compile(rf"crypt-option\.md,? sections? ({_LIST})")
+_BARE: Final = re.compile(rf"\((sections? {_LIST})[,;)]")
+"""A section of the specification that the module names elsewhere."""
 _PAGE: Final = re.compile(r"docs/([\w-]+\.md)(#[\w-]+)?")
 _LINK: Final = re.compile(r"\]\(([^)\s]+)\)")
 _FILE: Final = re.compile(r"`([\w./-]+\.(?:py|sh|md|lua|toml|svg))(?:[: ][^`]*)?`")
@@ -59,7 +62,7 @@ def sections_of_crypt_option() -> frozenset[str]:
 @cache
 def files() -> frozenset[str]:
     """Every file under all of the names by which pages call it: any part of its path from some folder on."""
-    names = set()
+    names: set[str] = set()
     for path in (*ROOT.glob("*"), *(each for folder in (*FOLDERS, ".ci") for each in (ROOT / folder).rglob("*"))):
         parts = path.relative_to(ROOT).parts
         names.update("/".join(parts[start:]) for start in range(len(parts)))
@@ -77,6 +80,10 @@ def mistakes(text: str, page: Path | None = None) -> list[str]:
     for number, *lists in _RFC.findall(text):
         cited = re.findall(_SECTION, " ".join(lists))
         wrong += [f"RFC {number} section {each}" for each in cited if each not in RFCS.get(number, {})]
+    named = [RFCS[number] for number in set(re.findall(r"RFC (\d{3,5})", text)) if number in RFCS]
+    for bare in _BARE.findall(text):
+        cited = re.findall(_SECTION, bare)
+        wrong += [f"{bare} of no RFC here" for each in cited if not any(each in sections for sections in named)]
     if page is not None:
         for target in _LINK.findall(text):
             if "://" not in target:
@@ -97,9 +104,18 @@ def _elsewhere(name: str) -> bool:
     return name.startswith(("/", "build/", "dist/"))
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", list(sources()), ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_is_cited_exists(path: Path) -> None:
     assert mistakes(text_of(path), path if path.suffix == ".md" else None) == []
+
+
+def test_sections_of_the_table_of_conformance() -> None:
+    chapters = re.split(r"^## ", (ROOT / "docs/rfc-conformance.md").read_text(), flags=re.MULTILINE)[1:3]
+    for chapter in chapters:
+        number = chapter[4:8]
+        cited = re.findall(rf"^\| ({_LIST}) \|", chapter, re.MULTILINE)
+        assert len(cited) > 60
+        assert [each for row in cited for each in row.split(", ") if each not in RFCS[number]] == []
 
 
 @pytest.mark.parametrize(
@@ -116,6 +132,7 @@ def test_what_is_cited_exists(path: Path) -> None:
         "RFC 8548, 3.5 and 9.9",
         "RFC 8548, 12; and",
         "RFC 4242 section 1",
+        "RFC 8548 in place (section 9.9)",
         "RFC 5869 appendix A.9",
         "[a page](nothing.md)",
         "[a section](eno.md#nothing)",
