@@ -12,7 +12,8 @@ from pathlib import Path
 from tests.e2e.harness.namespace import ROOT
 
 SUITES = ("bookworm", "trixie", "sid")
-PREPARATION = ("clone", "setup")
+PREPARATION = ("clone", "run", "setup")
+"""`run` first, since it is what a newcomer types, and the others install more."""
 VERSIONS = "versions"
 TARGETS = (*("demo", "lint", "compiled", "deb", "package", "machine-compiled", "e2e", "test-packages", "unit"),)
 E2E = "tests/e2e/test_transfer.py tests/e2e/test_lifecycle.py tests/e2e/test_operator.py tests/e2e/test_doctor.py"

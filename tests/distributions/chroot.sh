@@ -22,7 +22,8 @@ if [ "$stage" = outside ]; then
 fi
 
 root=$work/root
-mount -t overlay overlay -o "lowerdir=$base,upperdir=$work/upper,workdir=$work/overlay" "$root"
+# As it is thrown away, nothing needs to get to the disk.
+mount -t overlay overlay -o "volatile,lowerdir=$base,upperdir=$work/upper,workdir=$work/overlay" "$root"
 mount -t proc proc "$root/proc"
 mount -t sysfs sysfs "$root/sys"
 mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"

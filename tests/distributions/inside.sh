@@ -34,12 +34,77 @@ package() {
     ! grep -i warning /output/purge
 }
 
-# From root's home, until it is interrupted.
-daemon() {
-    alone timeout --signal INT 60 make -o setup run >/output/daemon 2>&1 || true
-    cat /output/daemon
-    grep 'running as nobody' /output/daemon
-    ! grep Traceback /output/daemon
+host() { # a host's network and /run, as a process has them
+    unshare --net --mount sh -ec 'mount -t sysfs sysfs /sys
+        mount -t cgroup2 cgroup2 /sys/fs/cgroup
+        mount -t tmpfs none /run
+        exec sleep 3600' &
+    until_it_says sleep "/proc/$!/comm"
+}
+
+on() { # HOST COMMAND...
+    target=$1
+    shift
+    nsenter --target "$target" --net --mount "$@"
+}
+
+make_run() { # HOST LOG: only what make runs as root is there
+    timeout --signal INT --kill-after 60 1200 make run SUDO="nsenter --target $1 --net --mount" >"$2" 2>&1 &
+    until_it_says 'running as nobody' "$2"
+}
+
+until_it_says() { # TEXT FILE
+    for _ in $(seq 1200); do
+        ! grep -q "$1" "$2" || return 0
+        sleep 1
+    done
+    return 1
+}
+
+absent() { # as grep
+    ! grep "$@"
+}
+
+# What the README says first, where nothing but git and make was installed, on two hosts; ended as by Ctrl-C.
+two_hosts() {
+    host
+    left=$!
+    host
+    right=$!
+    make_run "$left" /output/left
+    runs=$!
+    make_run "$right" /output/right
+    runs="$runs $!"
+    ip link add wire netns "$left" type veth peer name wire netns "$right"
+    on "$left" ip address add 10.0.0.1/24 dev wire
+    on "$right" ip address add 10.0.0.2/24 dev wire
+    on "$left" ip link set wire up
+    on "$right" ip link set wire up
+    apt-get install -y -qq --no-install-recommends curl tcpdump
+    mkdir -p /tmp/served
+    echo 'the password is swordfish' >/tmp/served/letter
+    on "$right" python3 -m http.server --directory /tmp/served 8000 >/output/server 2>&1 &
+    server=$!
+    on "$left" tcpdump -Z root -U -w /output/wire.pcap -i wire tcp 2>/output/tcpdump &
+    sniffer=$!
+    until_it_says listening /output/tcpdump
+    on "$left" curl --silent --show-error --retry 30 --retry-connrefused --retry-delay 1 http://10.0.0.2:8000/letter |
+        grep swordfish
+    on "$left" "$checkout/.venv/bin/tcnetstat" --all
+    kill "$sniffer" "$server"
+    wait "$sniffer" || true
+    tcpdump -n -r /output/wire.pcap >/output/segments
+    grep 'length [1-9]' /output/segments
+    absent -a swordfish /output/wire.pcap
+    kill -INT $runs
+    wait $runs || true
+    cat /output/left /output/right
+    absent Traceback /output/left /output/right
+    for each in "$left" "$right"; do
+        on "$each" iptables-save >/output/rules
+        absent TCPCRYPTD /output/rules
+        kill "$each"
+    done
 }
 
 versions() {
@@ -56,7 +121,7 @@ run() {
     [ "$1" = clone ] || cd "$checkout"
     case $1 in
     clone | package | versions) "$1" ;;
-    run) daemon ;;
+    run) two_hosts ;;
     setup | compiled | deb | dist) make "$1" ;;
     e2e) alone make -o setup -o compiled e2e ARGS="${E2E:-}" ;;
     unit) alone make -o setup unit ARGS="${UNIT:-}" ;;

@@ -1,6 +1,5 @@
 """What the firewall rules divert, and how injected packets pass them. Without a daemon, what is diverted is lost."""
 
-import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from tests.e2e.harness import (
     assert_encrypted,
     dialogue,
     divert_as,
+    diverted_inwards,
     echo_server,
     exchange,
     read_exactly,
@@ -57,14 +57,6 @@ def injector(host: Host) -> Iterator[Injector]:
         yield made
     finally:
         made.close()
-
-
-def diverted_inwards(host: Host, family: int) -> int:
-    """How many packets that came in were diverted as encrypted."""
-    tool = "iptables-save" if family == socket.AF_INET else "ip6tables-save"
-    saved = host.run([tool, "-c", "-t", "mangle"]).stdout
-    (packets,) = re.findall(r"\[(\d+):\d+\] -A TCPCRYPTD_IN .*--mark 0x20000000/0x70000000 -j NFQUEUE", saved)
-    return int(packets)
 
 
 @pytest.fixture

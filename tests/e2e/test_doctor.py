@@ -14,19 +14,21 @@ import pytest
 from tcpcryptd.control.client import ControlClient
 from tcpcryptd.netio.doctor.namespace import PREFIX, remove_leftovers
 from tcpcryptd.netio.queue_numbers import DEFAULT_QUEUE, QueueNumbers, default_workers
-from tests.e2e.harness import Host, wait_until
-from tests.e2e.harness.daemon import entry_point
+from tests.e2e.harness import FLUSH, Host, wait_until
+from tests.e2e.harness.daemon import FIREWALL, entry_point
 from tests.e2e.harness.namespace import NAMESPACES
 from tests.e2e.harness.process import end, run
 from tests.e2e.harness.users import NOBODY
 
 OK, WARNING, PROBLEM = 0, 1, 2
+RULES = ["nft rules"] if FIREWALL == "nft" else ["iptables", "iptables rules", "ip6tables rules"]
 
 
 def doctor(host: Host, *options: str, self_test: bool = False) -> CompletedProcess[str]:
     switch = [] if self_test else ["--no-self-test"]
     environment = ["env", f"TMPDIR={host.directory}"]
-    done = host.run([*environment, *entry_point("tcpcryptd"), "doctor", *switch, *options], check=False)
+    command = [*environment, *entry_point("tcpcryptd"), "doctor", "--firewall", FIREWALL, *switch, *options]
+    done = host.run(command, check=False)
     assert "Traceback" not in done.stderr
     return done
 
@@ -61,7 +63,7 @@ def test_a_host_that_is_well(host: Host) -> None:
     # Locked memory depends on what the tests themselves were given.
     assert [each for each in found["warning"] if not each.startswith(("locked memory:", "conntrack:"))] == []
     subjects = {line.split(":")[0] for line in found["ok"]}
-    assert {"NFQUEUE", "buffers", "iptables", "iptables rules", "ip6tables rules", "ECN", "queues", "daemon"} < subjects
+    assert {"NFQUEUE", "buffers", *RULES, "ECN", "queues", "daemon"} < subjects
     assert host.rules() == before
 
 
@@ -118,10 +120,10 @@ def test_a_running_daemon(host: Host) -> None:
     assert "daemon: running, 0 connections encrypted" in found["ok"]
     queues = QueueNumbers.starting_at(DEFAULT_QUEUE, default_workers())
     assert f"queues: {queues} are the daemon's" in found["ok"]
-    assert "iptables state: the rules of the running daemon" in found["ok"]
+    assert f"{FIREWALL} state: the rules of the running daemon" in found["ok"]
     host.namespace.sysctl("net.netfilter.nf_conntrack_tcp_be_liberal", 0)
     assert any("be_liberal is 0 while" in line for line in findings(doctor(host))["problem"])
-    host.run(["iptables", "-t", "mangle", "-F"])
+    host.run(FLUSH)
     socket_path = host.namespace.run_directory / "tcpcryptd/control.sock"
 
     def repaired() -> bool:
@@ -181,11 +183,13 @@ def test_without_root(host: Host) -> None:
 def test_without_the_capability_to_administer_the_network(host: Host) -> None:
     """As in many containers: root, but not of the network."""
     limited = ["setpriv", "--bounding-set=-net_admin", "--"]
-    done = host.run([*limited, *entry_point("tcpcryptd"), "doctor", "--no-self-test"], check=False)
+    command = [*limited, *entry_point("tcpcryptd"), "doctor", "--firewall", FIREWALL, "--no-self-test"]
+    done = host.run(command, check=False)
     assert "Traceback" not in done.stderr
     found = findings(done)
     assert "capabilities: missing: CAP_NET_ADMIN" in found["problem"]
-    assert "iptables rules: not allowed to try them" in found["problem"]
+    if FIREWALL == "iptables":
+        assert "iptables rules: not allowed to try them" in found["problem"]
     advice = {after.strip() for line, after in pairwise(done.stdout.splitlines()) if line.startswith("problem")}
     assert advice == {"-> run it as root, outside of a container"}
 

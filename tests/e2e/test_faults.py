@@ -15,6 +15,7 @@ from tcpcryptd.control.client import ControlClient
 from tcpcryptd.control.errors import ControlError
 from tests.e2e.harness import (
     BOTH_PROTOCOLS,
+    FLUSH,
     MARKER,
     Host,
     Network,
@@ -187,7 +188,7 @@ def test_a_run_directory_that_cannot_be_written_later(
     else:
         run(["mount", "-o", "remount,ro", str(small_place)])
     assert_works(network, protocol)
-    host.run(["iptables", "-t", "mangle", "-F"])
+    host.run(FLUSH)
     wait_until(lambda: counters(host)["rules_repaired"] > 0, "the rules are back")
     assert_works(network, protocol)
     assert daemon.stop() == 0

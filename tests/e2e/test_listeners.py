@@ -16,6 +16,7 @@ from tcpcryptd.netio.firewall.encrypted_sockets import end_encrypted_sockets
 from tcpcryptd.netio.marks import MarkScheme
 from tests.e2e.harness import (
     BOTH_PROTOCOLS,
+    FLUSH,
     MARKER,
     Host,
     Network,
@@ -27,7 +28,7 @@ from tests.e2e.harness import (
     serve,
     wait_until,
 )
-from tests.e2e.harness.daemon import FIREWALL, entry_point
+from tests.e2e.harness.daemon import entry_point
 from tests.e2e.harness.host import SOCKET_SECONDS
 from tests.e2e.test_rule_watch import counters
 from tests.e2e.test_service import hang_up
@@ -157,7 +158,6 @@ def reload(host: Host) -> None:
     hang_up(host.daemons[-1])
 
 
-FLUSH = ["nft", "flush", "table", "inet", "tcpcryptd"] if FIREWALL == "nft" else ["iptables", "-t", "mangle", "-F"]
 ENDS: list[tuple[Callable[[Host], None], Callable[[Host], None]]] = [
     (reload, reload),
     (kill_workers, kill_workers),

@@ -13,6 +13,7 @@ from tcpcryptd.control.client import ControlClient
 from tcpcryptd.netio.firewall.rule_watch import CHECK_SECONDS
 from tests.e2e.harness import (
     BOTH_PROTOCOLS,
+    FLUSH,
     MARKER,
     Host,
     Network,
@@ -28,7 +29,6 @@ from tests.e2e.harness.host import CONTROL_SECONDS
 
 WARNING = "removed or changed the firewall rules"
 LEGACY_SAVERS = ("iptables-legacy-save", "ip6tables-legacy-save")
-FLUSH = ["iptables", "-t", "mangle", "-F"]
 REMOVE_A_CHAIN = """iptables-restore --noflush <<END
 *mangle
 -D INPUT -p tcp -m mark ! --mark 0/0x70000000 -j TCPCRYPTD_SAVE_IN
@@ -49,7 +49,6 @@ DAMAGES = {
 }
 OURS = ["inet", "tcpcryptd"]
 if FIREWALL == "nft":
-    FLUSH = ["nft", "flush", "table", *OURS]
     DAMAGES = {
         "flush": [FLUSH],
         "chain": [["nft", "flush", "chain", *OURS, "out"]],

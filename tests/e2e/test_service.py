@@ -69,7 +69,7 @@ def test_ready_when_at_work_and_stopping_when_not(host: Host, manager: Manager) 
     daemon = host.launch_wrapped_daemon(manager.wrapper())
     assert "STATUS=running as" in manager.wait_for("READY=1")
     assert host.daemon_answers()
-    assert "TCPCRYPTD" in host.rules()
+    assert host.diverts()
     daemon.stop()
     manager.wait_for("STOPPING=1")
 

@@ -19,6 +19,7 @@ from tcpcryptd.control.errors import RequestRefused
 from tcpcryptd.netio.queue_numbers import DEFAULT_QUEUE
 from tcpcryptd.sockopt import SocketOption
 from tests.e2e.harness import (
+    FLUSH,
     MARKER,
     Host,
     Network,
@@ -391,7 +392,7 @@ def test_the_key_log_has_keys_of_all_workers(network: Network, directory: Path) 
 def test_the_rule_watch_reaches_all_workers(network: Network) -> None:
     with spread(network) as both:
         capture = network.client.capture()
-        network.client.run(["iptables", "-t", "mangle", "-F", "TCPCRYPTD_OUT"])
+        network.client.run(FLUSH)
         for connection in both.connections:
             with pytest.raises((ConnectionResetError, BrokenPipeError)):
                 connection.recv(1)

@@ -2,7 +2,7 @@
 
 from tests.e2e.harness.capture import Capture, Segment
 from tests.e2e.harness.daemon import Daemon
-from tests.e2e.harness.diversion import divert_as
+from tests.e2e.harness.diversion import FLUSH, divert_as, diverted_inwards
 from tests.e2e.harness.host import Host, Session
 from tests.e2e.harness.network import Network, pair, routed, single
 from tests.e2e.harness.process import HarnessError, wait_until
@@ -20,6 +20,7 @@ from tests.e2e.harness.traffic import dialogue, echo_server, exchange, read_all,
 __all__ = [
     "BOTH_PROTOCOLS",
     "FAMILIES",
+    "FLUSH",
     "MARKER",
     "SESSION_ID_LENGTHS",
     "Capture",
@@ -33,6 +34,7 @@ __all__ = [
     "assert_plain",
     "dialogue",
     "divert_as",
+    "diverted_inwards",
     "echo_server",
     "exchange",
     "pair",
