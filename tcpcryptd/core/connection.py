@@ -1,13 +1,13 @@
 """One connection: its entry in the flow table, and what the core lends its protocol."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from tcpcryptd.core.event import Closed, ConnectionInfo, Disabled, Identified, IntegrityFailure, PeerRefused
 from tcpcryptd.core.flow_key import endpoints, local_address, peer_address
 from tcpcryptd.core.lifecycle import Lifecycle, Phase
 from tcpcryptd.core.limits import IDLE
 from tcpcryptd.core.protocol import Description, Handler, Opening, PeerIdentity, Quoted, WireProtocol, gone
+from tcpcryptd.core.services import Services
 from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.core.snapshot import agreement, negotiated, plain, snapshot
 from tcpcryptd.core.timers import Timer
@@ -16,9 +16,6 @@ from tcpcryptd.wire.icmp import packet_too_big
 from tcpcryptd.wire.segment import ACK, RST, Segment, make
 from tcpcryptd.wire.sequence import add
 from tcpcryptd.wire.words import uint16
-
-if TYPE_CHECKING:
-    from tcpcryptd.core.services import Services
 
 
 class Connection:
@@ -52,7 +49,7 @@ class Connection:
     outbound: Handler
     inbound: Handler
 
-    def __init__(self, services: "Services", key: bytes, opening: Opening, protocol_name: str) -> None:
+    def __init__(self, services: Services, key: bytes, opening: Opening, protocol_name: str) -> None:
         self.key = key
         """The flow key of what the local host sends."""
         self.opening = opening
@@ -295,7 +292,7 @@ class Connection:
     def cross(self, peers: Segment, ours: Segment, now: float) -> Verdict:
         """The local kernel had sent its SYN before it was given the peer's: the verdict on the local one."""
         verdict = self.renew(ours, Direction.OUT, now)
-        entry = self._services.table.outbound.get(self.key)
+        entry = self._services.table.entry(self.key)
         if entry is None:
             return verdict
         action, _, connection_class = entry.inbound(peers.packet, peers.offset, now)
@@ -315,7 +312,7 @@ class Connection:
         self._services.graves.discard(self.key)
         self._services.route = self.route
         self._services.first_packet(syn, Direction.IN, now, ConnectionClass.UNDECIDED)
-        entry = self._services.table.outbound.get(self.key)
+        entry = self._services.table.entry(self.key)
         return ACCEPT_PLAIN if entry is None else entry.outbound(answer.packet, answer.offset, now)
 
     def report_integrity_failure(self) -> None:

@@ -9,19 +9,20 @@ from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.connection import Connection
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, Event, InternalError, origin
-from tcpcryptd.core.flow_key import endpoints, flow_key, local_address, peer_address
+from tcpcryptd.core.first_packet import FirstPackets
+from tcpcryptd.core.flow_key import flow_key
+from tcpcryptd.core.flow_table import FlowTable
 from tcpcryptd.core.icmp_errors import translated
 from tcpcryptd.core.options import ConnectionOptions
-from tcpcryptd.core.orphan import Orphan
-from tcpcryptd.core.protocol import Judge, Opening, ProtocolFactory, Routed, Stray
+from tcpcryptd.core.protocol import Judge, ProtocolFactory, Routed
 from tcpcryptd.core.review import review
 from tcpcryptd.core.services import Services
 from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.core.stock import Stock
-from tcpcryptd.core.verdict import ACCEPT, ACCEPT_PLAIN, DROP, Action, ConnectionClass, Direction, Verdict
+from tcpcryptd.core.verdict import ACCEPT, DROP, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.icmp import is_icmp
 from tcpcryptd.wire.options import OptionError
-from tcpcryptd.wire.segment import ACK, RST, SYN, MalformedPacket, Segment, Unseen, locate, make, reverse_key
+from tcpcryptd.wire.segment import MalformedPacket, Segment, Unseen, locate
 from tcpcryptd.wire.words import uint16
 
 _PLAIN_IPV4_HEADER: Final = 0x45  # Version 4, five words: no IP options.
@@ -52,12 +53,14 @@ class Engine:
             stock: What the protocols draw from, to be refilled by who runs the engine.
         """
         self.stock = stock
-        self._config = config
         self._protocols = {protocol.name: protocol for protocol in protocols}
-        self._services = Services(config, random, path_mtu, self._first_packet, sessions)
+        self._table = FlowTable(config.max_connections, config.max_opening, config.max_closed, config.max_plain_records)
+        self._services = Services(config, random, path_mtu, self._table, sessions)
         self._reported: set[str] = set()
         self.admission = Admission()
         """To be told of how far the packets are handled."""
+        self._first_packets = FirstPackets(self._services, self._table, self._protocols, self.admission)
+        self._services.first_packet = self._first_packets.handle
 
     def handle_packet(
         self,
@@ -77,11 +80,11 @@ class Engine:
         connection = None
         try:
             offset, key = _locate(packet)
-            table = self._services.table
+            table = self._table
             connection = (table.outbound if direction == Direction.OUT else table.inbound).get(key)
             if connection is None:
                 self._services.route = route
-                return self._first_packet(Segment(packet, offset), direction, now, diverted_as)
+                return self._first_packets.handle(Segment(packet, offset), direction, now, diverted_as)
             if direction == Direction.OUT:
                 connection.route = route
                 return connection.outbound(packet, offset, now)
@@ -102,7 +105,7 @@ class Engine:
 
     def _handle_icmp_error(self, packet: bytes, direction: Direction, diverted_as: ConnectionClass) -> Verdict:
         try:
-            return translated(packet, direction, self._services, diverted_as)
+            return translated(packet, direction, self._services, self._table, diverted_as)
         except MalformedPacket:
             self._services.counters["malformed"] += 1
         except Exception as error:
@@ -116,7 +119,7 @@ class Engine:
             _, key = locate(packet, whole=False)
         except MalformedPacket:
             return
-        connection = self._services.table.outbound.get(key)
+        connection = self._table.outbound.get(key)
         if connection is not None and not connection.outgrown:
             connection.outgrown = True
             self._services.counters["outgrown"] += 1
@@ -128,116 +131,6 @@ class Engine:
             return any(protocol.recognizes(segment) is not None for protocol in self._protocols.values())
         except MalformedPacket:
             return False
-
-    def _first_packet(
-        self, segment: Segment, direction: Direction, now: float, diverted_as: ConnectionClass
-    ) -> Verdict:
-        flow = segment.addresses + segment.packet[segment.offset : segment.offset + 4]
-        key = flow if direction is Direction.OUT else reverse_key(flow)
-        encrypted = diverted_as.is_encrypted or key in self._services.graves
-        # A peer's SYN is not authentic: it does not end a connection that an earlier daemon encrypted.
-        if segment.is_opening and not (encrypted and direction is Direction.IN):
-            return self._admit(key, segment, direction, now)
-        if encrypted:
-            connection = Connection(self._services, key, Opening(False, now), "none")
-            if not self._services.table.add(connection):
-                return DROP
-            return Orphan(connection).take_over(segment, direction, now)
-        if segment.flags & SYN:
-            remote = endpoints(key)[1].address
-            if self._config.requires(remote) if direction is Direction.IN else self._config.requires_identity(remote):
-                # The SYN that it answers is sent again, and that is offered, or answered, anew.
-                return DROP
-            # The peer may have been offered encryption by a SYN ACK that is forgotten: the next segment decides.
-            return ACCEPT
-        if direction is Direction.IN and segment.checksum_is_right:
-            for protocol in self._protocols.values():
-                stray = protocol.recognizes(segment)
-                if stray is not None:
-                    return self._refuse_stray(key, segment, stray)
-        # Of what comes in, anybody may be the sender, and the local kernel refuses what it does not know: only what it
-        # sends itself shows that there is a connection, one from before the start.
-        return ACCEPT if direction is Direction.IN or segment.flags & RST else ACCEPT_PLAIN
-
-    def _admit(self, key: bytes, syn: Segment, direction: Direction, now: float) -> Verdict:
-        if direction is Direction.OUT and self._services.graves.opened_by(key, syn.sequence):
-            # It has waited in the queue since before its connection was reset.
-            return DROP
-        if not self.admission.admits(direction, now):
-            self._services.counters["openings_deferred"] += 1
-            return DROP
-        self._services.graves.discard(key)
-        return self._open(key, syn, direction, now)
-
-    def _refuse_stray(self, key: bytes, segment: Segment, stray: Stray) -> Verdict:
-        """A plain connection cannot use the segment, and the application must not see it."""
-        self._services.counters["stray"] += 1
-        if stray is Stray.RESET and segment.flags & (ACK | RST) == ACK:
-            # What the kernel of a host that was started anew would answer.
-            reset = make(key, sequence=segment.acknowledgment, acknowledgment=segment.end, flags=RST | ACK, window=0)
-            self._services.inject(Direction.OUT, reset, self._services.route)
-        return DROP
-
-    def _open(self, key: bytes, syn: Segment, direction: Direction, now: float) -> Verdict:
-        """The first segment of a connection: each protocol may take it."""
-        active = direction is Direction.OUT
-        if not active and not syn.checksum_is_right:
-            # The kernel drops it; changed, it would get a checksum that is right.
-            return ACCEPT
-        if not active and syn.payload_length and any(each.discards_data(syn) for each in self._protocols.values()):
-            bare = syn.edited(payload=b"")
-            opened = self._open(key, Segment(bare, syn.offset), direction, now)
-            return (Action.MODIFY, bare, opened[2]) if opened[0] is Action.ACCEPT else opened
-        if self._services.table.was_left_plain(key, active, syn.sequence):
-            # Its SYN again, perhaps one that has waited since before it was: what came of the first one holds.
-            return ACCEPT_PLAIN
-        self._services.table.forget_plain(key)
-        opening = Opening(active, now, syn.sequence)
-        candidates = self._candidates(key, active, now)
-        reason = "nothing is offered" if active else "the peer does not speak tcpcrypt"
-        if candidates:
-            withheld = self._withheld(key, active, now)
-            if withheld is not None:
-                candidates, reason = [], withheld
-        for protocol in candidates:
-            connection = Connection(self._services, key, opening, protocol.name)
-            if not self._services.table.add(connection):
-                self._services.counters["table_full"] += 1
-                return connection.decide_plain("the table of connections is full")
-            connection.watch_idleness(now)
-            if not connection.options.enabled:
-                return connection.decide_plain("the application turned encryption off")
-            verdict = protocol.offer(connection, syn, now) if active else protocol.answer(connection, syn, now)
-            if verdict is not None:
-                return verdict
-            connection.close()
-        return Connection(self._services, key, opening, "none").decide_plain(reason)
-
-    def _candidates(self, key: bytes, active: bool, now: float) -> list[ProtocolFactory]:
-        """The protocols that may take a new connection."""
-        config, remote = self._config, endpoints(key)[1].address
-        names = config.offers if active else tuple(self._protocols) if config.answers is None else config.answers
-        if config.requires_identity(remote):
-            names = tuple(name for name in names if self._protocols[name].authenticates)
-        if not active:
-            return [self._protocols[name] for name in names]
-        name = self._services.peers.choose(peer_address(key), names, now)
-        if name is None and names and config.requires(remote):
-            name = names[0]
-        return [] if name is None else [self._protocols[name]]
-
-    def _withheld(self, key: bytes, active: bool, now: float) -> str | None:
-        """Why nothing is offered to a destination, or answered, for the path's sake; None: it is."""
-        remote, reason = peer_address(key), None
-        if self._services.unreachable.has(remote, now):
-            reason = "this host does not let out what the daemon sends to the peer"
-        elif active:
-            trusted = self._services.peers.trusts(remote, now)
-            reason = self._services.black_holes.withheld(local_address(key), remote, now, trusted=trusted)
-        if reason is None or (active and self._config.requires(endpoints(key)[1].address)):
-            return None
-        self._services.counters["offers_withheld"] += 1
-        return reason
 
     def next_timeout(self) -> float | None:
         """When `handle_timeout` is due, on the clock of `now`; None: not before the next packet."""
@@ -270,7 +163,7 @@ class Engine:
 
     def _handle_refusal(self, packet: bytes, now: float, end: Callable[[Connection], bool | None]) -> None:
         try:
-            connection = self._services.table.outbound.get(_locate(packet)[1])
+            connection = self._table.outbound.get(_locate(packet)[1])
             if connection is not None and end(connection) is not False:
                 self._services.counters["undeliverable"] += 1
                 self._services.unreachable.add(connection.peer_address, now)
@@ -287,12 +180,12 @@ class Engine:
 
     def connections(self) -> Iterator[ConnectionInfo]:
         """All connections in the flow table, then the plain ones that are still remembered."""
-        yield from (connection.info() for connection in self._services.table)
-        yield from self._services.table.plain_records()
+        yield from (connection.info() for connection in self._table)
+        yield from self._table.plain_records()
 
     def connection(self, local: Endpoint, remote: Endpoint) -> ConnectionInfo | None:
         """What is known of one connection; raises ValueError for what is not an IP address."""
-        return self._services.table.find(flow_key(local, remote))
+        return self._table.find(flow_key(local, remote))
 
     def options(self, local: Endpoint, remote: Endpoint | None = None) -> ConnectionOptions | None:
         """The wishes for a connection, None when there is none; without `remote` those for its local end's next ones.
@@ -350,14 +243,14 @@ class Engine:
 
     def review_identities(self, judge: Judge) -> None:
         """What is believed of peers has changed: ends connections with those that are not who they should be."""
-        review(self._services.table, judge)
+        review(self._table, judge)
 
     def _find(self, local: Endpoint, remote: Endpoint) -> Connection | None:
-        return self._services.table.outbound.get(flow_key(local, remote))
+        return self._table.outbound.get(flow_key(local, remote))
 
     def counters(self) -> dict[str, int]:
         """Counts since the start, and how many connections there are now."""
-        table = self._services.table
+        table = self._table
         return dict(self._services.counters) | {
             "connections": len(table),
             "encrypted": table.count_encrypted(),
@@ -370,7 +263,7 @@ class Engine:
 
     def shut_down(self, now: float) -> None:
         """Resets all connections that cannot go on without the daemon; the resets wait in `packets_to_inject`."""
-        for connection in self._services.table:
+        for connection in self._table:
             try:
                 connection.reset()
             except Exception as error:

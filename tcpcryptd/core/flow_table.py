@@ -7,6 +7,7 @@ from typing import Final
 from tcpcryptd.core.connection import Connection
 from tcpcryptd.core.event import ConnectionInfo
 from tcpcryptd.core.protocol import Opening
+from tcpcryptd.core.services import Entry
 from tcpcryptd.wire.segment import reverse_key
 
 _EVICTION_TRIES: Final = 16
@@ -79,21 +80,22 @@ class FlowTable:
             self._opening.move_to_end(key)
         return False
 
-    def opened(self, connection: Connection) -> bool:
+    def opened(self, connection: Entry) -> bool:
         """The handshake is over: the entry can no longer be evicted. Whether it could before."""
         return self._opening.pop(connection.key, None) is not None
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: Entry) -> None:
         """The connection is over: its entry makes room when there is none, and when there are too many of its kind.
 
         One whose handshake is not over stays among those.
         """
-        if self.outbound.get(connection.key) is connection and connection.key not in self._opening:
-            self._closed[connection.key] = connection
+        entry = self.outbound.get(connection.key)
+        if entry is not None and entry is connection and entry.key not in self._opening:
+            self._closed[entry.key] = entry
             if len(self._closed) > self._max_closed:
                 self._evict_closed()
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: Entry) -> None:
         """Takes a connection out; one that is not in is no error."""
         if self.outbound.get(connection.key) is connection:
             del self.outbound[connection.key]
@@ -124,6 +126,10 @@ class FlowTable:
         """Connections that were left plain, oldest first of each side; some may have ended since."""
         records = [entry for side in self._plain.values() for entry in side.items()]
         return iter([info for key, (info, _) in records if key not in self.outbound])
+
+    def entry(self, key: bytes) -> Connection | None:
+        """The connection with this outgoing key."""
+        return self.outbound.get(key)
 
     def find(self, key: bytes) -> ConnectionInfo | None:
         """What is known of the connection with this outgoing key."""

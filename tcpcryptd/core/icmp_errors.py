@@ -6,19 +6,21 @@ here when the number it quotes is not outstanding. What leaves quotes a segment 
 clear, so that nothing of it may stay but its header.
 """
 
+from tcpcryptd.core.flow_table import FlowTable
 from tcpcryptd.core.protocol import Quoted
 from tcpcryptd.core.services import Services
 from tcpcryptd.core.verdict import DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.icmp import IcmpError
 
 
-def translated(packet: bytes, direction: Direction, services: Services, diverted_as: ConnectionClass) -> Verdict:
+def translated(
+    packet: bytes, direction: Direction, services: Services, table: FlowTable, diverted_as: ConnectionClass
+) -> Verdict:
     """The verdict on a diverted ICMP error; ELSEWHERE when it quotes no connection of this engine's.
 
     Raises MalformedPacket for what is no ICMP error about TCP.
     """
     error = IcmpError(packet)
-    table = services.table
     is_unsealed = False
     connection = (table.outbound if direction is Direction.IN else table.inbound).get(error.key)
     if connection is None and direction is Direction.OUT:

@@ -8,7 +8,6 @@ from typing import Final, NamedTuple, Protocol
 from tcpcryptd.core.lifecycle import Phase
 from tcpcryptd.core.options import ClientMode, ConnectionOptions, Support
 from tcpcryptd.core.peer_identity import ABSENT, Outcome, PeerIdentity
-from tcpcryptd.core.retransmission import Retransmission
 from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.core.verdict import ACCEPT, DROP, Action, ConnectionClass, Direction, Verdict, modify
 from tcpcryptd.wire.segment import Segment
@@ -36,7 +35,6 @@ __all__ = [
     "Phase",
     "ProtocolFactory",
     "Quoted",
-    "Retransmission",
     "Routed",
     "Stray",
     "Support",

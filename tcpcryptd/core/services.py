@@ -2,11 +2,11 @@
 
 from collections import Counter, deque
 from collections.abc import Callable
+from typing import Protocol
 
 from tcpcryptd.core.black_holes import BlackHoles
 from tcpcryptd.core.config import EngineConfig
-from tcpcryptd.core.event import Event
-from tcpcryptd.core.flow_table import FlowTable
+from tcpcryptd.core.event import ConnectionInfo, Event
 from tcpcryptd.core.graves import Graves
 from tcpcryptd.core.limits import (
     BLACK_HOLE_TIMES,
@@ -23,7 +23,7 @@ from tcpcryptd.core.limits import (
 from tcpcryptd.core.options import OptionRegistry
 from tcpcryptd.core.path_mtu import PathMtus
 from tcpcryptd.core.peers import PeerMemory
-from tcpcryptd.core.protocol import Routed
+from tcpcryptd.core.protocol import Handler, Opening, Routed
 from tcpcryptd.core.session_cache import SessionCache, SessionStore
 from tcpcryptd.core.timers import Timer, TimerQueue
 from tcpcryptd.core.unreachable import Unreachable
@@ -33,23 +33,52 @@ from tcpcryptd.wire.segment import Segment
 FirstPacket = Callable[[Segment, Direction, float, ConnectionClass], Verdict]
 
 
+class Entry(Protocol):
+    """A connection in the flow table, as others see it."""
+
+    key: bytes
+    outbound: Handler
+    inbound: Handler
+
+
+class Table(Protocol):
+    """The flow table, as its connections see it."""
+
+    def opened(self, connection: Entry) -> bool:
+        """The handshake is over: the entry can no longer be evicted. Whether it could before."""
+
+    def closed(self, connection: Entry) -> None:
+        """The connection is over: its entry makes room when there is none, and when there are too many of its kind."""
+
+    def remove(self, connection: Entry) -> None:
+        """Takes a connection out; one that is not in is no error."""
+
+    def record_plain(self, key: bytes, opening: Opening, info: ConnectionInfo) -> None:
+        """Remembers why a connection is not encrypted, as long as there is room."""
+
+    def entry(self, key: bytes) -> Entry | None:
+        """The connection with this outgoing key."""
+
+
 class Services:
     """Randomness, timers, counters, the flow table, and what waits to be collected from the engine."""
+
+    first_packet: FirstPacket
+    """The verdict on the first packet of a connection, which may be one in the place of another."""
 
     def __init__(
         self,
         config: EngineConfig,
         random: Callable[[int], bytes],
         path_mtu: Callable[[bytes], int | None],
-        first_packet: FirstPacket,
+        table: Table,
         sessions: SessionStore | None,
     ) -> None:
         self.config = config
         self.random = random
         self.path_mtus = PathMtus(path_mtu, MAX_PATHS)
-        self.first_packet = first_packet
         self.counters: Counter[str] = Counter()
-        self.table = FlowTable(config.max_connections, config.max_opening, config.max_closed, config.max_plain_records)
+        self.table = table
         self.graves = Graves(MAX_GRAVES)
         self.options = OptionRegistry(config.max_options)
         self.sessions: SessionStore = (

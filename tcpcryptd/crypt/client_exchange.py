@@ -9,7 +9,6 @@ from tcpcryptd.core.protocol import (
     ConnectionClass,
     Direction,
     Injection,
-    Retransmission,
     Verdict,
     modify,
 )
@@ -18,6 +17,7 @@ from tcpcryptd.crypt.constants import CRYPT, MAC, NONCE_SIZE, PUBLIC_KEY_SPEC_SI
 from tcpcryptd.crypt.handshake import Handshake
 from tcpcryptd.crypt.limits import INIT2_GRACE, LARGE_TRIES, RETRANSMISSION_INTERVALS, SHORT_INTERVALS
 from tcpcryptd.crypt.messages import Init1, Init2, MessageError, split_specs
+from tcpcryptd.crypt.retransmission import Retransmission
 from tcpcryptd.crypt.roles import Role
 from tcpcryptd.crypt.session import Resumable, Session
 from tcpcryptd.crypt.state import HandshakeState

@@ -7,20 +7,17 @@ see, one segment says REKEY, and all goes on when that is acknowledged. Numbers 
 
 import enum
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from tcpcryptd.core.protocol import Connection
 from tcpcryptd.crypt.constants import MSS_REDUCTION, TIMESTAMP_AREA
+from tcpcryptd.crypt.flow import Flow
 from tcpcryptd.crypt.limits import DRAIN_PATIENCE, OLD_KEYS_LIFETIME, QUIET_TIME, REKEY_REPEATED_AFTER
-from tcpcryptd.crypt.numbers import Numbers
+from tcpcryptd.crypt.opener import Opener
+from tcpcryptd.crypt.sealer import Sealer
 from tcpcryptd.crypt.session import Keys
 from tcpcryptd.wire.options import TIMESTAMP
 from tcpcryptd.wire.segment import FIN, RST, SYN, Segment
 from tcpcryptd.wire.sequence import MASK, extend
-
-if TYPE_CHECKING:
-    from tcpcryptd.crypt.opener import Opener
-    from tcpcryptd.crypt.sealer import Sealer
 
 _CLOSING: Final = FIN | RST | SYN
 _NEVER: Final = -1
@@ -41,17 +38,17 @@ class KeyChange:
 
     def __init__(
         self,
-        connection: Connection,
-        numbers: Numbers,
-        sealer: "Sealer",
-        opener: "Opener",
+        flow: Flow,
+        sealer: Sealer,
+        opener: Opener,
         rekey_bytes: int,
         next_keys: Callable[[], Keys],
     ) -> None:
         """`next_keys` makes the next generation."""
         self.stage = Stage.NONE
-        self._connection = connection
-        self._numbers = numbers
+        self._flow = flow
+        self._connection = flow.connection
+        self._numbers = flow.numbers
         self._sealer = sealer
         self._opener = opener
         self._rekey_bytes = rekey_bytes
@@ -80,12 +77,12 @@ class KeyChange:
     @property
     def spent_at(self) -> int:
         """Up to where the peer's keystream does not repeat."""
-        return self._opener.started + 2 * self._rekey_bytes
+        return self._flow.receive_started + 2 * self._rekey_bytes
 
     @property
     def moved(self) -> bool:
         """Whether the peer is known to open with the new keys."""
-        return self._opener.acknowledged > self._sealer.started
+        return self._flow.acknowledged > self._flow.send_started
 
     def begin(self, now: float, *, quiet: bool) -> None:
         """Waits for the right moment; `quiet`: the peer is not in the middle of sending, for all that we know."""
@@ -96,8 +93,8 @@ class KeyChange:
         self._settled = QUIET_TIME if self._is_acknowledged else None
         self._closed = False
         self._edge = None
-        self._quiet_at = self._opener.next if quiet else _NEVER
-        self._answered = self._opener.next
+        self._quiet_at = self._flow.receive_next if quiet else _NEVER
+        self._answered = self._flow.receive_next
         self._sealer.watch(True)
         self._opener.changing = True
 
@@ -110,10 +107,11 @@ class KeyChange:
 
     def outgoing(self, segment: Segment, extended: int, now: float) -> Segment:
         """A segment of the local kernel's as the peer may see it; with the right one, the new keys begin."""
+        flow = self._flow
         if segment.flags & (RST | SYN):
             return segment
         acknowledgment = segment.acknowledgment + self._numbers.received_shift & MASK
-        acknowledged = extend(acknowledgment, self._opener.next)
+        acknowledged = extend(acknowledgment, flow.receive_next)
         self._answered = acknowledged
         scale = self._numbers.sent_scale
         if self.stage is Stage.DRAINING:
@@ -123,7 +121,7 @@ class KeyChange:
                 self._edge = min(acknowledged + (segment.window << scale), limit)
             elif now - self._began >= DRAIN_PATIENCE:
                 # It sends too slowly to fill its window. That it stops shows in time only.
-                self._edge, self._closed = self._opener.next, True
+                self._edge, self._closed = flow.receive_next, True
             if self._is_moment(segment, extended, acknowledged):
                 if self._is_near_wrap and not self._is_quiet:
                     self.end()
@@ -140,44 +138,45 @@ class KeyChange:
 
     def incoming(self, packet: bytes, offset: int, extended: int, length: int, before: int) -> bytes:
         """A segment for the local kernel, with the window that it may see; `before`: how far the peer had sent."""
-        sealer, opener = self._sealer, self._opener
+        flow = self._flow
         self._heard = True
         now = self._connection.last_seen
-        if opener.next != before:
+        if flow.receive_next != before:
             self._new = now
         if self.stage is Stage.DRAINING:
             if self._settled is None and self._is_acknowledged:
                 self._settled = max(QUIET_TIME, 2 * (now - self._began))
-            complete = opener.next in (self._answered, extended + length) and extended <= self._answered
+            complete = flow.receive_next in (self._answered, extended + length) and extended <= self._answered
             grant = complete and self._is_drained()
         elif self.moved:
-            sealer.forget_previous_keys()
+            self._sealer.forget_previous_keys()
             return packet
         else:
-            if extended < before and opener.next == before and now - self._said_at >= REKEY_REPEATED_AFTER:
+            if extended < before and flow.receive_next == before and now - self._said_at >= REKEY_REPEATED_AFTER:
                 # It has not got what we acknowledged after REKEY, so it has not got that either.
-                self._said_to = opener.next
-            grant = sealer.next == sealer.started
+                self._said_to = flow.receive_next
+            grant = flow.send_next == flow.send_started
         segment = Segment(packet, offset)
-        acknowledged = extend(segment.acknowledgment + self._numbers.sent_shift & MASK, sealer.next)
+        acknowledged = extend(segment.acknowledgment + self._numbers.sent_shift & MASK, flow.send_next)
         scale = self._numbers.received_scale
-        window = max(sealer.next - acknowledged, 0) >> scale
+        window = max(flow.send_next - acknowledged, 0) >> scale
         if grant:
             # One segment, which will say REKEY.
-            size = sealer.max_payload - MSS_REDUCTION - (TIMESTAMP_AREA if segment.option(TIMESTAMP) else 0)
+            size = self._sealer.max_payload - MSS_REDUCTION - (TIMESTAMP_AREA if segment.option(TIMESTAMP) else 0)
             window += -(-size >> scale)
         window = min(segment.window, window)
         return packet if window == segment.window else segment.edited(window=window)
 
     def says(self, *, data: bool, repeated: bool) -> bool:
         """Whether the segment at the start of the new keys says REKEY; `repeated`: its data was sent before."""
+        flow = self._flow
         now = self._connection.last_seen
-        if self.moved or (not repeated and self._said_to not in (_NEVER, self._opener.next)):
+        if self.moved or (not repeated and self._said_to not in (_NEVER, flow.receive_next)):
             return False
         if not data and self._said_to != _NEVER and now - self._said_at < REKEY_REPEATED_AFTER:
             return False
         self._said_at = now
-        self._said_to = self._opener.next
+        self._said_to = flow.receive_next
         return True
 
     def exhausted(self) -> None:
@@ -186,27 +185,29 @@ class KeyChange:
 
     @property
     def _is_acknowledged(self) -> bool:
-        return self._opener.acknowledged >= self._sealer.next
+        flow = self._flow
+        return flow.acknowledged >= flow.send_next
 
     @property
     def _is_near_wrap(self) -> bool:
         """A peer that sends must go on first: it compares numbers as if they did not wrap."""
-        return self._opener.next & MASK > MASK - 2 * self._allowance
+        return self._flow.receive_next & MASK > MASK - 2 * self._allowance
 
     def _is_drained(self) -> bool:
         """Whether nothing of ours is in flight, and nothing of the peer's either once all that came is acknowledged."""
         if not self._is_acknowledged:
             return False
-        return self._is_quiet or (self._edge is not None and self._opener.next >= self._edge and not self._closed)
+        return self._is_quiet or (self._edge is not None and self._flow.receive_next >= self._edge and not self._closed)
 
     @property
     def _is_quiet(self) -> bool:
         settled = self._settled is not None and self._connection.last_seen - self._new >= self._settled
-        return settled or self._opener.next == self._quiet_at
+        return settled or self._flow.receive_next == self._quiet_at
 
     def _is_moment(self, segment: Segment, extended: int, acknowledged: int) -> bool:
         """Whether new keys can begin with this segment."""
-        if segment.flags & _CLOSING or extended != self._sealer.next or acknowledged != self._opener.next:
+        flow = self._flow
+        if segment.flags & _CLOSING or extended != flow.send_next or acknowledged != flow.receive_next:
             return False
         return self._is_drained() and not (extended + segment.payload_length ^ extended) >> 32
 

@@ -5,23 +5,19 @@
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from tcpcryptd.core.protocol import DROP, Action, Connection, Direction, Verdict
+from tcpcryptd.core.protocol import DROP, Action, Direction, Verdict
 from tcpcryptd.crypt.constants import CRYPT, MAC, TIMESTAMP_AREA, UNAUTHENTICATED_OPTIONS
-from tcpcryptd.crypt.numbers import Numbers
+from tcpcryptd.crypt.flow import RARE, TIMESTAMP_PREFIX, Change, Flow
 from tcpcryptd.crypt.pieces import authenticated_header
-from tcpcryptd.crypt.sealer import RARE, TIMESTAMP_PREFIX, Sealer
 from tcpcryptd.crypt.session import Keys
 from tcpcryptd.wire import options
-from tcpcryptd.wire.checksum import address_sum, ones_complement_sum
+from tcpcryptd.wire.checksum import ones_complement_sum
 from tcpcryptd.wire.header import replaced
 from tcpcryptd.wire.segment import FIN, SYN, MalformedPacket, Segment
 from tcpcryptd.wire.sequence import MASK, extend
 from tcpcryptd.wire.words import uint16, uint32
-
-if TYPE_CHECKING:
-    from tcpcryptd.crypt.key_change import KeyChange
 
 _UNBOUNDED: Final = 1 << 62
 _ANNOUNCEMENT: Final = bytes((CRYPT,))
@@ -43,35 +39,32 @@ class Opener:
 
     def __init__(
         self,
-        connection: Connection,
+        flow: Flow,
         keys: Keys,
-        numbers: Numbers,
-        sealer: Sealer,
         unusual: Callable[[Segment, float], Verdict],
+        announced: Callable[[], None],
     ) -> None:
-        """`unusual` takes the segments whose MAC is not where it mostly is, or that have none."""
-        self._connection = connection
-        self._shift = numbers.received_shift
-        self._acknowledgment_shift = numbers.sent_shift
-        self._sealer = sealer
+        """Open what comes of a connection.
+
+        Args:
+            flow: The connection.
+            keys: The first generation.
+            unusual: Takes the segments whose MAC is not where it mostly is, or that have none.
+            announced: Called when the peer has shown that it has the keys that are announced.
+        """
+        self._flow = flow
+        self._connection = flow.connection
+        self._shift = flow.numbers.received_shift
+        self._acknowledgment_shift = flow.numbers.sent_shift
         self._unusual = unusual
-        self._class = sealer.connection_class
-        self._mask = sealer.mask
-        self._address_sum = address_sum(connection.key[:-4])
-        self.first = self.next = numbers.receive_next
-        """Extended, on the wire: of the first byte, and of what follows the last byte or FIN that was received."""
+        self._announced = announced
         self.finished = False
         """Whether FIN was received, which takes a sequence number."""
         self.heard = False
         """Whether an authentic segment has come in."""
-        self.acknowledged = numbers.send_next
-        """Extended, on the wire: the highest number that the peer has acknowledged."""
-        self.generation = keys.generation
-        self.started = numbers.receive_next
-        """Extended: where the current keys begin. What comes before keeps the generation before."""
         self.open: Open = keys.incoming.open
         self.open_before: Open | None = None
-        self.change: KeyChange | None = None
+        self.change: Change | None = None
         self.changing = False
         """Whether `change` is to see what comes in."""
         self.awaited: Keys | None = None
@@ -83,7 +76,7 @@ class Opener:
         self.follow: Callable[[Keys, int], None]
         """Called when it has, with the extended number."""
         self._worn_after = keys.suite.rekey_bytes // 2 if keys.suite.quiet_rekeying else _UNBOUNDED
-        self._worn_at = self.started + self._worn_after
+        self._worn_at = flow.receive_started + self._worn_after
         tag_length = keys.suite.tag_length
         self._tag_length = tag_length
         self._mac_prefix = bytes((MAC, tag_length + 2))
@@ -91,10 +84,11 @@ class Opener:
 
     def begin_generation(self, keys: Keys, started: int) -> None:
         """The peer seals what is new from the extended number `started` on with these keys."""
+        flow = self._flow
         self.open_before = self.open
         self.open = keys.incoming.open
-        self.generation = keys.generation
-        self.started = started
+        flow.receive_generation = keys.generation
+        flow.receive_started = started
         self._worn_at = started + self._worn_after
 
     def forget_previous_keys(self) -> None:
@@ -129,23 +123,24 @@ class Opener:
         `area`: the options for the local kernel, which has a shorter way for headers without any that it does not know;
         None: as they are, since it skips those.
         """
+        flow = self._flow
         data_offset, flags = packet[offset + 12] >> 4, packet[offset + 13]
         sequence, acknowledgment = uint32(packet, offset + 4), uint32(packet, offset + 8)
         start = offset + data_offset * 4
         length = len(packet) - offset
         payload = packet[start:]
-        header_sum = self._address_sum + length + ones_complement_sum(packet[offset:start])
+        header_sum = flow.address_sum + length + ones_complement_sum(packet[offset:start])
         if (header_sum + ones_complement_sum(payload)) % 65535:
             self._connection.count("bad_checksum")
             return DROP
-        extended = extend(sequence, self.next)
-        number = extended & self._mask
-        extended_acknowledgment = extend(acknowledgment, self._sealer.next)
-        open_segment = self.open if extended >= self.started else self.open_before or self.open
+        extended = extend(sequence, flow.receive_next)
+        number = extended & flow.mask
+        extended_acknowledgment = extend(acknowledgment, flow.send_next)
+        open_segment = self.open if extended >= flow.receive_started else self.open_before or self.open
         if successor is not None and extended >= successor.started:
             open_segment = successor.open
         header = authenticated_header(length, data_offset, flags, uint16(packet, offset + 18), number)
-        covered_acknowledgment = (extended_acknowledgment & self._mask).to_bytes(8, "big")
+        covered_acknowledgment = (extended_acknowledgment & flow.mask).to_bytes(8, "big")
         plaintext = open_segment(number, header, covered_acknowledgment, covered, payload, tag)
         regular = plaintext is not None
         if plaintext is None:
@@ -159,18 +154,18 @@ class Opener:
             self._connection.saw_closing(flags, Direction.IN, now)
             self.finished |= bool(flags & FIN)
         self.heard = True
-        before = self.next
-        self.acknowledged = max(self.acknowledged, extended_acknowledgment)
-        self.next = max(before, extended + len(plaintext) + (flags & FIN))
-        if self.next >= self._worn_at and self.wear():
+        before = flow.receive_next
+        flow.acknowledged = max(flow.acknowledged, extended_acknowledgment)
+        flow.receive_next = max(before, extended + len(plaintext) + (flags & FIN))
+        if flow.receive_next >= self._worn_at and self.wear():
             return DROP
         shifted = self._shifted_back(packet, offset, start, plaintext, area)
         if self.change is not None:
             if self.changing:
                 shifted = self.change.incoming(shifted, offset, extended, len(plaintext), before)
-        elif self._sealer.announcing and regular:
+        elif flow.announcing and regular:
             self._check_announcement(extended, covered)
-        return Action.MODIFY, shifted, self._class
+        return Action.MODIFY, shifted, flow.connection_class
 
     def _shifted_back(self, packet: bytes, offset: int, start: int, plaintext: bytes, area: bytes | None) -> bytes:
         """The packet in the local kernel's numbers, with another payload; `area`: see `opened`."""
@@ -178,7 +173,7 @@ class Opener:
         acknowledgment = uint32(packet, offset + 8) - self._acknowledgment_shift & MASK
         if area is None:
             area = packet[offset + 20 : start]
-        sums = self._address_sum + ones_complement_sum(area) + ones_complement_sum(plaintext)
+        sums = self._flow.address_sum + ones_complement_sum(area) + ones_complement_sum(plaintext)
         fields = shifted, acknowledgment, int(packet[offset + 13]), uint16(packet, offset + 18)
         return replaced(packet, offset, fields, area, plaintext, sums)
 
@@ -186,19 +181,20 @@ class Opener:
         self, extended: int, protected: tuple[int, bytes, bytes, bytes, bytes, bytes], successor: Successor | None
     ) -> bytes | None:
         """The plaintext of a segment near a change of keys that does not follow the rule."""
+        flow = self._flow
         if successor is not None and extended < successor.started:
             # The peer has forgotten the keys that are current here, before we learnt of the next ones; or only those
             # before, when it fills a hole from before these began.
             plaintext = successor.open(*protected)
-            return self.open(*protected) if plaintext is None and extended < self.started else plaintext
+            return self.open(*protected) if plaintext is None and extended < flow.receive_started else plaintext
         if self.change is not None:
             return self._opened_unannounced(extended, protected)
         if self.open_before is None:
             return None
-        if extended < self.started:
+        if extended < flow.receive_started:
             # The peer has forgotten the keys of the generation before.
             return self.open(*protected)
-        if extended == self.started and not protected[4]:
+        if extended == flow.receive_started and not protected[4]:
             # An ACK that left just before the keys changed at its number, and was overtaken.
             return self.open_before(*protected)
         return None
@@ -207,12 +203,13 @@ class Opener:
         self, extended: int, protected: tuple[int, bytes, bytes, bytes, bytes, bytes]
     ) -> bytes | None:
         """The same when the peer need not say where its keys begin."""
+        flow = self._flow
         if self.open_before is not None:
-            below = extended < self.started
+            below = extended < flow.receive_started
             plaintext = (self.open if below else self.open_before)(*protected)
             if plaintext is not None:
                 if plaintext and below:
-                    self.started = extended
+                    flow.receive_started = extended
                 return plaintext
         keys = self.awaited or self.upcoming()
         plaintext = None if keys is None else keys.incoming.open(*protected)
@@ -226,11 +223,13 @@ class Opener:
         It has when it acknowledges what was sealed with them, and when it ends its own announcement of the same
         generation: it does that only after an acknowledgment of ours, which was sealed with them as well.
         """
-        sealer = self._sealer
-        if self.acknowledged > sealer.started or (
-            not covered.startswith(_ANNOUNCEMENT) and self.generation == sealer.generation and extended >= self.started
+        flow = self._flow
+        if flow.acknowledged > flow.send_started or (
+            not covered.startswith(_ANNOUNCEMENT)
+            and flow.receive_generation == flow.send_generation
+            and extended >= flow.receive_started
         ):
-            sealer.announced()
+            self._announced()
 
 
 def find_mac(segment: Segment) -> tuple[bytes | None, bytes]:

@@ -16,6 +16,7 @@ from tcpcryptd.core.protocol import (
     modify,
 )
 from tcpcryptd.crypt.constants import Opcode
+from tcpcryptd.crypt.flow import Flow
 from tcpcryptd.crypt.key_change import KeyChange, Stage
 from tcpcryptd.crypt.limits import OLD_KEYS_LIFETIME, REKEY_INTERVAL
 from tcpcryptd.crypt.numbers import Numbers
@@ -54,25 +55,16 @@ class Protection:
         self._session = session
         self._peer_aware = peer_aware
         self._numbers = numbers
+        self.flow = flow = Flow(connection, numbers, session.keys, connection_class)
         self._keys = session.keys
         """The newest generation that either direction uses."""
         self._successor: Keys | None = None
         """What follows it, once it was needed."""
-        self._sealer = Sealer(connection, session.keys, numbers, max_segment, connection_class)
-        self._opener = Opener(connection, session.keys, numbers, self._sealer, self._unusual)
-        self._sealer.opener = self._opener
-        self._sealer.rekey = self.rekey
-        self._sealer.answered = self._answered
+        self._sealer = Sealer(flow, session.keys, max_segment, self.rekey, self._answered)
+        self._opener = Opener(flow, session.keys, self._unusual, self._sealer.announced)
         self._change: KeyChange | None = None
         if session.suite.quiet_rekeying:
-            self._change = KeyChange(
-                connection,
-                numbers,
-                self._sealer,
-                self._opener,
-                session.suite.rekey_bytes,
-                self._next_keys,
-            )
+            self._change = KeyChange(flow, self._sealer, self._opener, session.suite.rekey_bytes, self._next_keys)
             self._sealer.change = self._opener.change = self._change
         self._opener.wear = self._wear
         self._opener.upcoming = self._upcoming
@@ -93,7 +85,7 @@ class Protection:
     def take_over(self, now: float) -> None:
         """From now on every segment of the connection passes here."""
         self._connection.become(self, self.outbound, self.inbound)
-        if self._sealer.generation == 0:
+        if self.flow.send_generation == 0:
             self._connection.set_timer(now + REKEY_INTERVAL, self._rekey_in_time)
 
     def send(self, packet: bytes, now: float) -> None:
@@ -107,28 +99,28 @@ class Protection:
 
     def describe(self) -> Description:
         """For the control socket."""
-        session = self._session
+        session, flow = self._session, self.flow
         return Description(
             session.session_id,
             session.role.value,
             session.suite_name,
             session.resumed,
             self._peer_aware,
-            self._sealer.next - self._sealer.first - self._sealer.finished,
-            self._opener.next - self._opener.first - self._opener.finished,
+            flow.send_next - flow.numbers.send_next - self._sealer.finished,
+            flow.receive_next - flow.numbers.receive_next - self._opener.finished,
             session.public_key,
             session.public_key_spec,
             session.suite.spec,
-            self._sealer.generation,
+            self.flow.send_generation,
             session.post_quantum,
             session.classical,
         )
 
     def resets(self) -> list[Injection]:
         """An RST with each sequence number that the other end may expect next, since only an exact one is obeyed."""
-        sent_next = add(self._sealer.next, -self._numbers.sent_shift)
-        received_next = add(self._opener.next, -self._numbers.received_shift)
-        ours = {sent_next, add(self._opener.acknowledged, -self._numbers.sent_shift)}
+        sent_next = add(self.flow.send_next, -self._numbers.sent_shift)
+        received_next = add(self.flow.receive_next, -self._numbers.received_shift)
+        ours = {sent_next, add(self.flow.acknowledged, -self._numbers.sent_shift)}
         key = self._connection.key
         injections: list[Injection] = []
         for number in ours:
@@ -154,8 +146,8 @@ class Protection:
         It is over when both sides know the keys and all that came before them is acknowledged, since no segment is sent
         again with other keys than the current ones and those before them.
         """
-        sealer, opener = self._sealer, self._opener
-        if sealer.announcing or sealer.generation != opener.generation or opener.acknowledged < sealer.started:
+        flow = self.flow
+        if flow.announcing or flow.send_generation != flow.receive_generation or flow.acknowledged < flow.send_started:
             return
         if self._change is not None:
             self._change.begin(self._connection.last_seen, quiet=True)
@@ -170,7 +162,7 @@ class Protection:
 
     def _upcoming(self) -> Keys | None:
         """What a peer that announces nothing may begin with; None while it has not followed the last change."""
-        if self._sealer.generation != self._opener.generation:
+        if self.flow.send_generation != self.flow.receive_generation:
             return None
         if self._successor is None:
             self._successor = self._keys.next()
@@ -183,7 +175,7 @@ class Protection:
         self._opener.begin_generation(keys, started)
         if self._change is not None and self._change.stage is not Stage.NONE:
             self._change.end()
-        if self._sealer.generation != keys.generation:
+        if self.flow.send_generation != keys.generation:
             self._sealer.begin_generation(keys, announce=self._change is None)
         elif self._change is not None:
             self._sealer.forget_previous_keys()
@@ -191,14 +183,14 @@ class Protection:
 
     def _wear(self) -> bool:
         """The peer, which never replaces its keys by itself, has used them for long; whether the connection is lost."""
-        sealer, opener = self._sealer, self._opener
+        flow = self.flow
         if self._change is None:
             return False
-        if opener.next > self._change.spent_at:
+        if flow.receive_next > self._change.spent_at:
             self._connection.count("keys_not_replaced")
             self._connection.reset()
             return True
-        if sealer.generation == opener.generation:
+        if flow.send_generation == flow.receive_generation:
             self._change.begin(self._connection.last_seen, quiet=False)
         return False
 
@@ -214,7 +206,7 @@ class Protection:
         if direction is Direction.OUT:
             return add(error.sequence, self._numbers.received_shift), error.mtu
         number = add(error.sequence, self._numbers.sent_shift if error.is_unsealed else 0)
-        if not self._opener.acknowledged <= extend(number, self._sealer.next) <= self._sealer.next:
+        if not self.flow.acknowledged <= extend(number, self.flow.send_next) <= self.flow.send_next:
             return None
         mtu = None if error.mtu is None else self._sealer.narrow(error.mtu, error.is_own)
         return add(number, -self._numbers.sent_shift), mtu
@@ -230,7 +222,7 @@ class Protection:
             # The original seals the INIT2 that it sends again, in the place of the first data.
             return self._unauthenticated(segment, now)
         rekey = find(suboptions, Opcode.REKEY)
-        if rekey is None or rekey.body[0] != self._opener.generation + 1 & 0xFF:
+        if rekey is None or rekey.body[0] != self.flow.receive_generation + 1 & 0xFF:
             area = self._area_for_kernel(segment)
             return self._opener.opened(segment.packet, segment.offset, tag, covered, now, None, area)
         return self._rekeyed(segment, rekey, tag, covered, now)
@@ -248,7 +240,7 @@ class Protection:
         """The peer announces new keys. Nothing changes before the segment is found authentic."""
         generation, start = rekey.body[0], int.from_bytes(rekey.body[1:], "big")
         keys = self._keys if self._keys.generation == generation else self._successor or self._keys.next()
-        started = extend(start, self._opener.next)
+        started = extend(start, self.flow.receive_next)
         successor = Successor(keys.incoming.open, started)
         # Who hears of new keys does not wait for a moment to change them.
         changing, self._opener.changing = self._opener.changing, False

@@ -5,29 +5,23 @@
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from tcpcryptd.core.protocol import DROP, Action, Connection, ConnectionClass, Direction, Verdict
+from tcpcryptd.core.protocol import DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import MAC, MSS_REDUCTION, TIMESTAMP_AREA, Opcode
-from tcpcryptd.crypt.numbers import Numbers
+from tcpcryptd.crypt.flow import RARE, TIMESTAMP_PREFIX, Change, Flow
 from tcpcryptd.crypt.pieces import Whole, authenticated_header, sealed_pieces
 from tcpcryptd.crypt.selective import room_for_blocks, shifted_sack
 from tcpcryptd.crypt.session import Keys
 from tcpcryptd.wire import options
-from tcpcryptd.wire.checksum import address_sum, ones_complement_sum
+from tcpcryptd.wire.checksum import ones_complement_sum
 from tcpcryptd.wire.header import replaced
 from tcpcryptd.wire.segment import FIN, RST, SYN, Segment
 from tcpcryptd.wire.sequence import MASK, add, extend
 from tcpcryptd.wire.syn import LOCAL_MAX_MSS
 from tcpcryptd.wire.words import uint16, uint32
 
-if TYPE_CHECKING:
-    from tcpcryptd.crypt.key_change import KeyChange
-    from tcpcryptd.crypt.opener import Opener
-
-TIMESTAMP_PREFIX: Final = b"\x01\x01\x08\x0a"
-RARE: Final = SYN | FIN | RST
 _OPENING_OR_RESET: Final = SYN | RST
 
 _PADDING: Final = (b"", b"\0", b"\0\0", b"\0\0\0")
@@ -43,56 +37,56 @@ class Sealer:
 
     def __init__(
         self,
-        connection: Connection,
+        flow: Flow,
         keys: Keys,
-        numbers: Numbers,
         max_segment: int,
-        connection_class: ConnectionClass,
+        rekey: Callable[[], None],
+        answered: Callable[[Segment, float], Verdict],
     ) -> None:
-        """`max_segment`: bytes of TCP segment that the links of both hosts carry."""
-        self.connection_class = connection_class
-        self._connection = connection
+        """Seal what a connection sends.
+
+        Args:
+            flow: The connection.
+            keys: The first generation.
+            max_segment: Bytes of TCP segment that the links of both hosts carry.
+            rekey: Called when the keys wear out.
+            answered: Takes a SYN ACK of another connection than this one.
+        """
+        numbers = flow.numbers
+        self._flow = flow
+        self._connection = flow.connection
         self._shift = numbers.sent_shift
         self._acknowledgment_shift = numbers.received_shift
-        self._address_sum = address_sum(connection.key[:-4])
         self._max_segment = min(max_segment, _MAX_SEGMENT)
-        self._is_whole = connection_class is ConnectionClass.STREAM
+        self._is_whole = flow.connection_class is ConnectionClass.STREAM
         self._path_known = not self._is_whole
         self._again_from, self._again_length = -1, 0
         """What was sent again last: extended number, and bytes of TCP segment."""
         self._told = 1 << 16
         """Bytes of packet that the local kernel thinks the path carries: it drops what has grown over that."""
         self._limit = self._usual_limit
-        self.mask = MASK << 32 | MASK if keys.suite.extended_sequence else MASK
-        self.first = self.next = numbers.send_next
-        """Extended, on the wire: of the first byte, and of what follows the last byte or FIN that was sent."""
         self.finished = False
         """Whether FIN was sent, which takes a sequence number."""
         self.last_acknowledgment = add(numbers.receive_next, -numbers.received_shift)
         """What the local kernel acknowledged last, in its own numbers."""
-        self.opener: Opener
-        self.rekey: Callable[[], None]
-        """Called when the keys wear out."""
-        self.answered: Callable[[Segment, float], Verdict]
-        """Takes a SYN ACK of another connection than this one."""
-        self.change: KeyChange | None = None
+        self._rekey = rekey
+        self._answered = answered
+        self.change: Change | None = None
         """Looks at every segment while `watch` says so."""
         self._watched = False
-        self.generation = keys.generation
-        self.started = numbers.send_next
-        """Extended: where the current keys begin."""
         self._before: Keys | None = None
         self._announcement: bytes | None = None
         self._use(keys)
         self._before_reaches_back_to = self._reaches_back_to
 
     def _use(self, keys: Keys) -> None:
+        flow = self._flow
         self._keys = keys
         self._seal = keys.outgoing.seal
-        self._worn_at = self.started + keys.suite.rekey_bytes
+        self._worn_at = flow.send_started + keys.suite.rekey_bytes
         # What is sent again from before the start comes to it (see _rare): a quarter of what the keys can bear.
-        self._spent_at = self.started + keys.suite.rekey_bytes * 3 // 2
-        self._reaches_back_to = self.started - keys.suite.rekey_bytes // 2
+        self._spent_at = flow.send_started + keys.suite.rekey_bytes * 3 // 2
+        self._reaches_back_to = flow.send_started - keys.suite.rekey_bytes // 2
         self._mac_prefix = bytes((MAC, keys.suite.tag_length + 2))
         self._mac_length = keys.suite.tag_length + 2
 
@@ -107,11 +101,6 @@ class Sealer:
         """Bytes of TCP options and payload that the links of both hosts carry."""
         return self._max_segment - 20
 
-    @property
-    def announcing(self) -> bool:
-        """Whether segments carry REKEY, since the peer may not know of the current keys."""
-        return self._announcement is not None
-
     def watch(self, on: bool) -> None:
         """Whether `change` is to see all segments."""
         self._watched = on
@@ -122,19 +111,22 @@ class Sealer:
 
         `announce`: segments say so until the peer has shown that it knows.
         """
+        flow = self._flow
         self._before = self._keys
-        self.generation = keys.generation
-        self.started = self.next
+        flow.send_generation = keys.generation
+        flow.send_started = flow.send_next
         # They sealed nothing from the new start on, so all that they can bear lies below it.
-        self._before_reaches_back_to = self.started - 2 * self._keys.suite.rekey_bytes
+        self._before_reaches_back_to = flow.send_started - 2 * self._keys.suite.rekey_bytes
         if announce:
-            start = (self.started & MASK).to_bytes(4, "big")
+            start = (flow.send_started & MASK).to_bytes(4, "big")
+            flow.announcing = True
             self._announcement = option.encode(option.Suboption(Opcode.REKEY, bytes((keys.generation,)) + start))
             self._limit = -1
         self._use(keys)
 
     def announced(self) -> None:
         """The peer has the current keys."""
+        self._flow.announcing = False
         self._announcement = None
         self.watch(False)
 
@@ -144,15 +136,16 @@ class Sealer:
 
     def outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         """A segment from the local kernel."""
+        flow = self._flow
         flags = packet[offset + 13]
         area = packet[offset + 20 : offset + (packet[offset + 12] >> 4) * 4]
-        extended = extend(uint32(packet, offset + 4) + self._shift, self.next)
-        if extended < self.next or (len(packet) > _LARGE and not self._path_known):
+        extended = extend(uint32(packet, offset + 4) + self._shift, flow.send_next)
+        if extended < flow.send_next or (len(packet) > _LARGE and not self._path_known):
             self._follow(packet, offset, extended)
         if (
             flags & _OPENING_OR_RESET
             or len(packet) - offset + 4 + self._mac_length > self._limit
-            or extended < self.started
+            or extended < flow.send_started
             or (area and (len(area) != TIMESTAMP_AREA or area[:4] != TIMESTAMP_PREFIX))
         ):
             return self._rare(Segment(packet, offset), extended, now)
@@ -210,7 +203,7 @@ class Sealer:
         is_shorter = extended == self._again_from and _LEAST <= length < self._again_length
         self._again_from, self._again_length = extended, length
         length += MSS_REDUCTION
-        if (is_large or is_shorter) and length < self._max_segment and extended + length < self.next:
+        if (is_large or is_shorter) and length < self._max_segment and extended + length < self._flow.send_next:
             self._max_segment = length
             self._limit = min(self._limit, length)
 
@@ -224,13 +217,14 @@ class Sealer:
         seal: Callable[[int, bytes, bytes, bytes, bytes], tuple[bytes, bytes]],
     ) -> Verdict:
         """The segment with `area` for its options and a MAC behind them; `covered`: the options that enter the MAC."""
+        flow = self._flow
         acknowledgment, urgent = uint32(packet, offset + 8), uint16(packet, offset + 18)
         flags = packet[offset + 13]
         payload = packet[offset + (packet[offset + 12] >> 4) * 4 :]
         end = extended + len(payload) + (flags & FIN)
-        if end > self.next:
+        if end > flow.send_next:
             if end <= self._spent_at:
-                self.next = end
+                flow.send_next = end
             elif end > extended:
                 # What was in flight has perhaps been acknowledged since; the kernel sends this segment again.
                 self._exhausted()
@@ -240,21 +234,21 @@ class Sealer:
         padding = _PADDING[-(len(area) + self._mac_length) & 3]
         header_length = 20 + len(area) + self._mac_length + len(padding)
         length = header_length + len(payload)
-        number = extended & self.mask
+        number = extended & flow.mask
         ciphertext, tag = seal(
             number,
             authenticated_header(length, header_length >> 2, flags, urgent, number),
-            (extend(acknowledgment, self.opener.next) & self.mask).to_bytes(8, "big"),
+            (extend(acknowledgment, flow.receive_next) & flow.mask).to_bytes(8, "big"),
             covered,
             payload,
         )
         area = b"".join((area, self._mac_prefix, tag, padding))
-        sums = self._address_sum + ones_complement_sum(area) + ones_complement_sum(ciphertext)
+        sums = flow.address_sum + ones_complement_sum(area) + ones_complement_sum(ciphertext)
         fields = extended & MASK, acknowledgment, flags, urgent
         sealed = replaced(packet, offset, fields, area, ciphertext, sums)
         if end >= self._worn_at:
-            self.rekey()
-        return Action.MODIFY, sealed, self.connection_class
+            self._rekey()
+        return Action.MODIFY, sealed, flow.connection_class
 
     def _rare(self, segment: Segment, extended: int, now: float) -> Verdict:
         """A segment that resets, carries other options, belongs to old keys, announces new ones, or is too long."""
@@ -271,10 +265,11 @@ class Sealer:
 
     def _cut(self, segment: Segment, extended: int, now: float) -> Verdict:
         """Seals the segment, cut where it would be longer than the links carry and where new keys begin."""
+        flow = self._flow
         self.last_acknowledgment = segment.acknowledgment
         acknowledgment = (segment.acknowledgment + self._acknowledgment_shift) & MASK
-        extended_acknowledgment = (extend(acknowledgment, self.opener.next) & self.mask).to_bytes(8, "big")
-        whole = Whole(segment, extended, acknowledgment, extended_acknowledgment, self.mask, self._address_sum)
+        extended_acknowledgment = (extend(acknowledgment, flow.receive_next) & flow.mask).to_bytes(8, "big")
+        whole = Whole(segment, extended, acknowledgment, extended_acknowledgment, flow.mask, flow.address_sum)
         total = segment.payload_length
         finish = segment.flags & FIN
         runs: list[bytes] = []
@@ -305,24 +300,25 @@ class Sealer:
         if segment.flags & RARE and position == total:
             self._closing(segment.flags, now)
         if count == 1 and (len(segment.packet) <= _LARGE or not self._is_whole) and len(runs[0]) <= self._told:
-            return Action.MODIFY, runs[0], self.connection_class
-        return Action.SPLIT, b"".join(runs), self.connection_class
+            return Action.MODIFY, runs[0], flow.connection_class
+        return Action.SPLIT, b"".join(runs), flow.connection_class
 
     def _run(self, start: int, end: int, room: int, finish: int) -> tuple[Keys, int]:
         """The keys for a piece of `room` bytes that begins at `start`, and up to where they serve for the next ones.
 
         That lies before `start` when they cannot bear the first one.
         """
-        if start < self.started:
+        flow = self._flow
+        if start < flow.send_started:
             # Keep-alives, and what was lost for long, lie below the start of keys whose predecessors are forgotten.
-            return self._before or self._keys, min(end, self.started)
+            return self._before or self._keys, min(end, flow.send_started)
         if end + finish == start:
             return self._keys, end
         if start < self._worn_at:
             # With the piece that reaches it, new keys begin.
             end = min(end, start + -(-(self._worn_at - start) // room) * room)
-        if end + finish > max(self._spent_at, self.next):
-            end = start + (max(self._spent_at, self.next) - start) // room * room
+        if end + finish > max(self._spent_at, flow.send_next):
+            end = start + (max(self._spent_at, flow.send_next) - start) // room * room
             if end == start:
                 end -= 1
         return self._keys, end
@@ -332,13 +328,14 @@ class Sealer:
         self._connection.count("keys_spent")
         if self.change is not None:
             self.change.exhausted()
-        self.rekey()
+        self._rekey()
 
     def _sent(self, end: int) -> None:
         """Bytes up to the extended number `end` have been sealed."""
-        self.next = max(self.next, end)
+        flow = self._flow
+        flow.send_next = max(flow.send_next, end)
         if end >= self._worn_at:
-            self.rekey()
+            self._rekey()
 
     def _options(self, segment: Segment, start: int) -> tuple[bytes, bytes]:
         """The option area before the MAC, and what of it enters the MAC.
@@ -346,11 +343,15 @@ class Sealer:
         Of the rest, only what the kernel knows to be optional can be there: selective acknowledgments, of which a block
         or two fit, or none.
         """
+        flow = self._flow
         timestamp = segment.option(options.TIMESTAMP)
         area = b"" if timestamp is None or len(timestamp) != 8 else options.encode(options.TIMESTAMP, timestamp)
         if self._announcement is not None and (
             self.change is None
-            or (start == self.started and self.change.says(data=segment.payload_length > 0, repeated=start < self.next))
+            or (
+                start == flow.send_started
+                and self.change.says(data=segment.payload_length > 0, repeated=start < flow.send_next)
+            )
         ):
             return area + self._announcement, self._announcement
         sack = segment.option(options.SACK)
@@ -363,7 +364,7 @@ class Sealer:
     def _syn(self, segment: Segment, now: float) -> Verdict:
         if segment.is_opening:
             return self._connection.renew(segment, Direction.OUT, now)
-        if segment.sequence == add(self.first, -self._shift - 1):
+        if segment.sequence == add(self._flow.numbers.send_next, -self._shift - 1):
             # The kernel did not get the segment that carried INIT1; the peer answers with an acknowledgment.
             return Action.ACCEPT, None, ConnectionClass.ENCRYPTED
-        return self.answered(segment, now)
+        return self._answered(segment, now)

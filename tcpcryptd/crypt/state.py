@@ -9,13 +9,13 @@ from tcpcryptd.core.protocol import (
     Direction,
     Injection,
     Quoted,
-    Retransmission,
     Verdict,
     modify,
 )
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.handshake import Handshake
 from tcpcryptd.crypt.limits import MAX_HELD, RETRANSMISSION_INTERVALS
+from tcpcryptd.crypt.retransmission import Retransmission
 from tcpcryptd.crypt.syn import for_local_kernel
 from tcpcryptd.wire.segment import FIN, PSH, RST, SYN, Segment
 from tcpcryptd.wire.sequence import add, difference

@@ -9,7 +9,6 @@ from tcpcryptd.core.protocol import (
     Direction,
     Injection,
     Quoted,
-    Retransmission,
     Verdict,
 )
 from tcpcryptd.crypt import option
@@ -18,6 +17,7 @@ from tcpcryptd.crypt.handshake import Handshake
 from tcpcryptd.crypt.key_log import ConnectionKeyLog
 from tcpcryptd.crypt.protection import Protection
 from tcpcryptd.crypt.resumption import remember
+from tcpcryptd.crypt.retransmission import Retransmission
 from tcpcryptd.crypt.session import Resumable, Session
 from tcpcryptd.crypt.unanswered import Unanswered
 from tcpcryptd.wire.segment import RST, SYN, Segment

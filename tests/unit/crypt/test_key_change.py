@@ -18,8 +18,8 @@ def announced() -> Sender:
     sender = Sender(AES128_CTR_SEQIV_HMAC_SHA1, 4, ConnectionClass.STREAM)
     sender.send(whole_packet(4, BORDER))
     protection = sender.protection
-    protection._opener.next = 4200
-    protection._opener.acknowledged = protection._sealer.next
+    protection.flow.receive_next = 4200
+    protection.flow.acknowledged = protection.flow.send_next
     protection.rekey()
     assert protection._change is not None
     assert protection._change.stage is Stage.DRAINING
@@ -61,17 +61,17 @@ def test_what_is_sent_again(size: int, back: int) -> None:
 def test_nothing_when_it_was_acknowledged() -> None:
     sender = announced()
     sender.send(whole_packet(4, FULL, at=BORDER))
-    sender.protection._opener.acknowledged = sender.protection._sealer.next
+    sender.protection.flow.acknowledged = sender.protection.flow.send_next
     assert not any(map(says_rekey, views(sender.send(whole_packet(4, FULL, at=BORDER)))))
 
 
 @pytest.mark.parametrize("lacks", ["acknowledgment of ours", "acknowledgment of theirs"])
 def test_not_while_something_is_in_flight(lacks: str) -> None:
     sender = announced()
-    opener = sender.protection._opener
+    flow = sender.protection.flow
     if lacks == "acknowledgment of ours":
-        opener.acknowledged -= 1
+        flow.acknowledged -= 1
     else:
-        opener.next += 1
+        flow.receive_next += 1
     assert not any(map(says_rekey, views(sender.send(whole_packet(4, FULL, at=BORDER)))))
     assert sender.protection.describe().generation == 0

@@ -74,7 +74,7 @@ class Sender:
         if action is Action.DROP:
             return []
         assert changed is not None
-        assert connection_class is self.protection._sealer.connection_class
+        assert connection_class is self.protection.flow.connection_class
         if action is Action.MODIFY:
             return [changed]
         assert action is Action.SPLIT
@@ -173,7 +173,7 @@ def test_new_keys_begin_between_two_pieces(suite: SymmetricSuite, version: int, 
         assert pieces == []
     if not suite.quiet_rekeying:
         assert whole.connection.counts["rekeyed"] == 1 or worn_after == 60_000
-    assert whole.protection._sealer.started == single.protection._sealer.started or not pieces
+    assert whole.protection.flow.send_started == single.protection.flow.send_started or not pieces
 
 
 @SUITES
@@ -182,7 +182,7 @@ def test_old_keys_for_what_lies_before_the_new_ones(suite: SymmetricSuite) -> No
     for sender in (whole, single):
         for part in kernel_segments(whole_packet(4, 10_000), 1388):
             sender.send(part)
-        sender.protection._opener.acknowledged = sender.protection._sealer.next
+        sender.protection.flow.acknowledged = sender.protection.flow.send_next
         sender.protection.rekey()
     border = 10_000
     packet = whole_packet(4, 4 * 1388, at=border - 2 * 1388)

@@ -1,12 +1,8 @@
 """Sending again what no kernel stands behind."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-from tcpcryptd.core.verdict import Direction
-
-if TYPE_CHECKING:
-    from tcpcryptd.core.protocol import Connection
+from tcpcryptd.core.protocol import Connection, Direction
 
 
 class Retransmission:
@@ -14,7 +10,7 @@ class Retransmission:
 
     def __init__(
         self,
-        connection: "Connection",
+        connection: Connection,
         packet: bytes,
         intervals: Sequence[float],
         give_up: Callable[[float], None],
