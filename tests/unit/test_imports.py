@@ -1,7 +1,8 @@
 """The import directions of docs/architecture.md, read off the source."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,30 @@ def test_a_wrong_import_is_seen(module: str, source: str) -> None:
 )
 def test_a_right_import_passes(module: str, source: str) -> None:
     assert violations(module, source) == []
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """Modules of which each imports the one before and the last is the first, if there are any."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        found: list[str] = error.args[1]
+        return found
+    return []
+
+
+def test_no_modules_import_each_other() -> None:
+    """Those for types alone count, too: whoever reads one has to read the other."""
+    graph = {}
+    for module, path in MODULES.items():
+        targets = imports(module, path.read_text(), path.name == "__init__.py")
+        graph[module] = {target.removeprefix(PACKAGE + ".") for target in targets} & MODULES.keys()
+    assert circle(graph) == []
+
+
+def test_a_circle_is_seen() -> None:
+    assert circle({"core.engine": {"core.timers"}, "core.timers": {"core.limits"}, "core.limits": {"core.engine"}})
+    assert not circle({"core.engine": {"core.timers", "core.limits"}, "core.timers": {"core.limits"}})
 
 
 @pytest.mark.parametrize("module", MODULES)
