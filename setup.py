@@ -32,7 +32,7 @@ BUILDING = {"bdist_wheel", "build", "build_ext", "install"}
 def modules() -> list[str]:
     """The modules that every packet passes through."""
     paths = [Path("tcpcryptd", name) for name in PACKET_PATH]
-    found = [file for path in paths for file in ([path] if path.suffix else path.glob("*.py"))]
+    found = [file for path in paths for file in ([path] if path.suffix else path.rglob("*.py"))]
     return sorted(str(file) for file in found if file.name not in NOT_COMPILED)
 
 

@@ -2,11 +2,11 @@
 
 from tcpcryptd.core.protocol import Connection, Stray, Verdict
 from tcpcryptd.crypt import option
-from tcpcryptd.crypt.active import HelloSent
 from tcpcryptd.crypt.config import CryptConfig
 from tcpcryptd.crypt.constants import CRYPT, MAC
-from tcpcryptd.crypt.handshake import Handshake
-from tcpcryptd.crypt.passive import OPENINGS, HelloReceived
+from tcpcryptd.crypt.handshake.active import HelloSent
+from tcpcryptd.crypt.handshake.context import Handshake
+from tcpcryptd.crypt.handshake.passive import OPENINGS, HelloReceived
 from tcpcryptd.wire.segment import Segment
 
 

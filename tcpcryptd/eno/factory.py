@@ -1,14 +1,14 @@
 """TCP-ENO with tcpcrypt as the engine is given it."""
 
 from tcpcryptd.core.protocol import Connection, Stray, Verdict
-from tcpcryptd.eno import option
-from tcpcryptd.eno.active import SynSent
 from tcpcryptd.eno.config import EnoConfig
 from tcpcryptd.eno.constants import ENO
-from tcpcryptd.eno.handshake import Handshake
-from tcpcryptd.eno.init_messages import looks_like_init1
-from tcpcryptd.eno.passive import SynReceived
-from tcpcryptd.eno.syn_data import discards_data
+from tcpcryptd.eno.handshake import option
+from tcpcryptd.eno.handshake.active import SynSent
+from tcpcryptd.eno.handshake.context import Handshake
+from tcpcryptd.eno.handshake.init_messages import looks_like_init1
+from tcpcryptd.eno.handshake.passive import SynReceived
+from tcpcryptd.eno.handshake.syn_data import discards_data
 from tcpcryptd.wire.segment import Segment
 
 

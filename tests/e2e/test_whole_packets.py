@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from scapy.utils import RawPcapReader
 
-from tcpcryptd.crypt.server_exchange import looks_like_init1
+from tcpcryptd.crypt.handshake.server_exchange import looks_like_init1
 from tcpcryptd.wire.options import find, parse
 from tcpcryptd.wire.segment import Segment, locate
 from tcpcryptd.wire.sequence import add

@@ -2,7 +2,7 @@
 
 Written from its behaviour (docs/crypt-option.md section 15); only codecs and primitives are shared with the
 package. It stands in the place of an engine at the border of a `Host`, and replays the original's recorded traces
-(tests/unit/crypt/test_original_model.py).
+(tests/unit/crypt/handshake/test_original_model.py).
 """
 
 from collections import deque

@@ -6,7 +6,7 @@ import pytest
 
 from tcpcryptd.core.event import IntegrityFailure
 from tcpcryptd.crypt.constants import Opcode
-from tcpcryptd.crypt.messages import Init2
+from tcpcryptd.crypt.handshake.messages import Init2
 from tcpcryptd.crypt.option import HELLO, Suboption, encode
 from tcpcryptd.wire.options import pad
 from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, make, reverse_key

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tcpcryptd.eno.limits import ACK_DELAY
-from tcpcryptd.eno.packets import is_marked, marked, sack_blocks
+from tcpcryptd.eno.stream.packets import is_marked, marked, sack_blocks
 from tcpcryptd.netio.packets.forwarded import cut
 from tcpcryptd.wire.segment import ACK, FIN, PSH, SYN, Segment
 from tcpcryptd.wire.sequence import add, difference

@@ -11,9 +11,10 @@ from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Negotiated
 from tcpcryptd.core.options import ConnectionOptions, Support
-from tcpcryptd.eno import EnoConfig, option
+from tcpcryptd.eno import EnoConfig
 from tcpcryptd.eno.constants import ENO as ENO_KIND
-from tcpcryptd.eno.option import Suboption
+from tcpcryptd.eno.handshake import option
+from tcpcryptd.eno.handshake.option import Suboption
 from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, make, reverse_key
 from tcpcryptd.wire.sequence import add

@@ -5,8 +5,8 @@ import pytest
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction
-from tcpcryptd.eno import option
-from tcpcryptd.eno.option import Suboption
+from tcpcryptd.eno.handshake import option
+from tcpcryptd.eno.handshake.option import Suboption
 from tests.machine.endpoint import Socket
 from tests.machine.host import Host
 from tests.machine.link import drop

@@ -14,7 +14,7 @@ from tcpcryptd.eno import EnoConfig
 from tcpcryptd.eno.config import SCHEMES
 from tcpcryptd.eno.constants import ENO as ENO_KIND
 from tcpcryptd.eno.constants import INIT1_MAGIC, INIT2_MAGIC
-from tcpcryptd.eno.init_messages import Init1, Init2
+from tcpcryptd.eno.handshake.init_messages import Init1, Init2
 from tcpcryptd.eno.limits import INIT1_PATIENCE
 from tcpcryptd.wire.segment import ACK, FIN, PSH, SYN, Segment, make
 from tcpcryptd.wire.sequence import add

@@ -8,11 +8,12 @@ import pytest
 
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.crypto.ecdhe import P256, X25519
-from tcpcryptd.eno import EnoConfig, option
+from tcpcryptd.eno import EnoConfig
 from tcpcryptd.eno.constants import ENO as ENO_KIND
+from tcpcryptd.eno.handshake import option
+from tcpcryptd.eno.handshake.negotiation import Reason
+from tcpcryptd.eno.handshake.option import SynOption
 from tcpcryptd.eno.limits import SYN_TRIES
-from tcpcryptd.eno.negotiation import Reason
-from tcpcryptd.eno.option import SynOption
 from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, SYN
 from tests.machine.endpoint import Behaviour

@@ -13,7 +13,7 @@ from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.protocol import Outcome
 from tcpcryptd.core.verdict import Action, Direction
 from tcpcryptd.crypto import identity
-from tcpcryptd.eno.identification import recall
+from tcpcryptd.eno.handshake.identification import recall
 from tcpcryptd.identity.learned import LearnedKeys
 from tcpcryptd.identity.public_key import fingerprint, key_line
 from tcpcryptd.wire.segment import ACK, SYN, make, reverse_key

@@ -11,9 +11,9 @@ from tcpcryptd.core.session_cache import SessionCache
 from tcpcryptd.crypto import frame_aead
 from tcpcryptd.crypto.frame_aead import FrameProtection
 from tcpcryptd.eno import EnoConfig
-from tcpcryptd.eno.channel import Channel
-from tcpcryptd.eno.exchange import AwaitInit1, InitSent
-from tcpcryptd.eno.session import SessionSecret
+from tcpcryptd.eno.handshake.exchange import AwaitInit1, InitSent
+from tcpcryptd.eno.handshake.session import SessionSecret
+from tcpcryptd.eno.stream.channel import Channel
 from tests.machine.world import ENO, LIMIT, World
 
 pytestmark = pytest.mark.interpreted

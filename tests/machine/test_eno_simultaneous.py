@@ -6,7 +6,7 @@ from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Negotiated
 from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.eno.constants import ENO as ENO_KIND
-from tcpcryptd.eno.negotiation import Reason
+from tcpcryptd.eno.handshake.negotiation import Reason
 from tcpcryptd.wire.segment import ACK, SYN
 from tests.machine.endpoint import Socket
 from tests.machine.link import (

@@ -12,7 +12,7 @@ import pytest
 from tcpcryptd.core.protocol import Outcome
 from tcpcryptd.crypto.ecdhe import X25519_EXTENSIBLE
 from tcpcryptd.eno.constants import IDENTITY, INIT1_MAGIC, INIT2_MAGIC
-from tcpcryptd.eno.init_messages import Init1, Init2
+from tcpcryptd.eno.handshake.init_messages import Init1, Init2
 from tcpcryptd.identity.proof import HostKey, Part, Role
 from tcpcryptd.identity.public_key import key_line
 from tests.machine.identities import (

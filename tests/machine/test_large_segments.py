@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tcpcryptd.eno import aperture
+from tcpcryptd.eno.stream import aperture
 from tcpcryptd.wire.options import MSS
 from tests.machine.endpoint import Behaviour
 from tests.machine.world import ALL, ENO, PORT, Suite, World

@@ -12,15 +12,16 @@ from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.verdict import Action, Direction
 from tcpcryptd.crypt.constants import Opcode
-from tcpcryptd.crypt.messages import Init1
+from tcpcryptd.crypt.handshake.messages import Init1
 from tcpcryptd.crypt.option import HELLO, Suboption, encode
 from tcpcryptd.crypto.ecdhe import X25519
 from tcpcryptd.crypto.hybrid import MLKEM768_X25519
 from tcpcryptd.crypto.key_agreement import KeyAgreement, PrivateKey
 from tcpcryptd.crypto.key_scheme import KeyPair, KeyScheme
 from tcpcryptd.crypto.suites import AES_256_GCM_SIV, MLKEM768_X25519_HPKE, RSA_2048, X25519_HPKE
-from tcpcryptd.eno import EnoConfig, option, tep
-from tcpcryptd.eno import init_messages as eno_messages
+from tcpcryptd.eno import EnoConfig
+from tcpcryptd.eno.handshake import init_messages as eno_messages
+from tcpcryptd.eno.handshake import option, tep
 from tcpcryptd.wire.options import pad
 from tcpcryptd.wire.segment import ACK, PSH, SYN, make, reverse_key
 from tcpcryptd.wire.sequence import add

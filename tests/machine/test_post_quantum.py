@@ -13,7 +13,7 @@ from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.options import ClientMode, ConnectionOptions
 from tcpcryptd.core.verdict import Direction
 from tcpcryptd.crypt.constants import Opcode
-from tcpcryptd.crypt.messages import Init1, Init2
+from tcpcryptd.crypt.handshake.messages import Init1, Init2
 from tcpcryptd.crypto.key_pool import KeyPool
 from tcpcryptd.crypto.suites import AES_SIV_CMAC_256, RSA_2048, X25519_HPKE
 from tcpcryptd.wire.segment import with_length

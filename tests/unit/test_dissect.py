@@ -16,7 +16,8 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 from scapy.utils import PcapNgWriter, PcapReader, wrpcap
 
-from tcpcryptd.crypt import messages, option
+from tcpcryptd.crypt import option
+from tcpcryptd.crypt.handshake import messages
 from tcpcryptd.dissect import (
     CryptOption,
     Dissection,

@@ -19,8 +19,8 @@ from tcpcryptd.dissect import (
     read_options,
     summary,
 )
-from tcpcryptd.eno import option
-from tcpcryptd.eno.option import EnoOptionError, Suboption
+from tcpcryptd.eno.handshake import option
+from tcpcryptd.eno.handshake.option import EnoOptionError, Suboption
 from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, SYN, make
 

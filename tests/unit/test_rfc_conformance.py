@@ -107,12 +107,12 @@ def test_what_a_row_names_exists(cells: list[str]) -> None:
     ("where", "test"),
     [
         ("`eno/nowhere.py`", "`test_round_trip`"),
-        ("`eno/option.py` `nothing`", "`test_round_trip`"),
-        ("`eno/offer.py` `propose(nothing=)`", "`test_round_trip`"),
-        ("`eno/option.py` `SynOption.nothing`", "`test_round_trip`"),
-        ("`eno/option.py`", "`test_of_nothing`"),
-        ("`eno/option.py`", "`eno/test_nothing.py`"),
-        ("`eno/option.py` (open)", "`test_round_trip`"),
+        ("`eno/handshake/option.py` `nothing`", "`test_round_trip`"),
+        ("`eno/handshake/offer.py` `propose(nothing=)`", "`test_round_trip`"),
+        ("`eno/handshake/option.py` `SynOption.nothing`", "`test_round_trip`"),
+        ("`eno/handshake/option.py`", "`test_of_nothing`"),
+        ("`eno/handshake/option.py`", "`eno/test_nothing.py`"),
+        ("`eno/handshake/option.py` (open)", "`test_round_trip`"),
     ],
 )
 def test_a_wrong_name_is_seen(where: str, test: str) -> None:

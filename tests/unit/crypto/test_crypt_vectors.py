@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from scripts import make_crypt_vectors
-from tcpcryptd.crypt.messages import Init1, Init2
+from tcpcryptd.crypt.handshake.messages import Init1, Init2
 from tcpcryptd.crypto import key_schedule
 from tcpcryptd.crypto.mlkem768_x25519 import KemKey
 from tcpcryptd.crypto.mlkem768_x25519_hpke import MlKemHpkeKey

@@ -1,0 +1,1 @@
+"""The key exchange in the first segments, and its states."""

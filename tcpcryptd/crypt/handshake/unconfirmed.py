@@ -1,0 +1,139 @@
+"""Keys are there; the peer's first authentic segment is to show that it has them too."""
+
+from collections.abc import Callable, Sequence
+
+from tcpcryptd.core.protocol import (
+    DROP,
+    ConnectionClass,
+    Description,
+    Direction,
+    Injection,
+    Quoted,
+    Verdict,
+)
+from tcpcryptd.crypt import option
+from tcpcryptd.crypt.constants import Opcode
+from tcpcryptd.crypt.handshake.context import Handshake
+from tcpcryptd.crypt.handshake.key_log import ConnectionKeyLog
+from tcpcryptd.crypt.handshake.resumption import remember
+from tcpcryptd.crypt.handshake.retransmission import Retransmission
+from tcpcryptd.crypt.handshake.unanswered import Unanswered
+from tcpcryptd.crypt.protection.protection import Protection
+from tcpcryptd.crypt.protection.session import Resumable, Session
+from tcpcryptd.wire.segment import RST, SYN, Segment
+from tcpcryptd.wire.sequence import add
+
+
+class Unconfirmed:
+    """The peer has what it takes for the keys: the client after INIT2, and both ends after NEXTK2."""
+
+    def __init__(
+        self, handshake: Handshake, session: Session, following: Resumable, *, sent: int = 0, received: int = 0
+    ) -> None:
+        """`sent`, `received`: bytes of handshake messages in each direction."""
+        self._handshake = handshake
+        self._connection = handshake.connection
+        self._following = following
+        numbers = handshake.numbers(sent=sent, received=received)
+        self.protection = Protection(
+            self._connection,
+            session,
+            numbers,
+            handshake.max_segment,
+            ConnectionClass.STREAM if handshake.config.whole_packets else ConnectionClass.ENCRYPTED,
+            peer_aware=handshake.peer_aware,
+        )
+        if handshake.config.key_log is not None:
+            self.protection.log_keys = ConnectionKeyLog(
+                handshake.config.key_log, session, handshake.local.isn, handshake.remote.isn, self._connection.opening
+            ).add
+            self.protection.log_keys(session.keys)
+
+    def take_over(self) -> None:
+        """Binds the handlers; nothing passes any more that is not sealed."""
+        self._connection.become(self, self.protection.outbound, self.inbound)
+        self._connection.connection_class = ConnectionClass.ENCRYPTED
+
+    def describe(self) -> Description:
+        """The session, though the peer has not confirmed it."""
+        return self.protection.describe()
+
+    def resets(self) -> list[Injection]:
+        """As for an open connection."""
+        return self.protection.resets()
+
+    def forget(self) -> None:
+        """The keys are those of the protection."""
+
+    def rekey(self) -> None:
+        """Not before the peer is known to have the first keys."""
+
+    def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
+        """As of an open connection."""
+        return self.protection.translated(direction, error)
+
+    def undeliverable(self, now: float) -> bool:
+        """The peer waits for what would show that this host has the keys."""
+        self._connection.reset()
+        return True
+
+    def inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        """Opens a segment; the first that is authentic ends this state."""
+        verdict = self.protection.inbound(packet, offset, now)
+        if self.protection.heard:
+            remember(self._connection, self._following, now)
+            self.protection.take_over(now)
+            self._connection.encrypted(now)
+        return verdict
+
+
+class Init2Sent(Unconfirmed):
+    """The server of an exchange: it sends INIT2 until the client's first authentic segment."""
+
+    receive_smaller: Callable[[Segment, float], Verdict | None] | None = None
+    """Answers another INIT1, in the place of one that was large; the verdict on it, None for any other segment."""
+
+    def begin(self, init2: bytes, intervals: Sequence[float], unshifted: Injection, now: float) -> None:
+        """Sends INIT2 and takes over; `unshifted`: the reset for a client that has no keys and has taken nothing."""
+        self._unshifted = unshifted
+        self._sent = Retransmission(self._connection, init2, intervals, self._give_up)
+        self._sent.repeat()
+        self._sent.start(now)
+        self.take_over()
+        self._connection.become(self, self._outbound, self.inbound)
+
+    def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        """The original takes anything but INIT2 for the end of the handshake, and INIT2 after it for data."""
+        if packet[offset + 13] & (SYN | RST):
+            return self.protection.outbound(packet, offset, now)
+        # The window is closed; what comes all the same is sent again by the kernel.
+        self._connection.count("held_back")
+        return DROP
+
+    def resets(self) -> list[Injection]:
+        """The client may have forgotten the connection, or have no daemon any more."""
+        return [*super().resets(), self._unshifted]
+
+    def inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        """The same, but that a repeated INIT1 asks for INIT2."""
+        segment = Segment(packet, offset)
+        if option.find(option.read(segment), Opcode.INIT1) is not None:
+            verdict = self.receive_smaller(segment, now) if self.receive_smaller is not None else None
+            if verdict is not None:
+                return verdict
+            if segment.checksum_is_right and segment.sequence == add(self._handshake.remote.isn, 1):
+                # INIT2 is many times as large as what asks for it.
+                self._sent.repeat()
+            return DROP
+        return super().inbound(packet, offset, now)
+
+    def undeliverable(self, now: float) -> bool:
+        """The peer cannot have the keys: the connection goes on in clear, as it does for a peer that misses INIT2."""
+        self._connection.cancel_timer()
+        self._connection.connection_class = ConnectionClass.UNDECIDED
+        Unanswered(self._handshake, "INIT2 could not be sent", mute=True).take_over_in_time()
+        return True
+
+    def _give_up(self, now: float) -> None:
+        self._connection.count("init2_unanswered")
+        self._connection.reset()

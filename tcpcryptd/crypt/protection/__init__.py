@@ -1,0 +1,1 @@
+"""What an open connection's segments become."""

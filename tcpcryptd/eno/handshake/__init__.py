@@ -1,0 +1,1 @@
+"""TCP-ENO's negotiation and tcpcrypt's key exchange, and their states."""

@@ -1,0 +1,52 @@
+"""What a host that opened the connection does once an ACK with an ENO option went each way (RFC 8547 section 4.6)."""
+
+from tcpcryptd.core.protocol import Verdict, modify
+from tcpcryptd.eno.handshake.context import Handshake
+from tcpcryptd.eno.handshake.exchange import AwaitInit1, InitSent
+from tcpcryptd.eno.handshake.negotiation import Negotiated
+from tcpcryptd.eno.handshake.offer import EnoRole
+from tcpcryptd.eno.handshake.session import SessionSecret
+from tcpcryptd.eno.stream.channel import Channel
+from tcpcryptd.eno.syn import for_local_kernel
+from tcpcryptd.wire.segment import SYN, Segment
+
+
+def enable(
+    handshake: Handshake,
+    negotiated: Negotiated,
+    secret: SessionSecret | None,
+    segment: Segment,
+    now: float,
+    *,
+    at_once: bool = False,
+) -> Verdict:
+    """The next state takes over; the verdict on the peer's SYN ACK, or on its ACK of ours.
+
+    Args:
+        handshake: The connection.
+        negotiated: The result of both SYNs.
+        secret: Of the session that is resumed; None: a key exchange.
+        segment: The segment with the peer's ENO option.
+        now: Seconds.
+        at_once: Init1 does not wait for an ACK of the local kernel's, which may have sent it.
+    """
+    is_syn = bool(segment.flags & SYN)
+    if secret is not None:
+        channel = Channel.open(handshake, secret, negotiated, now)
+        if not is_syn:
+            return channel.inbound(segment.packet, segment.offset, now)
+    elif negotiated.role is EnoRole.B:
+        waiting = AwaitInit1(handshake, negotiated, heard=not is_syn)
+        waiting.take_over(now)
+        if not is_syn:
+            return waiting.inbound(segment.packet, segment.offset, now)
+    else:
+        sending = InitSent(handshake, negotiated)
+        sending.take_over()
+        if at_once:
+            sending.begin(now)
+        if not is_syn:
+            return sending.unpayloaded(segment, 0)
+    window = segment.window if secret is not None else 0
+    opened = for_local_kernel(segment, handshake.ends.local.mss, window=window)
+    return modify(opened, handshake.connection.connection_class)

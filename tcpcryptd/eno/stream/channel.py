@@ -1,0 +1,283 @@
+"""An encrypted connection: its two directions, and what no kernel does for it (RFC 8548 sections 3.6 to 3.9).
+
+Headers are not authenticated, by design of the protocol (RFC 8548 section 8).
+"""
+
+from typing import Final
+
+from tcpcryptd.core.protocol import (
+    DROP,
+    Action,
+    ConnectionClass,
+    Description,
+    Direction,
+    Injection,
+    Quoted,
+    Verdict,
+    modify,
+)
+from tcpcryptd.eno.handshake.context import Handshake
+from tcpcryptd.eno.handshake.key_log import ConnectionKeyLog
+from tcpcryptd.eno.handshake.negotiation import Negotiated
+from tcpcryptd.eno.handshake.resumption import remember
+from tcpcryptd.eno.handshake.session import Session, SessionSecret
+from tcpcryptd.eno.limits import CONFIRMATION_DELAY, EMPTY_FRAME_INTERVALS, REKEY_INTERVAL
+from tcpcryptd.eno.stream.egress import Egress
+from tcpcryptd.eno.stream.flow import Flow
+from tcpcryptd.eno.stream.ingress import Ingress
+from tcpcryptd.eno.stream.init_transmission import InitTransmission
+from tcpcryptd.eno.stream.outgoing import Piece
+from tcpcryptd.eno.syn import for_local_kernel
+from tcpcryptd.wire.segment import ACK, PSH, RST, Segment, locate, make, reverse_key
+from tcpcryptd.wire.syn import refusal
+
+_TCP_HEADER: Final = 20
+
+
+class Channel:
+    """Seals and opens one connection's stream."""
+
+    # For mypyc: `forget` deletes them.
+    __deletable__ = ("outbound", "inbound", "_egress", "_ingress")
+
+    def __init__(
+        self, handshake: Handshake, secret: SessionSecret, negotiated: Negotiated, sent: int, received: int
+    ) -> None:
+        self._connection = handshake.connection
+        authenticator = handshake.config.authenticator
+        self._proves = secret.scheme.is_extensible and authenticator is not None and authenticator.host_key is not None
+        key_log = handshake.config.key_log
+        log_keys = ConnectionKeyLog(key_log, handshake, secret, negotiated).add if key_log is not None else None
+        self._session = Session.of(secret, negotiated, log_keys)
+        self._following: SessionSecret | None = secret.following
+        self._is_kept = handshake.best_is_offered or negotiated.resumed is not None
+        self._classical = handshake.classical
+        self._peer_aware = negotiated.peer_aware
+        self._is_identified = self._connection.identity is None
+        """It needs no frame of the peer's any more to show that the peer is the one that was identified."""
+        self._flow = Flow(handshake, self._session, sent, received)
+        self._sent_length = sent
+        self._init2: InitTransmission | None = None
+        self._empty_tries = 0
+        self._syn: Segment | None = None
+        self._ingress = Ingress(self._flow, self._inbound_syn, self._authentic, self._acknowledged)
+        self._egress = Egress(
+            self._flow,
+            handshake.ends.local.mss + _TCP_HEADER,
+            self._outbound_syn,
+            self._probe,
+            self._ingress.release,
+        )
+        self.outbound = self._egress.outbound
+        self.inbound = self._ingress.inbound
+
+    @classmethod
+    def open(
+        cls,
+        handshake: Handshake,
+        secret: SessionSecret,
+        negotiated: Negotiated,
+        now: float,
+        *,
+        sent: int = 0,
+        received: int = 0,
+        init2: bytes = b"",
+    ) -> "Channel":
+        """The channel of a connection that has keys now; `sent`, `received`: bytes of Init messages.
+
+        `init2`: to be sent, which no kernel stands behind; the peer has the keys when it acknowledges it.
+        """
+        channel = cls(handshake, secret, negotiated, sent, received)
+        connection = handshake.connection
+        connection.become(channel, channel.outbound, channel.inbound)
+        connection.connection_class = ConnectionClass.STREAM
+        if init2:
+            channel._init2 = InitTransmission(handshake, init2, channel._give_up, received=received)
+            channel._init2.send()
+            channel._init2.start(now)
+        else:
+            connection.encrypted(now)
+            connection.set_timer(now + REKEY_INTERVAL, channel._rekey_in_time)
+            if negotiated.resumed is not None and connection.opening.active:
+                # Only who has the secret knows its half of the identifier, which stood in the SYN ACK.
+                channel._identified()
+                if channel._proves:
+                    connection.set_timer(now + CONFIRMATION_DELAY, channel._confirm_late)
+        return channel
+
+    def confirm(self, now: float) -> None:
+        """Host A has Init2, and with a proof in it knows its peer. A frame shows that to one that wants to know."""
+        self._identified()
+        if not self._proves or not self._send_empty(self._flow.out.empty_frame(), now):
+            self._flow.acknowledge()
+
+    def _confirm_late(self, now: float) -> None:
+        """The same in a session that is resumed, where in general the application's data shows it soon."""
+        if self._flow.out.wire_end > self._sent_length or not self._send_empty(self._flow.out.empty_frame(), now):
+            self._connection.set_timer(now + REKEY_INTERVAL, self._rekey_in_time)
+
+    def _identified(self) -> None:
+        if not self._is_identified:
+            self._is_identified = True
+            self._connection.identified()
+
+    def send(self, packet: bytes, now: float) -> None:
+        """Seals a packet that the local kernel has sent before there were keys, and sends it."""
+        action, sealed, _ = self.outbound(packet, locate(packet)[0], now)
+        if action is Action.MODIFY and sealed is not None:
+            self._connection.inject(Direction.OUT, sealed)
+
+    def describe(self) -> Description:
+        """For the control socket."""
+        session, flow = self._session, self._flow
+        return Description(
+            session.session_id,
+            session.role.value,
+            session.suite_name,
+            session.resumed,
+            self._peer_aware,
+            flow.out.end,
+            flow.in_.end,
+            None,
+            session.scheme.spec,
+            session.aead.identifier.to_bytes(2, "big"),
+            flow.out.generation & 0xFF,
+            session.scheme.post_quantum,
+            self._classical,
+        )
+
+    def resets(self) -> list[Injection]:
+        """An RST with each sequence number that the other end may expect next, since only an exact one is obeyed."""
+        flow, out, key = self._flow, self._flow.out, self._connection.key
+        injections: list[Injection] = []
+        for wire in {out.acknowledged, out.wire_end, out.wire_end + out.finished}:
+            injections.append((Direction.OUT, flow.make(wire, flags=RST | ACK)))
+        acknowledgment = flow.local_number(max(flow.forwarded, 0))
+        for plain in {flow.acknowledged, flow.in_.end, max(flow.withheld, flow.acknowledged)}:
+            reset = make(
+                reverse_key(key),
+                sequence=flow.remote_number(plain),
+                acknowledgment=acknowledgment,
+                flags=RST | ACK,
+                window=0,
+            )
+            injections.append((Direction.IN, reset))
+        return injections
+
+    def forget(self) -> None:
+        """The two directions and what repeats Init2 refer to this object, which has the keys."""
+        self._init2 = None
+        del self.outbound, self.inbound, self._egress, self._ingress
+
+    def rekey(self) -> None:
+        """Begins a new generation of keys with a frame without data."""
+        self._flow.out.rekey()
+        self._send_empty(self._flow.out.empty_frame(), self._connection.last_seen)
+
+    def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
+        """From one number space to the other; a frame makes one segment of several longer."""
+        flow = self._flow
+        if direction is Direction.OUT:
+            return flow.remote_number(flow.wire_received(error.sequence)), error.mtu
+        if error.is_unsealed:
+            number = error.sequence
+        else:
+            if self._init2 is not None and self._init2.was_too_large(error.sequence, error.mtu):
+                return None
+            plain = flow.plain_outstanding(error.sequence)
+            if plain is None:
+                return None
+            number = flow.local_number(plain)
+        return number, None if error.mtu is None else self._egress.narrow(error.mtu, error.is_own)
+
+    def undeliverable(self, now: float) -> bool:
+        """Init2, or what acknowledges it: nothing may pass in clear any more. Later the kernel's packets will do."""
+        if self._init2 is None and self._following is None:
+            return False
+        self._connection.reset()
+        return True
+
+    def _probe(self, now: float) -> bool:
+        """The local kernel's keep-alive: only an authentic answer shows that the peer lives (RFC 8548 section 3.9)."""
+        flow = self._flow
+        if flow.out.finished or flow.in_.finished:
+            # A peer that has sent FIN sends no frame any more.
+            return False
+        if not self._ingress.probing:
+            self._ingress.probing = True
+            flow.out.rekey()
+        self._send_empty(flow.out.empty_frame() or flow.out.unacknowledged_empty(), now)
+        return True
+
+    def _send_empty(self, piece: Piece | None, now: float) -> bool:
+        if piece is None:
+            return False
+        self._connection.inject(Direction.OUT, self._flow.make(piece.wire, bytes(piece.payload), ACK | PSH))
+        if self._init2 is None:
+            self._empty_tries = 0
+            self._connection.set_timer(now + EMPTY_FRAME_INTERVALS[0], self._timeout)
+        return True
+
+    def _timeout(self, now: float) -> None:
+        """Sends frames without data again, and replaces the keys in time."""
+        piece = self._flow.out.unacknowledged_empty()
+        if piece is not None:
+            self._empty_tries = min(self._empty_tries + 1, len(EMPTY_FRAME_INTERVALS) - 1)
+            self._connection.inject(Direction.OUT, self._flow.make(piece.wire, bytes(piece.payload), ACK | PSH))
+            self._connection.set_timer(now + EMPTY_FRAME_INTERVALS[self._empty_tries], self._timeout)
+        else:
+            self._connection.set_timer(now + REKEY_INTERVAL, self._rekey_in_time)
+
+    def _rekey_in_time(self, now: float) -> None:
+        self._connection.set_timer(now + REKEY_INTERVAL, self._rekey_in_time)
+        self._flow.out.rekey()
+        self._send_empty(self._flow.out.empty_frame(), now)
+
+    def _give_up(self, now: float) -> None:
+        self._connection.count("init2_unanswered")
+        self._connection.reset()
+
+    def _authentic(self, now: float) -> bool:
+        """A frame has come: the peer has the keys. One that begins a generation asks for one of ours (section 3.8)."""
+        self._identified()
+        if self._following is not None:
+            if self._is_kept:
+                remember(self._connection, self._following, now)
+            self._following = None
+        flow = self._flow
+        if flow.out.generation >= flow.in_.generation == flow.out.remote_generation:
+            return False
+        return self._send_empty(flow.out.follow(flow.in_.generation), now)
+
+    def _acknowledged(self, wire: int) -> None:
+        if self._init2 is None:
+            return
+        if wire >= self._sent_length:
+            self._init2 = None
+            self._connection.encrypted(self._connection.last_seen)
+            if self._flow.out.unacknowledged_empty() is None:
+                self._connection.set_timer(self._connection.last_seen + REKEY_INTERVAL, self._rekey_in_time)
+            else:
+                self._connection.set_timer(self._connection.last_seen + EMPTY_FRAME_INTERVALS[0], self._timeout)
+        elif wire:
+            self._init2.acknowledged = max(self._init2.acknowledged, wire)
+        else:
+            self._init2.repeat()
+
+    def _outbound_syn(self, segment: Segment, now: float) -> Verdict:
+        if segment.is_opening:
+            return self._connection.renew(segment, Direction.OUT, now)
+        if self._syn is None or not segment.answers(self._syn):
+            return DROP
+        return self._connection.reopen(self._syn, segment, now)
+
+    def _inbound_syn(self, segment: Segment, now: float) -> Verdict:
+        """Whoever sent it, this connection lives until the kernel has opened a new one (RFC 5961, section 4)."""
+        if segment.flags & ACK:
+            # The peer did not get the kernel's ACK.
+            self._flow.acknowledge()
+            return DROP
+        if segment.flags & RST or refusal(segment) is not None:
+            return DROP
+        self._syn = segment
+        return modify(for_local_kernel(segment), ConnectionClass.STREAM)

@@ -1,0 +1,157 @@
+"""The outgoing direction of an encrypted connection: the kernel's segments become pieces of the stream of frames."""
+
+from collections.abc import Callable
+from typing import Final
+
+from tcpcryptd.core.protocol import DROP, Action, ConnectionClass, Direction, Verdict
+from tcpcryptd.eno.stream.flow import Flow
+from tcpcryptd.eno.stream.frame import OVERHEAD
+from tcpcryptd.eno.stream.outgoing import Piece
+from tcpcryptd.eno.stream.packets import (
+    TIMESTAMP_AREA,
+    TIMESTAMP_PREFIX,
+    Fields,
+    PacketBuilder,
+    timestamp_area,
+)
+from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, TCP_HEADER, URG, MalformedPacket, Segment
+from tcpcryptd.wire.syn import LOCAL_MAX_MSS, MAX_PACKET
+
+_LARGE: Final = 1000
+"""Bytes of packet: below any path MTU that IPv6 allows, with room for what is added."""
+
+
+class Egress:
+    """Takes what the local kernel sends. Packets may be larger than the link carries: the kernel cuts them later."""
+
+    def __init__(
+        self,
+        flow: Flow,
+        max_segment: int,
+        syn: Callable[[Segment, float], Verdict],
+        probe: Callable[[float], bool],
+        release: Callable[[], None],
+    ) -> None:
+        """Take over a connection.
+
+        Args:
+            flow: The connection.
+            max_segment: Bytes of TCP segment that the local link carries.
+            syn: Takes a segment with SYN.
+            probe: Sees whether the peer is alive, in the place of a keep-alive; False: it cannot.
+            release: Gives the local kernel what it had no room for.
+        """
+        self._flow = flow
+        self._connection = flow.connection
+        self._builder = PacketBuilder(flow.connection.key)
+        self._max_segment = min(max_segment, LOCAL_MAX_MSS + 20)
+        self._told = MAX_PACKET
+        """Bytes of packet that the local kernel thinks the path carries: it drops what has grown over that."""
+        self._syn = syn
+        self._probe = probe
+        self._release = release
+
+    def outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        """A segment from the local kernel."""
+        _, _, number, acknowledgment, data_offset, flags, window, _, urgent = TCP_HEADER.unpack_from(packet, offset)
+        start = offset + (data_offset >> 4) * 4
+        if not offset + 20 <= start <= len(packet):
+            raise MalformedPacket("TCP data offset")
+        if flags & (SYN | RST):
+            return self._syn(Segment(packet, offset), now) if flags & SYN else self._reset(packet, offset, now)
+        flow, out = self._flow, self._flow.out
+        plain = flow.sent(number)
+        payload = memoryview(packet)[start:]
+        if plain < out.end:
+            # It may end inside a frame, of which the peer's kernel would see nothing and say nothing.
+            flags |= PSH if payload else 0
+            if len(packet) > _LARGE:
+                self._follow_path_mtu(packet, offset)
+            if not payload and flow.peer_window and self._probe(now):
+                return DROP
+        piece = out.send(plain, payload, flags & FIN != 0, plain + urgent - 1 if flags & URG else None)
+        if piece is None:
+            self._connection.count("held_back")
+            return DROP
+        if out.wire_end - out.generation_start >= flow.rekey_bytes:
+            out.rekey()
+        area = packet[offset + 20 : start]
+        if len(area) != TIMESTAMP_AREA or area[:4] != TIMESTAMP_PREFIX:
+            area = timestamp_area(packet, offset, area)
+        acknowledgment, window = self._note(acknowledgment, window, area)
+        area += flow.extra_options(len(area), with_sack=len(packet) - offset <= self._max_segment)
+        self._connection.last_seen = now
+        if piece.fin:
+            self._connection.saw_closing(FIN, Direction.OUT, now)
+        fields = Fields(flow.local_number(piece.wire), acknowledgment, flags & ~(FIN | URG), window)
+        return self._sent(packet[:offset], fields, area, piece, len(packet) - offset)
+
+    def _note(self, acknowledgment: int, window: int, area: bytes) -> tuple[int, int]:
+        """Keeps what the local kernel says; what the peer is told of it."""
+        told = self._flow.note_local(acknowledgment, window, area)
+        if self._flow.withheld >= 0:
+            self._release()
+        return told
+
+    def _sent(self, ip_header: bytes, fields: Fields, area: bytes, piece: Piece, original: int) -> Verdict:
+        """The verdict on a packet that had a segment of `original` bytes."""
+        if self._flow.aperture is not None:
+            self._flow.open_window(self._flow.aperture, self._connection.last_seen)
+        room = self._max_segment - 20 - len(area)
+        is_large = original > self._max_segment
+        """The kernel cuts the packet after us, and computes the checksums then."""
+        length = len(piece.payload)
+        if length <= room if not is_large else room < length <= MAX_PACKET - len(ip_header) - 20 - len(area):
+            if piece.fin:
+                fields = fields._replace(flags=fields.flags | FIN)
+            packet = self._builder.build(ip_header, fields, area, piece.payload, checksum=not is_large)
+            if len(packet) > self._told and not is_large:
+                self._connection.inject(Direction.OUT, packet)
+                return DROP
+            return Action.MODIFY, packet, ConnectionClass.STREAM
+        packets = self._cut(ip_header, fields, area, piece, room)
+        # A packet that the kernel would cut cannot become one that needs no cutting.
+        first = None if is_large else packets.pop(0)
+        for each in packets:
+            self._connection.inject(Direction.OUT, each)
+        return DROP if first is None else (Action.MODIFY, first, ConnectionClass.STREAM)
+
+    def _cut(self, ip_header: bytes, fields: Fields, area: bytes, piece: Piece, room: int) -> list[bytes]:
+        payload = memoryview(piece.payload)
+        starts = range(0, max(len(payload), 1), max(room, 1))
+        packets = []
+        for at in starts:
+            is_last = at == starts[-1]
+            flags = fields.flags & ~(0 if is_last else PSH) | (FIN if is_last and piece.fin else 0)
+            sequence = self._flow.local_number(piece.wire + at)
+            cut = fields._replace(sequence=sequence, flags=flags)
+            packets.append(self._builder.build(ip_header, cut, area, payload[at : at + room]))
+        return packets
+
+    def narrow(self, mtu: int, is_own: bool) -> int:
+        """A link on the way takes `mtu` bytes of IP packet: how many the local kernel may reckon with."""
+        path, self._told = self._connection.narrowed(mtu, OVERHEAD, is_own)
+        self._max_segment = min(self._max_segment, path - (20 if len(self._connection.key) == 12 else 40))
+        return self._told
+
+    def _follow_path_mtu(self, packet: bytes, offset: int) -> None:
+        """A large segment was lost, perhaps because a link on the way is narrower than the local one.
+
+        The kernel has cut its segments to the path then, but knows nothing of what is added here.
+        """
+        mtu = self._connection.path_mtu()
+        if mtu is not None and mtu - offset < self._max_segment:
+            self._max_segment = mtu - offset
+            self._connection.tell_path_mtu(packet, offset, mtu, OVERHEAD)
+
+    def _reset(self, packet: bytes, offset: int, now: float) -> Verdict:
+        segment = Segment(packet, offset)
+        flow = self._flow
+        area = timestamp_area(packet, offset, segment.option_area)
+        acknowledgment, window = 0, segment.window
+        if segment.flags & ACK:
+            acknowledgment, window = self._note(segment.acknowledgment, segment.window, area)
+        wire = flow.out.wire_position(flow.sent(segment.sequence))
+        self._connection.saw_closing(RST, Direction.OUT, now)
+        fields = Fields(flow.local_number(wire), acknowledgment, segment.flags & (RST | ACK), window)
+        return Action.MODIFY, self._builder.build(packet[:offset], fields, area, b""), ConnectionClass.STREAM

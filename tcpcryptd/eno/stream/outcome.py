@@ -1,0 +1,30 @@
+"""What a segment from the wire led to."""
+
+from enum import Enum
+from typing import NamedTuple
+
+from tcpcryptd.eno.stream.delivery import Delivery
+
+
+class Outcome(Enum):
+    """What a segment led to. Deliveries are to be handed on whichever it is."""
+
+    DELIVERED = "new plaintext, or the end of the stream"
+    REPEATED = "nothing new; the kernel has not acknowledged this plaintext yet"
+    EMPTY = "frames without data alone: no kernel acknowledges them"
+    HELD = "in order; the frame is not complete"
+    OUT_OF_ORDER = "held behind a hole or in one, or held already: to be acknowledged at once, with sack_blocks()"
+    OUTDATED = "nothing that the kernel has not acknowledged: to be acknowledged again"
+    REFUSED = "not kept, at a bound"
+    FAILED = "a frame is not authentic: all that was held is discarded, the peer can send it again"
+    DAMAGED = "the same, but a part of it is acknowledged, so that nobody sends it again"
+    TRUNCATED = "FIN came where no frame with FINp has ended (RFC 8548, section 3.7)"
+    INVALID = "an authentic frame breaks the protocol"
+
+
+class Received(NamedTuple):
+    """What `Incoming.receive` says of a segment."""
+
+    outcome: Outcome
+    deliveries: list[Delivery]
+    """In order; what the kernel has not acknowledged yet may be repeated first."""
