@@ -4,6 +4,8 @@ from typing import Final
 
 ENO: Final = 69
 """TCP option kind (RFC 8547 section 4.1)."""
+NON_SYN: Final = bytes((ENO, 2))
+"""The whole non-SYN-form option; tcpcrypt gives its contents no meaning, so it has none (RFC 8547 section 4.1)."""
 
 V_BIT: Final = 0x80
 """In a suboption's first byte: data follows, or this is a length byte (RFC 8547 section 4.1)."""
@@ -35,6 +37,9 @@ EXPERIMENT_HALF: Final = 6
 
 IDENTITY: Final = 0x0001
 """Extension of Init1 and Init2: the proof of who the sender is (docs/identity.md)."""
+
+OVERHEAD: Final = 20
+"""What a frame has besides its data: control, clen, flags and tag (RFC 8548 section 4.2)."""
 
 INIT1_MAGIC: Final = 0x15101A0E
 """First four bytes of Init1 (RFC 8548 section 4.3)."""

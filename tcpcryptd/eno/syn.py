@@ -1,7 +1,6 @@
 """What a SYN becomes on its way in and out (RFC 8547 section 4.7; docs/eno.md#handshake)."""
 
-from tcpcryptd.eno.constants import ENO
-from tcpcryptd.eno.stream.frame import OVERHEAD
+from tcpcryptd.eno.constants import ENO, OVERHEAD
 from tcpcryptd.wire import options
 from tcpcryptd.wire.fast_open import is_fast_open, without_fast_open
 from tcpcryptd.wire.segment import Segment

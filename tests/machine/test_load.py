@@ -20,6 +20,7 @@ from tcpcryptd.crypto.key_agreement import KeyAgreement, PrivateKey
 from tcpcryptd.crypto.key_scheme import KeyPair, KeyScheme
 from tcpcryptd.crypto.suites import AES_256_GCM_SIV, MLKEM768_X25519_HPKE, RSA_2048, X25519_HPKE
 from tcpcryptd.eno import EnoConfig
+from tcpcryptd.eno.constants import NON_SYN
 from tcpcryptd.eno.handshake import init_messages as eno_messages
 from tcpcryptd.eno.handshake import option, tep
 from tcpcryptd.wire.options import pad
@@ -235,7 +236,7 @@ def test_a_flood_with_tcp_eno_costs_no_public_key_work(agreement: KeyScheme) -> 
             acknowledgment=random.randrange(1 << 32),
             flags=ACK | PSH,
             window=1000,
-            option_area=pad(option.NON_SYN),
+            option_area=pad(NON_SYN),
             payload=init1,
         )
         assert engine.handle_packet(guess, Direction.IN, world.clock.now)[0] is Action.DROP

@@ -45,10 +45,22 @@ ALLOWED = {
 _BASE = {"netio.errors", "netio.loop", "netio.marks", "netio.queue_numbers"}
 _PROCESS = _BASE | {"netio.kernel", "netio.process"}
 _DAEMON = _PROCESS | {"netio.packets", "netio.firewall", "netio.clients", "netio.workers", "netio.daemon"}
-# Room of netio -> rooms and modules of netio that it may import, besides itself.
+_CRYPT = {f"crypt.{name}" for name in ("config", "constants", "limits", "option", "roles", "syn")}
+_ENO = {f"eno.{name}" for name in ("config", "constants", "limits", "role", "syn")}
+# Room of a part -> rooms and modules of that part that it may import, besides itself.
 ROOMS = {
+    **dict.fromkeys(_CRYPT, _CRYPT),
+    "crypt": {"crypt.config", "crypt.factory"},
+    "crypt.protection": _CRYPT,
+    "crypt.handshake": _CRYPT | {"crypt.protection"},
+    "crypt.factory": _CRYPT | {"crypt.handshake"},
+    **dict.fromkeys(_ENO, _ENO),
+    "eno": {"eno.config", "eno.factory"},
+    "eno.stream": _ENO - {"eno.config"},
+    "eno.handshake": _ENO | {"eno.stream"},
+    "eno.factory": _ENO | {"eno.handshake"},
     **dict.fromkeys(_BASE, _BASE),
-    "netio.__init__": set[str](),
+    "netio": set[str](),
     "netio.kernel": _BASE,
     "netio.process": _BASE | {"netio.kernel"},
     "netio.packets": _PROCESS,
@@ -102,14 +114,15 @@ def imports(module: str, source: str, is_package: bool) -> Iterator[str]:
 
 
 def room(module: str) -> str:
-    """Of netio: the sub-package, or the module that stands outside of all."""
+    """Of a part with rooms: the sub-package, or the module that stands outside of all."""
     return ".".join(module.split(".")[:2])
 
 
 def room_allows(module: str, inside: str) -> set[str]:
     """The parts from which `module` may import where `inside` belongs to the same part of the package."""
-    both_in_netio = module.startswith("netio.") and inside.startswith("netio.")
-    return ROOMS[room(module)] | {room(module)} if both_in_netio else {inside}
+    part = module.partition(".")[0]
+    has_rooms = part in ("crypt", "eno", "netio") and inside.startswith(part + ".")
+    return ROOMS[room(module)] | {room(module)} if has_rooms else {inside}
 
 
 def violations(module: str, source: str, is_package: bool = False) -> list[str]:
@@ -142,9 +155,11 @@ def test_import_directions(module: str) -> None:
         ("core.engine", "import time"),
         ("core.engine", "def f():\n    from time import monotonic"),
         ("core.engine", "from tcpcryptd.crypt import CryptFactory"),
-        ("crypt.handshake", "from tcpcryptd.core import engine"),
-        ("crypt.handshake", "from cryptography.hazmat.primitives import hashes"),
-        ("crypt.handshake", "import tcpcryptd.eno"),
+        ("crypt.handshake.state", "from tcpcryptd.core import engine"),
+        ("crypt.handshake.state", "from cryptography.hazmat.primitives import hashes"),
+        ("crypt.handshake.state", "import tcpcryptd.eno"),
+        ("crypt.protection.sealer", "from tcpcryptd.crypt.handshake import state"),
+        ("eno.stream.flow", "from tcpcryptd.eno.handshake.context import Handshake"),
         ("control.codec", "import socket"),
         ("netio.loop", "import scapy.all"),
         ("netio.loop", "from tcpcryptd.netio.kernel import netlink"),
@@ -161,7 +176,7 @@ def test_a_wrong_import_is_seen(module: str, source: str) -> None:
     ("module", "source"),
     [
         ("core.engine", "from . import timers\nfrom .verdict import Action\nimport tcpcryptd.wire.options"),
-        ("crypt.handshake", "from tcpcryptd.core.protocol import Context\nfrom tcpcryptd.wire import segment"),
+        ("crypt.handshake.state", "from tcpcryptd.core.protocol import Context\nfrom tcpcryptd.wire import segment"),
         ("control.client", "import socket"),
         ("cli.tcpcryptd", "from tcpcryptd import __version__"),
     ],

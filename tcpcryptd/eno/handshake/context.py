@@ -22,7 +22,7 @@ from tcpcryptd.crypto.frame_aead import FrameAead
 from tcpcryptd.crypto.hybrid import MLKEM768_X25519, HybridPair
 from tcpcryptd.crypto.key_scheme import KeyPair, KeyScheme
 from tcpcryptd.eno.config import EnoConfig
-from tcpcryptd.eno.handshake.offer import EnoRole
+from tcpcryptd.eno.role import EnoRole
 from tcpcryptd.wire.segment import Segment
 from tcpcryptd.wire.syn import Ends
 

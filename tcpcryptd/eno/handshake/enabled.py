@@ -4,9 +4,9 @@ from tcpcryptd.core.protocol import Verdict, modify
 from tcpcryptd.eno.handshake.context import Handshake
 from tcpcryptd.eno.handshake.exchange import AwaitInit1, InitSent
 from tcpcryptd.eno.handshake.negotiation import Negotiated
-from tcpcryptd.eno.handshake.offer import EnoRole
+from tcpcryptd.eno.handshake.opened import open_channel
 from tcpcryptd.eno.handshake.session import SessionSecret
-from tcpcryptd.eno.stream.channel import Channel
+from tcpcryptd.eno.role import EnoRole
 from tcpcryptd.eno.syn import for_local_kernel
 from tcpcryptd.wire.segment import SYN, Segment
 
@@ -32,7 +32,7 @@ def enable(
     """
     is_syn = bool(segment.flags & SYN)
     if secret is not None:
-        channel = Channel.open(handshake, secret, negotiated, now)
+        channel = open_channel(handshake, secret, negotiated, now)
         if not is_syn:
             return channel.inbound(segment.packet, segment.offset, now)
     elif negotiated.role is EnoRole.B:

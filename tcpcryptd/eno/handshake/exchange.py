@@ -16,16 +16,16 @@ from tcpcryptd.core.protocol import (
 )
 from tcpcryptd.crypto import tcpcrypt_schedule as schedule
 from tcpcryptd.crypto.key_scheme import InvalidPublicKey
+from tcpcryptd.eno.constants import NON_SYN
 from tcpcryptd.eno.handshake.context import Handshake
 from tcpcryptd.eno.handshake.identification import identify, with_proof
 from tcpcryptd.eno.handshake.init_messages import MAX_INIT_LENGTH, Init1, Init2, InitMessageError
 from tcpcryptd.eno.handshake.negotiation import Negotiated
-from tcpcryptd.eno.handshake.offer import EnoRole
-from tcpcryptd.eno.handshake.option import NON_SYN
+from tcpcryptd.eno.handshake.opened import open_channel
 from tcpcryptd.eno.handshake.session import SessionSecret
 from tcpcryptd.eno.handshake.state import State
 from tcpcryptd.eno.limits import INIT1_PATIENCE, Limits
-from tcpcryptd.eno.stream.channel import Channel
+from tcpcryptd.eno.role import EnoRole
 from tcpcryptd.eno.stream.init_transmission import InitTransmission
 from tcpcryptd.eno.stream.reassembly import Reassembly
 from tcpcryptd.eno.syn import for_local_kernel
@@ -96,7 +96,7 @@ class InitSent(_Exchange):
         self._message = with_proof(handshake, negotiated, lambda items: replace(self._init1, extensions=items).encode())
         # Each segment has the option, since any may be the first that comes (RFC 8547 section 4.6).
         self._sending: InitTransmission | None = InitTransmission(
-            handshake, self._message, self._give_up, option=NON_SYN
+            self._connection, self._ends, self._message, self._give_up, option=NON_SYN
         )
         self._is_sent = False
 
@@ -189,7 +189,7 @@ class InitSent(_Exchange):
         self._handshake.saw(segment, Direction.IN, now)
         self._connection.cancel_timer()
         self.forget()
-        channel = Channel.open(
+        channel = open_channel(
             self._handshake,
             SessionSecret(secret, self._scheme, aead, EnoRole.A, self._token),
             self._negotiated,
@@ -286,7 +286,7 @@ class AwaitInit1(_Exchange):
             self._handshake, self._negotiated, lambda items: replace(answer, extensions=items).encode(), message
         )
         secret = schedule.prk(init1.nonce, self._negotiated.transcript, message, init2, shared)
-        Channel.open(
+        open_channel(
             self._handshake,
             SessionSecret(secret, self._scheme, aead, EnoRole.B, self._token),
             self._negotiated,

@@ -8,7 +8,7 @@ from tcpcryptd.core.protocol import ABSENT, Connection, PeerIdentity
 from tcpcryptd.eno.constants import IDENTITY
 from tcpcryptd.eno.handshake.context import Handshake
 from tcpcryptd.eno.handshake.negotiation import Negotiated
-from tcpcryptd.eno.handshake.offer import EnoRole
+from tcpcryptd.eno.role import EnoRole
 from tcpcryptd.identity.proof import Part, Role
 
 PROTOCOL: Final = b"eno"

@@ -4,8 +4,8 @@ from tcpcryptd.crypto import tcpcrypt_schedule as schedule
 from tcpcryptd.crypto.key_log import ENO, KeyLog, KeyLogEntry
 from tcpcryptd.eno.handshake.context import Handshake
 from tcpcryptd.eno.handshake.negotiation import Negotiated
-from tcpcryptd.eno.handshake.offer import EnoRole
 from tcpcryptd.eno.handshake.session import SessionSecret
+from tcpcryptd.eno.role import EnoRole
 
 
 class ConnectionKeyLog:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 from tcpcryptd.crypto.key_scheme import EXPERIMENTAL_TEP
 from tcpcryptd.eno.constants import PASSIVE_ROLE
 from tcpcryptd.eno.handshake import tep
-from tcpcryptd.eno.handshake.offer import EnoRole, Offer, Resumption, fitting, global_suboption
+from tcpcryptd.eno.handshake.offer import Offer, Resumption, fitting, global_suboption
 from tcpcryptd.eno.handshake.option import Suboption, SynOption
 from tcpcryptd.eno.handshake.tep import Meaning
+from tcpcryptd.eno.role import EnoRole
 from tcpcryptd.wire import options
 
 

@@ -1,6 +1,5 @@
 """What this host offers in its SYN: tcpcrypt's TEPs and a session to resume (RFC 8547 section 4, RFC 8548 3.2, 3.5)."""
 
-import enum
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,14 +7,8 @@ from dataclasses import dataclass, field
 from tcpcryptd.eno.constants import APPLICATION_AWARE, MAX_RESUMPTION_NONCE, PASSIVE_ROLE, RESUMPTION_HALF
 from tcpcryptd.eno.handshake import option, tep
 from tcpcryptd.eno.handshake.option import EnoOptionError, Suboption, SynOption
+from tcpcryptd.eno.role import EnoRole
 from tcpcryptd.wire import options
-
-
-class EnoRole(enum.Enum):
-    """One of the two ends of a connection (RFC 8547 section 4.3)."""
-
-    A = "A"
-    B = "B"
 
 
 @dataclass(slots=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from tcpcryptd.eno.constants import (
     APPLICATION_AWARE,
@@ -18,9 +17,6 @@ from tcpcryptd.eno.constants import (
 from tcpcryptd.wire import options
 from tcpcryptd.wire.options import Option
 from tcpcryptd.wire.reader import Reader, ReadError
-
-NON_SYN: Final = options.encode(ENO)
-"""The whole non-SYN-form option; tcpcrypt gives its contents no meaning, so it has none (section 4.1)."""
 
 
 class EnoOptionError(ValueError):

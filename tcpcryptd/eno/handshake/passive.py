@@ -8,11 +8,11 @@ from tcpcryptd.eno.handshake.context import Handshake
 from tcpcryptd.eno.handshake.exchange import AwaitInit1
 from tcpcryptd.eno.handshake.negotiation import Negotiated, NotNegotiated, Reason, choose, negotiate
 from tcpcryptd.eno.handshake.offer import Offer, Resumption, global_suboption
+from tcpcryptd.eno.handshake.opened import open_channel
 from tcpcryptd.eno.handshake.option import SynOption
 from tcpcryptd.eno.handshake.resumption import name, take_to_answer
 from tcpcryptd.eno.handshake.session import SessionSecret
 from tcpcryptd.eno.handshake.state import State
-from tcpcryptd.eno.stream.channel import Channel
 from tcpcryptd.eno.syn import for_local_kernel, room_for_eno, with_eno
 from tcpcryptd.wire import options, sequence
 from tcpcryptd.wire.fast_open import without_fast_open
@@ -176,7 +176,7 @@ class SynAckSent(_Passive):
             return self._connection.decide_plain("the peer's first ACK has no ENO option")
         self._handshake.saw(segment, Direction.IN, now)
         if self._negotiated.resumed is not None and self._secret is not None:
-            channel = Channel.open(self._handshake, self._secret, self._negotiated, now)
+            channel = open_channel(self._handshake, self._secret, self._negotiated, now)
             return channel.inbound(packet, offset, now)
         state = AwaitInit1(self._handshake, self._negotiated, heard=True)
         state.take_over(now)

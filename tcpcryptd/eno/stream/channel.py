@@ -3,6 +3,7 @@
 Headers are not authenticated, by design of the protocol (RFC 8548 section 8).
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from tcpcryptd.core.protocol import (
@@ -16,20 +17,16 @@ from tcpcryptd.core.protocol import (
     Verdict,
     modify,
 )
-from tcpcryptd.eno.handshake.context import Handshake
-from tcpcryptd.eno.handshake.key_log import ConnectionKeyLog
-from tcpcryptd.eno.handshake.negotiation import Negotiated
-from tcpcryptd.eno.handshake.resumption import remember
-from tcpcryptd.eno.handshake.session import Session, SessionSecret
 from tcpcryptd.eno.limits import CONFIRMATION_DELAY, EMPTY_FRAME_INTERVALS, REKEY_INTERVAL
 from tcpcryptd.eno.stream.egress import Egress
 from tcpcryptd.eno.stream.flow import Flow
 from tcpcryptd.eno.stream.ingress import Ingress
 from tcpcryptd.eno.stream.init_transmission import InitTransmission
 from tcpcryptd.eno.stream.outgoing import Piece
+from tcpcryptd.eno.stream.session import Session
 from tcpcryptd.eno.syn import for_local_kernel
 from tcpcryptd.wire.segment import ACK, PSH, RST, Segment, locate, make, reverse_key
-from tcpcryptd.wire.syn import refusal
+from tcpcryptd.wire.syn import Ends, refusal
 
 _TCP_HEADER: Final = 20
 
@@ -40,70 +37,50 @@ class Channel:
     # For mypyc: `forget` deletes them.
     __deletable__ = ("outbound", "inbound", "_egress", "_ingress")
 
-    def __init__(
-        self, handshake: Handshake, secret: SessionSecret, negotiated: Negotiated, sent: int, received: int
-    ) -> None:
-        self._connection = handshake.connection
-        authenticator = handshake.config.authenticator
-        self._proves = secret.scheme.is_extensible and authenticator is not None and authenticator.host_key is not None
-        key_log = handshake.config.key_log
-        log_keys = ConnectionKeyLog(key_log, handshake, secret, negotiated).add if key_log is not None else None
-        self._session = Session.of(secret, negotiated, log_keys)
-        self._following: SessionSecret | None = secret.following
-        self._is_kept = handshake.best_is_offered or negotiated.resumed is not None
-        self._classical = handshake.classical
-        self._peer_aware = negotiated.peer_aware
+    def __init__(self, flow: Flow, session: Session, keep: Callable[[float], None] | None, *, proves: bool) -> None:
+        """`keep`: keeps what the next connection can go on from; `proves`: this host has proved who it is."""
+        self._connection = flow.connection
+        self._proves = proves
+        self._session = session
+        self._keep = keep
+        self._heard = False
+        """Whether a frame has come: only that shows that the peer has the keys."""
         self._is_identified = self._connection.identity is None
         """It needs no frame of the peer's any more to show that the peer is the one that was identified."""
-        self._flow = Flow(handshake, self._session, sent, received)
-        self._sent_length = sent
+        self._flow = flow
+        self._sent_length = flow.out.wire_end
         self._init2: InitTransmission | None = None
         self._empty_tries = 0
         self._syn: Segment | None = None
         self._ingress = Ingress(self._flow, self._inbound_syn, self._authentic, self._acknowledged)
         self._egress = Egress(
-            self._flow,
-            handshake.ends.local.mss + _TCP_HEADER,
-            self._outbound_syn,
-            self._probe,
-            self._ingress.release,
+            self._flow, flow.segment + _TCP_HEADER, self._outbound_syn, self._probe, self._ingress.release
         )
         self.outbound = self._egress.outbound
         self.inbound = self._ingress.inbound
 
-    @classmethod
-    def open(
-        cls,
-        handshake: Handshake,
-        secret: SessionSecret,
-        negotiated: Negotiated,
-        now: float,
-        *,
-        sent: int = 0,
-        received: int = 0,
-        init2: bytes = b"",
-    ) -> "Channel":
-        """The channel of a connection that has keys now; `sent`, `received`: bytes of Init messages.
+    def begin(self, ends: Ends, init2: bytes, now: float) -> None:
+        """From now on every segment of the connection passes here.
 
-        `init2`: to be sent, which no kernel stands behind; the peer has the keys when it acknowledges it.
+        `init2`: to be sent first, empty: nothing. No kernel stands behind it; the peer has the keys when it
+        acknowledges it.
         """
-        channel = cls(handshake, secret, negotiated, sent, received)
-        connection = handshake.connection
-        connection.become(channel, channel.outbound, channel.inbound)
+        connection = self._connection
+        connection.become(self, self.outbound, self.inbound)
         connection.connection_class = ConnectionClass.STREAM
         if init2:
-            channel._init2 = InitTransmission(handshake, init2, channel._give_up, received=received)
-            channel._init2.send()
-            channel._init2.start(now)
+            received = self._flow.in_.next_wire
+            self._init2 = InitTransmission(connection, ends, init2, self._give_up, received=received)
+            self._init2.send()
+            self._init2.start(now)
         else:
             connection.encrypted(now)
-            connection.set_timer(now + REKEY_INTERVAL, channel._rekey_in_time)
-            if negotiated.resumed is not None and connection.opening.active:
+            connection.set_timer(now + REKEY_INTERVAL, self._rekey_in_time)
+            if self._session.resumed and connection.opening.active:
                 # Only who has the secret knows its half of the identifier, which stood in the SYN ACK.
-                channel._identified()
-                if channel._proves:
-                    connection.set_timer(now + CONFIRMATION_DELAY, channel._confirm_late)
-        return channel
+                self._identified()
+                if self._proves:
+                    connection.set_timer(now + CONFIRMATION_DELAY, self._confirm_late)
 
     def confirm(self, now: float) -> None:
         """Host A has Init2, and with a proof in it knows its peer. A frame shows that to one that wants to know."""
@@ -129,22 +106,8 @@ class Channel:
 
     def describe(self) -> Description:
         """For the control socket."""
-        session, flow = self._session, self._flow
-        return Description(
-            session.session_id,
-            session.role.value,
-            session.suite_name,
-            session.resumed,
-            self._peer_aware,
-            flow.out.end,
-            flow.in_.end,
-            None,
-            session.scheme.spec,
-            session.aead.identifier.to_bytes(2, "big"),
-            flow.out.generation & 0xFF,
-            session.scheme.post_quantum,
-            self._classical,
-        )
+        flow = self._flow
+        return self._session.describe(flow.out.end, flow.in_.end, flow.out.generation)
 
     def resets(self) -> list[Injection]:
         """An RST with each sequence number that the other end may expect next, since only an exact one is obeyed."""
@@ -192,7 +155,7 @@ class Channel:
 
     def undeliverable(self, now: float) -> bool:
         """Init2, or what acknowledges it: nothing may pass in clear any more. Later the kernel's packets will do."""
-        if self._init2 is None and self._following is None:
+        if self._init2 is None and self._heard:
             return False
         self._connection.reset()
         return True
@@ -240,10 +203,10 @@ class Channel:
     def _authentic(self, now: float) -> bool:
         """A frame has come: the peer has the keys. One that begins a generation asks for one of ours (section 3.8)."""
         self._identified()
-        if self._following is not None:
-            if self._is_kept:
-                remember(self._connection, self._following, now)
-            self._following = None
+        self._heard = True
+        if self._keep is not None:
+            self._keep(now)
+            self._keep = None
         flow = self._flow
         if flow.out.generation >= flow.in_.generation == flow.out.remote_generation:
             return False

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Final
 
 from tcpcryptd.core.protocol import DROP, Action, ConnectionClass, Direction, Verdict
+from tcpcryptd.eno.constants import OVERHEAD
 from tcpcryptd.eno.stream.flow import Flow
-from tcpcryptd.eno.stream.frame import OVERHEAD
 from tcpcryptd.eno.stream.outgoing import Piece
 from tcpcryptd.eno.stream.packets import (
     TIMESTAMP_AREA,

@@ -5,30 +5,48 @@ offset 0; sequence numbers are 32-bit, offsets are not.
 """
 
 from tcpcryptd.core.protocol import Connection, Direction
-from tcpcryptd.eno.handshake.context import Handshake
-from tcpcryptd.eno.handshake.option import NON_SYN
-from tcpcryptd.eno.handshake.session import Session
-from tcpcryptd.eno.limits import ACK_DELAY, MAX_EXPANSION, OLDEST_ACKNOWLEDGMENT, WINDOW_SLACK
+from tcpcryptd.eno.constants import NON_SYN
+from tcpcryptd.eno.limits import ACK_DELAY, MAX_EXPANSION, OLDEST_ACKNOWLEDGMENT, WINDOW_SLACK, Limits
 from tcpcryptd.eno.stream.aperture import Aperture
 from tcpcryptd.eno.stream.incoming import Incoming
 from tcpcryptd.eno.stream.outgoing import Outgoing
 from tcpcryptd.eno.stream.packets import TIMESTAMP_AREA, TIMESTAMP_PREFIX, sack_option, stamps
+from tcpcryptd.eno.stream.session import Session
 from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, make, reverse_key
 from tcpcryptd.wire.sequence import MASK, add, extend
+from tcpcryptd.wire.syn import Ends
 
 
 class Flow:
     """Offsets, the two streams, and what each kernel said last."""
 
-    def __init__(self, handshake: Handshake, session: Session, sent: int, received: int) -> None:
-        """`sent`, `received`: bytes of Init messages in each direction."""
-        ends, limits = handshake.ends, handshake.config.limits
-        self.connection: Connection = handshake.connection
+    def __init__(
+        self,
+        connection: Connection,
+        ends: Ends,
+        session: Session,
+        limits: Limits,
+        sack: bool,
+        sent: int,
+        received: int,
+    ) -> None:
+        """Begin where the handshake ends.
+
+        Args:
+            connection: The connection.
+            ends: Its two ends, as their SYNs described them.
+            session: The keys.
+            limits: Bounds of what is held.
+            sack: Whether both SYNs permit selective acknowledgments.
+            sent: Bytes of this host's Init message.
+            received: Bytes of the peer's.
+        """
+        self.connection: Connection = connection
         self.out = Outgoing(session.outgoing_keys, sent, limits)
         self.in_ = Incoming(session.incoming_keys, received, limits)
         self.rekey_bytes = session.aead.rekey_bytes
-        self.sack = handshake.sack
+        self.sack = sack
         self.heard = received > 0 or not self.connection.opening.active
         """Whether a segment without SYN has come from the peer; before, ours carry the ENO option (RFC 8547 4.6)."""
         self.acknowledged = 0
@@ -43,7 +61,7 @@ class Flow:
         """Plain: behind what the local kernel has room for."""
         self.withheld = -1
         """Plain: from where on the local kernel was not given what is opened, for want of room; -1: it was."""
-        self._segment = ends.local.mss
+        self.segment = ends.local.mss
         """Bytes: what the peer sends in a segment at most."""
         self._parts = 0
         """Segments since the last acknowledgment that held a part of a frame."""
@@ -172,7 +190,7 @@ class Flow:
             return self.remote_number(told), self.window
         edge = max(self._wire_edge, in_.wire_position(self.acknowledged) + room)
         if room and self.acknowledged == in_.end:
-            edge = max(edge, in_.frame_end + self._segment)
+            edge = max(edge, in_.frame_end + self.segment)
         self._wire_edge = edge
         return self.remote_number(told), min(max(edge - told, 0) + (1 << self._scale) - 1 >> self._scale, 0xFFFF)
 
@@ -231,7 +249,7 @@ class Flow:
         """
         self._parts += 1
         in_ = self.in_
-        if at_once or self._parts == 2 or in_.reach - self._told > self._segment:
+        if at_once or self._parts == 2 or in_.reach - self._told > self.segment:
             if not self._part_owed:
                 self._part_owed = True
                 self.connection.afterwards(self._acknowledge_part)

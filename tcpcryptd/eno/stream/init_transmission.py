@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from tcpcryptd.core.protocol import Direction
-from tcpcryptd.eno.handshake.context import Handshake
+from tcpcryptd.core.protocol import Connection, Direction
 from tcpcryptd.eno.limits import INIT_INTERVALS
 from tcpcryptd.wire.icmp import LEAST_MTU
 from tcpcryptd.wire.segment import ACK, PSH
 from tcpcryptd.wire.sequence import MASK
+from tcpcryptd.wire.syn import Ends
 
 _TCP_HEADER: Final = 20
 _LEAST_ROOM: Final = 64
@@ -22,7 +22,8 @@ class InitTransmission:
 
     def __init__(
         self,
-        handshake: Handshake,
+        connection: Connection,
+        ends: Ends,
         message: bytes,
         give_up: Callable[[float], None],
         *,
@@ -31,8 +32,8 @@ class InitTransmission:
     ) -> None:
         """`received`: bytes of the peer's message, which the segments acknowledge; `option`: what each of them has."""
         self.message = message
-        self._connection = handshake.connection
-        self._ends = handshake.ends
+        self._connection = connection
+        self._ends = ends
         self._give_up = give_up
         self._received = received
         self._option = option

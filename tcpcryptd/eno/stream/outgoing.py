@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from tcpcryptd.eno.constants import OVERHEAD
 from tcpcryptd.eno.limits import FRAME_COST, Limits
 from tcpcryptd.eno.stream.frame import (
     MAX_DATA,
     MAX_URGENT,
-    OVERHEAD,
     URGENT_LENGTH,
     Buffer,
     FrameProtection,

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from tcpcryptd.eno.handshake import option
 from tcpcryptd.eno.handshake.negotiation import Negotiated, NotNegotiated, Reason, Resumed, choose, negotiate
-from tcpcryptd.eno.handshake.offer import EnoRole, Offer, Resumption, propose
+from tcpcryptd.eno.handshake.offer import Offer, Resumption, propose
 from tcpcryptd.eno.handshake.option import EnoOptionError, Suboption, SynOption
+from tcpcryptd.eno.role import EnoRole
 
 X, Y, Z = 0x23, 0x24, 0x21
 IDENTIFIER = bytes(range(1, 19))

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tcpcryptd.eno.constants import NON_SYN
 from tcpcryptd.eno.handshake import option
-from tcpcryptd.eno.handshake.option import NON_SYN, EnoOptionError, Suboption, SynOption
+from tcpcryptd.eno.handshake.option import EnoOptionError, Suboption, SynOption
 from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import SYN, Segment, locate, make
 

@@ -10,8 +10,9 @@ from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES
 from tcpcryptd.crypto.hybrid import MLKEM768_X25519
 from tcpcryptd.eno.handshake import option, tep
 from tcpcryptd.eno.handshake.negotiation import Negotiated, NotNegotiated, Reason, choose, negotiate
-from tcpcryptd.eno.handshake.offer import EnoRole, Offer, Resumption, propose
+from tcpcryptd.eno.handshake.offer import Offer, Resumption, propose
 from tcpcryptd.eno.handshake.option import Suboption
+from tcpcryptd.eno.role import EnoRole
 
 HYBRID = MLKEM768_X25519.code
 X25519 = 0x23

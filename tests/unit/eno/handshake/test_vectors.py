@@ -9,8 +9,9 @@ from tcpcryptd.eno.config import SCHEMES
 from tcpcryptd.eno.handshake import option
 from tcpcryptd.eno.handshake.init_messages import Init1, Init2
 from tcpcryptd.eno.handshake.negotiation import Negotiated, negotiate
-from tcpcryptd.eno.handshake.offer import EnoRole, Offer, Resumption
+from tcpcryptd.eno.handshake.offer import Offer, Resumption
 from tcpcryptd.eno.handshake.option import SynOption
+from tcpcryptd.eno.role import EnoRole
 from tests.vectors.tcpcrypt import verify
 
 CHAINS: list[dict[str, Any]] = json.loads(verify.PATH.read_text())["chains"]

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcpcryptd.crypto.frame_aead import FRAME_AEADS, FrameProtection
+from tcpcryptd.eno.constants import OVERHEAD
 from tcpcryptd.eno.stream.frame import (
     HEADER,
     LEAD,
     MAX_CIPHERTEXT,
     MAX_DATA,
     MIN_CIPHERTEXT,
-    OVERHEAD,
     URGENT_LENGTH,
     MalformedFrame,
     OpenedFrame,

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import pytest
 
+from tcpcryptd.eno.constants import OVERHEAD
 from tcpcryptd.eno.limits import Limits
-from tcpcryptd.eno.stream.frame import HEADER, MAX_DATA, OVERHEAD, OpenedFrame, open_frame
+from tcpcryptd.eno.stream.frame import HEADER, MAX_DATA, OpenedFrame, open_frame
 from tcpcryptd.eno.stream.outgoing import Outgoing, Piece
 from tests.unit.eno.stream.fakes import FakeKeys, NonceReused
 

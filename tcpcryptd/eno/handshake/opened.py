@@ -1,0 +1,61 @@
+"""What the handshake hands over to the stream."""
+
+from functools import partial
+
+from tcpcryptd.crypto import tcpcrypt_schedule as schedule
+from tcpcryptd.eno.handshake.context import Handshake
+from tcpcryptd.eno.handshake.key_log import ConnectionKeyLog
+from tcpcryptd.eno.handshake.negotiation import Negotiated
+from tcpcryptd.eno.handshake.resumption import remember
+from tcpcryptd.eno.handshake.session import SessionSecret
+from tcpcryptd.eno.role import EnoRole
+from tcpcryptd.eno.stream.channel import Channel
+from tcpcryptd.eno.stream.flow import Flow
+from tcpcryptd.eno.stream.session import GenerationKeys, Session
+
+
+def session_of(handshake: Handshake, secret: SessionSecret, negotiated: Negotiated) -> Session:
+    """The session that a secret gives a connection."""
+    key_log = handshake.config.key_log
+    log_keys = ConnectionKeyLog(key_log, handshake, secret, negotiated).add if key_log is not None else None
+    nonce = negotiated.resumed.session_nonce if negotiated.resumed is not None else b""
+    master = schedule.first_master_key(secret.secret, nonce)
+    a_to_b, b_to_a = (GenerationKeys(master, secret.aead, direction, log_keys) for direction in (0, 1))
+    outgoing, incoming = (a_to_b, b_to_a) if secret.original_role is EnoRole.A else (b_to_a, a_to_b)
+    return Session(
+        schedule.session_id(negotiated.tep_byte, secret.secret, nonce),
+        negotiated.role,
+        secret.scheme,
+        secret.aead,
+        negotiated.resumed is not None,
+        negotiated.peer_aware,
+        handshake.classical,
+        outgoing,
+        incoming,
+    )
+
+
+def open_channel(
+    handshake: Handshake,
+    secret: SessionSecret,
+    negotiated: Negotiated,
+    now: float,
+    *,
+    sent: int = 0,
+    received: int = 0,
+    init2: bytes = b"",
+) -> Channel:
+    """The channel of a connection that has keys now; `sent`, `received`: bytes of Init messages.
+
+    `init2`: to be sent, which no kernel stands behind; the peer has the keys when it acknowledges it.
+    """
+    connection, config = handshake.connection, handshake.config
+    session = session_of(handshake, secret, negotiated)
+    flow = Flow(connection, handshake.ends, session, config.limits, handshake.sack, sent, received)
+    keep = None
+    if handshake.best_is_offered or session.resumed:
+        keep = partial(remember, connection, secret.following)
+    proves = secret.scheme.is_extensible and config.authenticator is not None
+    channel = Channel(flow, session, keep, proves=proves and config.authenticator.host_key is not None)
+    channel.begin(handshake.ends, init2, now)
+    return channel
