@@ -29,12 +29,12 @@ from tcpcryptd.netio.packets.packet_path import PacketPath
 from tcpcryptd.netio.process.key_log_file import KeyLogFile
 from tcpcryptd.netio.process.privileges import Account, drop_privileges
 from tcpcryptd.netio.queue_numbers import QueueNumbers
-from tcpcryptd.netio.workers.briefing import Briefing
 from tcpcryptd.netio.workers.engine import SharedEngine
-from tcpcryptd.netio.workers.nursery import Nursery
+from tcpcryptd.netio.workers.fork_server import ForkServer
 from tcpcryptd.netio.workers.pool import WorkerPool
 from tcpcryptd.netio.workers.sessions import SharedSessions
 from tcpcryptd.netio.workers.worker import EngineParts, WorkerConfig, run_worker
+from tcpcryptd.netio.workers.worker_state import WorkerState
 
 
 def daemon_config(settings: Settings) -> DaemonConfig:
@@ -116,9 +116,11 @@ def _run_workers(
         for listener in on_decided:
             listener(local, remote)
 
-    briefing = Briefing()
-    pool = WorkerPool(lambda: _start_nursery(settings, config, key_log, identities), config.queues, briefing, tell)
-    engine = SharedEngine(pool, briefing)
+    worker_state = WorkerState()
+    pool = WorkerPool(
+        lambda: _start_fork_server(settings, config, key_log, identities), config.queues, worker_state, tell
+    )
+    engine = SharedEngine(pool, worker_state)
 
     def open_control(counters: ReadCounters) -> ControlServer:
         control, library = _open_control(settings, engine, lambda: _sum(counters(), _with_key_log(dict, key_log)()))
@@ -136,9 +138,9 @@ def _run_workers(
     return run_daemon(pool, config, open_control, Reloader(settings, load, apply).reload)
 
 
-def _start_nursery(
+def _start_fork_server(
     settings: Settings, config: DaemonConfig, key_log: KeyLogFile | None, identities: Identities | None
-) -> Nursery:
+) -> ForkServer:
     if key_log is not None:
         # As root, and once for all workers.
         key_log.open()
@@ -157,7 +159,7 @@ def _start_nursery(
     tells_decisions = settings.libtcpcrypt_port is not None
     forwards = bool(config.selection.forward)
     worker_config = WorkerConfig(config.queues, config.marks, build, tells_decisions, forwards)
-    nursery = Nursery(
+    fork_server = ForkServer(
         lambda: drop_privileges(Account.find(config.user)),
         lambda index, end: run_worker(index, end, worker_config),
     )
@@ -165,7 +167,7 @@ def _start_nursery(
         sessions.close()
     if identities is not None:
         identities.forget_key()
-    return nursery
+    return fork_server
 
 
 def _shared_sessions(settings: Settings, workers: int) -> SharedSessions | None:

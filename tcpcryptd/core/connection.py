@@ -6,7 +6,7 @@ from tcpcryptd.core.event import Closed, ConnectionInfo, Disabled, Identified, I
 from tcpcryptd.core.flow_key import endpoints, local_address, peer_address
 from tcpcryptd.core.lifecycle import Lifecycle, Phase
 from tcpcryptd.core.limits import IDLE
-from tcpcryptd.core.protocol import Description, Handler, Opening, PeerIdentity, Quoted, WireProtocol, gone
+from tcpcryptd.core.protocol import Description, Handler, Origin, PeerIdentity, Quoted, WireProtocol, gone
 from tcpcryptd.core.services import Services
 from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.core.snapshot import agreement, negotiated, plain, snapshot
@@ -38,8 +38,8 @@ class Connection:
         "key",
         "last_seen",
         "must_authenticate",
-        "opening",
         "options",
+        "origin",
         "outbound",
         "outgrown",
         "protocol_name",
@@ -49,15 +49,15 @@ class Connection:
     outbound: Handler
     inbound: Handler
 
-    def __init__(self, services: Services, key: bytes, opening: Opening, protocol_name: str) -> None:
+    def __init__(self, services: Services, key: bytes, origin: Origin, protocol_name: str) -> None:
         self.key = key
         """The flow key of what the local host sends."""
-        self.opening = opening
+        self.origin = origin
         self.protocol_name = protocol_name
         self.options = services.options.for_connection(key)
         """What the application asked for; fixed in the handshake but for what an open connection can change."""
         self.connection_class = ConnectionClass.UNDECIDED
-        self.last_seen = opening.started
+        self.last_seen = origin.started
         """When the last authentic segment passed; the handlers of an open connection keep it."""
         self.outgrown = False
         """Whether the local kernel has sent a packet that was too large to be handled whole."""
@@ -91,7 +91,7 @@ class Connection:
     @property
     def peer_port(self) -> int | None:
         """See core.protocol.Connection."""
-        return uint16(self.key, len(self.key) - 2) if self.opening.active else None
+        return uint16(self.key, len(self.key) - 2) if self.origin.active else None
 
     @property
     def sessions(self) -> SessionStore:
@@ -143,7 +143,7 @@ class Connection:
         """Adds one to a counter."""
         self._services.counters[name] += 1
 
-    def become(self, protocol: WireProtocol, outbound: Handler, inbound: Handler) -> None:
+    def transition(self, protocol: WireProtocol, outbound: Handler, inbound: Handler) -> None:
         """The protocol enters a new state: these handlers take over."""
         self._protocol = protocol
         self.outbound = outbound
@@ -182,7 +182,7 @@ class Connection:
         self.count("offers_swallowed")
         peer, services = self.peer_address, self._services
         trusted = services.peers.trusts(peer, now)
-        services.black_holes.swallowed(local_address(self.key), peer, self.opening.started, now, trusted=trusted)
+        services.black_holes.swallowed(local_address(self.key), peer, self.origin.started, now, trusted=trusted)
 
     def declined(self, now: float) -> None:
         """The peer has answered the offer as a host that does not speak the protocol."""
@@ -205,7 +205,7 @@ class Connection:
         self.count("negotiated")
         about = self._describe()
         self.count(agreement(about))
-        if self.opening.active:
+        if self.origin.active:
             self._services.peers.answered(self.peer_address, self.protocol_name, now)
         else:
             self._services.peers.offered(self.peer_address, self.protocol_name)
@@ -215,7 +215,7 @@ class Connection:
 
     def orphaned(self, now: float) -> None:
         """The keys of an earlier daemon's connection are lost: it is reset."""
-        self._services.graves.add(self.key, self.opening)
+        self._services.tombstones.add(self.key, self.origin)
         self._services.table.opened(self)
         self._services.table.closed(self)
         self._lifecycle.saw(RST, Direction.OUT)
@@ -225,12 +225,12 @@ class Connection:
     def must_encrypt(self) -> bool:
         """The administrator wants this connection to fail rather than to be plain."""
         remote = endpoints(self.key)[1].address
-        return self.must_authenticate or (self.opening.active and self._services.config.requires(remote))
+        return self.must_authenticate or (self.origin.active and self._services.config.requires(remote))
 
     @property
     def must_be_post_quantum(self) -> bool:
         """The administrator wants it to fail rather than to have keys from another kind of key agreement."""
-        return self.opening.active and self._services.config.requires_post_quantum(endpoints(self.key)[1].address)
+        return self.origin.active and self._services.config.requires_post_quantum(endpoints(self.key)[1].address)
 
     def decide_plain(self, reason: str) -> Verdict:
         """The connection goes on without the daemon, or is refused: the verdict on the packet at hand, as it came."""
@@ -246,7 +246,7 @@ class Connection:
         self._forget()
         self.connection_class = ConnectionClass.PLAIN
         self.count("plain")
-        self._services.table.record_plain(self.key, self.opening, plain(self.key, self.opening, self.options, reason))
+        self._services.table.record_plain(self.key, self.origin, plain(self.key, self.origin, self.options, reason))
         return ACCEPT_PLAIN
 
     def identified(self) -> None:
@@ -263,9 +263,9 @@ class Connection:
         self.count("refused")
         if self.identity is not None and not self._is_identified:
             self.count(f"identity_{self.identity.outcome.value}")
-        if self.phase is Phase.OPENING and not self.opening.active and self.opening.isn is not None:
+        if self.phase is Phase.OPENING and not self.origin.active and self.origin.isn is not None:
             # Perhaps no kernel has answered the SYN.
-            seen = add(self.opening.isn, 1)
+            seen = add(self.origin.isn, 1)
             self.inject(Direction.OUT, make(self.key, sequence=0, acknowledgment=seen, flags=RST | ACK, window=0))
         self.reset()
 
@@ -281,11 +281,11 @@ class Connection:
 
     def renew(self, segment: Segment, direction: Direction, now: float) -> Verdict:
         """The SYN of a new connection with the same addresses and ports: this one is over."""
-        if self.opening.active and direction is Direction.OUT and segment.sequence == self.opening.isn:
+        if self.origin.active and direction is Direction.OUT and segment.sequence == self.origin.isn:
             # This one's, sent again before its answer came, has waited behind that.
             return DROP
         self.close()
-        self._services.graves.discard(self.key)
+        self._services.tombstones.discard(self.key)
         self._services.route = self.route
         return self._services.first_packet(segment, direction, now, self.connection_class)
 
@@ -305,11 +305,11 @@ class Connection:
 
         The SYN has been delivered; the verdict on the SYN ACK.
         """
-        if not self.opening.active and syn.sequence == self.opening.isn:
+        if not self.origin.active and syn.sequence == self.origin.isn:
             # The SYN of this one, that a kernel without room for the connection answers again.
             return DROP
         self.close()
-        self._services.graves.discard(self.key)
+        self._services.tombstones.discard(self.key)
         self._services.route = self.route
         self._services.first_packet(syn, Direction.IN, now, ConnectionClass.UNDECIDED)
         entry = self._services.table.entry(self.key)
@@ -333,7 +333,7 @@ class Connection:
         if self._protocol is not None:
             for direction, packet in self._protocol.resets():
                 self.inject(direction, packet)
-        self._services.graves.add(self.key, self.opening)
+        self._services.tombstones.add(self.key, self.origin)
         self.close()
 
     def rekey(self) -> bool:

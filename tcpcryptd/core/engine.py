@@ -8,7 +8,7 @@ from tcpcryptd.core.admission import Admission
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.connection import Connection
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import ConnectionInfo, Event, InternalError, origin
+from tcpcryptd.core.event import ConnectionInfo, Event, InternalError, raised_at
 from tcpcryptd.core.first_packet import FirstPackets
 from tcpcryptd.core.flow_key import flow_key
 from tcpcryptd.core.flow_table import FlowTable
@@ -188,7 +188,7 @@ class Engine:
         return self._table.find(flow_key(local, remote))
 
     def options(self, local: Endpoint, remote: Endpoint | None = None) -> ConnectionOptions | None:
-        """The wishes for a connection, None when there is none; without `remote` those for its local end's next ones.
+        """The options for a connection, None when there is none; without `remote` those for its local end's next ones.
 
         Raises ValueError for what is not an IP address.
         """
@@ -198,7 +198,7 @@ class Engine:
         return connection.options if connection is not None else None
 
     def set_options(self, options: ConnectionOptions, local: Endpoint, remote: Endpoint | None = None) -> bool:
-        """Replaces the wishes; False when there is no such connection. Raises ValueError as `options` does.
+        """Replaces the options; False when there is no such connection. Raises ValueError as `options` does.
 
         Of an open connection `secure_reset` and `cache` still have an effect.
         """
@@ -211,7 +211,7 @@ class Engine:
         return connection is not None
 
     def endpoints_with_options(self) -> list[Endpoint]:
-        """The local ends for which wishes are kept, so that the caller can see which sockets are gone."""
+        """The local ends for which options are kept, so that the caller can see which sockets are gone."""
         return self._services.options.endpoints()
 
     def rekey(self, local: Endpoint, remote: Endpoint) -> bool:
@@ -227,8 +227,8 @@ class Engine:
         return connection is not None
 
     def was_reset(self, local: Endpoint, remote: Endpoint) -> bool:
-        """Whether such a connection was, and no new one took its place; the oldest are forgotten, see `Graves`."""
-        return flow_key(local, remote) in self._services.graves
+        """Whether such a connection was, and no new one took its place; the oldest are forgotten, see `Tombstones`."""
+        return flow_key(local, remote) in self._services.tombstones
 
     def flush_session(self, local: Endpoint, remote: Endpoint) -> bool:
         """Forgets what a connection left to be resumed; False when it is not known. Raises ValueError as `options`."""
@@ -275,7 +275,7 @@ class Engine:
             self._services.counters["memory_shortages"] += 1
             return
         self._services.counters["internal_errors"] += 1
-        place = origin(error)
+        place = raised_at(error)
         if place not in self._reported:
             self._reported.add(place)
             # The message may quote what it failed on, a secret for all we know.

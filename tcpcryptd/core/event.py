@@ -125,7 +125,7 @@ class InternalError:
 Event = Negotiated | Disabled | Identified | PeerRefused | IntegrityFailure | Closed | InternalError
 
 
-def origin(error: Exception) -> str:
+def raised_at(error: Exception) -> str:
     """Where an exception was raised: file and line."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

@@ -7,7 +7,7 @@ from tcpcryptd.core.connection import Connection
 from tcpcryptd.core.flow_key import endpoints, local_address, peer_address
 from tcpcryptd.core.flow_table import FlowTable
 from tcpcryptd.core.orphan import Orphan
-from tcpcryptd.core.protocol import Opening, ProtocolFactory, Stray
+from tcpcryptd.core.protocol import Origin, ProtocolFactory, Stray
 from tcpcryptd.core.services import Services
 from tcpcryptd.core.verdict import ACCEPT, ACCEPT_PLAIN, DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.segment import ACK, RST, SYN, Segment, make, reverse_key
@@ -29,12 +29,12 @@ class FirstPackets:
         """The verdict on it; `diverted_as`: the class under which the firewall diverted it."""
         flow = segment.addresses + segment.packet[segment.offset : segment.offset + 4]
         key = flow if direction is Direction.OUT else reverse_key(flow)
-        encrypted = diverted_as.is_encrypted or key in self._services.graves
+        encrypted = diverted_as.is_encrypted or key in self._services.tombstones
         # A peer's SYN is not authentic: it does not end a connection that an earlier daemon encrypted.
         if segment.is_opening and not (encrypted and direction is Direction.IN):
             return self._admit(key, segment, direction, now)
         if encrypted:
-            connection = Connection(self._services, key, Opening(False, now), "none")
+            connection = Connection(self._services, key, Origin(False, now), "none")
             if not self._table.add(connection):
                 return DROP
             return Orphan(connection).take_over(segment, direction, now)
@@ -55,13 +55,13 @@ class FirstPackets:
         return ACCEPT if direction is Direction.IN or segment.flags & RST else ACCEPT_PLAIN
 
     def _admit(self, key: bytes, syn: Segment, direction: Direction, now: float) -> Verdict:
-        if direction is Direction.OUT and self._services.graves.opened_by(key, syn.sequence):
+        if direction is Direction.OUT and self._services.tombstones.opened_by(key, syn.sequence):
             # It has waited in the queue since before its connection was reset.
             return DROP
         if not self._admission.admits(direction, now):
             self._services.counters["openings_deferred"] += 1
             return DROP
-        self._services.graves.discard(key)
+        self._services.tombstones.discard(key)
         return self._open(key, syn, direction, now)
 
     def _refuse_stray(self, key: bytes, segment: Segment, stray: Stray) -> Verdict:
@@ -87,7 +87,7 @@ class FirstPackets:
             # Its SYN again, perhaps one that has waited since before it was: what came of the first one holds.
             return ACCEPT_PLAIN
         self._table.forget_plain(key)
-        opening = Opening(active, now, syn.sequence)
+        origin = Origin(active, now, syn.sequence)
         candidates = self._candidates(key, active, now)
         reason = "nothing is offered" if active else "the peer does not speak tcpcrypt"
         if candidates:
@@ -95,7 +95,7 @@ class FirstPackets:
             if withheld is not None:
                 candidates, reason = [], withheld
         for protocol in candidates:
-            connection = Connection(self._services, key, opening, protocol.name)
+            connection = Connection(self._services, key, origin, protocol.name)
             if not self._table.add(connection):
                 self._services.counters["table_full"] += 1
                 return connection.decide_plain("the table of connections is full")
@@ -106,7 +106,7 @@ class FirstPackets:
             if verdict is not None:
                 return verdict
             connection.close()
-        return Connection(self._services, key, opening, "none").decide_plain(reason)
+        return Connection(self._services, key, origin, "none").decide_plain(reason)
 
     def _candidates(self, key: bytes, active: bool, now: float) -> list[ProtocolFactory]:
         """The protocols that may take a new connection."""

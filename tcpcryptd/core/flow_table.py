@@ -6,7 +6,7 @@ from typing import Final
 
 from tcpcryptd.core.connection import Connection
 from tcpcryptd.core.event import ConnectionInfo
-from tcpcryptd.core.protocol import Opening
+from tcpcryptd.core.protocol import Origin
 from tcpcryptd.core.services import Entry
 from tcpcryptd.wire.segment import reverse_key
 
@@ -73,7 +73,7 @@ class FlowTable:
         """
         for _ in range(min(len(self._opening), _EVICTION_TRIES)):
             key, oldest = next(iter(self._opening.items()))
-            if not (oldest.opening.active and oldest.must_encrypt):
+            if not (oldest.origin.active and oldest.must_encrypt):
                 oldest.count("opening_evicted")
                 oldest.abandon()
                 return True
@@ -104,10 +104,10 @@ class FlowTable:
             self._opening.pop(connection.key, None)
             self._closed.pop(connection.key, None)
 
-    def record_plain(self, key: bytes, opening: Opening, info: ConnectionInfo) -> None:
+    def record_plain(self, key: bytes, origin: Origin, info: ConnectionInfo) -> None:
         """Remembers why a connection is not encrypted, as long as there is room."""
-        records = self._plain[opening.active]
-        records[key] = info, opening.isn
+        records = self._plain[origin.active]
+        records[key] = info, origin.isn
         records.move_to_end(key)
         if len(records) > self._max_plain_records:
             records.popitem(last=False)

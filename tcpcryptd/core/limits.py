@@ -27,7 +27,7 @@ MAX_OPENING: Final = 8_192
 MAX_CLOSED: Final = 16_384
 """Entries of connections that are over; the oldest is dropped. Each takes some 20 KiB, like an open one."""
 
-MAX_GRAVES: Final = 16_384
+MAX_TOMBSTONES: Final = 16_384
 """Connections that were reset here and are remembered."""
 
 MAX_PLAIN_RECORDS: Final = 16_384
@@ -45,7 +45,7 @@ SESSION_LIFETIME: Final = 3_600.0
 """Sessions that wait to be resumed."""
 
 MAX_OPTIONS: Final = 4_096
-"""Local ends that applications left wishes for."""
+"""Local ends that applications set options for."""
 
 MAX_PEERS: Final = 4_096
 PEER_LIFETIME: Final = 600.0

@@ -31,7 +31,7 @@ class ClientMode(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOptions:
-    """The wishes for one connection."""
+    """The options for one connection."""
 
     enabled: bool = True
     support: Support = Support.UNAWARE
@@ -59,7 +59,7 @@ DEFAULT_OPTIONS: Final = ConnectionOptions()
 
 
 class OptionRegistry:
-    """Wishes for connections that do not exist yet, by the local end that they will have; bounded."""
+    """Options of connections that do not exist yet, by the local end that they will have; bounded."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -69,30 +69,30 @@ class OptionRegistry:
         """What was asked for exactly this local end."""
         return self._entries.get(_key(local), DEFAULT_OPTIONS)
 
-    def set(self, local: Endpoint, wishes: ConnectionOptions) -> None:
-        """Keeps wishes for a local end; the oldest make room. The defaults need no room."""
+    def set(self, local: Endpoint, options: ConnectionOptions) -> None:
+        """Keeps options for a local end; the oldest make room. The defaults need no room."""
         key = _key(local)
         self._entries.pop(key, None)
-        if wishes != DEFAULT_OPTIONS:
-            self._entries[key] = wishes
+        if options != DEFAULT_OPTIONS:
+            self._entries[key] = options
             if len(self._entries) > self._limit:
                 self._entries.popitem(last=False)
 
     def endpoints(self) -> list[Endpoint]:
-        """The local ends that wishes are kept for."""
+        """The local ends that options are kept for."""
         return [Endpoint(str(ip_address(key[:-2])), struct.unpack(">H", key[-2:])[0]) for key in self._entries]
 
     def for_connection(self, flow_key: bytes) -> ConnectionOptions:
-        """The wishes for a connection with this outgoing flow key: its local end's, or its port's on all addresses."""
+        """The options for a connection with this outgoing flow key: its local end's, or its port's on all addresses."""
         if not self._entries:
             return DEFAULT_OPTIONS
         half = (len(flow_key) - 4) // 2
         address, port = flow_key[:half], flow_key[-4:-2]
         # A socket on the IPv6 wildcard takes IPv4 connections as well.
         for candidate in (address, bytes(half), bytes(16)):
-            wishes = self._entries.get(candidate + port)
-            if wishes is not None:
-                return wishes
+            options = self._entries.get(candidate + port)
+            if options is not None:
+                return options
         return DEFAULT_OPTIONS
 
 

@@ -30,7 +30,7 @@ class Orphan:
 
     def take_over(self, segment: Segment, direction: Direction, now: float) -> Verdict:
         """Binds the handlers; the verdict on the first segment."""
-        self._connection.become(self, self._outbound, self._inbound)
+        self._connection.transition(self, self._outbound, self._inbound)
         self._connection.orphaned(now)
         return self._refuse(segment, direction, now)
 

@@ -21,15 +21,15 @@ __all__ = [
     "Action",
     "Classical",
     "ClientMode",
-    "Connection",
     "ConnectionClass",
+    "ConnectionHandle",
     "ConnectionOptions",
     "Description",
     "Direction",
     "Handler",
     "Injection",
     "Judge",
-    "Opening",
+    "Origin",
     "Outcome",
     "PeerIdentity",
     "Phase",
@@ -71,7 +71,7 @@ Routed = tuple[Direction, bytes, int]
 
 
 @dataclass(slots=True)
-class Opening:
+class Origin:
     """How a connection came to be."""
 
     active: bool
@@ -166,12 +166,12 @@ class WireProtocol(Protocol):
         """
 
 
-class Connection(Protocol):
+class ConnectionHandle(Protocol):
     """What the core lends a wire protocol for one connection; times are the caller's."""
 
     key: bytes
     """The flow key of what the local host sends: source first."""
-    opening: Opening
+    origin: Origin
     options: ConnectionOptions
     connection_class: ConnectionClass
     last_seen: float
@@ -238,7 +238,7 @@ class Connection(Protocol):
     def count(self, name: str) -> None:
         """Adds one to a counter."""
 
-    def become(self, protocol: WireProtocol, outbound: Handler, inbound: Handler) -> None:
+    def transition(self, protocol: WireProtocol, outbound: Handler, inbound: Handler) -> None:
         """The protocol enters a new state: these handlers take over."""
 
     def inject(self, direction: Direction, packet: bytes) -> None:
@@ -300,10 +300,10 @@ class ProtocolFactory(Protocol):
     authenticates: bool
     """Hosts can prove in it who they are."""
 
-    def offer(self, connection: Connection, syn: Segment, now: float) -> Verdict:
+    def offer(self, connection: ConnectionHandle, syn: Segment, now: float) -> Verdict:
         """The local host opens a connection: the verdict on its SYN."""
 
-    def answer(self, connection: Connection, syn: Segment, now: float) -> Verdict | None:
+    def answer(self, connection: ConnectionHandle, syn: Segment, now: float) -> Verdict | None:
         """A peer opens a connection: the verdict on its SYN, or None when it is not in this protocol's dialect."""
 
     def discards_data(self, syn: Segment) -> bool:

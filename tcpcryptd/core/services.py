@@ -7,25 +7,25 @@ from typing import Protocol
 from tcpcryptd.core.black_holes import BlackHoles
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.event import ConnectionInfo, Event
-from tcpcryptd.core.graves import Graves
 from tcpcryptd.core.limits import (
     BLACK_HOLE_TIMES,
     BLACK_HOLES_IN_A_ROW,
     MAX_BLACK_HOLES,
     MAX_DARK_NETWORKS,
     MAX_EVENTS,
-    MAX_GRAVES,
     MAX_INJECTIONS,
     MAX_PATHS,
+    MAX_TOMBSTONES,
     MAX_UNREACHABLE,
     UNREACHABLE_LIFETIME,
 )
 from tcpcryptd.core.options import OptionRegistry
 from tcpcryptd.core.path_mtu import PathMtus
 from tcpcryptd.core.peers import PeerMemory
-from tcpcryptd.core.protocol import Handler, Opening, Routed
+from tcpcryptd.core.protocol import Handler, Origin, Routed
 from tcpcryptd.core.session_cache import SessionCache, SessionStore
 from tcpcryptd.core.timers import Timer, TimerQueue
+from tcpcryptd.core.tombstones import Tombstones
 from tcpcryptd.core.unreachable import Unreachable
 from tcpcryptd.core.verdict import ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.segment import Segment
@@ -53,7 +53,7 @@ class Table(Protocol):
     def remove(self, connection: Entry) -> None:
         """Takes a connection out; one that is not in is no error."""
 
-    def record_plain(self, key: bytes, opening: Opening, info: ConnectionInfo) -> None:
+    def record_plain(self, key: bytes, origin: Origin, info: ConnectionInfo) -> None:
         """Remembers why a connection is not encrypted, as long as there is room."""
 
     def entry(self, key: bytes) -> Entry | None:
@@ -79,7 +79,7 @@ class Services:
         self.path_mtus = PathMtus(path_mtu, MAX_PATHS)
         self.counters: Counter[str] = Counter()
         self.table = table
-        self.graves = Graves(MAX_GRAVES)
+        self.tombstones = Tombstones(MAX_TOMBSTONES)
         self.options = OptionRegistry(config.max_options)
         self.sessions: SessionStore = (
             SessionCache(config.max_sessions, config.session_lifetime) if sessions is None else sessions

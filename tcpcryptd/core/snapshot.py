@@ -3,7 +3,7 @@
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState, Negotiated
 from tcpcryptd.core.flow_key import endpoints
 from tcpcryptd.core.options import ConnectionOptions
-from tcpcryptd.core.protocol import Classical, Connection, Description, Opening, PeerIdentity, Phase
+from tcpcryptd.core.protocol import Classical, ConnectionHandle, Description, Origin, PeerIdentity, Phase
 
 _NO_KEYS = {
     # The firewall's class can be there before the keys.
@@ -25,14 +25,14 @@ def negotiated(key: bytes, protocol: str, about: Description) -> Negotiated:
     return Negotiated(*endpoints(key), protocol, about.session_id, suite, role, about.resumed, about.post_quantum)
 
 
-def plain(key: bytes, opening: Opening, options: ConnectionOptions, reason: str) -> ConnectionInfo:
+def plain(key: bytes, origin: Origin, options: ConnectionOptions, reason: str) -> ConnectionInfo:
     """What stays of a connection that goes on in clear."""
-    started = opening.started
+    started = origin.started
     return ConnectionInfo(*endpoints(key), ConnectionState.PLAIN, reason=reason, started=started, options=options)
 
 
 def snapshot(
-    connection: Connection, protocol: str, about: Description, identity: PeerIdentity | None, *, negotiated: bool
+    connection: ConnectionHandle, protocol: str, about: Description, identity: PeerIdentity | None, *, negotiated: bool
 ) -> ConnectionInfo:
     """For the control socket; `negotiated`: both sides have, or had, keys."""
     state = ConnectionState.ENCRYPTED if negotiated else ConnectionState.HANDSHAKE
@@ -49,7 +49,7 @@ def snapshot(
         about.post_quantum,
         about.peer_aware,
         None if negotiated else _NO_KEYS[state],
-        connection.opening.started,
+        connection.origin.started,
         about.bytes_sent,
         about.bytes_received,
         about.public_key,

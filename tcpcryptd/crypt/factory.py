@@ -1,11 +1,11 @@
 """The CRYPT protocol as the engine is given it."""
 
-from tcpcryptd.core.protocol import Connection, Stray, Verdict
+from tcpcryptd.core.protocol import ConnectionHandle, Stray, Verdict
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.config import CryptConfig
 from tcpcryptd.crypt.constants import CRYPT, MAC
 from tcpcryptd.crypt.handshake.active import HelloSent
-from tcpcryptd.crypt.handshake.context import Handshake
+from tcpcryptd.crypt.handshake.context import HandshakeContext
 from tcpcryptd.crypt.handshake.passive import OPENINGS, HelloReceived
 from tcpcryptd.wire.segment import Segment
 
@@ -19,16 +19,16 @@ class CryptFactory:
     def __init__(self, config: CryptConfig) -> None:
         self._config = config
 
-    def offer(self, connection: Connection, syn: Segment, now: float) -> Verdict:
+    def offer(self, connection: ConnectionHandle, syn: Segment, now: float) -> Verdict:
         """The local host opens a connection."""
-        return HelloSent(Handshake(connection, self._config)).offer(syn, now)
+        return HelloSent(HandshakeContext(connection, self._config)).offer(syn, now)
 
-    def answer(self, connection: Connection, syn: Segment, now: float) -> Verdict | None:
+    def answer(self, connection: ConnectionHandle, syn: Segment, now: float) -> Verdict | None:
         """A peer opens a connection; None if its SYN does not use this protocol (docs/crypt-option.md section 2)."""
         hello = option.find(option.read(syn), *OPENINGS)
         if hello is None or not option.opens(syn.option(CRYPT)):
             return None
-        return HelloReceived(Handshake(connection, self._config), hello).answer(syn, now)
+        return HelloReceived(HandshakeContext(connection, self._config), hello).answer(syn, now)
 
     def discards_data(self, syn: Segment) -> bool:
         """This protocol's SYNs have none; the sender's kernel sends it again."""

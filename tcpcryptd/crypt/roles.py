@@ -1,4 +1,4 @@
-"""Who is the client of the key exchange, when each host has its wish (docs/crypt-option.md section 7)."""
+"""Who is the client of the key exchange, when each host has its setting (docs/crypt-option.md section 7)."""
 
 import enum
 from typing import Final
@@ -31,18 +31,18 @@ ACTIVE_ROLE: Final[dict[tuple[ClientMode, ClientMode], Role | None]] = {
 
 
 def switches(passive: ClientMode) -> bool:
-    """Whether a passive opener with this wish answers HELLO with HELLO."""
+    """Whether a passive opener with this setting answers HELLO with HELLO."""
     return passive is ClientMode.ALWAYS
 
 
 def active_accepts(active: ClientMode, *, switched: bool) -> bool:
-    """Whether an active opener with this wish goes on when the passive one has switched roles, or has not."""
+    """Whether an active opener with this setting goes on when the passive one has switched roles, or has not."""
     passive = ClientMode.ALWAYS if switched else ClientMode.DEFAULT
     return ACTIVE_ROLE[active, passive] is not None
 
 
 def fits(mode: ClientMode, role: Role, *, active: bool) -> bool:
-    """Whether a resumed session's role is what this host wishes for."""
+    """Whether a resumed session's role is what this host wants."""
     if mode is ClientMode.DEFAULT:
         return role is (Role.CLIENT if active else Role.SERVER)
     return (role is Role.CLIENT) == (mode is ClientMode.ALWAYS)

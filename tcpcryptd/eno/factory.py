@@ -1,11 +1,11 @@
 """TCP-ENO with tcpcrypt as the engine is given it."""
 
-from tcpcryptd.core.protocol import Connection, Stray, Verdict
+from tcpcryptd.core.protocol import ConnectionHandle, Stray, Verdict
 from tcpcryptd.eno.config import EnoConfig
 from tcpcryptd.eno.constants import ENO
 from tcpcryptd.eno.handshake import option
 from tcpcryptd.eno.handshake.active import SynSent
-from tcpcryptd.eno.handshake.context import Handshake
+from tcpcryptd.eno.handshake.context import HandshakeContext
 from tcpcryptd.eno.handshake.init_messages import looks_like_init1
 from tcpcryptd.eno.handshake.passive import SynReceived
 from tcpcryptd.eno.handshake.syn_data import discards_data
@@ -21,11 +21,11 @@ class EnoFactory:
     def __init__(self, config: EnoConfig) -> None:
         self._config = config
 
-    def offer(self, connection: Connection, syn: Segment, now: float) -> Verdict:
+    def offer(self, connection: ConnectionHandle, syn: Segment, now: float) -> Verdict:
         """The local host opens a connection."""
-        return SynSent(Handshake(connection, self._config)).offer(syn, now)
+        return SynSent(HandshakeContext(connection, self._config)).offer(syn, now)
 
-    def answer(self, connection: Connection, syn: Segment, now: float) -> Verdict | None:
+    def answer(self, connection: ConnectionHandle, syn: Segment, now: float) -> Verdict | None:
         """A peer opens a connection; None when its SYN says nothing of TCP-ENO.
 
         What can be read as the CRYPT protocol's, too, is that protocol's, which is asked before where it is spoken:
@@ -34,7 +34,7 @@ class EnoFactory:
         offered = option.read(syn.options)
         if offered is None:
             return None
-        return SynReceived(Handshake(connection, self._config), offered).answer(syn, now)
+        return SynReceived(HandshakeContext(connection, self._config), offered).answer(syn, now)
 
     def discards_data(self, syn: Segment) -> bool:
         """Data in a SYN with an ENO option (RFC 8547 section 4.7)."""

@@ -26,7 +26,7 @@ _SIGNED: Final = frozenset((options.MD5_SIGNATURE, options.TCP_AO, options.MPTCP
 
 
 @dataclass(slots=True)
-class End:
+class SynParameters:
     """One end of a connection, as its SYN described it; its latest timestamp is kept up to date."""
 
     isn: int = 0
@@ -39,7 +39,7 @@ class End:
     """Bytes that the SYN had, which are cut off wherever it carries an option of ours."""
 
     @classmethod
-    def of(cls, syn: Segment, max_mss: int = MAX_PACKET) -> "End":
+    def of(cls, syn: Segment, max_mss: int = MAX_PACKET) -> "SynParameters":
         """Reads a SYN or SYN ACK; `max_mss`: what there is room for."""
         mss, scale = syn.option(options.MSS), syn.option(options.WINDOW_SCALE)
         sent = timestamps(syn.options)
@@ -110,8 +110,8 @@ class Ends:
     def __init__(self, key: bytes) -> None:
         """`key`: the flow key of what the local host sends."""
         self.key = key
-        self.local = End()
-        self.remote = End()
+        self.local = SynParameters()
+        self.remote = SynParameters()
 
     def saw(self, segment: Segment, *, outgoing: bool) -> None:
         """Keeps the timestamp that a segment carries."""

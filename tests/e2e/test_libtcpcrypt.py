@@ -58,7 +58,7 @@ def test_a_connection_of_ones_own(library: Network) -> None:
     wait_until(lambda: session in library.server.daemons[0].log(), "the server's daemon has logged the session")
 
 
-def test_wishes_before_the_connection_is_opened(library: Network) -> None:
+def test_options_before_the_connection_is_opened(library: Network) -> None:
     seen: list[dict[str, Any]] = []
 
     def note(connection: socket.socket) -> None:

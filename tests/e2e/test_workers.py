@@ -54,7 +54,7 @@ def workers_of(host: Host) -> dict[int, int]:
     return found
 
 
-def nursery_of(host: Host) -> int:
+def fork_server_of(host: Host) -> int:
     """The process that forks the workers."""
     (parent,) = {
         int(parent)
@@ -237,9 +237,9 @@ def test_nothing_is_left_without_the_process_that_starts_workers(network: Networ
     host = network.client
     rules = host.rules()
     daemon = host.start_daemon("--workers", str(WORKERS))
-    nursery = nursery_of(host)
-    assert nursery != daemon.pid
-    os.kill(nursery, signal.SIGKILL)
+    fork_server = fork_server_of(host)
+    assert fork_server != daemon.pid
+    os.kill(fork_server, signal.SIGKILL)
     assert daemon.wait() == 1
     assert "the process that starts workers has ended" in daemon.log()
     assert (host.rules(), workers_of(host)) == (rules, {})
@@ -315,7 +315,7 @@ def test_socket_options(network: Network, monkeypatch: pytest.MonkeyPatch) -> No
             assert sockopt.getsockopt(connection, SocketOption.TCP_CRYPT_SECURST) == 1
         for address in both.addresses:
             assert not encrypted_after_turning_it_off(host, address, both.port)
-        # Wishes outlive the worker that was told of them.
+        # Options outlive the worker that was told of them.
         with host.namespace.socket(socket.AF_INET) as unconnected:
             sockopt.setsockopt(unconnected, SocketOption.TCP_CRYPT_ENABLE, 0)
             killed = workers_of(host)
@@ -407,7 +407,7 @@ def test_the_rule_watch_reaches_all_workers(network: Network) -> None:
 
 def test_workers_are_as_unprivileged_as_the_daemon(network: Network) -> None:
     daemon = network.client.start_daemon("--workers", str(WORKERS))
-    processes = [daemon.pid, nursery_of(network.client), *workers_of(network.client).values()]
+    processes = [daemon.pid, fork_server_of(network.client), *workers_of(network.client).values()]
     assert len(set(processes)) == 2 + WORKERS
     status = [Path(f"/proc/{pid}/status").read_text() for pid in processes]
     for name in ("Uid", "Gid", "Groups", "NoNewPrivs", "CapPrm", "CapEff", "CapInh", "CapBnd", "CapAmb"):

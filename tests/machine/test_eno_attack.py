@@ -263,7 +263,7 @@ def test_application_awareness(aware: str, mandatory: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "side"),
+    ("options", "side"),
     [
         (ConnectionOptions(public_key_specs=(b"\x7f",)), "client"),
         (ConnectionOptions(public_key_specs=(b"\x7f",)), "server"),
@@ -271,24 +271,24 @@ def test_application_awareness(aware: str, mandatory: bool) -> None:
         (ConnectionOptions(server_ciphers=(b"\x12\x34",)), "server"),
     ],
 )
-def test_wishes_that_nothing_fulfils(wishes: ConnectionOptions, side: str) -> None:
+def test_options_that_nothing_fulfils(options: ConnectionOptions, side: str) -> None:
     """They end in plain TCP, before encryption is enabled."""
     world = World.encrypting(ENO)
     host, port = (world.client, 40_000) if side == "client" else (world.server, PORT)
-    engine_of(host).set_options(wishes, Endpoint(host.address, port))
+    engine_of(host).set_options(options, Endpoint(host.address, port))
     client, server = world.connect()
     world.exchange(client, server)
     world.close(client, server)
     world.assert_plain()
 
 
-def test_wishes_are_in_the_identifiers_of_the_protocol() -> None:
+def test_options_are_in_the_identifiers_of_the_protocol() -> None:
     """A list can have those of both; those of the other protocol do not count."""
     world = World.encrypting(ENO)
-    wishes = ConnectionOptions(
+    options = ConnectionOptions(
         public_key_specs=(b"\x02\x04\x04", b"\x21"), client_ciphers=(b"\0\x10", b"\0\xf1\0\xf1"), passive_role=False
     )
-    engine_of(world.client).set_options(wishes, Endpoint(world.client.address, 40_000))
+    engine_of(world.client).set_options(options, Endpoint(world.client.address, 40_000))
     client, server = world.connect()
     world.exchange(client, server)
     info = engine_of(world.client).connection(*world.ends(client))

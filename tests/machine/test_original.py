@@ -176,12 +176,12 @@ def test_a_blind_sealed_segment_resets_nothing(acknowledged: str, ahead: int, be
 @SWITCHED
 @pytest.mark.parametrize("wish", ["configuration", "application"])
 @ROLES
-def test_no_common_suite_is_plain(suite: Suite, wish: str, switched: bool) -> None:
+def test_no_common_suite_is_plain(suite: Suite, source: str, switched: bool) -> None:
     """The original crashes on an INIT1 without a suite that it knows."""
-    if wish == "configuration":
+    if source == "configuration":
         suite = replace(suite, symmetric=(AES_256_GCM_SIV,))
     world = open_world(suite, switched=switched)
-    if wish == "application":
+    if source == "application":
         specs = (AES_256_GCM_SIV.spec,)
         mode = ClientMode.ALWAYS if switched and suite.original == "client" else ClientMode.DEFAULT
         chosen = ConnectionOptions(client_ciphers=specs, server_ciphers=specs, client_mode=mode)

@@ -14,7 +14,7 @@ from tcpcryptd.core.protocol import (
 )
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import CRYPT, MAC, NONCE_SIZE, PUBLIC_KEY_SPEC_SIZE, Opcode
-from tcpcryptd.crypt.handshake.context import Handshake
+from tcpcryptd.crypt.handshake.context import HandshakeContext
 from tcpcryptd.crypt.handshake.messages import Init1, Init2, MessageError, split_specs
 from tcpcryptd.crypt.handshake.retransmission import Retransmission
 from tcpcryptd.crypt.handshake.state import HandshakeState
@@ -46,7 +46,7 @@ class ClientExchange(HandshakeState):
 
     def __init__(
         self,
-        handshake: Handshake,
+        context: HandshakeContext,
         pkconf: option.Suboption,
         choice: Choice,
         key: PrivateKey,
@@ -54,7 +54,7 @@ class ClientExchange(HandshakeState):
         classical: Classical,
     ) -> None:
         """`smaller`: what may follow; None: nothing. `classical`: why it is not post-quantum, if it is not."""
-        super().__init__(handshake)
+        super().__init__(context)
         self._public_key_specs = pkconf.body
         self._smaller = smaller
         self._tries = 0
@@ -74,36 +74,36 @@ class ClientExchange(HandshakeState):
         self._algorithm, spec = choice
         self._key = key
         nonce = self._connection.random(NONCE_SIZE)
-        self._init1 = Init1(self._handshake.symmetric_specs, nonce, spec, key.public_bytes)
+        self._init1 = Init1(self._context.symmetric_specs, nonce, spec, key.public_bytes)
         self._message = self._init1.encode()
         self._lengths.append(len(self._message))
 
     @classmethod
-    def choose(cls, handshake: Handshake, pkconf: option.Suboption) -> Self | None:
+    def choose(cls, context: HandshakeContext, pkconf: option.Suboption) -> Self | None:
         """The exchange with the best algorithm that the peer's list and our configuration share; None: none."""
         try:
             specs = split_specs(pkconf.body, PUBLIC_KEY_SPEC_SIZE)
         except MessageError:
             return None
-        if not handshake.can_name_a_suite_to(specs):
+        if not context.can_name_a_suite_to(specs):
             return None
-        fitting = handshake.fitting(is_client=True)
+        fitting = context.fitting(is_client=True)
         choices = [(algorithm, spec) for algorithm in fitting for spec in specs if algorithm.accepts(spec)]
         for at, choice in enumerate(choices):
             agreement = choice[0].agreement
-            key = handshake.config.new_key(agreement)
+            key = context.config.new_key(agreement)
             if key is not None:
                 smaller = _smaller(choices[at + 1 :]) if agreement.post_quantum else None
-                return cls(handshake, pkconf, choice, key, smaller, handshake.why_classical(fitting))
+                return cls(context, pkconf, choice, key, smaller, context.why_classical(fitting))
         return None
 
     def take_over(self) -> None:
         """Binds the handlers."""
-        self._connection.become(self, self._outbound, self._inbound)
+        self._connection.transition(self, self._outbound, self._inbound)
 
     def send(self, now: float) -> None:
         """Sends INIT1 without waiting for the kernel to send something."""
-        packet = self._handshake.make(Direction.OUT, 0, option.encode(_INIT1), self._message)
+        packet = self._context.make(Direction.OUT, 0, option.encode(_INIT1), self._message)
         self._sent = Retransmission(self._connection, packet, self._intervals, self._give_up)
         self._sent.repeat()
         self._sent.start(now)
@@ -119,7 +119,7 @@ class ClientExchange(HandshakeState):
         """The peer may have taken INIT1 or not."""
         resets: list[Injection] = []
         for sent in (*self._lengths, 0):
-            resets += [reset for reset in self._handshake.resets(sent) if reset not in resets]
+            resets += [reset for reset in self._context.resets(sent) if reset not in resets]
         return resets
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
@@ -137,12 +137,12 @@ class ClientExchange(HandshakeState):
             return DROP
         if segment.flags & RST:
             return ACCEPT
-        handshake = self._handshake
-        if self._sent is not None and any(handshake.is_sealed(segment, length) for length in self._lengths):
+        context = self._context
+        if self._sent is not None and any(context.is_sealed(segment, length) for length in self._lengths):
             return self._receive_sealed(segment, now)
-        if segment.flags & SYN or segment.sequence != sequence.add(handshake.remote.isn, 1) or self._sent is None:
+        if segment.flags & SYN or segment.sequence != sequence.add(context.remote.isn, 1) or self._sent is None:
             return DROP
-        first = sequence.add(handshake.local.isn, 1)
+        first = sequence.add(context.local.isn, 1)
         if option.find(option.read(segment), Opcode.INIT2) is not None:
             if segment.acknowledgment != sequence.add(first, len(self._message)):
                 return DROP
@@ -152,7 +152,7 @@ class ClientExchange(HandshakeState):
         if segment.option(CRYPT) is None and segment.option(MAC) is None and segment.acknowledgment == first:
             # A peer that took INIT1 would have acknowledged it, and its kernel sends nothing before.
             self._connection.cancel_timer()
-            return Unanswered(handshake, "the peer did not take INIT1", self._lengths).take_over()
+            return Unanswered(context, "the peer did not take INIT1", self._lengths).take_over()
         return DROP
 
     def _receive_sealed(self, segment: Segment, now: float) -> Verdict:
@@ -171,7 +171,7 @@ class ClientExchange(HandshakeState):
         except (MessageError, KeyAgreementError):
             self._connection.count("bad_init2")
             return DROP
-        suites = self._handshake.client_suites
+        suites = self._context.client_suites
         suite = next((each for each in suites if each.spec == init2.symmetric_spec), None)
         if suite is None:
             self._connection.count("bad_init2")
@@ -187,8 +187,8 @@ class ClientExchange(HandshakeState):
         return self._open(Resumable(secret, Role.CLIENT, suite, self._algorithm.agreement.name), segment, now)
 
     def _open(self, state: Resumable, segment: Segment, now: float) -> Verdict:
-        handshake = self._handshake
-        handshake.saw(segment, Direction.IN, now)
+        context = self._context
+        context.saw(segment, Direction.IN, now)
         self._connection.cancel_timer()
         init1 = self._init1
         session, following = Session.begin(
@@ -198,15 +198,15 @@ class ClientExchange(HandshakeState):
             classical=self._classical,
         )
         lengths = {"sent": len(self._message), "received": segment.payload_length}
-        unconfirmed = Unconfirmed(handshake, session, following, **lengths)
+        unconfirmed = Unconfirmed(context, session, following, **lengths)
         unconfirmed.take_over()
         self._connection.encrypted(now)
-        unconfirmed.protection.answer = handshake.acknowledgment
-        unconfirmed.protection.send(handshake.acknowledgment(), now)
-        if handshake.held is not None:
-            unconfirmed.protection.send(handshake.held, now)
+        unconfirmed.protection.answer = context.acknowledgment
+        unconfirmed.protection.send(context.acknowledgment(), now)
+        if context.held is not None:
+            unconfirmed.protection.send(context.held, now)
         # The window of INIT2's segment opens the kernel's.
-        opened = segment.edited(acknowledgment=sequence.add(handshake.local.isn, 1), payload=b"")
+        opened = segment.edited(acknowledgment=sequence.add(context.local.isn, 1), payload=b"")
         return modify(opened, ConnectionClass.ENCRYPTED)
 
     def _give_up(self, now: float) -> None:
@@ -214,17 +214,17 @@ class ClientExchange(HandshakeState):
             self._connection.count("init2_lost")
             self._connection.reset()
         elif self._smaller is None:
-            Unanswered(self._handshake, "INIT1 was not answered", self._lengths).take_over_in_time()
+            Unanswered(self._context, "INIT1 was not answered", self._lengths).take_over_in_time()
         else:
             self._try_again(self._smaller, now)
 
     def _try_again(self, smaller: Choice, now: float) -> None:
         """The same INIT1 once more, unless the path has turned out to be too narrow, then the smaller one."""
         self._tries += 1
-        fits = self._handshake.fits(self._algorithm, is_client=True)
+        fits = self._context.fits(self._algorithm, is_client=True)
         self._intervals = RETRANSMISSION_INTERVALS[self._tries : self._tries + 1]
         if self._tries == LARGE_TRIES or not fits:
-            key = self._handshake.config.new_key(smaller[0].agreement)
+            key = self._context.config.new_key(smaller[0].agreement)
             if key is not None:
                 self._use(smaller, key)
             self._smaller = None

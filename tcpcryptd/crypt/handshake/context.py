@@ -23,7 +23,7 @@ left it.
 from collections.abc import Sequence
 from typing import Final
 
-from tcpcryptd.core.protocol import Classical, Connection, Direction, Injection
+from tcpcryptd.core.protocol import Classical, ConnectionHandle, Direction, Injection
 from tcpcryptd.crypt.config import CryptConfig
 from tcpcryptd.crypt.constants import MAC, PUBLIC_KEY_SPEC_SIZE, SYMMETRIC_SPEC_SIZE, TIMESTAMP_AREA
 from tcpcryptd.crypt.handshake.messages import init1_length, init2_length, split_specs
@@ -39,7 +39,7 @@ from tcpcryptd.crypto.suites import (
 )
 from tcpcryptd.wire.segment import SYN, Segment
 from tcpcryptd.wire.sequence import add, difference
-from tcpcryptd.wire.syn import End, Ends
+from tcpcryptd.wire.syn import Ends, SynParameters
 
 _TCP_HEADER: Final = 20
 _OPTION_AREA: Final = 4
@@ -47,10 +47,10 @@ _OPTION_AREA: Final = 4
 _MOST_SPECS: Final = sum(len(suite.offer) for suite in SYMMETRIC_SUITES)
 
 
-class Handshake:
+class HandshakeContext:
     """The connection, its configuration and its two ends."""
 
-    def __init__(self, connection: Connection, config: CryptConfig) -> None:
+    def __init__(self, connection: ConnectionHandle, config: CryptConfig) -> None:
         self._ends = Ends(connection.key)
         self.connection = connection
         self.config = config
@@ -151,21 +151,21 @@ class Handshake:
         return min(self.local.mss, self.remote.mss) + _TCP_HEADER
 
     @property
-    def local(self) -> End:
+    def local(self) -> SynParameters:
         """This host."""
         return self._ends.local
 
     @local.setter
-    def local(self, end: End) -> None:
+    def local(self, end: SynParameters) -> None:
         self._ends.local = end
 
     @property
-    def remote(self) -> End:
+    def remote(self) -> SynParameters:
         """The peer."""
         return self._ends.remote
 
     @remote.setter
-    def remote(self, end: End) -> None:
+    def remote(self, end: SynParameters) -> None:
         self._ends.remote = end
 
     def saw(self, segment: Segment, direction: Direction, now: float) -> None:

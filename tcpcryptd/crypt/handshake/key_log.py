@@ -1,6 +1,6 @@
 """What a key log has of one connection (docs/keylog.md)."""
 
-from tcpcryptd.core.protocol import Opening
+from tcpcryptd.core.protocol import Origin
 from tcpcryptd.crypt.protection.session import Keys, Session
 from tcpcryptd.crypt.roles import Role
 from tcpcryptd.crypto.key_log import CRYPT, KeyLog, KeyLogEntry
@@ -9,11 +9,11 @@ from tcpcryptd.crypto.key_log import CRYPT, KeyLog, KeyLogEntry
 class ConnectionKeyLog:
     """Makes an entry for each generation of keys."""
 
-    def __init__(self, key_log: KeyLog, session: Session, local_isn: int, remote_isn: int, opening: Opening) -> None:
+    def __init__(self, key_log: KeyLog, session: Session, local_isn: int, remote_isn: int, origin: Origin) -> None:
         self._key_log = key_log
         self._session = session
-        self._numbers = (local_isn, remote_isn) if opening.active else (remote_isn, local_isn)
-        opener_is_client = (session.role is Role.CLIENT) == opening.active
+        self._numbers = (local_isn, remote_isn) if origin.active else (remote_isn, local_isn)
+        opener_is_client = (session.role is Role.CLIENT) == origin.active
         self._opener_role = Role.CLIENT if opener_is_client else Role.SERVER
 
     def add(self, keys: Keys) -> None:

@@ -6,7 +6,7 @@ from tcpcryptd.core.protocol import ACCEPT, DROP, UNSEEN_ANSWER, Direction, Inje
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import CRYPT, MAC, Opcode
 from tcpcryptd.crypt.handshake.client_exchange import ClientExchange
-from tcpcryptd.crypt.handshake.context import Handshake
+from tcpcryptd.crypt.handshake.context import HandshakeContext
 from tcpcryptd.crypt.handshake.resumption import take_to_answer
 from tcpcryptd.crypt.handshake.server_exchange import ServerExchange, looks_like_init1
 from tcpcryptd.crypt.handshake.state import HandshakeState
@@ -17,7 +17,7 @@ from tcpcryptd.crypt.roles import switches
 from tcpcryptd.crypt.syn import for_local_kernel
 from tcpcryptd.wire.segment import ACK, FIN, RST, SYN, Segment
 from tcpcryptd.wire.sequence import add
-from tcpcryptd.wire.syn import End, refusal
+from tcpcryptd.wire.syn import SynParameters, refusal
 
 OPENINGS: Final = (Opcode.HELLO, Opcode.HELLO_SUPPORT, Opcode.NEXTK1, Opcode.NEXTK1_SUPPORT)
 """What a SYN of this protocol carries."""
@@ -26,21 +26,21 @@ OPENINGS: Final = (Opcode.HELLO, Opcode.HELLO_SUPPORT, Opcode.NEXTK1, Opcode.NEX
 class HelloReceived(HandshakeState):
     """A peer's SYN offers encryption; the kernel has not answered yet."""
 
-    def __init__(self, handshake: Handshake, hello: option.Suboption) -> None:
-        super().__init__(handshake)
+    def __init__(self, context: HandshakeContext, hello: option.Suboption) -> None:
+        super().__init__(context)
         self._hello = hello
-        handshake.peer_aware = hello.opcode in (Opcode.HELLO_SUPPORT, Opcode.NEXTK1_SUPPORT)
+        context.peer_aware = hello.opcode in (Opcode.HELLO_SUPPORT, Opcode.NEXTK1_SUPPORT)
 
     def answer(self, syn: Segment, now: float) -> Verdict:
         """The verdict on the SYN."""
-        self._handshake.remote = End.of(syn)
+        self._context.remote = SynParameters.of(syn)
         reason = refusal(syn)
-        if reason is None and self._connection.options.support is Support.MANDATORY and not self._handshake.peer_aware:
+        if reason is None and self._connection.options.support is Support.MANDATORY and not self._context.peer_aware:
             reason = "the peer's application is not aware of tcpcrypt"
         if reason is not None:
             return self._connection.decide_plain(reason)
-        self._connection.become(self, self._outbound, self._inbound)
-        return modify(for_local_kernel(syn, self._connection.max_mss, keeps_sack=self._handshake.keeps_sack))
+        self._connection.transition(self, self._outbound, self._inbound)
+        return modify(for_local_kernel(syn, self._connection.max_mss, keeps_sack=self._context.keeps_sack))
 
     def resets(self) -> list[Injection]:
         """The kernel has not answered: nothing to reset."""
@@ -53,8 +53,8 @@ class HelloReceived(HandshakeState):
         if (
             segment.option(CRYPT) is None
             and segment.option(MAC) is None
-            and self._handshake.remote.is_answered(segment)
-            and now > self._connection.opening.started
+            and self._context.remote.is_answered(segment)
+            and now > self._connection.origin.started
         ):
             # Not what came together with the SYN, before the kernel could answer that: anybody on the way can send it.
             # Here the answer has another port or address, which is translated behind us.
@@ -69,12 +69,12 @@ class HelloReceived(HandshakeState):
             return ACCEPT
         if not segment.flags & SYN:
             # Else the kernel has a connection already, and the SYN was forged or late.
-            unseen = segment.acknowledgment == add(self._handshake.remote.isn, 1)
+            unseen = segment.acknowledgment == add(self._context.remote.isn, 1)
             return self._connection.decide_plain(UNSEEN_ANSWER if unseen else "the connection is older than the SYN")
         verdict = self._answers_other_syn(segment, now)
         if verdict is not None:
             return verdict
-        self._handshake.local = End.of(segment, self._connection.max_mss)
+        self._context.local = SynParameters.of(segment, self._connection.max_mss)
         state = self._choose(segment, now)
         area = state.area(segment)
         if area is None:
@@ -84,19 +84,19 @@ class HelloReceived(HandshakeState):
 
     def _choose(self, syn_ack: Segment, now: float) -> "SynAckSent":
         if self._hello.opcode in (Opcode.NEXTK1, Opcode.NEXTK1_SUPPORT):
-            resumable = take_to_answer(self._handshake, self._hello.body, now)
+            resumable = take_to_answer(self._context, self._hello.body, now)
             if resumable is not None:
-                return Nextk2Sent(self._handshake, resumable)
+                return Nextk2Sent(self._context, resumable)
         if switches(self._connection.options.client_mode):
-            return AwaitPkconf(self._handshake)
-        return AwaitInit1(self._handshake, ServerExchange(self._handshake, self._handshake.kept_options(syn_ack)))
+            return AwaitPkconf(self._context)
+        return AwaitInit1(self._context, ServerExchange(self._context, self._context.kept_options(syn_ack)))
 
 
 class SynAckSent(HandshakeState):
     """The SYN ACK carries a suboption; the peer's next segment shows whether it got it."""
 
-    def __init__(self, handshake: Handshake, suboption: option.Suboption) -> None:
-        super().__init__(handshake)
+    def __init__(self, context: HandshakeContext, suboption: option.Suboption) -> None:
+        super().__init__(context)
         self._suboption = suboption
         self._tries = 0
         self._plain = False
@@ -106,11 +106,11 @@ class SynAckSent(HandshakeState):
 
     def area(self, syn_ack: Segment) -> bytes | None:
         """The SYN ACK's option area with the suboption; None when there is no space for it."""
-        return option.append(self._handshake.kept_options(syn_ack), self._suboption)
+        return option.append(self._context.kept_options(syn_ack), self._suboption)
 
     def take_over(self) -> None:
         """Binds the handlers."""
-        self._connection.become(self, self.outbound, self._inbound)
+        self._connection.transition(self, self.outbound, self._inbound)
 
     def outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         """The kernel's retransmissions of the SYN ACK, and what it sends without having had an answer."""
@@ -126,14 +126,14 @@ class SynAckSent(HandshakeState):
             if 0 <= self._ahead(segment.sequence) <= self._sent_plain:
                 self._sent_plain = max(self._sent_plain, self._ahead(segment.end))
             return ACCEPT
-        if segment.sequence != self._handshake.local.isn:
+        if segment.sequence != self._context.local.isn:
             return self._connection.decide_plain("the local host has opened another connection")
         area = self.area(segment)
         return ACCEPT if area is None or self._tries >= HELLO_TRIES else self.send(segment, area, now)
 
     def send(self, syn_ack: Segment, area: bytes, now: float) -> Verdict:
         """The verdict on a SYN ACK that gets another option area."""
-        self._handshake.saw(syn_ack, Direction.OUT, now)
+        self._context.saw(syn_ack, Direction.OUT, now)
         self._tries += 1
         return modify(syn_ack.edited(option_area=area))
 
@@ -168,8 +168,8 @@ class SynAckSent(HandshakeState):
 class AwaitInit1(SynAckSent):
     """The SYN ACK carries PKCONF: this host is the server of the exchange."""
 
-    def __init__(self, handshake: Handshake, exchange: ServerExchange) -> None:
-        super().__init__(handshake, exchange.pkconf)
+    def __init__(self, context: HandshakeContext, exchange: ServerExchange) -> None:
+        super().__init__(context, exchange.pkconf)
         self._exchange = exchange
 
     def _answered(self, segment: Segment, now: float) -> Verdict | None:
@@ -181,19 +181,19 @@ class AwaitInit1(SynAckSent):
 class AwaitPkconf(SynAckSent):
     """The SYN ACK carries HELLO: this host wants to be the client of the exchange (docs/crypt-option.md section 7)."""
 
-    def __init__(self, handshake: Handshake) -> None:
-        aware = handshake.connection.options.support
-        super().__init__(handshake, option.Suboption(Opcode.HELLO_SUPPORT if aware else Opcode.HELLO))
+    def __init__(self, context: HandshakeContext) -> None:
+        aware = context.connection.options.support
+        super().__init__(context, option.Suboption(Opcode.HELLO_SUPPORT if aware else Opcode.HELLO))
 
     def _answered(self, segment: Segment, now: float) -> Verdict | None:
         pkconf = option.find(option.read(segment), Opcode.PKCONF, Opcode.PKCONF_SUPPORT)
         if pkconf is None or segment.payload_length or not self._is_first(segment):
             return None
-        exchange = ClientExchange.choose(self._handshake, pkconf)
+        exchange = ClientExchange.choose(self._context, pkconf)
         if exchange is None:
             # Without INIT1 the peer falls back.
             return None
-        self._handshake.saw(segment, Direction.IN, now)
+        self._context.saw(segment, Direction.IN, now)
         exchange.take_over()
         exchange.send(now)
         return modify(segment.edited(window=0))
@@ -202,9 +202,9 @@ class AwaitPkconf(SynAckSent):
 class Nextk2Sent(SynAckSent):
     """The SYN ACK carries NEXTK2: both ends have keys once the peer has got it. Plain TCP is still possible."""
 
-    def __init__(self, handshake: Handshake, resumable: Resumable) -> None:
-        aware = handshake.connection.options.support
-        super().__init__(handshake, option.Suboption(Opcode.NEXTK2_SUPPORT if aware else Opcode.NEXTK2))
+    def __init__(self, context: HandshakeContext, resumable: Resumable) -> None:
+        aware = context.connection.options.support
+        super().__init__(context, option.Suboption(Opcode.NEXTK2_SUPPORT if aware else Opcode.NEXTK2))
         self._resumable = resumable
         self._unconfirmed: Unconfirmed | None = None
 
@@ -219,7 +219,7 @@ class Nextk2Sent(SynAckSent):
     def _keys_made(self) -> Unconfirmed:
         if self._unconfirmed is None:
             session, following = Session.begin(self._resumable, resumed=True)
-            self._unconfirmed = Unconfirmed(self._handshake, session, following)
+            self._unconfirmed = Unconfirmed(self._context, session, following)
         return self._unconfirmed
 
     def _answered(self, segment: Segment, now: float) -> Verdict | None:

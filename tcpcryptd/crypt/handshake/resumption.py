@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from tcpcryptd.core.protocol import Connection
+from tcpcryptd.core.protocol import ConnectionHandle
 from tcpcryptd.crypt.constants import SESSION_PREFIX_SIZE
-from tcpcryptd.crypt.handshake.context import Handshake
+from tcpcryptd.crypt.handshake.context import HandshakeContext
 from tcpcryptd.crypt.protection.session import Resumable
 from tcpcryptd.crypt.roles import Role, fits
 
@@ -12,44 +12,44 @@ _ACTIVE: Final = b"crypt active "
 _PASSIVE: Final = b"crypt passive "
 
 
-def remember(connection: Connection, following: Resumable, now: float) -> None:
+def remember(connection: ConnectionHandle, following: Resumable, now: float) -> None:
     """Keeps what the next connection in the same direction can go on from, if the application lets us."""
-    if connection.opening.active:
+    if connection.origin.active:
         key = _ACTIVE + connection.peer_address
     else:
         key = _PASSIVE + following.session_id[:SESSION_PREFIX_SIZE]
     connection.keep_session(key, following.encode(), now)
 
 
-def take_to_open(handshake: Handshake, now: float) -> Resumable | None:
+def take_to_open(context: HandshakeContext, now: float) -> Resumable | None:
     """A session with the peer that suits the application. It is not used again, whatever the peer answers."""
-    return _take(handshake, _ACTIVE + handshake.connection.peer_address, now)
+    return _take(context, _ACTIVE + context.connection.peer_address, now)
 
 
-def take_to_answer(handshake: Handshake, prefix: bytes, now: float) -> Resumable | None:
+def take_to_answer(context: HandshakeContext, prefix: bytes, now: float) -> Resumable | None:
     """The session whose ID begins with these 9 bytes, if it suits the application."""
-    return _take(handshake, _PASSIVE + prefix, now)
+    return _take(context, _PASSIVE + prefix, now)
 
 
-def _take(handshake: Handshake, key: bytes, now: float) -> Resumable | None:
-    connection = handshake.connection
+def _take(context: HandshakeContext, key: bytes, now: float) -> Resumable | None:
+    connection = context.connection
     if not connection.options.cache:
         return None
-    encoded = connection.sessions.take(key, now, lambda encoded: _suitable(handshake, encoded) is not None)
-    return _suitable(handshake, encoded) if encoded is not None else None
+    encoded = connection.sessions.take(key, now, lambda encoded: _suitable(context, encoded) is not None)
+    return _suitable(context, encoded) if encoded is not None else None
 
 
-def _suitable(handshake: Handshake, encoded: bytes) -> Resumable | None:
-    """The session, if it could have come from a key exchange under the wishes and the configuration of today."""
-    suites = {Role.CLIENT: handshake.client_suites, Role.SERVER: handshake.server_suites}
+def _suitable(context: HandshakeContext, encoded: bytes) -> Resumable | None:
+    """The session, if it could have come from a key exchange under the options and the configuration of today."""
+    suites = {Role.CLIENT: context.client_suites, Role.SERVER: context.server_suites}
     state = Resumable.decode(encoded, suites)
-    mechanisms = [each.agreement.name for each in handshake.public_key_algorithms]
+    mechanisms = [each.agreement.name for each in context.public_key_algorithms]
     if state is None or state.public_key_name not in mechanisms:
         return None
-    connection = handshake.connection
+    connection = context.connection
     options = connection.options
     if not options.resumption_decides_role and not fits(
-        options.client_mode, state.role, active=connection.opening.active
+        options.client_mode, state.role, active=connection.origin.active
     ):
         return None
     return state

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from tcpcryptd.core.protocol import Connection, Direction
+from tcpcryptd.core.protocol import ConnectionHandle, Direction
 
 
 class Retransmission:
@@ -10,7 +10,7 @@ class Retransmission:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: ConnectionHandle,
         packet: bytes,
         intervals: Sequence[float],
         give_up: Callable[[float], None],

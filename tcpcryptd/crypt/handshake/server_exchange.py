@@ -6,7 +6,7 @@ from typing import Final
 from tcpcryptd.core.protocol import DROP, Classical, ConnectionClass, Direction, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import NONCE_SIZE, SYMMETRIC_SPEC_SIZE, Opcode
-from tcpcryptd.crypt.handshake.context import Handshake
+from tcpcryptd.crypt.handshake.context import HandshakeContext
 from tcpcryptd.crypt.handshake.messages import Init1, Init2, MessageError, split_specs
 from tcpcryptd.crypt.handshake.unconfirmed import Init2Sent
 from tcpcryptd.crypt.limits import RETRANSMISSION_INTERVALS, SHORT_INTERVALS
@@ -24,11 +24,11 @@ _INIT2: Final = option.Suboption(Opcode.INIT2)
 class ServerExchange:
     """Offers public-key mechanisms and answers the client's choice."""
 
-    def __init__(self, handshake: Handshake, option_area: bytes = b"") -> None:
+    def __init__(self, context: HandshakeContext, option_area: bytes = b"") -> None:
         """`option_area`: what PKCONF goes behind."""
-        self._handshake = handshake
-        self._connection = handshake.connection
-        self._offered = handshake.fitting(is_client=False)
+        self._context = context
+        self._connection = context.connection
+        self._offered = context.fitting(is_client=False)
         self._public_key_specs = _specs(self._offered)
         if option.append(option_area, self.pkconf) is None:
             self._offered = tuple(each for each in self._offered if not each.agreement.post_quantum)
@@ -49,9 +49,9 @@ class ServerExchange:
 
         It goes by that one alone from now on, and so does this host. None: it is none of these.
         """
-        if not segment.checksum_is_right or segment.sequence != add(self._handshake.remote.isn, 1):
+        if not segment.checksum_is_right or segment.sequence != add(self._context.remote.isn, 1):
             return None
-        if segment.acknowledgment != add(self._handshake.local.isn, 1):
+        if segment.acknowledgment != add(self._context.local.isn, 1):
             return None
         return self._answer(segment, now, smaller=True)
 
@@ -83,18 +83,18 @@ class ServerExchange:
             state,
             public_key=init1.public_key,
             public_key_spec=init1.public_key_spec,
-            classical=Classical.LOSS if smaller else self._handshake.why_classical(self._offered),
+            classical=Classical.LOSS if smaller else self._context.why_classical(self._offered),
         )
         message = Init2(suite.spec, ciphertext).encode()
         received = segment.payload_length
-        self._handshake.saw(segment, Direction.IN, now)
-        init2 = self._handshake.make(Direction.OUT, received, option.encode(_INIT2), message)
+        self._context.saw(segment, Direction.IN, now)
+        init2 = self._context.make(Direction.OUT, received, option.encode(_INIT2), message)
         lengths = {"sent": len(message), "received": received}
         # The original repeats INIT1 when it is the passive one, and forgets the connection in time; else it waits.
-        forgets = self._connection.opening.active and not algorithm.agreement.ephemeral
+        forgets = self._connection.origin.active and not algorithm.agreement.ephemeral
         intervals = SHORT_INTERVALS if forgets else RETRANSMISSION_INTERVALS
-        unshifted = self._handshake.resets()[0]
-        sent = Init2Sent(self._handshake, session, following, **lengths)
+        unshifted = self._context.resets()[0]
+        sent = Init2Sent(self._context, session, following, **lengths)
         if algorithm.agreement.post_quantum:
             sent.receive_smaller = self.receive_smaller
         sent.begin(init2, intervals, unshifted, now)
@@ -103,11 +103,11 @@ class ServerExchange:
 
     def _choose(self, init1: Init1) -> SymmetricSuite | None:
         specs = split_specs(init1.symmetric_specs, SYMMETRIC_SPEC_SIZE)
-        return next((suite for suite in self._handshake.server_suites if suite.offered_by(specs)), None)
+        return next((suite for suite in self._context.server_suites if suite.offered_by(specs)), None)
 
     def _refuse(self) -> Verdict:
         """The peer falls back when it sees that INIT1 is not acknowledged; we do when its next segment shows that."""
-        self._connection.inject(Direction.OUT, self._handshake.make(Direction.OUT))
+        self._connection.inject(Direction.OUT, self._context.make(Direction.OUT))
         return DROP
 
 

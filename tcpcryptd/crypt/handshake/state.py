@@ -13,7 +13,7 @@ from tcpcryptd.core.protocol import (
     modify,
 )
 from tcpcryptd.crypt import option
-from tcpcryptd.crypt.handshake.context import Handshake
+from tcpcryptd.crypt.handshake.context import HandshakeContext
 from tcpcryptd.crypt.handshake.retransmission import Retransmission
 from tcpcryptd.crypt.limits import MAX_HELD, RETRANSMISSION_INTERVALS
 from tcpcryptd.crypt.syn import for_local_kernel
@@ -25,9 +25,9 @@ from tcpcryptd.wire.syn import refusal
 class HandshakeState:
     """A state without keys: nothing is agreed, and neither kernel has sent data."""
 
-    def __init__(self, handshake: Handshake) -> None:
-        self._handshake = handshake
-        self._connection = handshake.connection
+    def __init__(self, context: HandshakeContext) -> None:
+        self._context = context
+        self._connection = context.connection
         self._other_syn: Segment | None = None
         self._sent: Retransmission | None = None
         self._intervals: Sequence[float] = RETRANSMISSION_INTERVALS
@@ -38,7 +38,7 @@ class HandshakeState:
 
     def resets(self) -> list[Injection]:
         """For what the two kernels have sent so far: their SYNs."""
-        return self._handshake.resets()
+        return self._context.resets()
 
     def forget(self) -> None:
         """There are no keys."""
@@ -62,18 +62,18 @@ class HandshakeState:
         """
         if segment.flags & RST:
             return ACCEPT
-        if segment.is_opening and segment.sequence != self._handshake.local.isn:
+        if segment.is_opening and segment.sequence != self._context.local.isn:
             return self._connection.renew(segment, Direction.OUT, now)
-        first = add(self._handshake.local.isn, 1)
+        first = add(self._context.local.isn, 1)
         if segment.flags & SYN or segment.sequence != first:
             # The window is closed; what comes all the same is sent again by the kernel.
             self._connection.count("held_back")
             return DROP
-        self._handshake.saw(segment, Direction.OUT, now)
+        self._context.saw(segment, Direction.OUT, now)
         if not segment.payload_length and not segment.flags & FIN:
             return segment
         self._connection.count("held_back")
-        self._handshake.held = segment.packet if len(segment.packet) <= MAX_HELD else None
+        self._context.held = segment.packet if len(segment.packet) <= MAX_HELD else None
         return Segment(segment.edited(flags=segment.flags & ~(FIN | PSH), payload=b""), segment.offset)
 
     def _carried(
@@ -98,9 +98,9 @@ class HandshakeState:
         """The peer's SYN again, or one with another sequence number, perhaps forged: the kernel decides."""
         if not syn.checksum_is_right or refusal(syn) is not None:
             return DROP
-        if syn.sequence != self._handshake.remote.isn:
+        if syn.sequence != self._context.remote.isn:
             self._other_syn = syn
-        return modify(for_local_kernel(syn, self._connection.max_mss, keeps_sack=self._handshake.keeps_sack))
+        return modify(for_local_kernel(syn, self._connection.max_mss, keeps_sack=self._context.keeps_sack))
 
     def _answers_other_syn(self, syn_ack: Segment, now: float) -> Verdict | None:
         """The verdict on the kernel's SYN ACK for that SYN: a new connection; None: it is for the first one."""
@@ -110,8 +110,8 @@ class HandshakeState:
 
     def _ahead(self, number: int) -> int:
         """How far a number of ours lies behind the SYN."""
-        return difference(number, add(self._handshake.local.isn, 1))
+        return difference(number, add(self._context.local.isn, 1))
 
     def _is_first(self, segment: Segment) -> bool:
         """Whether a segment of the peer's begins where its SYN ends."""
-        return segment.sequence == add(self._handshake.remote.isn, 1)
+        return segment.sequence == add(self._context.remote.isn, 1)

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Injection, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import CRYPT, MAC, Opcode
-from tcpcryptd.crypt.handshake.context import Handshake
+from tcpcryptd.crypt.handshake.context import HandshakeContext
 from tcpcryptd.crypt.handshake.messages import Init2, MessageError
 from tcpcryptd.crypt.handshake.state import HandshakeState
 from tcpcryptd.wire.segment import FIN, RST, SYN, Segment, locate
@@ -21,10 +21,10 @@ class Unanswered(HandshakeState):
     """Both kernels may send data."""
 
     def __init__(
-        self, handshake: Handshake, reason: str, lengths: Collection[int] = (0,), *, mute: bool = False
+        self, context: HandshakeContext, reason: str, lengths: Collection[int] = (0,), *, mute: bool = False
     ) -> None:
         """`lengths`: bytes of each INIT1 that the peer may have taken. `mute`: only the kernel can answer it."""
-        super().__init__(handshake)
+        super().__init__(context)
         self._mute = mute
         self._reason = reason
         self._lengths = lengths
@@ -35,8 +35,8 @@ class Unanswered(HandshakeState):
         """Binds the handlers, unless the connection must not be plain; the verdict on an ACK that shows that it is."""
         if self._connection.must_encrypt:
             return self._connection.decide_plain(self._reason)
-        self._connection.become(self, self._outbound, self._inbound)
-        held = self._handshake.held
+        self._connection.transition(self, self._outbound, self._inbound)
+        held = self._context.held
         if held is not None:
             # The kernel has sent it again so often that it would now wait for seconds.
             self._sent_plain = self._ahead(Segment(held, locate(held)[0]).end)
@@ -47,12 +47,12 @@ class Unanswered(HandshakeState):
         """The same when nothing has come."""
         if self.take_over() == ACCEPT:
             # The ACK of the peer's SYN ACK, and the window that was kept from our kernel.
-            self._connection.inject(Direction.OUT, self._handshake.acknowledgment())
-            self._connection.inject(Direction.IN, self._handshake.make(Direction.IN))
+            self._connection.inject(Direction.OUT, self._context.acknowledgment())
+            self._connection.inject(Direction.IN, self._context.make(Direction.IN))
 
     def resets(self) -> list[Injection]:
         """The peer may have taken INIT1 or not."""
-        taken = [self._handshake.resets(length)[0] for length in self._lengths]
+        taken = [self._context.resets(length)[0] for length in self._lengths]
         return taken + [reset for reset in super().resets() if reset not in taken]
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
@@ -76,7 +76,7 @@ class Unanswered(HandshakeState):
         acknowledged, is_first = self._ahead(segment.acknowledgment), self._is_first(segment)
         took_it = is_first and acknowledged in self._lengths
         is_init2 = option.find(option.read(segment), Opcode.INIT2) is not None and took_it
-        if is_init2 or any(length and self._handshake.is_sealed(segment, length) for length in self._lengths):
+        if is_init2 or any(length and self._context.is_sealed(segment, length) for length in self._lengths):
             self._connection.count("late_init2" if is_init2 else "init2_lost")
             self._connection.reset()
             return DROP

@@ -13,7 +13,7 @@ from tcpcryptd.core.protocol import (
 )
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import Opcode
-from tcpcryptd.crypt.handshake.context import Handshake
+from tcpcryptd.crypt.handshake.context import HandshakeContext
 from tcpcryptd.crypt.handshake.key_log import ConnectionKeyLog
 from tcpcryptd.crypt.handshake.resumption import remember
 from tcpcryptd.crypt.handshake.retransmission import Retransmission
@@ -28,30 +28,30 @@ class Unconfirmed:
     """The peer has what it takes for the keys: the client after INIT2, and both ends after NEXTK2."""
 
     def __init__(
-        self, handshake: Handshake, session: Session, following: Resumable, *, sent: int = 0, received: int = 0
+        self, context: HandshakeContext, session: Session, following: Resumable, *, sent: int = 0, received: int = 0
     ) -> None:
         """`sent`, `received`: bytes of handshake messages in each direction."""
-        self._handshake = handshake
-        self._connection = handshake.connection
+        self._context = context
+        self._connection = context.connection
         self._following = following
-        numbers = handshake.numbers(sent=sent, received=received)
+        numbers = context.numbers(sent=sent, received=received)
         self.protection = Protection(
             self._connection,
             session,
             numbers,
-            handshake.max_segment,
-            ConnectionClass.STREAM if handshake.config.whole_packets else ConnectionClass.ENCRYPTED,
-            peer_aware=handshake.peer_aware,
+            context.max_segment,
+            ConnectionClass.STREAM if context.config.whole_packets else ConnectionClass.ENCRYPTED,
+            peer_aware=context.peer_aware,
         )
-        if handshake.config.key_log is not None:
+        if context.config.key_log is not None:
             self.protection.log_keys = ConnectionKeyLog(
-                handshake.config.key_log, session, handshake.local.isn, handshake.remote.isn, self._connection.opening
+                context.config.key_log, session, context.local.isn, context.remote.isn, self._connection.origin
             ).add
             self.protection.log_keys(session.keys)
 
     def take_over(self) -> None:
         """Binds the handlers; nothing passes any more that is not sealed."""
-        self._connection.become(self, self.protection.outbound, self.inbound)
+        self._connection.transition(self, self.protection.outbound, self.inbound)
         self._connection.connection_class = ConnectionClass.ENCRYPTED
 
     def describe(self) -> Description:
@@ -100,7 +100,7 @@ class Init2Sent(Unconfirmed):
         self._sent.repeat()
         self._sent.start(now)
         self.take_over()
-        self._connection.become(self, self._outbound, self.inbound)
+        self._connection.transition(self, self._outbound, self.inbound)
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         """The original takes anything but INIT2 for the end of the handshake, and INIT2 after it for data."""
@@ -121,7 +121,7 @@ class Init2Sent(Unconfirmed):
             verdict = self.receive_smaller(segment, now) if self.receive_smaller is not None else None
             if verdict is not None:
                 return verdict
-            if segment.checksum_is_right and segment.sequence == add(self._handshake.remote.isn, 1):
+            if segment.checksum_is_right and segment.sequence == add(self._context.remote.isn, 1):
                 # INIT2 is many times as large as what asks for it.
                 self._sent.repeat()
             return DROP
@@ -131,7 +131,7 @@ class Init2Sent(Unconfirmed):
         """The peer cannot have the keys: the connection goes on in clear, as it does for a peer that misses INIT2."""
         self._connection.cancel_timer()
         self._connection.connection_class = ConnectionClass.UNDECIDED
-        Unanswered(self._handshake, "INIT2 could not be sent", mute=True).take_over_in_time()
+        Unanswered(self._context, "INIT2 could not be sent", mute=True).take_over_in_time()
         return True
 
     def _give_up(self, now: float) -> None:

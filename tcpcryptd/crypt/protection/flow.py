@@ -2,7 +2,7 @@
 
 from typing import Final, Protocol
 
-from tcpcryptd.core.protocol import Connection, ConnectionClass
+from tcpcryptd.core.protocol import ConnectionClass, ConnectionHandle
 from tcpcryptd.crypt.protection.numbers import Numbers
 from tcpcryptd.crypt.protection.session import Keys
 from tcpcryptd.wire.checksum import address_sum
@@ -16,7 +16,9 @@ RARE: Final = SYN | FIN | RST
 class Flow:
     """One connection's numbers, and where its keys begin."""
 
-    def __init__(self, connection: Connection, numbers: Numbers, keys: Keys, connection_class: ConnectionClass) -> None:
+    def __init__(
+        self, connection: ConnectionHandle, numbers: Numbers, keys: Keys, connection_class: ConnectionClass
+    ) -> None:
         self.connection = connection
         self.connection_class = connection_class
         self.numbers = numbers

@@ -6,8 +6,8 @@ from typing import Final
 from tcpcryptd.core.protocol import (
     DROP,
     Action,
-    Connection,
     ConnectionClass,
+    ConnectionHandle,
     Description,
     Direction,
     Injection,
@@ -42,7 +42,7 @@ class Protection:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: ConnectionHandle,
         session: Session,
         numbers: Numbers,
         max_segment: int,
@@ -84,7 +84,7 @@ class Protection:
 
     def take_over(self, now: float) -> None:
         """From now on every segment of the connection passes here."""
-        self._connection.become(self, self.outbound, self.inbound)
+        self._connection.transition(self, self.outbound, self.inbound)
         if self.flow.send_generation == 0:
             self._connection.set_timer(now + REKEY_INTERVAL, self._rekey_in_time)
 

@@ -3,7 +3,7 @@
 from tcpcryptd.core.protocol import ACCEPT, DROP, SWALLOWED, UNSEEN_ANSWER, Direction, Support, Verdict, modify
 from tcpcryptd.eno.constants import ENO
 from tcpcryptd.eno.handshake import option
-from tcpcryptd.eno.handshake.context import Handshake
+from tcpcryptd.eno.handshake.context import HandshakeContext
 from tcpcryptd.eno.handshake.enabled import enable
 from tcpcryptd.eno.handshake.negotiation import NotNegotiated, Reason, negotiate
 from tcpcryptd.eno.handshake.offer import Offer, propose
@@ -15,14 +15,14 @@ from tcpcryptd.eno.limits import SYN_TRIES
 from tcpcryptd.eno.syn import for_local_kernel, room_for_eno, with_eno
 from tcpcryptd.wire import options, sequence
 from tcpcryptd.wire.segment import RST, SYN, Segment
-from tcpcryptd.wire.syn import End, refusal
+from tcpcryptd.wire.syn import SynParameters, refusal
 
 
 class SynSent(State):
     """The local host's SYN offers TEPs, and a session to resume."""
 
-    def __init__(self, handshake: Handshake) -> None:
-        super().__init__(handshake)
+    def __init__(self, context: HandshakeContext) -> None:
+        super().__init__(context)
         self._tries = 0
         self._secret: SessionSecret | None = None
         self._offer: Offer
@@ -31,9 +31,9 @@ class SynSent(State):
 
     def offer(self, syn: Segment, now: float) -> Verdict:
         """The verdict on the first SYN."""
-        self._ends.local = End.of(syn, self._connection.max_mss)
-        self._connection.become(self, self._outbound, self._inbound)
-        reason = refusal(syn) or self._handshake.lacks
+        self._ends.local = SynParameters.of(syn, self._connection.max_mss)
+        self._connection.transition(self, self._outbound, self._inbound)
+        reason = refusal(syn) or self._context.lacks
         if syn.option(ENO) is not None:
             # A host behind this one has put it there.
             reason = "the sender offers encryption by itself"
@@ -46,19 +46,19 @@ class SynSent(State):
         return self._send(syn)
 
     def _propose(self, space: int, now: float) -> Offer | None:
-        wishes = self._connection.options
-        self._secret = take_to_open(self._handshake, now)
+        wanted = self._connection.options
+        self._secret = take_to_open(self._context, now)
         offer = propose(
-            self._handshake.codes,
-            resumption=name(self._handshake, self._secret) if self._secret is not None else None,
-            aware=wishes.support is not Support.UNAWARE,
-            require_aware=wishes.support is Support.MANDATORY,
-            passive_role=wishes.passive_role,
+            self._context.codes,
+            resumption=name(self._context, self._secret) if self._secret is not None else None,
+            aware=wanted.support is not Support.UNAWARE,
+            require_aware=wanted.support is Support.MANDATORY,
+            passive_role=wanted.passive_role,
             space=space,
         )
         if offer is None or offer.resumption is None:
             self._secret = None
-        self._handshake.best_is_offered = offer is not None and offer.has(self._handshake.codes[0])
+        self._context.best_is_offered = offer is not None and offer.has(self._context.codes[0])
         return offer
 
     def _send(self, syn: Segment) -> Verdict:
@@ -75,7 +75,7 @@ class SynSent(State):
         if segment.is_opening:
             if segment.sequence != self._ends.local.isn:
                 return self._connection.renew(segment, Direction.OUT, now)
-            self._handshake.saw(segment, Direction.OUT, now)
+            self._context.saw(segment, Direction.OUT, now)
             return self._send(segment)
         if segment.flags & SYN:
             return self._connection.decide_plain("both hosts opened the connection at once")
@@ -119,10 +119,10 @@ class SynSent(State):
         reason = refusal(segment)
         if reason is not None:
             return self.leave_plain(segment, reason)
-        self._ends.remote = End.of(segment)
-        self._handshake.sack = segment.option(options.SACK_PERMITTED) is not None
+        self._ends.remote = SynParameters.of(segment)
+        self._context.sack = segment.option(options.SACK_PERMITTED) is not None
         secret = self._secret if negotiated.resumed is not None else None
         if opening:
-            SynCrossed(self._handshake, self._offer.option, received, negotiated, secret).take_over()
+            SynCrossed(self._context, self._offer.option, received, negotiated, secret).take_over()
             return modify(for_local_kernel(segment, self._ends.local.mss))
-        return enable(self._handshake, negotiated, secret, segment, now)
+        return enable(self._context, negotiated, secret, segment, now)

@@ -17,7 +17,7 @@ the connection at both ends.
 
 from typing import Final
 
-from tcpcryptd.core.protocol import Classical, Connection, Direction
+from tcpcryptd.core.protocol import Classical, ConnectionHandle, Direction
 from tcpcryptd.crypto.frame_aead import FrameAead
 from tcpcryptd.crypto.hybrid import MLKEM768_X25519, HybridPair
 from tcpcryptd.crypto.key_scheme import KeyPair, KeyScheme
@@ -30,10 +30,10 @@ _SCHEME_SPEC_SIZES: Final = (1, 2)
 _CIPHER_SPEC_SIZE: Final = 2
 
 
-class Handshake:
+class HandshakeContext:
     """The connection, its configuration and its two ends."""
 
-    def __init__(self, connection: Connection, config: EnoConfig) -> None:
+    def __init__(self, connection: ConnectionHandle, config: EnoConfig) -> None:
         self.connection = connection
         self.config = config
         self.ends = Ends(connection.key)
@@ -72,7 +72,7 @@ class Handshake:
     @property
     def lacks(self) -> str | None:
         """Why nothing can be negotiated with what the application wants; None: something can."""
-        is_a = self.connection.opening.active and not self.connection.options.passive_role
+        is_a = self.connection.origin.active and not self.connection.options.passive_role
         if self.schemes and self.aeads(EnoRole.A if is_a else EnoRole.B):
             return None
         if self._only_post_quantum:

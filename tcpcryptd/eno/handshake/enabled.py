@@ -1,7 +1,7 @@
 """What a host that opened the connection does once an ACK with an ENO option went each way (RFC 8547 section 4.6)."""
 
 from tcpcryptd.core.protocol import Verdict, modify
-from tcpcryptd.eno.handshake.context import Handshake
+from tcpcryptd.eno.handshake.context import HandshakeContext
 from tcpcryptd.eno.handshake.exchange import AwaitInit1, InitSent
 from tcpcryptd.eno.handshake.negotiation import Negotiated
 from tcpcryptd.eno.handshake.opened import open_channel
@@ -12,7 +12,7 @@ from tcpcryptd.wire.segment import SYN, Segment
 
 
 def enable(
-    handshake: Handshake,
+    context: HandshakeContext,
     negotiated: Negotiated,
     secret: SessionSecret | None,
     segment: Segment,
@@ -23,7 +23,7 @@ def enable(
     """The next state takes over; the verdict on the peer's SYN ACK, or on its ACK of ours.
 
     Args:
-        handshake: The connection.
+        context: The connection.
         negotiated: The result of both SYNs.
         secret: Of the session that is resumed; None: a key exchange.
         segment: The segment with the peer's ENO option.
@@ -32,21 +32,21 @@ def enable(
     """
     is_syn = bool(segment.flags & SYN)
     if secret is not None:
-        channel = open_channel(handshake, secret, negotiated, now)
+        channel = open_channel(context, secret, negotiated, now)
         if not is_syn:
             return channel.inbound(segment.packet, segment.offset, now)
     elif negotiated.role is EnoRole.B:
-        waiting = AwaitInit1(handshake, negotiated, heard=not is_syn)
+        waiting = AwaitInit1(context, negotiated, heard=not is_syn)
         waiting.take_over(now)
         if not is_syn:
             return waiting.inbound(segment.packet, segment.offset, now)
     else:
-        sending = InitSent(handshake, negotiated)
+        sending = InitSent(context, negotiated)
         sending.take_over()
         if at_once:
             sending.begin(now)
         if not is_syn:
             return sending.unpayloaded(segment, 0)
     window = segment.window if secret is not None else 0
-    opened = for_local_kernel(segment, handshake.ends.local.mss, window=window)
-    return modify(opened, handshake.connection.connection_class)
+    opened = for_local_kernel(segment, context.ends.local.mss, window=window)
+    return modify(opened, context.connection.connection_class)

@@ -17,7 +17,7 @@ from tcpcryptd.core.protocol import (
 from tcpcryptd.crypto import tcpcrypt_schedule as schedule
 from tcpcryptd.crypto.key_scheme import InvalidPublicKey
 from tcpcryptd.eno.constants import NON_SYN
-from tcpcryptd.eno.handshake.context import Handshake
+from tcpcryptd.eno.handshake.context import HandshakeContext
 from tcpcryptd.eno.handshake.identification import identify, with_proof
 from tcpcryptd.eno.handshake.init_messages import MAX_INIT_LENGTH, Init1, Init2, InitMessageError
 from tcpcryptd.eno.handshake.negotiation import Negotiated
@@ -39,10 +39,10 @@ _LIMITS: Final = Limits(reach=MAX_INIT_LENGTH, ranges=16, segments=256)
 class _Exchange(State):
     """ENO has succeeded: nothing passes in clear any more (RFC 8547 section 4.6)."""
 
-    def __init__(self, handshake: Handshake, negotiated: Negotiated) -> None:
-        super().__init__(handshake)
+    def __init__(self, context: HandshakeContext, negotiated: Negotiated) -> None:
+        super().__init__(context)
         self._negotiated = negotiated
-        self._scheme = handshake.scheme(negotiated.code)
+        self._scheme = context.scheme(negotiated.code)
         self._stream = Reassembly(0, _LIMITS)
         """The peer's, from its first byte."""
         self._connection.connection_class = ConnectionClass.ENCRYPTED
@@ -87,13 +87,13 @@ class _Exchange(State):
 class InitSent(_Exchange):
     """Host A: sends Init1 with the kernel's ACK of the SYN ACK, and waits for Init2."""
 
-    def __init__(self, handshake: Handshake, negotiated: Negotiated) -> None:
-        super().__init__(handshake, negotiated)
-        self._key = handshake.key_pair(self._scheme)
-        ciphers = tuple(each.identifier for each in handshake.aeads(EnoRole.A))
+    def __init__(self, context: HandshakeContext, negotiated: Negotiated) -> None:
+        super().__init__(context, negotiated)
+        self._key = context.key_pair(self._scheme)
+        ciphers = tuple(each.identifier for each in context.aeads(EnoRole.A))
         nonce = self._connection.random(schedule.NONCE_LENGTH)
         self._init1 = Init1(ciphers, nonce, self._key.public)
-        self._message = with_proof(handshake, negotiated, lambda items: replace(self._init1, extensions=items).encode())
+        self._message = with_proof(context, negotiated, lambda items: replace(self._init1, extensions=items).encode())
         # Each segment has the option, since any may be the first that comes (RFC 8547 section 4.6).
         self._sending: InitTransmission | None = InitTransmission(
             self._connection, self._ends, self._message, self._give_up, option=NON_SYN
@@ -102,7 +102,7 @@ class InitSent(_Exchange):
 
     def take_over(self) -> None:
         """Binds the handlers."""
-        self._connection.become(self, self._outbound, self._inbound)
+        self._connection.transition(self, self._outbound, self._inbound)
 
     def forget(self) -> None:
         """What repeats Init1 refers to this object, which has the private key."""
@@ -177,20 +177,20 @@ class InitSent(_Exchange):
         return DROP
 
     def _receive(self, init2: Init2, message: bytes, segment: Segment, now: float) -> Verdict:
-        aeads = self._handshake.aeads(EnoRole.A)
+        aeads = self._context.aeads(EnoRole.A)
         aead = next((each for each in aeads if each.identifier == init2.cipher), None)
         if aead is None or not init2.answers(self._init1):
             return self.abort("bad_init2")
-        if not identify(self._handshake, self._negotiated, init2.extensions, message, self._message):
+        if not identify(self._context, self._negotiated, init2.extensions, message, self._message):
             return DROP
         secret = schedule.prk(
             self._init1.nonce, self._negotiated.transcript, self._message, message, self._key.exchange(init2.public)
         )
-        self._handshake.saw(segment, Direction.IN, now)
+        self._context.saw(segment, Direction.IN, now)
         self._connection.cancel_timer()
         self.forget()
         channel = open_channel(
-            self._handshake,
+            self._context,
             SessionSecret(secret, self._scheme, aead, EnoRole.A, self._token),
             self._negotiated,
             now,
@@ -198,8 +198,8 @@ class InitSent(_Exchange):
             received=len(message),
         )
         channel.confirm(now)
-        if self._handshake.held is not None:
-            channel.send(self._handshake.held, now)
+        if self._context.held is not None:
+            channel.send(self._context.held, now)
         following = self._following(segment, len(message))
         verdict = channel.inbound(following, segment.offset, now) if following is not None else DROP
         # The window of Init2's segment opens the kernel's.
@@ -222,14 +222,14 @@ class InitSent(_Exchange):
 class AwaitInit1(_Exchange):
     """Host B: the kernel's window stays closed until Init1 has come and Init2 has gone out."""
 
-    def __init__(self, handshake: Handshake, negotiated: Negotiated, *, heard: bool) -> None:
+    def __init__(self, context: HandshakeContext, negotiated: Negotiated, *, heard: bool) -> None:
         """`heard`: a segment without SYN has come from the peer; before, ours carry the option (RFC 8547 4.6)."""
-        super().__init__(handshake, negotiated)
+        super().__init__(context, negotiated)
         self._heard = heard
 
     def take_over(self, now: float) -> None:
         """Binds the handlers."""
-        self._connection.become(self, self._outbound, self.inbound)
+        self._connection.transition(self, self._outbound, self.inbound)
         self._connection.set_timer(now + INIT1_PATIENCE, self._give_up)
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
@@ -259,7 +259,7 @@ class AwaitInit1(_Exchange):
             # The peer of a simultaneous open lacks our SYN ACK: the kernel's answer tells it the same.
             return modify(for_local_kernel(segment, self._ends.local.mss), self._connection.connection_class)
         self._heard = True
-        self._handshake.saw(segment, Direction.IN, now)
+        self._context.saw(segment, Direction.IN, now)
         try:
             stream, scheme = self._collect(segment), self._scheme
             read = Init1.read(stream, scheme.public_length, extensible=scheme.is_extensible)
@@ -273,21 +273,21 @@ class AwaitInit1(_Exchange):
         return self.unpayloaded(segment, 0)
 
     def _answer(self, init1: Init1, message: bytes, segment: Segment, now: float) -> Verdict:
-        aeads = self._handshake.aeads(EnoRole.B)
+        aeads = self._context.aeads(EnoRole.B)
         cipher = init1.select([each.identifier for each in aeads])
         aead = next((each for each in aeads if each.identifier == cipher), None)
         if aead is None:
             return self.abort("no_common_cipher")
-        if not identify(self._handshake, self._negotiated, init1.extensions, message):
+        if not identify(self._context, self._negotiated, init1.extensions, message):
             return DROP
         public, shared = self._scheme.answer(init1.public)
         answer = Init2(aead.identifier, self._connection.random(schedule.NONCE_LENGTH), public)
         init2 = with_proof(
-            self._handshake, self._negotiated, lambda items: replace(answer, extensions=items).encode(), message
+            self._context, self._negotiated, lambda items: replace(answer, extensions=items).encode(), message
         )
         secret = schedule.prk(init1.nonce, self._negotiated.transcript, message, init2, shared)
         open_channel(
-            self._handshake,
+            self._context,
             SessionSecret(secret, self._scheme, aead, EnoRole.B, self._token),
             self._negotiated,
             now,

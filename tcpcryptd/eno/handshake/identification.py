@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import Final
 
-from tcpcryptd.core.protocol import ABSENT, Connection, PeerIdentity
+from tcpcryptd.core.protocol import ABSENT, ConnectionHandle, PeerIdentity
 from tcpcryptd.eno.constants import IDENTITY
-from tcpcryptd.eno.handshake.context import Handshake
+from tcpcryptd.eno.handshake.context import HandshakeContext
 from tcpcryptd.eno.handshake.negotiation import Negotiated
 from tcpcryptd.eno.role import EnoRole
 from tcpcryptd.identity.proof import Part, Role
@@ -17,7 +17,7 @@ _ROLES: Final = {EnoRole.A: Role.INITIATOR, EnoRole.B: Role.RESPONDER}
 
 
 def with_proof(
-    handshake: Handshake,
+    context: HandshakeContext,
     negotiated: Negotiated,
     encode: Callable[[Mapping[int, bytes] | None], bytes],
     other: bytes = b"",
@@ -25,14 +25,14 @@ def with_proof(
     """An Init message of this host's with its proof, if it has an identity and the TEP has a place for one.
 
     Args:
-        handshake: The connection.
+        context: The connection.
         negotiated: The result of both SYNs.
         encode: Makes the message with extensions.
         other: Init1 when the message is Init2, else empty.
     """
-    if not handshake.scheme(negotiated.code).is_extensible:
+    if not context.scheme(negotiated.code).is_extensible:
         return encode(None)
-    authenticator = handshake.config.authenticator
+    authenticator = context.config.authenticator
     key = authenticator.host_key if authenticator is not None else None
     if key is None:
         return encode({})
@@ -42,14 +42,14 @@ def with_proof(
 
 
 def identify(
-    handshake: Handshake,
+    context: HandshakeContext,
     negotiated: Negotiated,
     extensions: Mapping[int, bytes] | None,
     message: bytes,
     other: bytes = b"",
 ) -> bool:
     """Judges the sender of an Init message by the proof in it; False: it is refused, and the connection was reset."""
-    connection, authenticator = handshake.connection, handshake.config.authenticator
+    connection, authenticator = context.connection, context.config.authenticator
     identity = ABSENT
     if authenticator is not None:
         role = EnoRole.B if negotiated.role is EnoRole.A else EnoRole.A
@@ -67,9 +67,9 @@ def identify(
     return False
 
 
-def recall(handshake: Handshake, token: bytes) -> PeerIdentity | None:
+def recall(context: HandshakeContext, token: bytes) -> PeerIdentity | None:
     """Who a peer is that has proved earlier what a token stands for; None: no session may be resumed with it."""
-    connection, authenticator = handshake.connection, handshake.config.authenticator
+    connection, authenticator = context.connection, context.config.authenticator
     identity: PeerIdentity | None = ABSENT
     if authenticator is not None:
         identity = authenticator.recall(address(connection), connection.peer_port, token)
@@ -77,6 +77,6 @@ def recall(handshake: Handshake, token: bytes) -> PeerIdentity | None:
     return identity if suits else None
 
 
-def address(connection: Connection) -> str:
+def address(connection: ConnectionHandle) -> str:
     """The peer's, as the kernel spells it."""
     return str(ip_address(connection.peer_address))

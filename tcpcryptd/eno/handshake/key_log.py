@@ -2,7 +2,7 @@
 
 from tcpcryptd.crypto import tcpcrypt_schedule as schedule
 from tcpcryptd.crypto.key_log import ENO, KeyLog, KeyLogEntry
-from tcpcryptd.eno.handshake.context import Handshake
+from tcpcryptd.eno.handshake.context import HandshakeContext
 from tcpcryptd.eno.handshake.negotiation import Negotiated
 from tcpcryptd.eno.handshake.session import SessionSecret
 from tcpcryptd.eno.role import EnoRole
@@ -11,8 +11,10 @@ from tcpcryptd.eno.role import EnoRole
 class ConnectionKeyLog:
     """Makes an entry for each generation of keys, which both directions make for themselves."""
 
-    def __init__(self, key_log: KeyLog, handshake: Handshake, secret: SessionSecret, negotiated: Negotiated) -> None:
-        ends, active = handshake.ends, handshake.connection.opening.active
+    def __init__(
+        self, key_log: KeyLog, context: HandshakeContext, secret: SessionSecret, negotiated: Negotiated
+    ) -> None:
+        ends, active = context.ends, context.connection.origin.active
         local, remote = ends.local.isn, ends.remote.isn
         nonce = negotiated.resumed.session_nonce if negotiated.resumed is not None else b""
         self._key_log = key_log

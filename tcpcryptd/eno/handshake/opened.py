@@ -3,7 +3,7 @@
 from functools import partial
 
 from tcpcryptd.crypto import tcpcrypt_schedule as schedule
-from tcpcryptd.eno.handshake.context import Handshake
+from tcpcryptd.eno.handshake.context import HandshakeContext
 from tcpcryptd.eno.handshake.key_log import ConnectionKeyLog
 from tcpcryptd.eno.handshake.negotiation import Negotiated
 from tcpcryptd.eno.handshake.resumption import remember
@@ -14,10 +14,10 @@ from tcpcryptd.eno.stream.flow import Flow
 from tcpcryptd.eno.stream.session import GenerationKeys, Session
 
 
-def session_of(handshake: Handshake, secret: SessionSecret, negotiated: Negotiated) -> Session:
+def session_of(context: HandshakeContext, secret: SessionSecret, negotiated: Negotiated) -> Session:
     """The session that a secret gives a connection."""
-    key_log = handshake.config.key_log
-    log_keys = ConnectionKeyLog(key_log, handshake, secret, negotiated).add if key_log is not None else None
+    key_log = context.config.key_log
+    log_keys = ConnectionKeyLog(key_log, context, secret, negotiated).add if key_log is not None else None
     nonce = negotiated.resumed.session_nonce if negotiated.resumed is not None else b""
     master = schedule.first_master_key(secret.secret, nonce)
     a_to_b, b_to_a = (GenerationKeys(master, secret.aead, direction, log_keys) for direction in (0, 1))
@@ -29,14 +29,14 @@ def session_of(handshake: Handshake, secret: SessionSecret, negotiated: Negotiat
         secret.aead,
         negotiated.resumed is not None,
         negotiated.peer_aware,
-        handshake.classical,
+        context.classical,
         outgoing,
         incoming,
     )
 
 
 def open_channel(
-    handshake: Handshake,
+    context: HandshakeContext,
     secret: SessionSecret,
     negotiated: Negotiated,
     now: float,
@@ -49,13 +49,13 @@ def open_channel(
 
     `init2`: to be sent, which no kernel stands behind; the peer has the keys when it acknowledges it.
     """
-    connection, config = handshake.connection, handshake.config
-    session = session_of(handshake, secret, negotiated)
-    flow = Flow(connection, handshake.ends, session, config.limits, handshake.sack, sent, received)
+    connection, config = context.connection, context.config
+    session = session_of(context, secret, negotiated)
+    flow = Flow(connection, context.ends, session, config.limits, context.sack, sent, received)
     keep = None
-    if handshake.best_is_offered or session.resumed:
+    if context.best_is_offered or session.resumed:
         keep = partial(remember, connection, secret.following)
     proves = secret.scheme.is_extensible and config.authenticator is not None
     channel = Channel(flow, session, keep, proves=proves and config.authenticator.host_key is not None)
-    channel.begin(handshake.ends, init2, now)
+    channel.begin(context.ends, init2, now)
     return channel

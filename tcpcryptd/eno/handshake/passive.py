@@ -4,7 +4,7 @@ from typing import Final
 
 from tcpcryptd.core.protocol import ACCEPT, DROP, UNSEEN_ANSWER, Direction, Injection, Support, Verdict, modify
 from tcpcryptd.eno.handshake import option
-from tcpcryptd.eno.handshake.context import Handshake
+from tcpcryptd.eno.handshake.context import HandshakeContext
 from tcpcryptd.eno.handshake.exchange import AwaitInit1
 from tcpcryptd.eno.handshake.negotiation import Negotiated, NotNegotiated, Reason, choose, negotiate
 from tcpcryptd.eno.handshake.offer import Offer, Resumption, global_suboption
@@ -17,7 +17,7 @@ from tcpcryptd.eno.syn import for_local_kernel, room_for_eno, with_eno
 from tcpcryptd.wire import options, sequence
 from tcpcryptd.wire.fast_open import without_fast_open
 from tcpcryptd.wire.segment import ACK, RST, SYN, Segment
-from tcpcryptd.wire.syn import End, refusal
+from tcpcryptd.wire.syn import SynParameters, refusal
 
 VACUOUS: Final = option.build(global_suboption(passive_role=True, aware=False), (), ordered=True)
 """What answers a vacuous option, and says that TCP-ENO is known here (RFC 8547 section 4.6)."""
@@ -36,8 +36,8 @@ class _Passive(State):
 class SynReceived(_Passive):
     """A peer's SYN offers TEPs; the kernel has not answered yet."""
 
-    def __init__(self, handshake: Handshake, offered: SynOption) -> None:
-        super().__init__(handshake)
+    def __init__(self, context: HandshakeContext, offered: SynOption) -> None:
+        super().__init__(context)
         self._offered = offered
         self._secret: SessionSecret | None = None
         self._syn: Segment | None = None
@@ -45,12 +45,12 @@ class SynReceived(_Passive):
 
     def answer(self, syn: Segment, now: float) -> Verdict:
         """The verdict on the SYN. Data in it never gets to the kernel (section 4.7)."""
-        self._ends.remote = End.of(syn)
-        self._handshake.sack = syn.option(options.SACK_PERMITTED) is not None
-        reason = refusal(syn) or self._handshake.lacks
+        self._ends.remote = SynParameters.of(syn)
+        self._context.sack = syn.option(options.SACK_PERMITTED) is not None
+        reason = refusal(syn) or self._context.lacks
         if reason is not None:
             return self.leave_plain(syn, reason)
-        self._connection.become(self, self._outbound, self._inbound)
+        self._connection.transition(self, self._outbound, self._inbound)
         self._syn = syn
         if self._offered.is_vacuous:
             return modify(syn.edited(option_area=options.pad(without_fast_open(syn)), payload=b""))
@@ -65,7 +65,7 @@ class SynReceived(_Passive):
         if segment.is_opening:
             return self._repeated(segment)
         is_answer = option.read(segment.options) is None and self._ends.remote.is_answered(segment)
-        if is_answer and now > self._connection.opening.started:
+        if is_answer and now > self._connection.origin.started:
             # Not what came together with the SYN, before the kernel could answer that: anybody on the way can send it.
             # Here the answer has another port or address, which is translated behind us.
             return self._connection.decide_plain(UNSEEN_ANSWER)
@@ -87,9 +87,9 @@ class SynReceived(_Passive):
         verdict = self.answers_other_syn(segment, now)
         if verdict is not None:
             return verdict
-        self._ends.local = End.of(segment, self._connection.max_mss)
+        self._ends.local = SynParameters.of(segment, self._connection.max_mss)
         if segment.option(options.SACK_PERMITTED) is None:
-            self._handshake.sack = False
+            self._context.sack = False
         state = self._answer(segment, now)
         if isinstance(state, NotNegotiated):
             return self._connection.decide_plain(state.reason)
@@ -99,27 +99,27 @@ class SynReceived(_Passive):
     def _answer(self, syn_ack: Segment, now: float) -> "SynAckSent | NotNegotiated":
         offer = self._choose(options.MAX_LENGTH - len(room_for_eno(syn_ack)), now)
         if self._offered.is_vacuous:
-            return SynAckSent(self._handshake, VACUOUS, None, None)
+            return SynAckSent(self._context, VACUOUS, None, None)
         if isinstance(offer, NotNegotiated):
             return offer
         negotiated = negotiate(offer, self._offered)
         if isinstance(negotiated, NotNegotiated):
             return negotiated
-        return SynAckSent(self._handshake, offer.option, negotiated, self._secret)
+        return SynAckSent(self._context, offer.option, negotiated, self._secret)
 
     def _choose(self, space: int, now: float) -> Offer | NotNegotiated:
-        wishes = self._connection.options
+        wanted = self._connection.options
 
         def find_session(code: int, half: bytes) -> Resumption | None:
-            self._secret = take_to_answer(self._handshake, code, half, now)
-            return name(self._handshake, self._secret) if self._secret is not None else None
+            self._secret = take_to_answer(self._context, code, half, now)
+            return name(self._context, self._secret) if self._secret is not None else None
 
         return choose(
             self._offered,
-            self._handshake.codes,
+            self._context.codes,
             find_session,
-            aware=wishes.support is not Support.UNAWARE,
-            require_aware=wishes.support is Support.MANDATORY,
+            aware=wanted.support is not Support.UNAWARE,
+            require_aware=wanted.support is Support.MANDATORY,
             space=space,
         )
 
@@ -128,17 +128,17 @@ class SynAckSent(_Passive):
     """The SYN ACK carries the TEP; the peer's first ACK shows whether it got it."""
 
     def __init__(
-        self, handshake: Handshake, answer: SynOption, negotiated: Negotiated | None, secret: SessionSecret | None
+        self, context: HandshakeContext, answer: SynOption, negotiated: Negotiated | None, secret: SessionSecret | None
     ) -> None:
         """`negotiated`: None when the answer is vacuous; the connection is plain with the first ACK."""
-        super().__init__(handshake)
+        super().__init__(context)
         self._answer = answer
         self._negotiated = negotiated
         self._secret = secret
 
     def take_over(self) -> None:
         """Binds the handlers."""
-        self._connection.become(self, self.outbound, self._inbound)
+        self._connection.transition(self, self.outbound, self._inbound)
 
     def outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         """The SYN ACK, and its retransmissions."""
@@ -150,7 +150,7 @@ class SynAckSent(_Passive):
             return verdict
         if segment.flags & (SYN | ACK) != SYN | ACK or segment.sequence != self._ends.local.isn:
             return DROP if segment.payload_length else ACCEPT
-        self._handshake.saw(segment, Direction.OUT, now)
+        self._context.saw(segment, Direction.OUT, now)
         answer = with_eno(segment, self._answer.raw)
         if answer is None:
             return self._connection.decide_plain("the SYN ACK has no space for the option")
@@ -174,10 +174,10 @@ class SynAckSent(_Passive):
                 self._connection.count("stray")
                 return DROP
             return self._connection.decide_plain("the peer's first ACK has no ENO option")
-        self._handshake.saw(segment, Direction.IN, now)
+        self._context.saw(segment, Direction.IN, now)
         if self._negotiated.resumed is not None and self._secret is not None:
-            channel = open_channel(self._handshake, self._secret, self._negotiated, now)
+            channel = open_channel(self._context, self._secret, self._negotiated, now)
             return channel.inbound(packet, offset, now)
-        state = AwaitInit1(self._handshake, self._negotiated, heard=True)
+        state = AwaitInit1(self._context, self._negotiated, heard=True)
         state.take_over(now)
         return state.inbound(packet, offset, now)

@@ -6,8 +6,8 @@ suggests: so no two connections can take the same secret at once.
 
 from typing import Final
 
-from tcpcryptd.core.protocol import Connection, PeerIdentity
-from tcpcryptd.eno.handshake.context import Handshake
+from tcpcryptd.core.protocol import ConnectionHandle, PeerIdentity
+from tcpcryptd.eno.handshake.context import HandshakeContext
 from tcpcryptd.eno.handshake.identification import recall
 from tcpcryptd.eno.handshake.offer import Resumption
 from tcpcryptd.eno.handshake.session import SessionSecret
@@ -16,47 +16,47 @@ _ACTIVE: Final = b"eno active "
 _PASSIVE: Final = b"eno passive "
 
 
-def remember(connection: Connection, following: SessionSecret, now: float) -> None:
+def remember(connection: ConnectionHandle, following: SessionSecret, now: float) -> None:
     """Keeps the secret for the next connection of the same kind, if the application lets us."""
-    if connection.opening.active:
+    if connection.origin.active:
         key = _ACTIVE + connection.peer_address
     else:
         key = _PASSIVE + following.resumption(b"").remote_half
     connection.keep_session(key, following.encode(), now)
 
 
-def take_to_open(handshake: Handshake, now: float) -> SessionSecret | None:
+def take_to_open(context: HandshakeContext, now: float) -> SessionSecret | None:
     """A secret to propose to the peer. It is not used again, whatever the peer answers."""
-    return _take(handshake, _ACTIVE + handshake.connection.peer_address, now)
+    return _take(context, _ACTIVE + context.connection.peer_address, now)
 
 
-def take_to_answer(handshake: Handshake, code: int, half: bytes, now: float) -> SessionSecret | None:
+def take_to_answer(context: HandshakeContext, code: int, half: bytes, now: float) -> SessionSecret | None:
     """The secret of a scheme that the peer names by what it sent of its half of the identifier."""
-    secret = _take(handshake, _PASSIVE + half, now)
+    secret = _take(context, _PASSIVE + half, now)
     return secret if secret is not None and secret.scheme.code == code else None
 
 
-def name(handshake: Handshake, secret: SessionSecret) -> Resumption:
+def name(context: HandshakeContext, secret: SessionSecret) -> Resumption:
     """What names a secret in this host's SYN."""
-    return secret.resumption(handshake.connection.random(handshake.config.resumption_nonce_length))
+    return secret.resumption(context.connection.random(context.config.resumption_nonce_length))
 
 
-def _take(handshake: Handshake, key: bytes, now: float) -> SessionSecret | None:
-    connection = handshake.connection
+def _take(context: HandshakeContext, key: bytes, now: float) -> SessionSecret | None:
+    connection = context.connection
     if not connection.options.cache:
         return None
-    # It could come from a key exchange under the wishes and the configuration of today, with a peer that is believed.
-    encoded = connection.sessions.take(key, now, lambda encoded: _decoded(handshake, encoded) is not None)
-    found = _decoded(handshake, encoded) if encoded is not None else None
+    # It could come from a key exchange under the options and the configuration of today, with a peer that is believed.
+    encoded = connection.sessions.take(key, now, lambda encoded: _decoded(context, encoded) is not None)
+    found = _decoded(context, encoded) if encoded is not None else None
     if found is None:
         return None
     secret, identity = found
-    if handshake.config.authenticator is not None:
+    if context.config.authenticator is not None:
         connection.identity = identity
     return secret
 
 
-def _decoded(handshake: Handshake, encoded: bytes) -> tuple[SessionSecret, PeerIdentity] | None:
-    secret = SessionSecret.decode(encoded, handshake.schemes, handshake.aeads)
-    identity = recall(handshake, secret.token) if secret is not None else None
+def _decoded(context: HandshakeContext, encoded: bytes) -> tuple[SessionSecret, PeerIdentity] | None:
+    secret = SessionSecret.decode(encoded, context.schemes, context.aeads)
+    identity = recall(context, secret.token) if secret is not None else None
     return (secret, identity) if secret is not None and identity is not None else None

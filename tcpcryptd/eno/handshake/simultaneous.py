@@ -4,7 +4,7 @@ from typing import Final
 
 from tcpcryptd.core.protocol import ACCEPT, DROP, Direction, Verdict, modify
 from tcpcryptd.eno.handshake import option
-from tcpcryptd.eno.handshake.context import Handshake
+from tcpcryptd.eno.handshake.context import HandshakeContext
 from tcpcryptd.eno.handshake.enabled import enable
 from tcpcryptd.eno.handshake.exchange import with_option
 from tcpcryptd.eno.handshake.negotiation import Negotiated
@@ -23,14 +23,14 @@ class SynCrossed(State):
 
     def __init__(
         self,
-        handshake: Handshake,
+        context: HandshakeContext,
         sent: SynOption,
         received: SynOption,
         negotiated: Negotiated,
         secret: SessionSecret | None,
     ) -> None:
         """`sent`, `received`: of the SYNs; `secret`: of the session that is resumed."""
-        super().__init__(handshake)
+        super().__init__(context)
         self._sent = sent
         self._received = received
         self._negotiated = negotiated
@@ -38,7 +38,7 @@ class SynCrossed(State):
 
     def take_over(self) -> None:
         """Binds the handlers."""
-        self._connection.become(self, self._outbound, self._inbound)
+        self._connection.transition(self, self._outbound, self._inbound)
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
@@ -54,7 +54,7 @@ class SynCrossed(State):
             if segment.is_opening:
                 return self._connection.renew(segment, Direction.OUT, now)
             return self._connection.decide_plain("the local host has opened another connection")
-        self._handshake.saw(segment, Direction.OUT, now)
+        self._context.saw(segment, Direction.OUT, now)
         answer = with_eno(segment, self._sent.raw)
         if answer is None:
             return self._connection.decide_plain("the SYN ACK has no space for the option")
@@ -82,5 +82,5 @@ class SynCrossed(State):
                 self._connection.count("stray")
                 return DROP
             return self._connection.decide_plain(_STRIPPED)
-        self._handshake.saw(segment, Direction.IN, now)
-        return enable(self._handshake, self._negotiated, self._secret, segment, now, at_once=True)
+        self._context.saw(segment, Direction.IN, now)
+        return enable(self._context, self._negotiated, self._secret, segment, now, at_once=True)

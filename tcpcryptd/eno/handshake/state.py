@@ -1,7 +1,7 @@
 """What the states of a handshake have in common."""
 
 from tcpcryptd.core.protocol import ACCEPT, DROP, Action, Description, Direction, Injection, Quoted, Verdict, modify
-from tcpcryptd.eno.handshake.context import Handshake
+from tcpcryptd.eno.handshake.context import HandshakeContext
 from tcpcryptd.eno.handshake.init_messages import looks_like_init1
 from tcpcryptd.eno.handshake.syn_data import without_data
 from tcpcryptd.eno.limits import MAX_HELD
@@ -14,10 +14,10 @@ from tcpcryptd.wire.syn import refusal
 class State:
     """A state without keys: neither kernel has sent data."""
 
-    def __init__(self, handshake: Handshake) -> None:
-        self._handshake = handshake
-        self._ends = handshake.ends
-        self._connection = handshake.connection
+    def __init__(self, context: HandshakeContext) -> None:
+        self._context = context
+        self._ends = context.ends
+        self._connection = context.connection
         self._other_syn: Segment | None = None
 
     def describe(self) -> Description:
@@ -57,11 +57,11 @@ class State:
             # The window is closed; what comes all the same is sent again by the kernel.
             self._connection.count("held_back")
             return DROP
-        self._handshake.saw(segment, Direction.OUT, now)
+        self._context.saw(segment, Direction.OUT, now)
         if not segment.payload_length and not segment.flags & FIN:
             return segment
         self._connection.count("held_back")
-        self._handshake.held = segment.packet if len(segment.packet) <= MAX_HELD else None
+        self._context.held = segment.packet if len(segment.packet) <= MAX_HELD else None
         return Segment(segment.edited(flags=segment.flags & ~(FIN | PSH), payload=b""), segment.offset)
 
     def may_be_init1(self, segment: Segment) -> bool:

@@ -66,7 +66,7 @@ class Channel:
         acknowledges it.
         """
         connection = self._connection
-        connection.become(self, self.outbound, self.inbound)
+        connection.transition(self, self.outbound, self.inbound)
         connection.connection_class = ConnectionClass.STREAM
         if init2:
             received = self._flow.in_.next_wire
@@ -76,7 +76,7 @@ class Channel:
         else:
             connection.encrypted(now)
             connection.set_timer(now + REKEY_INTERVAL, self._rekey_in_time)
-            if self._session.resumed and connection.opening.active:
+            if self._session.resumed and connection.origin.active:
                 # Only who has the secret knows its half of the identifier, which stood in the SYN ACK.
                 self._identified()
                 if self._proves:

@@ -4,7 +4,7 @@ The local kernel's numbers count plaintext, the wire's count frames. Each space 
 offset 0; sequence numbers are 32-bit, offsets are not.
 """
 
-from tcpcryptd.core.protocol import Connection, Direction
+from tcpcryptd.core.protocol import ConnectionHandle, Direction
 from tcpcryptd.eno.constants import NON_SYN
 from tcpcryptd.eno.limits import ACK_DELAY, MAX_EXPANSION, OLDEST_ACKNOWLEDGMENT, WINDOW_SLACK, Limits
 from tcpcryptd.eno.stream.aperture import Aperture
@@ -23,7 +23,7 @@ class Flow:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: ConnectionHandle,
         ends: Ends,
         session: Session,
         limits: Limits,
@@ -42,12 +42,12 @@ class Flow:
             sent: Bytes of this host's Init message.
             received: Bytes of the peer's.
         """
-        self.connection: Connection = connection
+        self.connection: ConnectionHandle = connection
         self.out = Outgoing(session.outgoing_keys, sent, limits)
         self.in_ = Incoming(session.incoming_keys, received, limits)
         self.rekey_bytes = session.aead.rekey_bytes
         self.sack = sack
-        self.heard = received > 0 or not self.connection.opening.active
+        self.heard = received > 0 or not self.connection.origin.active
         """Whether a segment without SYN has come from the peer; before, ours carry the ENO option (RFC 8547 4.6)."""
         self.acknowledged = 0
         """Plain: what the local kernel has acknowledged."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from tcpcryptd.core.protocol import Connection, Direction
+from tcpcryptd.core.protocol import ConnectionHandle, Direction
 from tcpcryptd.eno.limits import INIT_INTERVALS
 from tcpcryptd.wire.icmp import LEAST_MTU
 from tcpcryptd.wire.segment import ACK, PSH
@@ -22,7 +22,7 @@ class InitTransmission:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: ConnectionHandle,
         ends: Ends,
         message: bytes,
         give_up: Callable[[float], None],

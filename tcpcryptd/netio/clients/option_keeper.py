@@ -1,4 +1,4 @@
-"""Forgets the wishes for sockets that are gone, so that the next owner of a port does not inherit them."""
+"""Forgets the options for sockets that are gone, so that the next owner of a port does not inherit them."""
 
 import contextlib
 import logging
@@ -20,25 +20,25 @@ UNSEEN_ROUNDS = 30
 _log = logging.getLogger(__name__)
 
 
-class WishEngine(Protocol):
+class OptionEngine(Protocol):
     """What is needed of the engine."""
 
     def endpoints_with_options(self) -> list[Endpoint]:
-        """The local ends that wishes are kept for."""
+        """The local ends that options are kept for."""
 
     def set_options(self, options: ConnectionOptions, local: Endpoint, remote: Endpoint | None = None) -> bool:
-        """Replaces the wishes."""
+        """Replaces the options."""
 
 
 class OptionKeeper:
     """A source of the event loop. A thread asks the kernel, which takes time when there are many sockets.
 
-    It starts with the first wish, and only looks when there are any.
+    It starts with the first option, and only looks when there are any.
     """
 
     def __init__(
         self,
-        engine: WishEngine,
+        engine: OptionEngine,
         interval: float = INTERVAL,
         list_sockets: Callable[[], TcpSockets] = list_tcp_sockets,
     ) -> None:
@@ -56,7 +56,7 @@ class OptionKeeper:
         self._thread: threading.Thread | None = None
 
     def keep(self, local: Endpoint, cookie: int | None) -> None:
-        """The socket with this cookie is about to leave wishes for a local end: another one's are forgotten now."""
+        """The socket with this cookie is about to leave options for a local end: another one's are forgotten now."""
         previous = self._cookies.get(local)
         if previous is not None and previous != cookie:
             self._engine.set_options(ConnectionOptions(), local)
@@ -92,7 +92,7 @@ class OptionKeeper:
         os.close(self._wake)
 
     def _forget_unknown(self) -> None:
-        """Ends for which the engine keeps no wishes need no cookie; some wishes come without one."""
+        """Ends for which the engine keeps no options need no cookie; some options come without one."""
         self._cookies = {local: self._cookies.get(local) for local in self._engine.endpoints_with_options()}
         self._unseen = {local: count for local, count in self._unseen.items() if local in self._cookies}
 

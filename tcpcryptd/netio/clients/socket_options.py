@@ -43,7 +43,7 @@ class OptionEngine(Protocol):
         """What is known of one connection."""
 
     def options(self, local: Endpoint, remote: Endpoint | None = None) -> ConnectionOptions | None:
-        """The wishes for a connection, or for a local end's next ones."""
+        """The options for a connection, or for a local end's next ones."""
 
     def set_options(self, options: ConnectionOptions, local: Endpoint, remote: Endpoint | None = None) -> bool:
         """Replaces them."""
@@ -65,7 +65,7 @@ class SocketOptions:
     """Gets and sets. The caller has made sure that the socket is its client's."""
 
     def __init__(self, engine: OptionEngine, keep: Callable[[Endpoint, int | None], None]) -> None:
-        """`keep` is told of each local end that wishes will be left for, with its socket's cookie; see OptionKeeper."""
+        """`keep` is told of each local end whose options will be set, with its socket's cookie; see OptionKeeper."""
         self._engine = engine
         self._keep = keep
 
@@ -91,7 +91,7 @@ class SocketOptions:
                 resumed = "the session was resumed: there was no key exchange"
                 raise Refused("ENODATA", resumed if info.resumed else "the keys of this key exchange are not kept")
             return {"mine": info.role == "client", "key": info.public_key.hex()}
-        return _wish(self._wishes(target), option)
+        return _value(self._options_of(target), option)
 
     def set(self, target: SocketIdentity, option: SocketOption, value: OptionValue) -> None:
         """Changes an option; raises Refused."""
@@ -131,11 +131,11 @@ class SocketOptions:
             raise Refused("EINVAL", "the socket is not bound to a port")
         else:
             self._keep(target.local, target.cookie)
-        wishes = self._wishes(target).changed(**changes)
-        if not self._engine.set_options(wishes, target.local, target.remote):
+        options = self._options_of(target).changed(**changes)
+        if not self._engine.set_options(options, target.local, target.remote):
             raise Refused("ENOENT", "tcpcryptd does not know this connection")
 
-    def _wishes(self, target: SocketIdentity) -> ConnectionOptions:
+    def _options_of(self, target: SocketIdentity) -> ConnectionOptions:
         if target.remote is not None:
             return self._info(target).options
         return self._engine.options(target.local) or ConnectionOptions()
@@ -171,22 +171,22 @@ def _hexadecimal(value: bytes | None) -> str | None:
     return None if value is None else value.hex()
 
 
-def _wish(wishes: ConnectionOptions, option: SocketOption) -> object:
+def _value(options: ConnectionOptions, option: SocketOption) -> object:
     if option in MODES:
-        return int((wishes.client_mode, wishes.resumption_decides_role) == MODES[option])
+        return int((options.client_mode, options.resumption_decides_role) == MODES[option])
     if option in _SPECS:
-        return [spec.hex() for spec in getattr(wishes, _SPECS[option]) or ()]
+        return [spec.hex() for spec in getattr(options, _SPECS[option]) or ()]
     values = {
-        _O.TCP_CRYPT_ENABLE: wishes.enabled,
-        _O.TCP_CRYPT_SECURST: wishes.secure_reset,
-        _O.TCP_CRYPT_NOCACHE: not wishes.cache,
-        _O.TCP_ENO_PASSIVE_ROLE: wishes.passive_role,
+        _O.TCP_CRYPT_ENABLE: options.enabled,
+        _O.TCP_CRYPT_SECURST: options.secure_reset,
+        _O.TCP_CRYPT_NOCACHE: not options.cache,
+        _O.TCP_ENO_PASSIVE_ROLE: options.passive_role,
     }
     return int(values[option])
 
 
 def _changes(option: SocketOption, value: OptionValue) -> dict[str, object]:
-    """The wishes that an option sets; raises Refused for a wrong value, and for what can only be read."""
+    """The options that an option sets; raises Refused for a wrong value, and for what can only be read."""
     if option in MODES:
         _flag(value, must_be_set=True)
         mode, resumption_decides_role = MODES[option]

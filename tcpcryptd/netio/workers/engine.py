@@ -1,4 +1,4 @@
-"""The engines of all workers as one, for those who ask of connections and leave wishes (core.engine.Engine)."""
+"""The engines of all workers as one, for those who ask of connections and leave options (core.engine.Engine)."""
 
 from collections.abc import Iterator
 
@@ -6,11 +6,11 @@ from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo
 from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.netio.clients.refusal import Refused
-from tcpcryptd.netio.workers.briefing import Briefing
 from tcpcryptd.netio.workers.channel import Json
 from tcpcryptd.netio.workers.link import UNANSWERED
 from tcpcryptd.netio.workers.pool import WorkerPool
 from tcpcryptd.netio.workers.records import decode_info, encode_options
+from tcpcryptd.netio.workers.worker_state import WorkerState
 
 
 class SharedEngine:
@@ -20,9 +20,9 @@ class SharedEngine:
     thing.
     """
 
-    def __init__(self, pool: WorkerPool, briefing: Briefing) -> None:
+    def __init__(self, pool: WorkerPool, worker_state: WorkerState) -> None:
         self._pool = pool
-        self._briefing = briefing
+        self._state = worker_state
 
     def connections(self) -> Iterator[ConnectionInfo]:
         """All that are known, in pages, so that no worker is kept from its packets for long."""
@@ -45,9 +45,9 @@ class SharedEngine:
         return decode_info(row) if row else None
 
     def options(self, local: Endpoint, remote: Endpoint | None = None) -> ConnectionOptions | None:
-        """The wishes for a connection, or for a local end's next ones."""
+        """The options for a connection, or for a local end's next ones."""
         if remote is None:
-            return self._briefing.options.get(local)
+            return self._state.options.get(local)
         info = self.connection(local, remote)
         return info.options if info is not None else None
 
@@ -55,13 +55,13 @@ class SharedEngine:
         """Replaces them. A local end's may become connections of any worker."""
         if remote is not None:
             return bool(self._of_connection("set_options", encode_options(options), local, remote))
-        self._briefing.options.set(local, options)
-        self._pool.share_wish(local)
+        self._state.options.set(local, options)
+        self._pool.share_options(local)
         return True
 
     def endpoints_with_options(self) -> list[Endpoint]:
-        """The local ends that wishes are kept for."""
-        return self._briefing.options.endpoints()
+        """The local ends that options are kept for."""
+        return self._state.options.endpoints()
 
     def rekey(self, local: Endpoint, remote: Endpoint) -> bool:
         """Replaces the keys."""
@@ -82,7 +82,7 @@ class SharedEngine:
 
     def adjust(self, settings: Json) -> None:
         """Changes settings of all workers, as they were told to understand them, for connections that begin later."""
-        self._briefing.settings = settings
+        self._state.settings = settings
         self._pool.ask("adjust", settings, everyone=True)
 
     def _of_connection(self, name: str, *arguments: Json) -> Json:

@@ -39,8 +39,8 @@ class WorkerLink:
         """The worker has ended, or is about to."""
         self.counters: dict[str, int] = {}
         """As last heard of."""
-        self.wishes_to_tell: dict[Endpoint, None] = {}
-        """Local ends whose wishes it does not know yet, in order."""
+        self.options_to_tell: dict[Endpoint, None] = {}
+        """Local ends whose options it does not know yet, in order."""
         self.is_telling = False
         """It is being told of one of them, or opens its queues afterwards."""
         self._requests: dict[int, tuple[float, Callable[[Answer], None]]] = {}

@@ -17,12 +17,12 @@ from tcpcryptd.netio.kernel.queue_statistics import QueueStatistics
 from tcpcryptd.netio.loop import EventLoop
 from tcpcryptd.netio.packets.packet_path import kernel_drops
 from tcpcryptd.netio.queue_numbers import QueueNumbers
-from tcpcryptd.netio.workers.briefing import Briefing
 from tcpcryptd.netio.workers.channel import Channel, Closed, Json
+from tcpcryptd.netio.workers.fork_server import ForkServer
 from tcpcryptd.netio.workers.link import DEADLINE, OPEN_DEADLINE, UNANSWERED, Answer, WorkerLink
-from tcpcryptd.netio.workers.nursery import Nursery
 from tcpcryptd.netio.workers.records import encode_options
 from tcpcryptd.netio.workers.respawn import MAX_DEATHS, WINDOW, RespawnLimit
+from tcpcryptd.netio.workers.worker_state import WorkerState
 
 HEARTBEAT = 1.0
 """Seconds between two questions for counters, which show that a worker lives and what it has counted when it dies."""
@@ -47,18 +47,18 @@ class WorkerPool:
 
     def __init__(
         self,
-        start_nursery: Callable[[], Nursery],
+        start_fork_server: Callable[[], ForkServer],
         numbers: QueueNumbers,
-        briefing: Briefing,
+        worker_state: WorkerState,
         on_decided: Callable[[Endpoint, Endpoint], None],
     ) -> None:
         """`on_decided` is told of each connection whose handshake is over, by workers that tell."""
         self.restarts = 0
-        self._start_nursery = start_nursery
+        self._start_fork_server = start_fork_server
         self._numbers = numbers
-        self._briefing = briefing
+        self._state = worker_state
         self._on_decided = on_decided
-        self._nursery: Nursery | None = None
+        self._fork_server: ForkServer | None = None
         self._epoll: select.epoll
         self._links: dict[int, WorkerLink] = {}
         self._limits = [RespawnLimit() for _ in range(numbers.workers)]
@@ -77,11 +77,11 @@ class WorkerPool:
 
     def open(self, stack: ExitStack) -> EventLoop:
         """Starts all workers; returns when they are at work. Raises DaemonError when one cannot be."""
-        self._nursery = self._start_nursery()
-        stack.callback(self._nursery.close)
+        self._fork_server = self._start_fork_server()
+        stack.callback(self._fork_server.close)
         self._epoll = select.epoll()
         stack.callback(self._epoll.close)
-        self._epoll.register(self._nursery, select.EPOLLIN)
+        self._epoll.register(self._fork_server, select.EPOLLIN)
         for index in range(self._numbers.workers):
             self._spawn(index)
         deadline = time.monotonic() + OPEN_DEADLINE
@@ -184,14 +184,14 @@ class WorkerPool:
             self._read(left)
         return {link.index: answers.get(link.index, UNANSWERED) for link in asked}
 
-    def share_wish(self, local: Endpoint) -> None:
-        """Tells all workers what is wished for a local end by now; one that hangs gets to it before its next packet."""
+    def share_options(self, local: Endpoint) -> None:
+        """Tells all workers the options of a local end; one that hangs gets to it before its next packet."""
         for link in self._links.values():
-            link.wishes_to_tell[local] = None
-            self._tell_wishes(link)
+            link.options_to_tell[local] = None
+            self._tell_options(link)
         now = time.monotonic()
         waiting = [link for link in self._links.values() if link.is_able(now)]
-        while any((link.is_telling or link.wishes_to_tell) and not link.is_closed for link in waiting):
+        while any((link.is_telling or link.options_to_tell) and not link.is_closed for link in waiting):
             left = now + DEADLINE - time.monotonic()
             if left <= 0:
                 break
@@ -268,8 +268,8 @@ class WorkerPool:
 
     def _read(self, wait: float) -> None:
         for descriptor, _ in self._epoll.poll(wait):
-            if self._nursery is not None and descriptor == self._nursery.fileno():
-                self._read_nursery(self._nursery)
+            if self._fork_server is not None and descriptor == self._fork_server.fileno():
+                self._read_fork_server(self._fork_server)
                 continue
             for link in self._links.values():
                 if link.channel.fileno() == descriptor:
@@ -283,52 +283,52 @@ class WorkerPool:
             self._epoll.unregister(link.channel)
             link.channel.close()
 
-    def _read_nursery(self, nursery: Nursery) -> None:
+    def _read_fork_server(self, fork_server: ForkServer) -> None:
         try:
-            while (message := nursery.receive()) is not None:
+            while (message := fork_server.receive()) is not None:
                 event, index, number = message
                 if event == "started":
                     _log.debug("worker %d is process %d", index, number)
                 else:
                     self._deaths.append((index, number))
         except Closed:
-            self._epoll.unregister(nursery)
+            self._epoll.unregister(fork_server)
             self._failure = DaemonError("the process that starts workers has ended, and all workers with it")
 
     def _spawn(self, index: int) -> None:
-        end = self._nursery.spawn(index) if self._nursery is not None else None
+        end = self._fork_server.spawn(index) if self._fork_server is not None else None
         if end is None:
             self._failure = DaemonError("the process that starts workers does not answer")
             return
         link = self._links[index] = WorkerLink(index, Channel(end))
         self._epoll.register(link.channel, select.EPOLLIN)
-        if self._briefing.settings is not None:
-            self._post(link, "adjust", (self._briefing.settings,), lambda _: None)
-        link.wishes_to_tell = dict.fromkeys(self._briefing.options.endpoints())
-        self._tell_wishes(link)
+        if self._state.settings is not None:
+            self._post(link, "adjust", (self._state.settings,), lambda _: None)
+        link.options_to_tell = dict.fromkeys(self._state.options.endpoints())
+        self._tell_options(link)
 
-    def _tell_wishes(self, link: WorkerLink) -> None:
+    def _tell_options(self, link: WorkerLink) -> None:
         """Goes on when the last one was taken: there can be more of them than a channel holds."""
         if link.is_telling or link.is_closed:
             return
-        local = next(iter(link.wishes_to_tell), None)
+        local = next(iter(link.options_to_tell), None)
         if local is not None:
-            del link.wishes_to_tell[local]
+            del link.options_to_tell[local]
             link.is_telling = True
-            row = encode_options(self._briefing.options.get(local))
-            self._post(link, "set_options", (row, local, None), partial(self._told_wish, link))
+            row = encode_options(self._state.options.get(local))
+            self._post(link, "set_options", (row, local, None), partial(self._told_options, link))
         elif not link.is_open:
             link.is_telling = True
             self._post(link, "open", (), partial(self._opened, link))
 
-    def _told_wish(self, link: WorkerLink, _answer: Answer) -> None:
+    def _told_options(self, link: WorkerLink, _answer: Answer) -> None:
         link.is_telling = False
-        self._tell_wishes(link)
+        self._tell_options(link)
 
     def _opened(self, link: WorkerLink, error: Answer) -> None:
         if error is None:
             link.is_open = True
-            self._told_wish(link, None)
+            self._told_options(link, None)
             return
         # It ends by itself.
         message, code = ("its queues cannot be opened", ExitCode.FAILURE) if error is UNANSWERED else error
@@ -352,8 +352,8 @@ class WorkerPool:
 
     def _kill(self, link: WorkerLink) -> None:
         _log.error("worker %d does not answer and is killed", link.index)
-        if self._nursery is not None:
-            self._nursery.kill(link.index)
+        if self._fork_server is not None:
+            self._fork_server.kill(link.index)
 
 
 def _inject_nothing(_direction: Direction, _packet: bytes, _route: int) -> bool:

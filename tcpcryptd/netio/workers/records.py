@@ -46,7 +46,7 @@ def encode_options(options: ConnectionOptions) -> dict[str, Json]:
 
 
 def decode_options(row: dict[str, Json]) -> ConnectionOptions:
-    """The wishes that a row of `encode_options` tells of."""
+    """The options that a row of `encode_options` tells of."""
     values = row | {name: tuple(map(bytes.fromhex, row[name])) for name in _SPECS if row[name] is not None}
     values["support"], values["client_mode"] = Support(row["support"]), ClientMode(row["client_mode"])
     return ConnectionOptions(**values)

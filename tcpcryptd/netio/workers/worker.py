@@ -28,7 +28,7 @@ from tcpcryptd.netio.workers.channel import Channel, Closed, Json
 from tcpcryptd.netio.workers.records import decode_options, encode_info
 
 CONNECTIONS_PER_PAGE = 16
-"""So that they fit a message with the largest keys and the most wishes."""
+"""So that they fit a message with the largest keys and the most options."""
 MAX_LISTINGS = 16
 """Lists of connections that are being read; the oldest is given up."""
 

@@ -30,7 +30,7 @@ def error_of(action: Callable[[], object]) -> int | None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "wishes"),
+    ("option", "value", "options"),
     [
         (sockopt.TCP_CRYPT_ENABLE, 0, ConnectionOptions(enabled=False)),
         (sockopt.TCP_CRYPT_SECURST, 1, ConnectionOptions(secure_reset=True)),
@@ -49,8 +49,8 @@ def error_of(action: Callable[[], object]) -> int | None:
     ],
 )
 @pytest.mark.parametrize("kind", ["unbound", "bound", "listening"])
-def test_wishes_before_the_connection(
-    daemon: Daemon, kind: str, option: SocketOption, value: object, wishes: ConnectionOptions
+def test_options_before_the_connection(
+    daemon: Daemon, kind: str, option: SocketOption, value: object, options: ConnectionOptions
 ) -> None:
     with socket.socket() as sock:
         if kind != "unbound":
@@ -60,7 +60,7 @@ def test_wishes_before_the_connection(
         sockopt.setsockopt(sock, option, value)  # type: ignore[arg-type]
         local = Endpoint(*sock.getsockname())
         assert local.address == ("0.0.0.0" if kind == "unbound" else "127.0.0.1")
-        assert daemon.engine.options(local) == wishes
+        assert daemon.engine.options(local) == options
         assert daemon.kept == [local]
         assert sockopt.getsockopt(sock, option) == value
 
@@ -120,7 +120,7 @@ def test_of_a_connection(daemon: Daemon, connected: socket.socket) -> None:
     sockopt.setsockopt(connected, sockopt.TCP_CRYPT_REKEY, 1)
     sockopt.setsockopt(connected, sockopt.TCP_CRYPT_CACHE_FLUSH, 1)
     ends = Endpoint(*connected.getsockname()), Endpoint(*connected.getpeername())
-    assert daemon.engine.wishes == {ends: ConnectionOptions(secure_reset=True)}
+    assert daemon.engine.options == {ends: ConnectionOptions(secure_reset=True)}
     assert daemon.engine.actions == [("reset", *ends), ("rekey", *ends), ("flush", *ends)]
     for option in (sockopt.TCP_CRYPT_ENABLE, sockopt.TCP_ENO_PASSIVE_ROLE):
         assert error_of(lambda option=option: sockopt.setsockopt(connected, option, 0)) == errno.EISCONN  # type: ignore[misc]

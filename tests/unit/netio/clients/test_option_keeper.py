@@ -1,4 +1,4 @@
-"""Wishes live as long as the socket that left them."""
+"""Options live as long as the socket that they were set for."""
 
 import select
 import socket
@@ -14,7 +14,7 @@ from tcpcryptd.netio.kernel.sock_diag import TcpSockets, list_tcp_sockets
 from tests.e2e.harness.process import wait_until
 from tests.unit.control.daemon import FakeEngine
 
-WISHES = ConnectionOptions(enabled=False)
+OPTIONS = ConnectionOptions(enabled=False)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def cookie(sock: socket.socket) -> int:
 def leave(engine: FakeEngine, keeper: OptionKeeper, sock: socket.socket) -> Endpoint:
     local = Endpoint(*sock.getsockname()[:2])
     keeper.keep(local, cookie(sock))
-    engine.set_options(WISHES, local)
+    engine.set_options(OPTIONS, local)
     return local
 
 
@@ -55,13 +55,13 @@ def test_forgotten_with_the_socket(engine: FakeEngine, keeper: OptionKeeper, fam
         local = leave(engine, keeper, sock)
         for _ in range(3):
             turn(keeper)
-        assert engine.options(local) == WISHES
+        assert engine.options(local) == OPTIONS
 
     def forgotten() -> bool:
         turn(keeper)
         return engine.options(local) == ConnectionOptions()
 
-    wait_until(forgotten, "the wishes are forgotten")
+    wait_until(forgotten, "the options are forgotten")
 
 
 def test_kept_while_the_connection_lives(engine: FakeEngine, keeper: OptionKeeper) -> None:
@@ -71,7 +71,7 @@ def test_kept_while_the_connection_lives(engine: FakeEngine, keeper: OptionKeepe
         sock.connect(listener.getsockname())
         for _ in range(3):
             turn(keeper)
-        assert engine.options(local) == WISHES
+        assert engine.options(local) == OPTIONS
 
 
 def test_the_next_owner_of_the_port_inherits_nothing() -> None:
@@ -79,15 +79,15 @@ def test_the_next_owner_of_the_port_inherits_nothing() -> None:
     keeper = OptionKeeper(engine, 0.01, lambda: TcpSockets(frozenset((2,)), frozenset((80,))))
     local = Endpoint("127.0.0.1", 80)
     keeper.keep(local, 1)
-    engine.set_options(WISHES, local)
+    engine.set_options(OPTIONS, local)
     keeper.keep(local, 1)
-    assert engine.options(local) == WISHES
+    assert engine.options(local) == OPTIONS
     keeper.keep(local, 2)
     assert engine.options(local) == ConnectionOptions()
-    engine.set_options(WISHES, local)
+    engine.set_options(OPTIONS, local)
     for _ in range(3):
         turn(keeper)
-    assert engine.options(local) == WISHES
+    assert engine.options(local) == OPTIONS
     keeper.close()
 
 
@@ -97,10 +97,10 @@ def test_patience_with_a_kernel_that_does_not_list_all(monkeypatch: pytest.Monke
     engine = FakeEngine()
     keeper = OptionKeeper(engine, 0.01, lambda: TcpSockets(frozenset(), frozenset()))
     local = Endpoint("127.0.0.1", 80)
-    engine.set_options(WISHES, local)
+    engine.set_options(OPTIONS, local)
     keeper.keep(local, 1)
     rounds = 0
-    while engine.options(local) == WISHES:
+    while engine.options(local) == OPTIONS:
         turn(keeper)
         rounds += 1
     keeper.close()
@@ -111,7 +111,7 @@ def test_without_a_cookie_the_port_counts() -> None:
     engine = FakeEngine()
     keeper = OptionKeeper(engine, 0.01, lambda: TcpSockets(frozenset(), frozenset((80,))))
     for port in (80, 81):
-        engine.set_options(WISHES, Endpoint("0.0.0.0", port))
+        engine.set_options(OPTIONS, Endpoint("0.0.0.0", port))
     keeper.keep(Endpoint("0.0.0.0", 80), None)
     for _ in range(2):
         turn(keeper)
@@ -125,11 +125,11 @@ def test_a_kernel_that_cannot_be_asked(engine: FakeEngine, caplog: pytest.LogCap
 
     keeper = OptionKeeper(engine, 0.01, fail)
     local = Endpoint("127.0.0.1", 80)
-    engine.set_options(WISHES, local)
+    engine.set_options(OPTIONS, local)
     keeper.keep(local, 1)
     turn(keeper)
     keeper.close()
-    assert engine.options(local) == WISHES
+    assert engine.options(local) == OPTIONS
     assert "Operation not permitted" in caplog.text
 
 

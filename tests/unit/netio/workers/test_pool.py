@@ -19,13 +19,13 @@ from tcpcryptd.netio.kernel.queue_statistics import QueueStatistics
 from tcpcryptd.netio.loop import EventLoop
 from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.workers import pool as pool_module
-from tcpcryptd.netio.workers.briefing import Briefing
 from tcpcryptd.netio.workers.channel import Channel, Closed, Json
 from tcpcryptd.netio.workers.engine import SharedEngine
+from tcpcryptd.netio.workers.fork_server import ForkServer
 from tcpcryptd.netio.workers.link import UNANSWERED
-from tcpcryptd.netio.workers.nursery import Nursery
 from tcpcryptd.netio.workers.pool import WorkerPool
 from tcpcryptd.netio.workers.records import encode_info, encode_options
+from tcpcryptd.netio.workers.worker_state import WorkerState
 
 WORKERS = 2
 LOCAL, REMOTE = [Endpoint("192.0.2.1", 1000 + index) for index in range(WORKERS)], Endpoint("192.0.2.9", 80)
@@ -77,7 +77,7 @@ class PlayedWorker:
                 return 10 + self._index
             case "counters":
                 return {"negotiated": 100 + self._index, "connections": 1}
-            case "wishes":
+            case "options":
                 last = {tuple(local): row["enabled"] for _, row, local, _ in self._told}
                 return [[*last.values()].count(enabled) for enabled in (True, False)]
             case "told":
@@ -89,15 +89,15 @@ class Rig:
     def __init__(self, stack: ExitStack) -> None:
         self.release = os.eventfd(0)
         stack.callback(os.close, self.release)
-        self.briefing = Briefing()
+        self.worker_state = WorkerState()
         self.decided: list[tuple[Endpoint, Endpoint]] = []
         self.pool = WorkerPool(
-            lambda: Nursery(lambda: None, self._play),
+            lambda: ForkServer(lambda: None, self._play),
             QueueNumbers.starting_at(10, WORKERS),
-            self.briefing,
+            self.worker_state,
             lambda local, remote: self.decided.append((local, remote)),
         )
-        self.engine = SharedEngine(self.pool, self.briefing)
+        self.engine = SharedEngine(self.pool, self.worker_state)
         self.loop: EventLoop = self.pool.open(stack)
 
     def _play(self, index: int, end: socket.socket) -> None:
@@ -184,22 +184,22 @@ def test_a_request_that_fails_is_not_an_answer(rig: Rig) -> None:
 
 
 def test_one_that_hangs_does_later_what_all_must_do(rig: Rig) -> None:
-    wishes = ConnectionOptions(enabled=False)
+    options = ConnectionOptions(enabled=False)
     rig.hang(0)
-    assert rig.engine.set_options(wishes, LOCAL[0])
+    assert rig.engine.set_options(options, LOCAL[0])
     rig.engine.adjust({"verbose": True})
     assert rig.engine.flush_sessions() == 11
     os.eventfd_write(rig.release, 1)
     rig.turn_until(rig.pool.is_alive)
     told = rig.pool.ask("told")
     assert told[0] == told[1]
-    assert told[0] == [["set_options", encode_options(wishes), [*LOCAL[0]], None], ["adjust", {"verbose": True}]]
+    assert told[0] == [["set_options", encode_options(options), [*LOCAL[0]], None], ["adjust", {"verbose": True}]]
 
 
 def test_a_successor_is_told_what_the_others_know(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
-    wishes = ConnectionOptions(enabled=False)
+    options = ConnectionOptions(enabled=False)
     rig.engine.adjust({"verbose": True})
-    rig.engine.set_options(wishes, LOCAL[1])
+    rig.engine.set_options(options, LOCAL[1])
     before = rig.pool.counters({})
     rig.pool.ask("die", only=1)
     with pytest.raises(Refused):
@@ -207,18 +207,18 @@ def test_a_successor_is_told_what_the_others_know(rig: Rig, caplog: pytest.LogCa
     rig.turn_until_replaced(1)
     assert rig.pool.ask("told")[1] == rig.pool.ask("told")[0]
     assert rig.engine.endpoints_with_options() == [LOCAL[1]]
-    assert rig.engine.options(LOCAL[1]) == wishes
+    assert rig.engine.options(LOCAL[1]) == options
     after = rig.pool.counters({})
     assert after["negotiated"] == before["negotiated"] + 101
     assert (after["connections"], after["worker_restarts"]) == (2, 1)
     assert any(record.getMessage().startswith("worker 1 was killed by signal 9") for record in caplog.records)
 
 
-def test_there_may_be_more_wishes_than_a_channel_holds(rig: Rig) -> None:
-    wishes = ConnectionOptions(public_key_specs=(bytes(64),))
+def test_there_may_be_more_options_than_a_channel_holds(rig: Rig) -> None:
+    options = ConnectionOptions(public_key_specs=(bytes(64),))
     ends = [Endpoint("192.0.2.1", port) for port in range(1, 2001)]
     for local in ends:
-        rig.briefing.options.set(local, wishes)
+        rig.worker_state.options.set(local, options)
     rig.pool.ask("die", only=0)
     rig.turn_until_replaced(1)
     rig.hang(0)
@@ -227,8 +227,8 @@ def test_there_may_be_more_wishes_than_a_channel_holds(rig: Rig) -> None:
     for local in ends[1000:]:
         rig.engine.set_options(ConnectionOptions(enabled=False), local)
     os.eventfd_write(rig.release, 1)
-    rig.turn_until(lambda: rig.pool.ask("wishes")[0] == [1000, 1000])
-    assert rig.pool.ask("wishes")[1] == [0, 1000]
+    rig.turn_until(lambda: rig.pool.ask("options")[0] == [1000, 1000])
+    assert rig.pool.ask("options")[1] == [0, 1000]
     assert rig.pool.restarts == 1
 
 
@@ -258,7 +258,10 @@ def test_a_worker_that_cannot_open_its_queues_is_an_error() -> None:
             channel.send([message[0], True, ["queue 69 is taken", 5]])
 
     pool = WorkerPool(
-        lambda: Nursery(lambda: None, refuse), QueueNumbers.starting_at(10, WORKERS), Briefing(), lambda _, __: None
+        lambda: ForkServer(lambda: None, refuse),
+        QueueNumbers.starting_at(10, WORKERS),
+        WorkerState(),
+        lambda _, __: None,
     )
     with ExitStack() as stack, pytest.raises(DaemonError, match="queue 69 is taken") as raised:
         pool.open(stack)
@@ -270,7 +273,10 @@ def test_nothing_starts_when_privileges_cannot_be_given_up() -> None:
         raise DaemonError("no such user")
 
     pool = WorkerPool(
-        lambda: Nursery(fail, lambda _, __: None), QueueNumbers.starting_at(10, WORKERS), Briefing(), lambda _, __: None
+        lambda: ForkServer(fail, lambda _, __: None),
+        QueueNumbers.starting_at(10, WORKERS),
+        WorkerState(),
+        lambda _, __: None,
     )
     with ExitStack() as stack, pytest.raises(DaemonError, match="the process that starts workers"):
         pool.open(stack)

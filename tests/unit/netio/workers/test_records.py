@@ -15,7 +15,7 @@ from tcpcryptd.netio.workers.channel import MAX_MESSAGE
 from tcpcryptd.netio.workers.records import decode_info, decode_options, encode_info, encode_options
 from tcpcryptd.netio.workers.worker import CONNECTIONS_PER_PAGE
 
-WISHES = ConnectionOptions(
+OPTIONS = ConnectionOptions(
     enabled=False,
     support=Support.MANDATORY,
     client_mode=ClientMode.ALWAYS,
@@ -48,13 +48,13 @@ ENCRYPTED = ConnectionInfo(
     public_key_spec=b"\x21",
     symmetric_spec=b"\x01",
     generation=255,
-    options=WISHES,
+    options=OPTIONS,
     identity=PeerIdentity(Outcome.AUTHENTICATED, "web1", "SHA256:x", "why"),
 )
 
 
 def test_the_samples_differ_from_the_defaults_in_every_field() -> None:
-    assert all(getattr(WISHES, field.name) != field.default for field in fields(ConnectionOptions))
+    assert all(getattr(OPTIONS, field.name) != field.default for field in fields(ConnectionOptions))
     assert all(
         getattr(ENCRYPTED, field.name) != field.default for field in fields(ConnectionInfo) if field.name != "reason"
     )
@@ -62,8 +62,8 @@ def test_the_samples_differ_from_the_defaults_in_every_field() -> None:
 
 def test_a_page_of_the_largest_records_fits_a_message() -> None:
     specs = (bytes(SYMMETRIC_SPEC_SIZE),) * MAX_SPECS
-    wishes = replace(WISHES, public_key_specs=specs, client_ciphers=specs, server_ciphers=specs)
-    largest = replace(ENCRYPTED, public_key=bytes(PUBLIC_KEY_LENGTH), session_id=bytes(64), options=wishes)
+    options = replace(OPTIONS, public_key_specs=specs, client_ciphers=specs, server_ciphers=specs)
+    largest = replace(ENCRYPTED, public_key=bytes(PUBLIC_KEY_LENGTH), session_id=bytes(64), options=options)
     size = len(json.dumps(encode_info(largest)))
     assert size > 2 * PUBLIC_KEY_LENGTH
     assert CONNECTIONS_PER_PAGE * (size + 2) + 100 < MAX_MESSAGE
@@ -77,9 +77,9 @@ def test_connections(info: ConnectionInfo) -> None:
     assert copy.state is info.state
 
 
-@pytest.mark.parametrize("wishes", [DEFAULT_OPTIONS, WISHES])
-def test_wishes(wishes: ConnectionOptions) -> None:
-    copy = decode_options(json.loads(json.dumps(encode_options(wishes))))
-    assert copy == wishes
+@pytest.mark.parametrize("options", [DEFAULT_OPTIONS, OPTIONS])
+def test_options(options: ConnectionOptions) -> None:
+    copy = decode_options(json.loads(json.dumps(encode_options(options))))
+    assert copy == options
     assert isinstance(copy.support, Support)
     assert isinstance(copy.client_mode, ClientMode)

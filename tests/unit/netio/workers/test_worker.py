@@ -32,7 +32,7 @@ INFOS = [
 
 class PlayedEngine:
     def __init__(self) -> None:
-        self.wishes: list[tuple[ConnectionOptions, Endpoint, Endpoint | None]] = []
+        self.options: list[tuple[ConnectionOptions, Endpoint, Endpoint | None]] = []
 
     def connections(self) -> Iterator[ConnectionInfo]:
         yield from INFOS
@@ -41,7 +41,7 @@ class PlayedEngine:
         return next((info for info in INFOS if (info.local, info.remote) == (local, remote)), None)
 
     def set_options(self, options: ConnectionOptions, local: Endpoint, remote: Endpoint | None = None) -> bool:
-        self.wishes.append((options, local, remote))
+        self.options.append((options, local, remote))
         return remote is None
 
     def rekey(self, local: Endpoint, remote: Endpoint) -> bool:
@@ -157,11 +157,11 @@ def test_one_connection(rig: Rig) -> None:
     assert rig.ask("flush_sessions") == [True, 3]
 
 
-def test_wishes(rig: Rig) -> None:
-    wishes = ConnectionOptions(enabled=False)
-    assert rig.ask("set_options", encode_options(wishes), LOCAL, None) == [True, True]
-    assert rig.ask("set_options", encode_options(wishes), LOCAL, REMOTE) == [True, False]
-    assert rig.engine.wishes == [(wishes, LOCAL, None), (wishes, LOCAL, REMOTE)]
+def test_options(rig: Rig) -> None:
+    options = ConnectionOptions(enabled=False)
+    assert rig.ask("set_options", encode_options(options), LOCAL, None) == [True, True]
+    assert rig.ask("set_options", encode_options(options), LOCAL, REMOTE) == [True, False]
+    assert rig.engine.options == [(options, LOCAL, None), (options, LOCAL, REMOTE)]
 
 
 def test_counters_are_of_its_own_queues(rig: Rig) -> None:

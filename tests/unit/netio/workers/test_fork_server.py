@@ -1,7 +1,7 @@
 import gc
 import socket
 
-from tcpcryptd.netio.workers.nursery import Nursery
+from tcpcryptd.netio.workers.fork_server import ForkServer
 
 
 def test_no_collection_in_a_worker_touches_what_was_there_before_it() -> None:
@@ -9,12 +9,12 @@ def test_no_collection_in_a_worker_touches_what_was_there_before_it() -> None:
         end.send(str(gc.get_freeze_count()).encode())
 
     assert gc.get_freeze_count() == 0
-    nursery = Nursery(lambda: None, tell)
+    fork_server = ForkServer(lambda: None, tell)
     try:
-        ours = nursery.spawn(0)
+        ours = fork_server.spawn(0)
         assert ours is not None
         with ours:
             ours.settimeout(60)
             assert int(ours.recv(100)) > 1000
     finally:
-        nursery.close()
+        fork_server.close()

@@ -6,15 +6,15 @@ connection is treated as what an earlier daemon has encrypted (`orphan.py`), unt
 new one. A SYN of the old one that waits in a queue is none.
 """
 
-from tcpcryptd.core.protocol import Opening
+from tcpcryptd.core.protocol import Origin
 
 
-class Graves:
+class Tombstones:
     """Flow keys, of which the oldest makes room for a new one at the bound."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._keys: dict[bytes, Opening] = {}
+        self._keys: dict[bytes, Origin] = {}
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._keys
@@ -24,15 +24,15 @@ class Graves:
 
     def opened_by(self, key: bytes, isn: int) -> bool:
         """Whether the connection was, by such a SYN of the local kernel."""
-        opening = self._keys.get(key)
-        return opening is not None and opening.active and opening.isn == isn
+        origin = self._keys.get(key)
+        return origin is not None and origin.active and origin.isn == isn
 
-    def add(self, key: bytes, opening: Opening) -> None:
+    def add(self, key: bytes, origin: Origin) -> None:
         """The connection was reset."""
         self._keys.pop(key, None)
         if len(self._keys) >= self._limit:
             del self._keys[next(iter(self._keys))]
-        self._keys[key] = opening
+        self._keys[key] = origin
 
     def discard(self, key: bytes) -> None:
         """The local kernel has a new connection with these addresses and ports."""

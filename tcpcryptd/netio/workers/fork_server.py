@@ -23,7 +23,7 @@ _SIGNALS_OF_THE_DAEMON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _log = logging.getLogger(__name__)
 
 
-class Nursery:
+class ForkServer:
     """The daemon's side.
 
     It forks at once: to be made before threads are started, and before anything is opened that workers should not have.
@@ -36,7 +36,7 @@ class Nursery:
         self._pid = os.fork()
         if self._pid == 0:
             ours.close()
-            _run_and_exit(lambda: _NurseryProcess(Channel(theirs), main).run(daemon, prepare))
+            _run_and_exit(lambda: _ForkServerProcess(Channel(theirs), main).run(daemon, prepare))
         theirs.close()
         self._channel = Channel(ours)
 
@@ -75,7 +75,7 @@ class Nursery:
             os.close(descriptor)
 
 
-class _NurseryProcess:
+class _ForkServerProcess:
     def __init__(self, channel: Channel, main: WorkerMain) -> None:
         self._channel = channel
         self._main = main
@@ -119,13 +119,13 @@ class _NurseryProcess:
 
     def _spawn(self, index: int, descriptor: int) -> int:
         end = socket.socket(fileno=descriptor)
-        nursery = os.getpid()
+        fork_server = os.getpid()
         pid = os.fork()
         if pid == 0:
             self._channel.close()
             for _, other in self._workers.values():
                 os.close(other)
-            _die_with(nursery)
+            _die_with(fork_server)
             _run_and_exit(lambda: self._main(index, end))
         end.close()
         watched = os.pidfd_open(pid)

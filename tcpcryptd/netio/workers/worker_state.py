@@ -5,11 +5,11 @@ from tcpcryptd.core.options import OptionRegistry
 from tcpcryptd.netio.workers.channel import Json
 
 
-class Briefing:
+class WorkerState:
     """Kept by the daemon, which changes it together with the workers that run."""
 
     def __init__(self) -> None:
         self.options = OptionRegistry(MAX_OPTIONS)
-        """Applications' wishes for local ends, as each worker's engine has them."""
+        """Applications' options for local ends, as each worker's engine has them."""
         self.settings: Json = None
         """Those that were changed while the daemon ran; see `SharedEngine.adjust`."""
