@@ -140,7 +140,7 @@ class Arena:
         stream = self._stream_at(host, key)
         if stream is not None:
             # Not the tracker's mark, and not before it is open: those can be of an earlier one with the same ports.
-            known = host.engine._services.table.outbound.get(key) if host.engine is not None else None
+            known = host.engine._table.outbound.get(key) if host.engine is not None else None
             encrypted = known is not None and known.connection_class.is_encrypted and known.phase is not Phase.CLOSED
             # What was reset may never have had keys: it counts as encrypted when it was so before.
             if encrypted and stream.socket.state is State.OPEN:

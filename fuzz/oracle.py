@@ -36,7 +36,7 @@ def check_engine(engine: Engine, host: Host) -> None:
     services = engine._services
     errors = [event.description for event in host.events if isinstance(event, InternalError)]
     require(services.counters["internal_errors"] == 0, f"{host.name}: an exception in the engine: {errors}")
-    table = services.table
+    table = engine._table
     require(len(table.outbound) <= BOUNDS.max_connections, f"{host.name}: too many connections")
     require(table.outbound.keys() == {reverse_key(key) for key in table.inbound}, f"{host.name}: the tables differ")
     require(len(table._opening) <= BOUNDS.max_opening, f"{host.name}: too many handshakes")
@@ -109,9 +109,9 @@ def snapshot(host: Host, key: bytes) -> dict[object, Any]:
     if engine is None:
         return {}
     state: dict[object, Any] = {"sessions": len(engine._services.sessions)}
-    known = engine._services.table.outbound.get(key)
+    known = engine._table.outbound.get(key)
     if known is not None:
-        state["connection"] = (known.phase, type(known._protocol).__name__, known.info())
+        state["connection"] = (known.phase, repr(known._state), known.info())
     for other, socket in host.stack.sockets.items():
         state["socket", other] = (socket.state, socket.error, len(socket.received), socket.peer_finished)
     return state

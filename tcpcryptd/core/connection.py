@@ -6,7 +6,7 @@ from tcpcryptd.core.event import Closed, ConnectionInfo, Disabled, Identified, I
 from tcpcryptd.core.flow_key import endpoints, local_address, peer_address
 from tcpcryptd.core.lifecycle import Lifecycle, Phase
 from tcpcryptd.core.limits import IDLE
-from tcpcryptd.core.protocol import Description, Handler, Origin, PeerIdentity, Quoted, WireProtocol, gone
+from tcpcryptd.core.protocol import Description, Handler, Origin, PeerIdentity, ProtocolState, Quoted, gone
 from tcpcryptd.core.services import Services
 from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.core.snapshot import agreement, negotiated, plain, snapshot
@@ -29,8 +29,8 @@ class Connection:
         "_kept",
         "_lifecycle",
         "_negotiated",
-        "_protocol",
         "_services",
+        "_state",
         "_timer",
         "connection_class",
         "identity",
@@ -69,7 +69,7 @@ class Connection:
         self.route = services.route  # The way of the local kernel's packets, see core.protocol.Routed.
         self._services = services
         self._lifecycle = Lifecycle()
-        self._protocol: WireProtocol | None = None
+        self._state: ProtocolState | None = None
         self._timer: Timer | None = None
         self._delayed: Timer | None = None
         self._expiry: Timer | None = None
@@ -136,16 +136,16 @@ class Connection:
                 self.inject(Direction.IN, packet_too_big(packet, offset, told))
 
     def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
-        """See WireProtocol.translated."""
-        return self._protocol.translated(direction, error) if self._protocol is not None else None
+        """See ProtocolState.translated."""
+        return self._state.translated(direction, error) if self._state is not None else None
 
     def count(self, name: str) -> None:
         """Adds one to a counter."""
         self._services.counters[name] += 1
 
-    def transition(self, protocol: WireProtocol, outbound: Handler, inbound: Handler) -> None:
+    def transition(self, state: ProtocolState, outbound: Handler, inbound: Handler) -> None:
         """The protocol enters a new state: these handlers take over."""
-        self._protocol = protocol
+        self._state = state
         self.outbound = outbound
         self.inbound = inbound
 
@@ -330,22 +330,22 @@ class Connection:
 
     def reset(self) -> None:
         """Ends the connection at both ends and drops its keys."""
-        if self._protocol is not None:
-            for direction, packet in self._protocol.resets():
+        if self._state is not None:
+            for direction, packet in self._state.resets():
                 self.inject(direction, packet)
         self._services.tombstones.add(self.key, self.origin)
         self.close()
 
     def rekey(self) -> bool:
         """Replaces the keys; False when the connection has none that can be replaced."""
-        if self.phase is not Phase.OPEN or self._protocol is None:
+        if self.phase is not Phase.OPEN or self._state is None:
             return False
-        self._protocol.rekey()
+        self._state.rekey()
         return True
 
     def undeliverable(self, now: float) -> bool:
-        """See WireProtocol."""
-        return self._protocol is not None and self._protocol.undeliverable(now)
+        """See ProtocolState."""
+        return self._state is not None and self._state.undeliverable(now)
 
     def abandon(self) -> None:
         """Drops the entry of an unfinished handshake, whose kernels then go on in clear if they may, or an idle one."""
@@ -378,7 +378,7 @@ class Connection:
         return snapshot(self, name, self._describe(), known, negotiated=self._negotiated)
 
     def _describe(self) -> Description:
-        return self._protocol.describe() if self._protocol is not None else Description()
+        return self._state.describe() if self._state is not None else Description()
 
     def _forget(self) -> None:
         self.cancel_timer()
@@ -389,8 +389,8 @@ class Connection:
             self._expiry.cancel()
             self._expiry = None
         self._services.table.remove(self)
-        if self._protocol is not None:
+        if self._state is not None:
             # The protocol refers to this, too: the two would keep each other, and the keys.
-            self._protocol.forget()
-            self._protocol = None
+            self._state.forget()
+            self._state = None
             self.outbound = self.inbound = gone

@@ -9,7 +9,7 @@ being exact is answered with a challenge ACK (RFC 5961, section 3.2).
 from typing import Final
 
 from tcpcryptd.core.connection import Connection
-from tcpcryptd.core.protocol import Description, Injection, Quoted
+from tcpcryptd.core.protocol import ProtocolState
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict, modify
 from tcpcryptd.wire import sequence
 from tcpcryptd.wire.segment import ACK, RST, Segment, make, reverse_key
@@ -18,7 +18,7 @@ _PROBE_DISTANCE: Final = 2048
 """Bytes: more than a handshake message of any suite shifts by, and less than any window that is not nearly closed."""
 
 
-class Orphan:
+class Orphan(ProtocolState):
     """Drops all that comes and resets both ends."""
 
     def __init__(self, connection: Connection) -> None:
@@ -33,28 +33,6 @@ class Orphan:
         self._connection.transition(self, self._outbound, self._inbound)
         self._connection.orphaned(now)
         return self._refuse(segment, direction, now)
-
-    def describe(self) -> Description:
-        """Nothing is known."""
-        return Description()
-
-    def resets(self) -> list[Injection]:
-        """Nothing more can be done than was done for each segment."""
-        return []
-
-    def forget(self) -> None:
-        """Nothing has keys."""
-
-    def rekey(self) -> None:
-        """There are no keys."""
-
-    def undeliverable(self, now: float) -> bool:
-        """Nothing more can be done."""
-        return False
-
-    def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
-        """The numbers are lost with the keys."""
-        return None
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         return self._refuse(Segment(packet, offset), Direction.OUT, now)

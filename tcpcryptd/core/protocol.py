@@ -34,12 +34,12 @@ __all__ = [
     "PeerIdentity",
     "Phase",
     "ProtocolFactory",
+    "ProtocolState",
     "Quoted",
     "Routed",
     "Stray",
     "Support",
     "Verdict",
-    "WireProtocol",
     "gone",
     "modify",
 ]
@@ -138,14 +138,22 @@ class Quoted(NamedTuple):
     """The segment is quoted as it came from the local side."""
 
 
-class WireProtocol(Protocol):
-    """One connection's protocol at one stage; it binds its handlers to the connection when it begins."""
+class ProtocolState:
+    """One connection's protocol at one stage; it binds its handlers to the connection when it begins.
+
+    Here: without keys, and without anything that would have to end.
+    """
+
+    def __repr__(self) -> str:
+        return type(self).__name__
 
     def describe(self) -> Description:
         """What the control socket may know; never a key."""
+        return Description()
 
     def resets(self) -> list[Injection]:
         """RST segments that end the connection at both ends, in the numbers that each of them expects."""
+        return []
 
     def forget(self) -> None:
         """The connection is over: breaks cycles of references, so that keys go now and not with some collection."""
@@ -158,12 +166,14 @@ class WireProtocol(Protocol):
 
         Whether that was what the connection depends on: then it is left plain, if it may, or reset.
         """
+        return False
 
     def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
         """What an ICMP error that goes in this direction says on this side: sequence number and MTU.
 
         None: nobody can have sent such a segment lately.
         """
+        return None
 
 
 class ConnectionHandle(Protocol):
@@ -238,7 +248,7 @@ class ConnectionHandle(Protocol):
     def count(self, name: str) -> None:
         """Adds one to a counter."""
 
-    def transition(self, protocol: WireProtocol, outbound: Handler, inbound: Handler) -> None:
+    def transition(self, state: ProtocolState, outbound: Handler, inbound: Handler) -> None:
         """The protocol enters a new state: these handlers take over."""
 
     def inject(self, direction: Direction, packet: bytes) -> None:

@@ -1,9 +1,9 @@
 """A program that uses the original library's control protocol, with its structures as a C compiler lays them out.
 
 Arguments are the server's address, the library's port and commands in JSON: `["connect", port, options]` binds a
-socket, sets the options (pairs of option and number), connects it and asks for the session ID; `["get", option, room]` and
-`["set", option, number]` are about that socket, `["peek", local end, remote end]` about another one. The results are
-printed as a JSON array.
+socket, sets the options (pairs of option and number), connects it and asks for the session ID; `["get", option, room]`
+and `["set", option, number]` are about that socket, `["peek", local end, remote end]` about another one. The results
+are printed as a JSON array.
 """
 
 import ctypes

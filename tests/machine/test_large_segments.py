@@ -71,10 +71,10 @@ def test_a_packet_that_only_begins_here(version: int) -> None:
         6: [packet[:4] + bytes(3) + packet[7:40] + jumbo + packet[40:800], packet[:4] + bytes(2) + packet[6:800]],
     }[version]
     for each in (*begun, packet[:500]):
-        for connection in engine._services.table:
+        for connection in engine._table:
             connection.outgrown = False
         engine.outgrown(each)
-        assert [connection.outgrown for connection in engine._services.table] == [True]
+        assert [connection.outgrown for connection in engine._table] == [True]
     for stray in (b"", b"\x45" + bytes(50), packet[:20], packet[:12] + bytes(40)):
         engine.outgrown(stray)
     assert engine.counters()["outgrown"] == len(begun) + 1
@@ -96,7 +96,7 @@ def test_a_kernel_that_made_too_large_a_packet_is_shown_little_room(
     client, server = world.connect(behaviour=behaviour)
     world.exchange(client, server)
     assert world.client.engine is not None
-    for connection in world.client.engine._services.table:
+    for connection in world.client.engine._table:
         connection.outgrown = True
     world.exchange(client, server, 20_000)
     client.write(bytes(60_000))

@@ -174,7 +174,7 @@ def test_a_blind_sealed_segment_resets_nothing(acknowledged: str, ahead: int, be
 
 
 @SWITCHED
-@pytest.mark.parametrize("wish", ["configuration", "application"])
+@pytest.mark.parametrize("source", ["configuration", "application"])
 @ROLES
 def test_no_common_suite_is_plain(suite: Suite, source: str, switched: bool) -> None:
     """The original crashes on an INIT1 without a suite that it knows."""

@@ -1,18 +1,6 @@
 """What the states of one handshake share: the two ends as their SYNs described them.
 
-| state | this host has | leaves for |
-|---|---|---|
-| active.HelloSent | sent a SYN with HELLO or NEXTK1 | ClientExchange, PkconfSent, Unconfirmed; plain |
-| active.PkconfSent | been answered HELLO, sends PKCONF | Init2Sent, Unanswered; plain |
-| passive.HelloReceived | received a SYN with HELLO or NEXTK1 | AwaitInit1, AwaitPkconf, Nextk2Sent; plain |
-| passive.AwaitInit1 | sent PKCONF | Init2Sent; plain |
-| passive.AwaitPkconf | answered HELLO with HELLO | ClientExchange; plain |
-| passive.Nextk2Sent | sent NEXTK2 | Protection; plain |
-| client_exchange.ClientExchange | received PKCONF, sends INIT1 | Unconfirmed, Unanswered; plain; reset |
-| unanswered.Unanswered | sent INIT1 or PKCONF in vain | plain; reset |
-| unconfirmed.Init2Sent | received INIT1, sends INIT2 | Protection |
-| unconfirmed.Unconfirmed | received INIT2 or NEXTK2 | Protection |
-| protection.Protection | heard that the peer has the keys | |
+The states and where they lead: docs/protocol.md.
 
 Rules: no payload leaves in any of them but Unanswered, and the local kernel is kept from sending by a window of 0
 (docs/crypt-option.md section 3). A segment that does not fit the state, and that somebody off the path could have

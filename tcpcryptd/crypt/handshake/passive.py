@@ -82,7 +82,7 @@ class HelloReceived(HandshakeState):
         state.take_over()
         return state.send(segment, area, now)
 
-    def _choose(self, syn_ack: Segment, now: float) -> "SynAckSent":
+    def _choose(self, syn_ack: Segment, now: float) -> "_SynAckSent":
         if self._hello.opcode in (Opcode.NEXTK1, Opcode.NEXTK1_SUPPORT):
             resumable = take_to_answer(self._context, self._hello.body, now)
             if resumable is not None:
@@ -92,7 +92,7 @@ class HelloReceived(HandshakeState):
         return AwaitInit1(self._context, ServerExchange(self._context, self._context.kept_options(syn_ack)))
 
 
-class SynAckSent(HandshakeState):
+class _SynAckSent(HandshakeState):
     """The SYN ACK carries a suboption; the peer's next segment shows whether it got it."""
 
     def __init__(self, context: HandshakeContext, suboption: option.Suboption) -> None:
@@ -165,7 +165,7 @@ class SynAckSent(HandshakeState):
         raise NotImplementedError
 
 
-class AwaitInit1(SynAckSent):
+class AwaitInit1(_SynAckSent):
     """The SYN ACK carries PKCONF: this host is the server of the exchange."""
 
     def __init__(self, context: HandshakeContext, exchange: ServerExchange) -> None:
@@ -199,7 +199,7 @@ class AwaitPkconf(SynAckSent):
         return modify(segment.edited(window=0))
 
 
-class Nextk2Sent(SynAckSent):
+class Nextk2Sent(_SynAckSent):
     """The SYN ACK carries NEXTK2: both ends have keys once the peer has got it. Plain TCP is still possible."""
 
     def __init__(self, context: HandshakeContext, resumable: Resumable) -> None:

@@ -5,10 +5,9 @@ from collections.abc import Callable, Sequence
 from tcpcryptd.core.protocol import (
     ACCEPT,
     DROP,
-    Description,
     Direction,
     Injection,
-    Quoted,
+    ProtocolState,
     Verdict,
     modify,
 )
@@ -22,7 +21,7 @@ from tcpcryptd.wire.sequence import add, difference
 from tcpcryptd.wire.syn import refusal
 
 
-class HandshakeState:
+class HandshakeState(ProtocolState):
     """A state without keys: nothing is agreed, and neither kernel has sent data."""
 
     def __init__(self, context: HandshakeContext) -> None:
@@ -32,27 +31,9 @@ class HandshakeState:
         self._sent: Retransmission | None = None
         self._intervals: Sequence[float] = RETRANSMISSION_INTERVALS
 
-    def describe(self) -> Description:
-        """Nothing is known yet."""
-        return Description()
-
     def resets(self) -> list[Injection]:
         """For what the two kernels have sent so far: their SYNs."""
         return self._context.resets()
-
-    def forget(self) -> None:
-        """There are no keys."""
-
-    def rekey(self) -> None:
-        """There are no keys."""
-
-    def undeliverable(self, now: float) -> bool:
-        """Nothing that the peer waits for."""
-        return False
-
-    def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
-        """Nothing is sealed yet."""
-        return None
 
     def first_ack(self, segment: Segment, now: float) -> Segment | Verdict:
         """The local kernel's ACK of the SYN ACK, which can carry our option; or the verdict on what else it sends.

@@ -8,6 +8,7 @@ from tcpcryptd.core.protocol import (
     Description,
     Direction,
     Injection,
+    ProtocolState,
     Quoted,
     Verdict,
 )
@@ -24,7 +25,7 @@ from tcpcryptd.wire.segment import RST, SYN, Segment
 from tcpcryptd.wire.sequence import add
 
 
-class Unconfirmed:
+class Unconfirmed(ProtocolState):
     """The peer has what it takes for the keys: the client after INIT2, and both ends after NEXTK2."""
 
     def __init__(
@@ -61,12 +62,6 @@ class Unconfirmed:
     def resets(self) -> list[Injection]:
         """As for an open connection."""
         return self.protection.resets()
-
-    def forget(self) -> None:
-        """The keys are those of the protection."""
-
-    def rekey(self) -> None:
-        """Not before the peer is known to have the first keys."""
 
     def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
         """As of an open connection."""

@@ -11,6 +11,7 @@ from tcpcryptd.core.protocol import (
     Description,
     Direction,
     Injection,
+    ProtocolState,
     Quoted,
     Verdict,
     modify,
@@ -37,8 +38,12 @@ _MAX_BLOCKS: Final = 3
 _HANDSHAKE: Final = (Opcode.INIT1, Opcode.INIT2)
 
 
-class Protection:
-    """Seals and opens the segments of one connection."""
+class Protection(ProtocolState):
+    """Seals and opens the segments of one connection.
+
+    Its directions refer to each other: keys go with the next collection. It depends on no packet of the daemon's own:
+    data goes in the kernel's packets, or see Engine.handle_cut_off.
+    """
 
     def __init__(
         self,
@@ -132,13 +137,6 @@ class Protection:
             reset = make(reverse_key(key), sequence=number, acknowledgment=sent_next, flags=RST | ACK, window=0)
             injections.append((Direction.IN, reset))
         return injections
-
-    def forget(self) -> None:
-        """The two directions refer to each other: the keys go with the next collection."""
-
-    def undeliverable(self, now: float) -> bool:
-        """The connection does not depend on it: data goes in the kernel's own packets, or see Engine.handle_cut_off."""
-        return False
 
     def rekey(self) -> None:
         """Begins a new generation of keys, unless the last change of keys is not over (docs/crypt-option.md section 9).

@@ -1,14 +1,6 @@
 """What the states of one handshake share.
 
-| state | this host has | leaves for |
-|---|---|---|
-| active.SynSent | sent a SYN with an ENO option | the last four, Channel (resumed); plain |
-| passive.SynReceived | received a SYN with an ENO option | passive.SynAckSent; plain |
-| passive.SynAckSent | answered it with the TEP of its choice | exchange.AwaitInit1, Channel (resumed); plain |
-| simultaneous.SynCrossed | sent a SYN with an ENO option and received one | the last three, Channel (resumed); plain |
-| exchange.InitSent | an ENO option in an ACK of either side, sends Init1 as host A | Channel; reset |
-| exchange.AwaitInit1 | the same, waits for Init1 as host B | Channel; reset |
-| channel.Channel | keys | |
+The states and where they lead: docs/eno.md.
 
 Rules: no payload leaves before there are keys, and the local kernel is kept from sending by a window of 0. Once an ACK
 with an ENO option went each way there is no way back to plain TCP (RFC 8547 section 4.6): what goes wrong then resets

@@ -55,7 +55,8 @@ def open_channel(
     keep = None
     if context.best_is_offered or session.resumed:
         keep = partial(remember, connection, secret.following)
-    proves = secret.scheme.is_extensible and config.authenticator is not None
-    channel = Channel(flow, session, keep, proves=proves and config.authenticator.host_key is not None)
+    authenticator = config.authenticator
+    proves = secret.scheme.is_extensible and authenticator is not None and authenticator.host_key is not None
+    channel = Channel(flow, session, keep, proves=proves)
     channel.begin(context.ends, init2, now)
     return channel

@@ -1,6 +1,6 @@
 """What the states of a handshake have in common."""
 
-from tcpcryptd.core.protocol import ACCEPT, DROP, Action, Description, Direction, Injection, Quoted, Verdict, modify
+from tcpcryptd.core.protocol import ACCEPT, DROP, Action, Direction, Injection, ProtocolState, Verdict, modify
 from tcpcryptd.eno.handshake.context import HandshakeContext
 from tcpcryptd.eno.handshake.init_messages import looks_like_init1
 from tcpcryptd.eno.handshake.syn_data import without_data
@@ -11,7 +11,7 @@ from tcpcryptd.wire.sequence import add
 from tcpcryptd.wire.syn import refusal
 
 
-class State:
+class State(ProtocolState):
     """A state without keys: neither kernel has sent data."""
 
     def __init__(self, context: HandshakeContext) -> None:
@@ -20,28 +20,10 @@ class State:
         self._connection = context.connection
         self._other_syn: Segment | None = None
 
-    def describe(self) -> Description:
-        """Nothing is known yet."""
-        return Description()
-
     def resets(self) -> list[Injection]:
         """For what the two kernels have sent so far: their SYNs."""
         outgoing, incoming = self._ends.resets()
         return [(Direction.OUT, outgoing), (Direction.IN, incoming)]
-
-    def forget(self) -> None:
-        """Nothing refers back; a message that waits to be repeated goes with the timer."""
-
-    def rekey(self) -> None:
-        """There are no keys."""
-
-    def undeliverable(self, now: float) -> bool:
-        """Nothing that the peer waits for."""
-        return False
-
-    def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
-        """Nothing is sealed yet."""
-        return None
 
     def first_ack(self, segment: Segment, now: float) -> Segment | Verdict:
         """The local kernel's ACK of the SYN ACK, which can carry our option; or the verdict on what else it sends.

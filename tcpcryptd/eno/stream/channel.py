@@ -13,6 +13,7 @@ from tcpcryptd.core.protocol import (
     Description,
     Direction,
     Injection,
+    ProtocolState,
     Quoted,
     Verdict,
     modify,
@@ -31,7 +32,7 @@ from tcpcryptd.wire.syn import Ends, refusal
 _TCP_HEADER: Final = 20
 
 
-class Channel:
+class Channel(ProtocolState):
     """Seals and opens one connection's stream."""
 
     # For mypyc: `forget` deletes them.

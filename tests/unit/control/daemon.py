@@ -35,7 +35,7 @@ class FakeEngine:
 
     def __init__(self, *known: ConnectionInfo) -> None:
         self.known = list(known)
-        self.options: dict[tuple[Endpoint, Endpoint | None], ConnectionOptions] = {}
+        self.kept: dict[tuple[Endpoint, Endpoint | None], ConnectionOptions] = {}
         self.actions: list[tuple[object, ...]] = []
 
     def connections(self) -> Iterator[ConnectionInfo]:
@@ -45,14 +45,14 @@ class FakeEngine:
         return next((info for info in self.known if (info.local, info.remote) == (local, remote)), None)
 
     def options(self, local: Endpoint, remote: Endpoint | None = None) -> ConnectionOptions | None:
-        return self.options.get((local, remote)) if remote else self.options.get((local, None), ConnectionOptions())
+        return self.kept.get((local, remote)) if remote else self.kept.get((local, None), ConnectionOptions())
 
     def set_options(self, options: ConnectionOptions, local: Endpoint, remote: Endpoint | None = None) -> bool:
-        self.options[local, remote] = options
+        self.kept[local, remote] = options
         return True
 
     def endpoints_with_options(self) -> list[Endpoint]:
-        return [local for (local, remote), options in self.options.items() if options != ConnectionOptions()]
+        return [local for (local, remote), options in self.kept.items() if options != ConnectionOptions()]
 
     def rekey(self, local: Endpoint, remote: Endpoint) -> bool:
         self.actions.append(("rekey", local, remote))

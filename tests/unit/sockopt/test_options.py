@@ -120,7 +120,7 @@ def test_of_a_connection(daemon: Daemon, connected: socket.socket) -> None:
     sockopt.setsockopt(connected, sockopt.TCP_CRYPT_REKEY, 1)
     sockopt.setsockopt(connected, sockopt.TCP_CRYPT_CACHE_FLUSH, 1)
     ends = Endpoint(*connected.getsockname()), Endpoint(*connected.getpeername())
-    assert daemon.engine.options == {ends: ConnectionOptions(secure_reset=True)}
+    assert daemon.engine.kept == {ends: ConnectionOptions(secure_reset=True)}
     assert daemon.engine.actions == [("reset", *ends), ("rekey", *ends), ("flush", *ends)]
     for option in (sockopt.TCP_CRYPT_ENABLE, sockopt.TCP_ENO_PASSIVE_ROLE):
         assert error_of(lambda option=option: sockopt.setsockopt(connected, option, 0)) == errno.EISCONN  # type: ignore[misc]

@@ -42,8 +42,8 @@ class Table:
         return self.options.answer(message(option, port, struct.pack("=i", value), SET), user_id)
 
     @property
-    def options(self) -> ConnectionOptions:
-        return self.engine.options[BOUND, None]
+    def chosen(self) -> ConnectionOptions:
+        return self.engine.kept[BOUND, None]
 
 
 def message(option: int, port: int, data: bytes, flags: int) -> LibraryMessage:
@@ -89,19 +89,19 @@ def test_options_of_a_socket_that_is_not_connected() -> None:
     assert [number(table.get(option)) for option in (O.ENABLE, O.CMODE, O.NOCACHE)] == [1, 0, 0]
     for option, value in ((O.ENABLE, 0), (O.CMODE, 5), (O.NOCACHE, 1), (O.APP_SUPPORT, 2)):
         assert table.set(option, value) == b""
-    assert table.options == ConnectionOptions(
+    assert table.chosen == ConnectionOptions(
         enabled=False, support=Support.MANDATORY, client_mode=ClientMode.ALWAYS, cache=False
     )
     assert [number(table.get(option)) for option in (O.ENABLE, O.CMODE, O.NOCACHE)] == [0, 1, 1]
     assert table.kept == [(BOUND, 77)] * 4
     table.set(O.CMODE, 0)
-    assert table.options.client_mode is ClientMode.DEFAULT
+    assert table.chosen.client_mode is ClientMode.DEFAULT
 
 
 def test_a_value_in_one_byte() -> None:
     table = Table()
     table.options.answer(message(O.NOCACHE, 0, b"\1", SET), USER)
-    assert not table.options.cache
+    assert not table.chosen.cache
 
 
 def test_reset() -> None:
@@ -156,12 +156,12 @@ def test_whose_port_it_is(bound: list[BoundSocket], user_id: int, expected: str 
     table.bound = bound
     if expected is None:
         table.set(O.NOCACHE, 1, user_id=user_id)
-        assert not table.options.cache
+        assert not table.chosen.cache
         return
     with pytest.raises(Refused) as caught:
         table.set(O.NOCACHE, 1, user_id=user_id)
     assert caught.value.errno == expected
-    assert not table.engine.options
+    assert not table.engine.kept
 
 
 def test_root_may_ask_of_all() -> None:
