@@ -178,7 +178,7 @@ class AwaitInit1(_SynAckSent):
         return self._exchange.receive(segment, now)
 
 
-class AwaitPkconf(SynAckSent):
+class AwaitPkconf(_SynAckSent):
     """The SYN ACK carries HELLO: this host wants to be the client of the exchange (docs/crypt-option.md section 7)."""
 
     def __init__(self, context: HandshakeContext) -> None:
