@@ -16,7 +16,7 @@ from setuptools.command.build_ext import build_ext
 
 PACKET_PATH = (
     *("wire", "core", "crypto", "crypt", "eno"),
-    *("netio/loop.py", "netio/kernel/nfqueue.py"),
+    *("netio/engine_output.py", "netio/loop.py", "netio/kernel/nfqueue.py"),
     *(
         f"netio/packets/{name}.py"
         for name in ("queue", "queue_reader", "offload_guard", "merging", "passage", "verdicts")

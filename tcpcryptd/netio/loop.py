@@ -9,19 +9,11 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from tcpcryptd.core.event import Event
 from tcpcryptd.core.stock import Stock
-from tcpcryptd.core.verdict import Direction
+from tcpcryptd.netio.engine_output import MAX_EVENTS_PER_TURN, EngineOutput
 
-MAX_EVENTS_PER_TURN: Final = 256
-EVENT_BATCH: Final = 32
-"""So many events do not wait for more."""
-EVENT_DELAY: Final = 0.02
-"""Seconds that an event waits for others at most."""
 _LONGEST_WAIT: Final = 3600.0
 _DRAIN_TURNS: Final = 64
-_REFUSALS: Final = 4
-"""How often what the engine injects because a packet was refused is sent within the same turn."""
 
 
 class Source(Protocol):
@@ -34,8 +26,8 @@ class Source(Protocol):
         """Does some of the work."""
 
 
-class LoopEngine(Protocol):
-    """What the loop needs of the engine."""
+class Timers(Protocol):
+    """What is due at some time."""
 
     def next_timeout(self) -> float | None:
         """Seconds on the monotonic clock."""
@@ -43,33 +35,19 @@ class LoopEngine(Protocol):
     def handle_timeout(self, now: float) -> None:
         """Runs what is due."""
 
-    def packets_to_inject(self) -> list[tuple[Direction, bytes, int]]:
-        """Hands them over."""
-
-    def handle_undeliverable(self, packet: bytes, direction: Direction, now: float) -> None:
-        """One of them was refused for good."""
-
-    def waiting_events(self) -> int:
-        """How many there are for `next_event`."""
-
-    def next_event(self) -> Event | None:
-        """Hands one over."""
-
 
 class EventLoop:
     """Runs until `stop`. Sources that are ready are served in the order in which they were added."""
 
     def __init__(
         self,
-        engine: LoopEngine,
-        inject: Callable[[Direction, bytes, int], bool],
-        on_event: Callable[[Event], None],
+        timers: Timers,
+        output: EngineOutput | None = None,
         stock: Stock | None = None,
     ) -> None:
-        """`stock` is refilled while nothing waits."""
-        self._engine = engine
-        self._inject = inject
-        self._on_event = on_event
+        """`output` is collected in each turn; `stock` is refilled while nothing waits."""
+        self._timers = timers
+        self._output = output
         self._stock = stock
         self._sources: dict[int, Source] = {}
         self._epoll = select.epoll()
@@ -79,7 +57,6 @@ class EventLoop:
         self._beat: Callable[[], None] = lambda: None
         self._beat_interval = math.inf
         self._beat_due = math.inf
-        self._events_due = math.inf
 
     def add(self, source: Source) -> None:
         """Serves a source from now on."""
@@ -113,14 +90,11 @@ class EventLoop:
         for _ in range(_DRAIN_TURNS):
             if not self.turn(0.0):
                 break
-        self._pass_on_events(_DRAIN_TURNS * MAX_EVENTS_PER_TURN)
+        if self._output is not None:
+            self._output.pass_on_events(_DRAIN_TURNS * MAX_EVENTS_PER_TURN)
 
     def turn(self, wait: float) -> bool:
-        """Waits up to `wait` seconds for work and does it; whether there was any.
-
-        Events are passed on together: a line of the log by itself costs as much as two packets of the handshake.
-        """
-        engine = self._engine
+        """Waits up to `wait` seconds for work and does it; whether there was any."""
         ready = self._epoll.poll(wait)
         if len(ready) == 1:
             self._sources[ready[0][0]].handle_ready()
@@ -129,16 +103,11 @@ class EventLoop:
             for source in [source for number, source in self._sources.items() if number in numbers]:
                 source.handle_ready()
         now = time.monotonic()
-        due = engine.next_timeout()
+        due = self._timers.next_timeout()
         if due is not None and due <= now:
-            engine.handle_timeout(now)
-        self._send_injections()
-        events = engine.waiting_events()
-        if events >= EVENT_BATCH or now >= self._events_due:
-            self._pass_on_events(MAX_EVENTS_PER_TURN)
-            events = engine.waiting_events()
-        if events and self._events_due == math.inf:
-            self._events_due = now + EVENT_DELAY
+            self._timers.handle_timeout(now)
+        if self._output is not None:
+            self._output.collect(now)
         if now >= self._beat_due:
             self._beat_due = now + self._beat_interval
             self._beat()
@@ -149,28 +118,6 @@ class EventLoop:
             self.turn(self._time_left())
         elif not self.turn(0.0):
             self._stock.refill()
-
-    def collect(self) -> None:
-        """Sends what the engine wants injected and passes its events on."""
-        self._send_injections()
-        self._pass_on_events(MAX_EVENTS_PER_TURN)
-
-    def _send_injections(self) -> None:
-        for _ in range(_REFUSALS):
-            refused = [each for each in self._engine.packets_to_inject() if not self._inject(*each)]
-            if not refused:
-                break
-            now = time.monotonic()
-            for direction, packet, _ in refused:
-                self._engine.handle_undeliverable(packet, direction, now)
-
-    def _pass_on_events(self, limit: int) -> None:
-        self._events_due = math.inf
-        for _ in range(limit):
-            event = self._engine.next_event()
-            if event is None:
-                break
-            self._on_event(event)
 
     def handle_hangups(self, action: Callable[[], None] | None) -> None:
         """What `hang_up` has `run` do."""
@@ -188,8 +135,10 @@ class EventLoop:
     def _time_left(self) -> float:
         if self._hung_up:
             return 0.0
-        due = self._engine.next_timeout()
-        soonest = min(self._beat_due, self._events_due)
+        due = self._timers.next_timeout()
+        soonest = self._beat_due
+        if self._output is not None:
+            soonest = min(soonest, self._output.due)
         if due is not None:
             soonest = min(soonest, due)
         return min(max(0.0, soonest - time.monotonic()), _LONGEST_WAIT)

@@ -9,6 +9,7 @@ from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Event
 from tcpcryptd.core.verdict import ConnectionClass
+from tcpcryptd.netio.engine_output import MAX_EVENTS_PER_TURN, EngineOutput
 from tcpcryptd.netio.kernel.queue_statistics import QueueStatistics
 from tcpcryptd.netio.loop import EventLoop
 from tcpcryptd.netio.marks import MarkScheme
@@ -88,6 +89,7 @@ class PacketPath:
         self._outlet: Outlet | None = None
         self._queues: list[PacketQueue] = []
         self._loop: EventLoop | None = None
+        self._output: EngineOutput | None = None
 
     def open(self, stack: ExitStack) -> EventLoop:
         """See PacketHandling."""
@@ -113,7 +115,8 @@ class PacketPath:
             queue.next_worker = None if self._is_last else number + 1
             stack.callback(queue.close)
             self._queues.append(queue)
-        loop = self._loop = EventLoop(self._engine, injector.inject, self._on_event, self._engine.stock)
+        self._output = EngineOutput(self._engine, injector.inject, self._on_event)
+        loop = self._loop = EventLoop(self._engine, self._output, self._engine.stock)
         stack.callback(loop.close)
         for queue in self._queues:
             loop.add(queue)
@@ -134,8 +137,9 @@ class PacketPath:
     def reset(self) -> None:
         """See PacketHandling."""
         self._engine.shut_down(time.monotonic())
-        if self._loop is not None:
-            self._loop.collect()
+        if self._output is not None:
+            self._output.send()
+            self._output.pass_on_events(MAX_EVENTS_PER_TURN)
 
     def stop(self) -> None:
         """See PacketHandling; the caller runs the loop no more."""

@@ -10,8 +10,6 @@ from functools import partial
 from typing import Final
 
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import Event
-from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.kernel.queue_statistics import QueueStatistics
 from tcpcryptd.netio.loop import EventLoop
@@ -40,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class WorkerPool:
-    """Handles packets by others (PacketHandling). A source of the event loop, whose engine it is too: for its timeouts.
+    """Handles packets by others (PacketHandling). A source of the event loop, and its timers.
 
     A worker's death can be seen while another one is asked something, and is dealt with in the next turn.
     """
@@ -98,7 +96,7 @@ class WorkerPool:
         if not self.is_open():
             raise DaemonError("a worker ended before it was ready, or does not get ready: see the log")
         self._started = True
-        loop = EventLoop(self, _inject_nothing, _ignore_event)
+        loop = EventLoop(self)
         stack.callback(loop.close)
         loop.add(self)
         return loop
@@ -218,7 +216,7 @@ class WorkerPool:
         self._kill(link)
         return False
 
-    # A source and an engine for the event loop
+    # A source of the event loop, and its timers
 
     def fileno(self) -> int:
         """An epoll instance's descriptor."""
@@ -248,21 +246,6 @@ class WorkerPool:
                     self._post(link, "counters", (), lambda _: None)
                 elif not (link.is_open or link.is_closed) and link.is_late(now):
                     self._kill(link)
-
-    def packets_to_inject(self) -> list[tuple[Direction, bytes, int]]:
-        """None: workers send their own."""
-        return []
-
-    def handle_undeliverable(self, packet: bytes, direction: Direction, now: float) -> None:
-        """See `packets_to_inject`."""
-
-    def waiting_events(self) -> int:
-        """None: workers log their own."""
-        return 0
-
-    def next_event(self) -> Event | None:
-        """See `waiting_events`."""
-        return None
 
     # Their lives
 
@@ -354,12 +337,3 @@ class WorkerPool:
         _log.error("worker %d does not answer and is killed", link.index)
         if self._fork_server is not None:
             self._fork_server.kill(link.index)
-
-
-def _inject_nothing(_direction: Direction, _packet: bytes, _route: int) -> bool:
-    """See `packets_to_inject`."""
-    return True
-
-
-def _ignore_event(_event: Event) -> None:
-    """See `next_event`."""

@@ -12,7 +12,8 @@ from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Closed, Event
 from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio import loop
-from tcpcryptd.netio.loop import EVENT_BATCH, MAX_EVENTS_PER_TURN, EventLoop
+from tcpcryptd.netio.engine_output import EVENT_BATCH, MAX_EVENTS_PER_TURN, EngineOutput
+from tcpcryptd.netio.loop import EventLoop
 from tcpcryptd.netio.process.signals import watch_signals
 
 EVENT = Closed(Endpoint("192.0.2.1", 1), Endpoint("192.0.2.2", 2))
@@ -71,7 +72,8 @@ class Rig:
         self.injected: list[tuple[Direction, bytes, int]] = []
         self.events: list[Event] = []
         self.refuses = False
-        self.loop = EventLoop(self.engine, self._inject, self.events.append)
+        self.output = EngineOutput(self.engine, self._inject, self.events.append)
+        self.loop = EventLoop(self.engine, self.output)
 
     def _inject(self, direction: Direction, packet: bytes, route: int) -> bool:
         self.injected.append((direction, packet, route))
@@ -130,7 +132,7 @@ def test_the_last_event_does_not_wait_for_a_packet(rig: Rig, count: int) -> None
         if len(rig.events) == count:
             rig.loop.stop()
 
-    rig.loop._on_event = take
+    rig.output._on_event = take
     rig.engine.events += [EVENT] * count
     rig.loop.turn(0.0)
     assert len(rig.events) == count - 1
@@ -267,7 +269,7 @@ class Stock:
 
 def test_a_stock_is_refilled_while_nothing_waits() -> None:
     engine, stock = FakeEngine(), Stock(3)
-    made = EventLoop(engine, lambda *_: True, lambda _: None, stock)
+    made = EventLoop(engine, stock=stock)
 
     def work() -> None:
         stock.seen += 1

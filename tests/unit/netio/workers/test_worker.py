@@ -83,7 +83,7 @@ class PlayedPath:
     def open(self, stack: ExitStack) -> EventLoop:
         if self.refusal is not None:
             raise self.refusal
-        loop = EventLoop(self._engine, lambda *_: True, lambda _: None)
+        loop = EventLoop(self._engine)
         stack.callback(loop.close)
         return loop
 
