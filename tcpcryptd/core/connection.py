@@ -19,7 +19,7 @@ from tcpcryptd.wire.words import uint16
 
 
 class Connection:
-    """An entry of the flow table. `outbound` and `inbound` are rebound by the protocol when its state changes."""
+    """A ConnectionHandle, and an entry of the flow table. `outbound`, `inbound`: rebound by the protocol's states."""
 
     __slots__ = (
         "_delayed",
@@ -58,14 +58,11 @@ class Connection:
         """What the application asked for; fixed in the handshake but for what an open connection can change."""
         self.connection_class = ConnectionClass.UNDECIDED
         self.last_seen = origin.started
-        """When the last authentic segment passed; the handlers of an open connection keep it."""
         self.outgrown = False
-        """Whether the local kernel has sent a packet that was too large to be handled whole."""
         self.identity: PeerIdentity | None = None
         """Who the peer says it is, and has signed; None: no identities are in use, or it has not said so yet."""
         self._is_identified = False
         self.must_authenticate = services.config.requires_identity(endpoints(key)[1].address)
-        """The administrator wants it to fail, whoever opened it, unless the peer is authenticated."""
         self.route = services.route  # The way of the local kernel's packets, see core.protocol.Routed.
         self._services = services
         self._lifecycle = Lifecycle()
@@ -82,6 +79,11 @@ class Connection:
     def phase(self) -> Phase:
         """How far the connection has come."""
         return self._lifecycle.phase
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether a protocol has taken it, and it is not over."""
+        return self._state is not None
 
     @property
     def peer_address(self) -> bytes:
@@ -210,7 +212,7 @@ class Connection:
         else:
             self._services.peers.offered(self.peer_address, self.protocol_name)
         self.last_seen = now
-        self.watch_idleness(now)
+        self.watch_idleness()
         self._services.emit(lambda: negotiated(self.key, self.protocol_name, about))
 
     def orphaned(self, now: float) -> None:
@@ -219,7 +221,7 @@ class Connection:
         self._services.table.opened(self)
         self._services.table.closed(self)
         self._lifecycle.saw(RST, Direction.OUT)
-        self.watch_idleness(now)
+        self.watch_idleness()
 
     @property
     def must_encrypt(self) -> bool:
@@ -277,7 +279,7 @@ class Connection:
             if self.phase is Phase.CLOSED:
                 self._services.table.closed(self)
             self.last_seen = now
-            self.watch_idleness(now)
+            self.watch_idleness()
 
     def renew(self, segment: Segment, direction: Direction, now: float) -> Verdict:
         """The SYN of a new connection with the same addresses and ports: this one is over."""
@@ -354,7 +356,7 @@ class Connection:
         else:
             self.close()
 
-    def watch_idleness(self, now: float) -> None:
+    def watch_idleness(self) -> None:
         """Sets the timer that drops the entry when nothing authentic comes any more."""
         due = self.last_seen + IDLE[self.phase]
         if self._expiry is not None:
@@ -370,7 +372,7 @@ class Connection:
             self.count("expired")
             self.abandon()
         else:
-            self.watch_idleness(now)
+            self.watch_idleness()
 
     def info(self) -> ConnectionInfo:
         """A snapshot for the control socket."""

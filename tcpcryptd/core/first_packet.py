@@ -1,6 +1,6 @@
 """The first packet of a connection that the engine does not know: what it is, and which protocol takes it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tcpcryptd.core.admission import Admission
 from tcpcryptd.core.connection import Connection
@@ -34,9 +34,10 @@ class FirstPackets:
         if segment.is_opening and not (encrypted and direction is Direction.IN):
             return self._admit(key, segment, direction, now)
         if encrypted:
-            connection = Connection(self._services, key, Origin(False, now), "none")
-            if not self._table.add(connection):
+            if not self._table.make_room():
                 return DROP
+            connection = Connection(self._services, key, Origin(False, now), "none")
+            self._table.add(connection)
             return Orphan(connection).take_over(segment, direction, now)
         if segment.flags & SYN:
             remote = endpoints(key)[1].address
@@ -94,19 +95,26 @@ class FirstPackets:
             withheld = self._withheld(key, active, now)
             if withheld is not None:
                 candidates, reason = [], withheld
+        verdict = self._taken(candidates, key, origin, syn)
+        return Connection(self._services, key, origin, "none").decide_plain(reason) if verdict is None else verdict
+
+    def _taken(self, candidates: Sequence[ProtocolFactory], key: bytes, origin: Origin, syn: Segment) -> Verdict | None:
+        """The verdict of the first protocol that takes it, or of why none may; None: none does."""
+        now = origin.started
         for protocol in candidates:
             connection = Connection(self._services, key, origin, protocol.name)
-            if not self._table.add(connection):
+            if not self._table.make_room():
                 self._services.counters["table_full"] += 1
                 return connection.decide_plain("the table of connections is full")
-            connection.watch_idleness(now)
             if not connection.options.enabled:
                 return connection.decide_plain("the application turned encryption off")
-            verdict = protocol.offer(connection, syn, now) if active else protocol.answer(connection, syn, now)
+            verdict = protocol.offer(connection, syn, now) if origin.active else protocol.answer(connection, syn, now)
+            if connection.is_taken:
+                self._table.add(connection)
+                connection.watch_idleness()
             if verdict is not None:
                 return verdict
-            connection.close()
-        return Connection(self._services, key, origin, "none").decide_plain(reason)
+        return None
 
     def _candidates(self, key: bytes, active: bool, now: float) -> list[ProtocolFactory]:
         """The protocols that may take a new connection."""

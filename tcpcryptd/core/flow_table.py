@@ -41,20 +41,21 @@ class FlowTable:
     def __iter__(self) -> Iterator[Connection]:
         return iter(list(self.outbound.values()))
 
-    def add(self, connection: Connection) -> bool:
-        """Enters a connection whose handshake begins; False when the table is full.
+    def make_room(self) -> bool:
+        """Whether there is room for one more connection, whose handshake begins.
 
         The connection that has been closed for longest makes room, as in a kernel that has too many in TIME_WAIT. A
         flood of SYNs fills the list of handshakes only: its oldest makes room.
         """
         if len(self.outbound) >= self._max_connections and not self._evict_closed():
             return False
-        if len(self._opening) >= self._max_opening and not self._evict_opening():
-            return False
+        return len(self._opening) < self._max_opening or self._evict_opening()
+
+    def add(self, connection: Connection) -> None:
+        """Enters a connection that a protocol has taken, for which there is room."""
         self.outbound[connection.key] = connection
         self.inbound[reverse_key(connection.key)] = connection
         self._opening[connection.key] = connection
-        return True
 
     def _evict_closed(self) -> bool:
         """Drops the oldest entry that is kept for retransmissions alone; False when there is none."""
