@@ -113,9 +113,9 @@ class Ends:
         self.local = SynParameters()
         self.remote = SynParameters()
 
-    def saw(self, segment: Segment, *, outgoing: bool) -> None:
+    def saw(self, segment: Segment, *, outbound: bool) -> None:
         """Keeps the timestamp that a segment carries."""
-        end = self.local if outgoing else self.remote
+        end = self.local if outbound else self.remote
         sent = timestamps(segment.options)
         if sent is not None and end.timestamp is not None:
             end.timestamp = sent[0]
@@ -131,7 +131,7 @@ class Ends:
     def acknowledgment(
         self,
         *,
-        outgoing: bool,
+        outbound: bool,
         sent: int = 0,
         shift: int = 0,
         flags: int = ACK,
@@ -142,14 +142,14 @@ class Ends:
 
         `sent` is added to the sequence number, `shift` to the acknowledgment number.
         """
-        sender, receiver = (self.local, self.remote) if outgoing else (self.remote, self.local)
+        sender, receiver = (self.local, self.remote) if outbound else (self.remote, self.local)
         area = b""
         if self._has_timestamps:
             stamp = struct.pack(">II", sender.timestamp, receiver.timestamp)
             area = b"\x01\x01" + options.encode(options.TIMESTAMP, stamp)
         scale = sender.window_scale if receiver.window_scale is not None else None
         return make(
-            self.key if outgoing else reverse_key(self.key),
+            self.key if outbound else reverse_key(self.key),
             sequence=add(sender.isn, 1 + sent),
             acknowledgment=add(receiver.isn, 1 + shift),
             flags=flags,
@@ -161,6 +161,6 @@ class Ends:
     def resets(self, sent: int = 0) -> tuple[bytes, bytes]:
         """RST segments for the peer's kernel, which may have seen `sent` bytes of ours, and for the local one."""
         ours, theirs = add(self.local.isn, 1), add(self.remote.isn, 1)
-        outgoing = make(self.key, sequence=add(ours, sent), acknowledgment=theirs, flags=RST | ACK, window=0)
-        incoming = make(reverse_key(self.key), sequence=theirs, acknowledgment=ours, flags=RST | ACK, window=0)
-        return outgoing, incoming
+        outbound = make(self.key, sequence=add(ours, sent), acknowledgment=theirs, flags=RST | ACK, window=0)
+        inbound = make(reverse_key(self.key), sequence=theirs, acknowledgment=ours, flags=RST | ACK, window=0)
+        return outbound, inbound

@@ -159,15 +159,15 @@ class HandshakeContext:
     def saw(self, segment: Segment, direction: Direction, now: float) -> None:
         """Keeps the timestamp that a segment carries."""
         self.connection.last_seen = now
-        self._ends.saw(segment, outgoing=direction is Direction.OUT)
+        self._ends.saw(segment, outbound=direction is Direction.OUT)
 
     def make(self, direction: Direction, shift: int = 0, option: bytes = b"", payload: bytes = b"") -> bytes:
         """The ACK that one end would send after the SYNs, with an option and a payload of our own.
 
         `shift` is added to the acknowledgment number.
         """
-        outgoing = direction is Direction.OUT
-        return self._ends.acknowledgment(outgoing=outgoing, shift=shift, option=option, payload=payload)
+        outbound = direction is Direction.OUT
+        return self._ends.acknowledgment(outbound=outbound, shift=shift, option=option, payload=payload)
 
     def acknowledgment(self) -> bytes:
         """The local kernel's ACK of the peer's SYN, in its own numbers and without an option of ours."""
@@ -182,8 +182,8 @@ class HandshakeContext:
 
     def resets(self, sent: int = 0) -> list[Injection]:
         """RST segments for both kernels, which have not exchanged data yet; the peer's may have seen `sent` bytes."""
-        outgoing, incoming = self._ends.resets(sent)
-        return [(Direction.OUT, outgoing), (Direction.IN, incoming)]
+        outbound, inbound = self._ends.resets(sent)
+        return [(Direction.OUT, outbound), (Direction.IN, inbound)]
 
 
 def _own(wanted: tuple[bytes, ...] | None, size: int) -> tuple[bytes, ...]:

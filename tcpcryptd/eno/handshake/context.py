@@ -89,4 +89,4 @@ class HandshakeContext:
     def saw(self, segment: Segment, direction: Direction, now: float) -> None:
         """Keeps the timestamp that a segment carries."""
         self.connection.last_seen = now
-        self.ends.saw(segment, outgoing=direction is Direction.OUT)
+        self.ends.saw(segment, outbound=direction is Direction.OUT)

@@ -69,7 +69,7 @@ class _Exchange(State):
         """What has come of a message is acknowledged, whose rest the peer may wait with; `sent`: bytes of ours."""
         if self._stream.contiguous > self._stream.pinned:
             self._stream.pin()
-            packet = self._ends.acknowledgment(outgoing=True, sent=sent, shift=self._stream.pinned)
+            packet = self._ends.acknowledgment(outbound=True, sent=sent, shift=self._stream.pinned)
             self._connection.inject(Direction.OUT, packet)
 
     def unpayloaded(self, segment: Segment, window: int) -> Verdict:

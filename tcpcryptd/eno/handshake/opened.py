@@ -21,7 +21,7 @@ def session_of(context: HandshakeContext, secret: SessionSecret, negotiated: Neg
     nonce = negotiated.resumed.session_nonce if negotiated.resumed is not None else b""
     master = schedule.first_master_key(secret.secret, nonce)
     a_to_b, b_to_a = (GenerationKeys(master, secret.aead, direction, log_keys) for direction in (0, 1))
-    outgoing, incoming = (a_to_b, b_to_a) if secret.original_role is EnoRole.A else (b_to_a, a_to_b)
+    outbound, inbound = (a_to_b, b_to_a) if secret.original_role is EnoRole.A else (b_to_a, a_to_b)
     return Session(
         schedule.session_id(negotiated.tep_byte, secret.secret, nonce),
         negotiated.role,
@@ -30,8 +30,8 @@ def session_of(context: HandshakeContext, secret: SessionSecret, negotiated: Neg
         negotiated.resumed is not None,
         negotiated.peer_aware,
         context.classical,
-        outgoing,
-        incoming,
+        outbound,
+        inbound,
     )
 
 

@@ -22,8 +22,8 @@ class State(ProtocolState):
 
     def resets(self) -> list[Injection]:
         """For what the two kernels have sent so far: their SYNs."""
-        outgoing, incoming = self._ends.resets()
-        return [(Direction.OUT, outgoing), (Direction.IN, incoming)]
+        outbound, inbound = self._ends.resets()
+        return [(Direction.OUT, outbound), (Direction.IN, inbound)]
 
     def first_ack(self, segment: Segment, now: float) -> Segment | Verdict:
         """The local kernel's ACK of the SYN ACK, which can carry our option; or the verdict on what else it sends.

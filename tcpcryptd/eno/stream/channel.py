@@ -19,11 +19,11 @@ from tcpcryptd.core.protocol import (
     modify,
 )
 from tcpcryptd.eno.limits import CONFIRMATION_DELAY, EMPTY_FRAME_INTERVALS, REKEY_INTERVAL
-from tcpcryptd.eno.stream.egress import Egress
 from tcpcryptd.eno.stream.flow import Flow
-from tcpcryptd.eno.stream.ingress import Ingress
+from tcpcryptd.eno.stream.inbound_packets import InboundPackets
 from tcpcryptd.eno.stream.init_transmission import InitTransmission
-from tcpcryptd.eno.stream.outgoing import Piece
+from tcpcryptd.eno.stream.outbound_packets import OutboundPackets
+from tcpcryptd.eno.stream.outbound_stream import Piece
 from tcpcryptd.eno.stream.session import Session
 from tcpcryptd.eno.syn import for_local_kernel
 from tcpcryptd.wire.segment import ACK, PSH, RST, Segment, locate, make, reverse_key
@@ -49,16 +49,16 @@ class Channel(ProtocolState):
         self._is_identified = self._connection.identity is None
         """It needs no frame of the peer's any more to show that the peer is the one that was identified."""
         self._flow = flow
-        self._sent_length = flow.out.wire_end
+        self._sent_length = flow.outbound.wire_end
         self._init2: InitTransmission | None = None
         self._empty_tries = 0
         self._syn: Segment | None = None
-        self._ingress = Ingress(self._flow, self._inbound_syn, self._authentic, self._acknowledged)
-        self._egress = Egress(
-            self._flow, flow.segment + _TCP_HEADER, self._outbound_syn, self._probe, self._ingress.release
+        self._inbound_packets = InboundPackets(self._flow, self._inbound_syn, self._authentic, self._acknowledged)
+        self._outbound_packets = OutboundPackets(
+            self._flow, flow.segment + _TCP_HEADER, self._outbound_syn, self._probe, self._inbound_packets.release
         )
-        self.outbound = self._egress.outbound
-        self.inbound = self._ingress.inbound
+        self.outbound = self._outbound_packets.outbound
+        self.inbound = self._inbound_packets.inbound
 
     def begin(self, ends: Ends, init2: bytes, now: float) -> None:
         """From now on every segment of the connection passes here.
@@ -70,7 +70,7 @@ class Channel(ProtocolState):
         connection.transition(self, self.outbound, self.inbound)
         connection.connection_class = ConnectionClass.STREAM
         if init2:
-            received = self._flow.in_.next_wire
+            received = self._flow.inbound.next_wire
             self._init2 = InitTransmission(connection, ends, init2, self._give_up, received=received)
             self._init2.send()
             self._init2.start(now)
@@ -86,12 +86,13 @@ class Channel(ProtocolState):
     def confirm(self, now: float) -> None:
         """Host A has Init2, and with a proof in it knows its peer. A frame shows that to one that wants to know."""
         self._identified()
-        if not self._proves or not self._send_empty(self._flow.out.empty_frame(), now):
+        if not self._proves or not self._send_empty(self._flow.outbound.empty_frame(), now):
             self._flow.acknowledge()
 
     def _confirm_late(self, now: float) -> None:
         """The same in a session that is resumed, where in general the application's data shows it soon."""
-        if self._flow.out.wire_end > self._sent_length or not self._send_empty(self._flow.out.empty_frame(), now):
+        outbound = self._flow.outbound
+        if outbound.wire_end > self._sent_length or not self._send_empty(outbound.empty_frame(), now):
             self._connection.set_timer(now + REKEY_INTERVAL, self._rekey_in_time)
 
     def _identified(self) -> None:
@@ -108,16 +109,16 @@ class Channel(ProtocolState):
     def describe(self) -> Description:
         """For the control socket."""
         flow = self._flow
-        return self._session.describe(flow.out.end, flow.in_.end, flow.out.generation)
+        return self._session.describe(flow.outbound.end, flow.inbound.end, flow.outbound.generation)
 
     def resets(self) -> list[Injection]:
         """An RST with each sequence number that the other end may expect next, since only an exact one is obeyed."""
-        flow, out, key = self._flow, self._flow.out, self._connection.key
+        flow, outbound, key = self._flow, self._flow.outbound, self._connection.key
         injections: list[Injection] = []
-        for wire in {out.acknowledged, out.wire_end, out.wire_end + out.finished}:
+        for wire in {outbound.acknowledged, outbound.wire_end, outbound.wire_end + outbound.finished}:
             injections.append((Direction.OUT, flow.make(wire, flags=RST | ACK)))
         acknowledgment = flow.local_number(max(flow.forwarded, 0))
-        for plain in {flow.acknowledged, flow.in_.end, max(flow.withheld, flow.acknowledged)}:
+        for plain in {flow.acknowledged, flow.inbound.end, max(flow.withheld, flow.acknowledged)}:
             reset = make(
                 reverse_key(key),
                 sequence=flow.remote_number(plain),
@@ -131,12 +132,12 @@ class Channel(ProtocolState):
     def forget(self) -> None:
         """The two directions and what repeats Init2 refer to this object, which has the keys."""
         self._init2 = None
-        del self.outbound, self.inbound, self._egress, self._ingress
+        del self.outbound, self.inbound, self._outbound_packets, self._inbound_packets
 
     def rekey(self) -> None:
         """Begins a new generation of keys with a frame without data."""
-        self._flow.out.rekey()
-        self._send_empty(self._flow.out.empty_frame(), self._connection.last_seen)
+        self._flow.outbound.rekey()
+        self._send_empty(self._flow.outbound.empty_frame(), self._connection.last_seen)
 
     def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
         """From one number space to the other; a frame makes one segment of several longer."""
@@ -152,7 +153,7 @@ class Channel(ProtocolState):
             if plain is None:
                 return None
             number = flow.local_number(plain)
-        return number, None if error.mtu is None else self._egress.narrow(error.mtu, error.is_own)
+        return number, None if error.mtu is None else self._outbound_packets.narrow(error.mtu, error.is_own)
 
     def undeliverable(self, now: float) -> bool:
         """Init2, or what acknowledges it: nothing may pass in clear any more. Later the kernel's packets will do."""
@@ -164,13 +165,13 @@ class Channel(ProtocolState):
     def _probe(self, now: float) -> bool:
         """The local kernel's keep-alive: only an authentic answer shows that the peer lives (RFC 8548 section 3.9)."""
         flow = self._flow
-        if flow.out.finished or flow.in_.finished:
+        if flow.outbound.finished or flow.inbound.finished:
             # A peer that has sent FIN sends no frame any more.
             return False
-        if not self._ingress.probing:
-            self._ingress.probing = True
-            flow.out.rekey()
-        self._send_empty(flow.out.empty_frame() or flow.out.unacknowledged_empty(), now)
+        if not self._inbound_packets.probing:
+            self._inbound_packets.probing = True
+            flow.outbound.rekey()
+        self._send_empty(flow.outbound.empty_frame() or flow.outbound.unacknowledged_empty(), now)
         return True
 
     def _send_empty(self, piece: Piece | None, now: float) -> bool:
@@ -184,7 +185,7 @@ class Channel(ProtocolState):
 
     def _timeout(self, now: float) -> None:
         """Sends frames without data again, and replaces the keys in time."""
-        piece = self._flow.out.unacknowledged_empty()
+        piece = self._flow.outbound.unacknowledged_empty()
         if piece is not None:
             self._empty_tries = min(self._empty_tries + 1, len(EMPTY_FRAME_INTERVALS) - 1)
             self._connection.inject(Direction.OUT, self._flow.make(piece.wire, bytes(piece.payload), ACK | PSH))
@@ -194,8 +195,8 @@ class Channel(ProtocolState):
 
     def _rekey_in_time(self, now: float) -> None:
         self._connection.set_timer(now + REKEY_INTERVAL, self._rekey_in_time)
-        self._flow.out.rekey()
-        self._send_empty(self._flow.out.empty_frame(), now)
+        self._flow.outbound.rekey()
+        self._send_empty(self._flow.outbound.empty_frame(), now)
 
     def _give_up(self, now: float) -> None:
         self._connection.count("init2_unanswered")
@@ -209,9 +210,9 @@ class Channel(ProtocolState):
             self._keep(now)
             self._keep = None
         flow = self._flow
-        if flow.out.generation >= flow.in_.generation == flow.out.remote_generation:
+        if flow.outbound.generation >= flow.inbound.generation == flow.outbound.remote_generation:
             return False
-        return self._send_empty(flow.out.follow(flow.in_.generation), now)
+        return self._send_empty(flow.outbound.follow(flow.inbound.generation), now)
 
     def _acknowledged(self, wire: int) -> None:
         if self._init2 is None:
@@ -219,7 +220,7 @@ class Channel(ProtocolState):
         if wire >= self._sent_length:
             self._init2 = None
             self._connection.encrypted(self._connection.last_seen)
-            if self._flow.out.unacknowledged_empty() is None:
+            if self._flow.outbound.unacknowledged_empty() is None:
                 self._connection.set_timer(self._connection.last_seen + REKEY_INTERVAL, self._rekey_in_time)
             else:
                 self._connection.set_timer(self._connection.last_seen + EMPTY_FRAME_INTERVALS[0], self._timeout)

@@ -8,8 +8,8 @@ from tcpcryptd.core.protocol import ConnectionHandle, Direction
 from tcpcryptd.eno.constants import NON_SYN
 from tcpcryptd.eno.limits import ACK_DELAY, MAX_EXPANSION, OLDEST_ACKNOWLEDGMENT, WINDOW_SLACK, Limits
 from tcpcryptd.eno.stream.aperture import Aperture
-from tcpcryptd.eno.stream.incoming import Incoming
-from tcpcryptd.eno.stream.outgoing import Outgoing
+from tcpcryptd.eno.stream.inbound_stream import InboundStream
+from tcpcryptd.eno.stream.outbound_stream import OutboundStream
 from tcpcryptd.eno.stream.packets import TIMESTAMP_AREA, TIMESTAMP_PREFIX, sack_option, stamps
 from tcpcryptd.eno.stream.session import Session
 from tcpcryptd.wire import options
@@ -43,8 +43,8 @@ class Flow:
             received: Bytes of the peer's.
         """
         self.connection: ConnectionHandle = connection
-        self.out = Outgoing(session.outgoing_keys, sent, limits)
-        self.in_ = Incoming(session.incoming_keys, received, limits)
+        self.outbound = OutboundStream(session.outbound_keys, sent, limits)
+        self.inbound = InboundStream(session.inbound_keys, received, limits)
         self.rekey_bytes = session.aead.rekey_bytes
         self.sack = sack
         self.heard = received > 0 or not self.connection.origin.active
@@ -87,24 +87,25 @@ class Flow:
 
     def sent(self, number: int) -> int:
         """Plain offset of a sequence number of the local kernel's."""
-        return extend((number - self._local) & MASK, self.out.end)
+        return extend((number - self._local) & MASK, self.outbound.end)
 
     def received(self, number: int) -> int:
         """Wire offset of a sequence number of the peer's."""
-        return extend((number - self._remote) & MASK, self.in_.next_wire)
+        return extend((number - self._remote) & MASK, self.inbound.next_wire)
 
     def acknowledged_by_peer(self, number: int) -> int:
         """Wire offset of an acknowledgment number of the peer's."""
-        return extend((number - self._local) & MASK, self.out.wire_end)
+        return extend((number - self._local) & MASK, self.outbound.wire_end)
 
     def plain_outstanding(self, number: int) -> int | None:
         """Plain offset of a number on the wire that this host has sent and the peer has not acknowledged, else None."""
-        out, wire = self.out, self.acknowledged_by_peer(number)
-        return out.plain_acknowledgment(wire) if out.acknowledged <= wire <= out.wire_end + out.finished else None
+        outbound, wire = self.outbound, self.acknowledged_by_peer(number)
+        is_outstanding = outbound.acknowledged <= wire <= outbound.wire_end + outbound.finished
+        return outbound.plain_acknowledgment(wire) if is_outstanding else None
 
     def wire_received(self, number: int) -> int:
         """Wire offset of a number of the peer's, as the local kernel knows it."""
-        return self.in_.wire_acknowledgment(extend((number - self._remote) & MASK, self.in_.end))
+        return self.inbound.wire_acknowledgment(extend((number - self._remote) & MASK, self.inbound.end))
 
     def is_plausible(self, wire: int, acknowledgment: int) -> bool:
         """Whether a segment can be the peer's: its wire offset lies in a window, and its acknowledgment is not too old.
@@ -113,8 +114,8 @@ class Flow:
         cannot tell, since it is given numbers that fit.
         """
         reach = self._widest * MAX_EXPANSION + WINDOW_SLACK
-        oldest = self.out.acknowledged - OLDEST_ACKNOWLEDGMENT
-        return -reach <= wire - self.in_.next_wire <= reach and acknowledgment >= oldest
+        oldest = self.outbound.acknowledged - OLDEST_ACKNOWLEDGMENT
+        return -reach <= wire - self.inbound.next_wire <= reach and acknowledgment >= oldest
 
     def shown_window(self, window: int, acknowledgment: int, now: float) -> int:
         """What the local kernel is shown of the peer's window, of which a plain `acknowledgment` is the beginning."""
@@ -122,11 +123,11 @@ class Flow:
             if not self.connection.outgrown:
                 return window
             self.aperture = Aperture(self._peer_scale)
-        return self.aperture.shown(window, acknowledgment, self.out.end, now)
+        return self.aperture.shown(window, acknowledgment, self.outbound.end, now)
 
     def open_window(self, aperture: Aperture, now: float) -> None:
         """Shows the local kernel more of the window, when it has sent what it was shown."""
-        window = aperture.sent(self.out.end, now)
+        window = aperture.sent(self.outbound.end, now)
         if window is None:
             return
         self.peer_window = window
@@ -135,7 +136,7 @@ class Flow:
             area = TIMESTAMP_PREFIX + self.peer_stamp.to_bytes(4, "big") + self.stamp.to_bytes(4, "big")
         packet = make(
             reverse_key(self.connection.key),
-            sequence=self.remote_number(self.in_.end + self.in_.finished),
+            sequence=self.remote_number(self.inbound.end + self.inbound.finished),
             acknowledgment=self.local_number(aperture.acknowledged),
             flags=ACK,
             window=window,
@@ -151,26 +152,25 @@ class Flow:
         """The same of what the peer sends."""
         return (self._remote + offset) & MASK
 
-    def note_local(self, acknowledgment: int, window: int, area: bytes) -> tuple[int, int]:
-        """Keeps what a segment of the local kernel's says; the acknowledgment number and the window for the wire."""
-        plain = extend((acknowledgment - self._remote) & MASK, self.in_.end)
+    def note_local(self, acknowledgment: int, window: int, area: bytes) -> None:
+        """Keeps what a segment of the local kernel's says."""
+        plain = extend((acknowledgment - self._remote) & MASK, self.inbound.end)
         if plain > self.acknowledged:
             self.acknowledged = plain
-            self.in_.acknowledge(plain)
+            self.inbound.acknowledge(plain)
         self.window = window
         room = window << self._scale
         self._widest = max(self._widest, room)
         self.edge = max(self.edge, plain + room)
         if self.stamp is not None and len(area) == TIMESTAMP_AREA:
             self.stamp = stamps(area)[0]
-        return self._tell()
 
     @property
     def wire_acknowledgment(self) -> int:
         """The acknowledgment number that this host's segments have on the wire."""
-        return self.remote_number(self.in_.wire_acknowledgment(self.acknowledged))
+        return self.remote_number(self.inbound.wire_acknowledgment(self.acknowledged))
 
-    def _tell(self) -> tuple[int, int]:
+    def tell(self) -> tuple[int, int]:
         """What the peer is told now: the acknowledgment number, and the window.
 
         The local kernel has seen nothing of a frame that is begun. What is acknowledged of it takes of the window, as
@@ -178,19 +178,19 @@ class Flow:
         room for its rest and a segment more, for which any sender goes on (RFC 9293 section 3.8.6.2.1), unless the
         kernel has closed its window.
         """
-        in_ = self.in_
-        if in_.has_part:
-            in_.commit(self.acknowledged)
+        inbound = self.inbound
+        if inbound.has_part:
+            inbound.commit(self.acknowledged)
         self._parts = 0
-        told = in_.wire_acknowledgment(self.acknowledged)
+        told = inbound.wire_acknowledgment(self.acknowledged)
         self._told = max(self._told, told)
         room = self.window << self._scale
-        if told != in_.committed or not in_.has_part:
+        if told != inbound.committed or not inbound.has_part:
             self._wire_edge = max(self._wire_edge, told + room)
             return self.remote_number(told), self.window
-        edge = max(self._wire_edge, in_.wire_position(self.acknowledged) + room)
-        if room and self.acknowledged == in_.end:
-            edge = max(edge, in_.frame_end + self.segment)
+        edge = max(self._wire_edge, inbound.wire_position(self.acknowledged) + room)
+        if room and self.acknowledged == inbound.end:
+            edge = max(edge, inbound.frame_end + self.segment)
         self._wire_edge = edge
         return self.remote_number(told), min(max(edge - told, 0) + (1 << self._scale) - 1 >> self._scale, 0xFFFF)
 
@@ -201,11 +201,11 @@ class Flow:
         that the kernel is still to cut goes without ranges, since they make each of its segments longer.
         """
         extra = b""
-        if with_sack and self.sack and (self.in_.duplicate is not None or self.in_.has_gap):
-            blocks = self.in_.sack_blocks(self.in_.wire_acknowledgment(self.acknowledged))
-            if self.in_.duplicate is not None:
-                blocks.insert(0, self.in_.duplicate)
-                self.in_.duplicate = None
+        if with_sack and self.sack and (self.inbound.duplicate is not None or self.inbound.has_gap):
+            blocks = self.inbound.sack_blocks(self.inbound.wire_acknowledgment(self.acknowledged))
+            if self.inbound.duplicate is not None:
+                blocks.insert(0, self.inbound.duplicate)
+                self.inbound.duplicate = None
             numbers = [(self.remote_number(left), self.remote_number(right)) for left, right in blocks]
             extra = sack_option(numbers, options.MAX_LENGTH - length)
         if not self.heard:
@@ -217,7 +217,7 @@ class Flow:
         area = b""
         if self.stamp is not None:
             area = TIMESTAMP_PREFIX + self.stamp.to_bytes(4, "big") + self.peer_stamp.to_bytes(4, "big")
-        acknowledgment, window = self._tell()
+        acknowledgment, window = self.tell()
         return make(
             self.connection.key,
             sequence=self.local_number(wire),
@@ -238,7 +238,7 @@ class Flow:
 
     def _acknowledge(self) -> None:
         self._owed = False
-        packet = self.make(self.out.wire_end + self.out.finished)
+        packet = self.make(self.outbound.wire_end + self.outbound.finished)
         self.connection.inject(Direction.OUT, packet)
 
     def note_part(self, now: float, *, at_once: bool) -> None:
@@ -248,8 +248,8 @@ class Flow:
         local kernel's has done so (RFC 1122 section 4.2.3.2, RFC 5681 section 4.2).
         """
         self._parts += 1
-        in_ = self.in_
-        if at_once or self._parts == 2 or in_.reach - self._told > self.segment:
+        inbound = self.inbound
+        if at_once or self._parts == 2 or inbound.reach - self._told > self.segment:
             if not self._part_owed:
                 self._part_owed = True
                 self.connection.afterwards(self._acknowledge_part)
@@ -261,9 +261,9 @@ class Flow:
 
     def _acknowledge_part(self) -> None:
         self._part_owed = False
-        in_ = self.in_
-        in_.commit(self.acknowledged)
+        inbound = self.inbound
+        inbound.commit(self.acknowledged)
         # Behind a frame that the local kernel has not acknowledged yet, its acknowledgment says this, too. The peer
         # would take one more of the same number for a sign of loss.
-        if in_.wire_acknowledgment(self.acknowledged) > self._told:
+        if inbound.wire_acknowledgment(self.acknowledged) > self._told:
             self._acknowledge()

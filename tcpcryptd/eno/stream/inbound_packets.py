@@ -5,7 +5,7 @@ from typing import Final
 
 from tcpcryptd.core.protocol import DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.eno.stream.flow import Flow
-from tcpcryptd.eno.stream.incoming import Delivery, Outcome, Received
+from tcpcryptd.eno.stream.inbound_stream import Delivery, Outcome, Received
 from tcpcryptd.eno.stream.packets import (
     TIMESTAMP_AREA,
     TIMESTAMP_PREFIX,
@@ -26,7 +26,7 @@ _ANSWERED: Final = (Outcome.OUT_OF_ORDER, Outcome.OUTDATED, Outcome.EMPTY)
 """What the local kernel does not see and does not acknowledge."""
 
 
-class Ingress:
+class InboundPackets:
     """Takes what comes from the wire."""
 
     def __init__(
@@ -68,9 +68,9 @@ class Ingress:
             raise MalformedPacket("TCP data offset")
         if flags & (SYN | RST) or not flags & ACK:
             return self._rare(Segment(packet, offset), now)
-        flow, out = self._flow, self._flow.out
+        flow, outbound = self._flow, self._flow.outbound
         wire_acknowledgment = flow.acknowledged_by_peer(acknowledgment)
-        if wire_acknowledgment > out.wire_end + out.finished:
+        if wire_acknowledgment > outbound.wire_end + outbound.finished:
             self._connection.count("bad_acknowledgment")
             return DROP
         wire = flow.received(number)
@@ -78,8 +78,8 @@ class Ingress:
             self._connection.count("out_of_window")
             return DROP
         self._acknowledged(wire_acknowledgment)
-        out.acknowledge(wire_acknowledgment)
-        plain_acknowledgment = out.plain_acknowledgment(wire_acknowledgment)
+        outbound.acknowledge(wire_acknowledgment)
+        plain_acknowledgment = outbound.plain_acknowledgment(wire_acknowledgment)
         area, sacked = self._options(packet, offset, packet[offset + 20 : start])
         window = flow.shown_window(window, plain_acknowledgment, now)
         news = plain_acknowledgment > flow.forwarded or window != flow.peer_window or sacked
@@ -91,8 +91,8 @@ class Ingress:
         if start == len(packet) and not flags & FIN:
             if self.probing and not news:
                 return DROP
-            return self._acknowledgment(packet[:offset], fields, area, flow.in_.plain_position(wire))
-        received = flow.in_.receive(wire, memoryview(packet)[start:], flags & FIN != 0)
+            return self._acknowledgment(packet[:offset], fields, area, flow.inbound.plain_position(wire))
+        received = flow.inbound.receive(wire, memoryview(packet)[start:], flags & FIN != 0)
         return self._received(packet[:offset], fields, area, received, news, now)
 
     def _received(
@@ -122,7 +122,7 @@ class Ingress:
             # The local kernel would take an acknowledgment that says nothing new for a sign of loss.
             if outcome is not Outcome.EMPTY and not news:
                 return DROP
-            return self._acknowledgment(ip_header, fields, area, flow.in_.end)
+            return self._acknowledgment(ip_header, fields, area, flow.inbound.end)
         return self._hand_on(ip_header, fields, area, deliveries, now)
 
     def _hand_on(
@@ -159,24 +159,24 @@ class Ingress:
                 break
             fitting.append(delivery)
         # A byte that it has no room for makes the local kernel answer with its window.
-        return fitting or flow.in_.withheld(flow.withheld, flow.withheld + 1)
+        return fitting or flow.inbound.withheld(flow.withheld, flow.withheld + 1)
 
     def release(self) -> None:
         """Gives the local kernel what it had no room for, as far as it has now."""
         flow = self._flow
         start = max(flow.withheld, flow.acknowledged)
         flow.withheld = start
-        if self._template is None or flow.edge <= start < flow.in_.end:
+        if self._template is None or flow.edge <= start < flow.inbound.end:
             return
         ip_header, fields, area = self._template
         if area[:4] == TIMESTAMP_PREFIX:
             area = TIMESTAMP_PREFIX + flow.peer_stamp.to_bytes(4, "big") + area[8:TIMESTAMP_AREA]
         fields = fields._replace(acknowledgment=flow.local_number(flow.forwarded), window=flow.peer_window)
-        for delivery in flow.in_.withheld(start, flow.edge):
+        for delivery in flow.inbound.withheld(start, flow.edge):
             self._connection.inject(Direction.IN, self._delivered(ip_header, fields, area, delivery))
             if delivery.fin:
                 self._connection.saw_closing(FIN, Direction.IN, self._connection.last_seen)
-        flow.withheld = flow.edge if flow.edge < flow.in_.end else -1
+        flow.withheld = flow.edge if flow.edge < flow.inbound.end else -1
 
     def _delivered(self, ip_header: bytes, fields: Fields, area: bytes, delivery: Delivery) -> bytes:
         flags, urgent = fields.flags | (FIN if delivery.fin else 0), 0
@@ -208,7 +208,9 @@ class Ingress:
             (flow.acknowledged_by_peer(left), flow.acknowledged_by_peer(right))
             for left, right in sack_blocks(packet, offset)
         ]
-        plain = [(flow.local_number(left), flow.local_number(right)) for left, right in flow.out.plain_sack(blocks)]
+        plain = [
+            (flow.local_number(left), flow.local_number(right)) for left, right in flow.outbound.plain_sack(blocks)
+        ]
         sack = sack_option(plain, options.MAX_LENGTH - len(stamp))
         return stamp + sack, bool(sack)
 
@@ -219,7 +221,7 @@ class Ingress:
             return DROP
         flow = self._flow
         wire_acknowledgment = flow.acknowledged_by_peer(segment.acknowledgment)
-        if not flow.is_plausible(flow.received(segment.sequence), flow.out.acknowledged):
+        if not flow.is_plausible(flow.received(segment.sequence), flow.outbound.acknowledged):
             self._connection.count("out_of_window")
             return DROP
         # Only the number that is expected is obeyed (RFC 5961, section 3.2); for another one the kernel asks back. What
@@ -227,8 +229,8 @@ class Ingress:
         exact = segment.sequence == flow.wire_acknowledgment
         if exact:
             self._connection.saw_closing(RST, Direction.IN, now)
-        plain = flow.acknowledged if exact else flow.in_.end + 2
-        acknowledgment = flow.out.plain_acknowledgment(wire_acknowledgment)
+        plain = flow.acknowledged if exact else flow.inbound.end + 2
+        acknowledgment = flow.outbound.plain_acknowledgment(wire_acknowledgment)
         packet = segment.edited(
             sequence=flow.remote_number(plain), acknowledgment=flow.local_number(acknowledgment), payload=b""
         )

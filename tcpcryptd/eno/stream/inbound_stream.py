@@ -24,7 +24,7 @@ from tcpcryptd.eno.stream.ledger import Ledger
 from tcpcryptd.eno.stream.outcome import Outcome, Received
 from tcpcryptd.eno.stream.reassembly import Kept, Reassembly
 
-__all__ = ["Delivery", "Incoming", "Outcome", "Received"]
+__all__ = ["Delivery", "InboundStream", "Outcome", "Received"]
 
 
 class _Opened(NamedTuple):
@@ -37,7 +37,7 @@ class _Opened(NamedTuple):
     """Why it did not go on, if not for want of bytes."""
 
 
-class Incoming:
+class InboundStream:
     """Puts segments together, opens frames and keeps their plaintext until the local kernel has acknowledged it."""
 
     __slots__ = (
@@ -85,7 +85,7 @@ class Incoming:
         self.finished = False
         """Whether the end of the stream was delivered."""
         self.generation = 0
-        """Of the last frame; the remote generation number of RFC 8548, section 3.8. For `Outgoing.follow`."""
+        """Of the last frame; the remote generation number of RFC 8548, section 3.8. For `OutboundStream.follow`."""
         self.failures = 0
         """Frames that were not authentic."""
         self.duplicate: tuple[int, int] | None = None

@@ -104,7 +104,7 @@ class InitTransmission:
         for at in range(start, total, room):
             end = min(at + room, total)
             yield self._ends.acknowledgment(
-                outgoing=True,
+                outbound=True,
                 sent=at,
                 shift=self._received,
                 flags=ACK | PSH if end == total else ACK,

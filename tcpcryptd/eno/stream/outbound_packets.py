@@ -6,7 +6,7 @@ from typing import Final
 from tcpcryptd.core.protocol import DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.eno.constants import OVERHEAD
 from tcpcryptd.eno.stream.flow import Flow
-from tcpcryptd.eno.stream.outgoing import Piece
+from tcpcryptd.eno.stream.outbound_stream import Piece
 from tcpcryptd.eno.stream.packets import (
     TIMESTAMP_AREA,
     TIMESTAMP_PREFIX,
@@ -21,7 +21,7 @@ _LARGE: Final = 1000
 """Bytes of packet: below any path MTU that IPv6 allows, with room for what is added."""
 
 
-class Egress:
+class OutboundPackets:
     """Takes what the local kernel sends. Packets may be larger than the link carries: the kernel cuts them later."""
 
     def __init__(
@@ -59,22 +59,22 @@ class Egress:
             raise MalformedPacket("TCP data offset")
         if flags & (SYN | RST):
             return self._syn(Segment(packet, offset), now) if flags & SYN else self._reset(packet, offset, now)
-        flow, out = self._flow, self._flow.out
+        flow, outbound = self._flow, self._flow.outbound
         plain = flow.sent(number)
         payload = memoryview(packet)[start:]
-        if plain < out.end:
+        if plain < outbound.end:
             # It may end inside a frame, of which the peer's kernel would see nothing and say nothing.
             flags |= PSH if payload else 0
             if len(packet) > _LARGE:
                 self._follow_path_mtu(packet, offset)
             if not payload and flow.peer_window and self._probe(now):
                 return DROP
-        piece = out.send(plain, payload, flags & FIN != 0, plain + urgent - 1 if flags & URG else None)
+        piece = outbound.send(plain, payload, flags & FIN != 0, plain + urgent - 1 if flags & URG else None)
         if piece is None:
             self._connection.count("held_back")
             return DROP
-        if out.wire_end - out.generation_start >= flow.rekey_bytes:
-            out.rekey()
+        if outbound.wire_end - outbound.generation_start >= flow.rekey_bytes:
+            outbound.rekey()
         area = packet[offset + 20 : start]
         if len(area) != TIMESTAMP_AREA or area[:4] != TIMESTAMP_PREFIX:
             area = timestamp_area(packet, offset, area)
@@ -88,7 +88,8 @@ class Egress:
 
     def _note(self, acknowledgment: int, window: int, area: bytes) -> tuple[int, int]:
         """Keeps what the local kernel says; what the peer is told of it."""
-        told = self._flow.note_local(acknowledgment, window, area)
+        self._flow.note_local(acknowledgment, window, area)
+        told = self._flow.tell()
         if self._flow.withheld >= 0:
             self._release()
         return told
@@ -151,7 +152,7 @@ class Egress:
         acknowledgment, window = 0, segment.window
         if segment.flags & ACK:
             acknowledgment, window = self._note(segment.acknowledgment, segment.window, area)
-        wire = flow.out.wire_position(flow.sent(segment.sequence))
+        wire = flow.outbound.wire_position(flow.sent(segment.sequence))
         self._connection.saw_closing(RST, Direction.OUT, now)
         fields = Fields(flow.local_number(wire), acknowledgment, segment.flags & (RST | ACK), window)
         return Action.MODIFY, self._builder.build(packet[:offset], fields, area, b""), ConnectionClass.STREAM

@@ -33,7 +33,7 @@ class Piece(NamedTuple):
     """Whether FIN follows the last byte."""
 
 
-class Outgoing:
+class OutboundStream:
     """Seals what is new and finds what has been sealed. `limits` bounds what is kept for sending again."""
 
     __slots__ = (

@@ -23,7 +23,7 @@ class Outcome(Enum):
 
 
 class Received(NamedTuple):
-    """What `Incoming.receive` says of a segment."""
+    """What `InboundStream.receive` says of a segment."""
 
     outcome: Outcome
     deliveries: list[Delivery]

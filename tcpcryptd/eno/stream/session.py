@@ -26,8 +26,8 @@ class Session:
     """The peer's application knows of tcpcrypt."""
     classical: Classical
     """Why the scheme is not post-quantum, if it is not."""
-    outgoing_keys: KeyChain = field(repr=False)
-    incoming_keys: KeyChain = field(repr=False)
+    outbound_keys: KeyChain = field(repr=False)
+    inbound_keys: KeyChain = field(repr=False)
 
     def describe(self, sent: int, received: int, generation: int) -> Description:
         """For the control socket; `sent`, `received`: bytes of plaintext."""

@@ -11,7 +11,7 @@ import pytest
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Closed, Event
 from tcpcryptd.core.verdict import Direction
-from tcpcryptd.netio import loop
+from tcpcryptd.netio import engine_output
 from tcpcryptd.netio.engine_output import EVENT_BATCH, MAX_EVENTS_PER_TURN, EngineOutput
 from tcpcryptd.netio.loop import EventLoop
 from tcpcryptd.netio.process.signals import watch_signals
@@ -113,7 +113,7 @@ def test_the_engine_hears_of_what_was_refused_and_its_answer_goes_at_once(rig: R
 
 
 def test_events_wait_for_others_until_there_are_many(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "EVENT_DELAY", 3600.0)
+    monkeypatch.setattr(engine_output, "EVENT_DELAY", 3600.0)
     source = Pipe(lambda: rig.engine.events.append(EVENT))
     rig.loop.add(source)
     source.writer.send(bytes(EVENT_BATCH))

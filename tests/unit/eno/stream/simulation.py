@@ -3,8 +3,8 @@
 from random import Random
 
 from tcpcryptd.eno.limits import Limits
-from tcpcryptd.eno.stream.incoming import Delivery, Incoming, Outcome, Received
-from tcpcryptd.eno.stream.outgoing import Outgoing, Piece
+from tcpcryptd.eno.stream.inbound_stream import Delivery, InboundStream, Outcome, Received
+from tcpcryptd.eno.stream.outbound_stream import OutboundStream, Piece
 from tests.unit.eno.stream.fakes import FakeKeys
 
 WIRE_START = 77
@@ -75,8 +75,8 @@ class Simulation:
         self.urgent = {random.randrange(len(self.stream) + 1) for _ in range(random.choice([0, 0, 2]))}
         limits = limits or Limits(delivery=random.choice([7, 50, 65_000]))
         keys = FakeKeys()
-        self.outgoing = Outgoing(keys, WIRE_START, limits)
-        self.incoming = Incoming(keys, WIRE_START, limits)
+        self.outbound = OutboundStream(keys, WIRE_START, limits)
+        self.inbound = InboundStream(keys, WIRE_START, limits)
         self.sender = SendingKernel(random, self.stream)
         self.receiver = ReceivingKernel()
         self.wire = bytearray()
@@ -139,7 +139,7 @@ class Simulation:
         if start == end and not fin:
             return
         urgent = next((byte for byte in self.urgent if start <= byte), None)
-        piece = self.outgoing.send(start, self.stream[start:end], fin, urgent)
+        piece = self.outbound.send(start, self.stream[start:end], fin, urgent)
         if piece is not None:
             sender.sent, sender.fin_sent = end, fin and piece.fin
         self.put(piece)
@@ -152,7 +152,7 @@ class Simulation:
                 first = self.random.randrange(start, end)
                 last = self.random.randint(first + 1, end)
                 start, end, fin = first, last, fin and last == end and self.random.random() < 0.5
-            self.put(self.outgoing.send(start, self.stream[start:end], fin))
+            self.put(self.outbound.send(start, self.stream[start:end], fin))
 
     def send_old(self) -> None:
         """Something that may be acknowledged already, and FIN alone."""
@@ -161,33 +161,33 @@ class Simulation:
         end = self.random.randint(start, sender.sent)
         fin = sender.fin_sent and end == len(self.stream)
         if start < end or fin:
-            self.put(self.outgoing.send(start, self.stream[start:end], fin))
+            self.put(self.outbound.send(start, self.stream[start:end], fin))
 
     def send_nothing(self) -> None:
         """Pure acknowledgments and keep-alives leave no bytes; their places are in order."""
         position = self.sender.sent + self.sender.fin_sent
-        assert self.outgoing.send(position, b"") == Piece(self.outgoing.wire_end + self.sender.fin_sent, b"", False)
-        before = self.outgoing.wire_position(self.sender.acknowledged - 1)
-        assert before < self.outgoing.wire_position(self.sender.acknowledged)
+        assert self.outbound.send(position, b"") == Piece(self.outbound.wire_end + self.sender.fin_sent, b"", False)
+        before = self.outbound.wire_position(self.sender.acknowledged - 1)
+        assert before < self.outbound.wire_position(self.sender.acknowledged)
         # The receiver has to answer a keep-alive: it must not look new to its kernel.
-        assert self.incoming.plain_position(before) < max(self.receiver.next, 1)
+        assert self.inbound.plain_position(before) < max(self.receiver.next, 1)
 
     def send_frame_without_data(self) -> None:
         if self.random.random() < 0.5:
-            self.outgoing.rekey()
-        self.put(self.outgoing.empty_frame())
+            self.outbound.rekey()
+        self.put(self.outbound.empty_frame())
 
     def rekey(self) -> None:
-        self.outgoing.rekey()
+        self.outbound.rekey()
         self.rekeys += 1
 
     def follow(self) -> None:
         """The peer has answered our rekeying, or begins one itself."""
-        remote = max(self.incoming.generation, self.outgoing.remote_generation)
-        self.put(self.outgoing.follow(remote + self.random.choice([0, 0, 1, 2])))
+        remote = max(self.inbound.generation, self.outbound.remote_generation)
+        self.put(self.outbound.follow(remote + self.random.choice([0, 0, 1, 2])))
 
     def timer(self) -> None:
-        self.put(self.outgoing.unacknowledged_empty())
+        self.put(self.outbound.unacknowledged_empty())
 
     # What reaches the receiver, and what comes back.
 
@@ -198,7 +198,7 @@ class Simulation:
 
     def receive(self, segment: Segment, *, lossless: bool = False) -> None:
         wire, payload, fin = segment
-        received = self.incoming.receive(wire, payload, fin)
+        received = self.inbound.receive(wire, payload, fin)
         self.outcomes.add(received.outcome)
         self._check(received)
         for delivery in received.deliveries:
@@ -213,7 +213,7 @@ class Simulation:
         assert received.outcome is not Outcome.INVALID
         if not self.corrupt:
             assert received.outcome not in (Outcome.FAILED, Outcome.TRUNCATED, Outcome.REFUSED)
-            assert self.incoming.conflicts == 0
+            assert self.inbound.conflicts == 0
         at = received.deliveries[0].start if received.deliveries else 0
         for delivery in received.deliveries:
             end = delivery.start + len(delivery.data)
@@ -227,15 +227,15 @@ class Simulation:
 
     def acknowledge(self) -> None:
         """The receiving kernel acknowledges what it has."""
-        incoming, plain = self.incoming, self.receiver.next
+        inbound, plain = self.inbound, self.receiver.next
         if self.commits and self.random.random() < 0.3:
-            incoming.commit(plain)
-        wire = incoming.wire_acknowledgment(plain)
-        incoming.acknowledge(plain)
-        assert wire == incoming.wire_acknowledgment(plain)
+            inbound.commit(plain)
+        wire = inbound.wire_acknowledgment(plain)
+        inbound.acknowledge(plain)
+        assert wire == inbound.wire_acknowledgment(plain)
         assert wire >= self.highest_wire_acknowledgment
         self.highest_wire_acknowledgment = wire
-        blocks = incoming.sack_blocks(wire)
+        blocks = inbound.sack_blocks(wire)
         assert len(blocks) <= 5
         assert all(left < right for left, right in blocks)
         if self.random.random() < 0.8:
@@ -245,13 +245,13 @@ class Simulation:
         if self.acknowledgments:
             index = self.random.choice([0, self.random.randrange(len(self.acknowledgments))])
             wire, blocks = self.acknowledgments.pop(index)
-            before = self.outgoing.plain_acknowledgment(wire)
-            self.outgoing.acknowledge(wire)
-            plain = self.outgoing.plain_acknowledgment(wire)
+            before = self.outbound.plain_acknowledgment(wire)
+            self.outbound.acknowledge(wire)
+            plain = self.outbound.plain_acknowledgment(wire)
             assert before == plain
             assert plain <= (self.sender.sent + self.sender.fin_sent if self.commits else self.receiver.next)
             self.sender.acknowledged = max(self.sender.acknowledged, plain)
-            for start, end in self.outgoing.plain_sack(blocks):
+            for start, end in self.outbound.plain_sack(blocks):
                 assert 0 <= start < end <= self.sender.sent
                 self.sender.held.update(range(start, end))
 
@@ -284,12 +284,12 @@ class Simulation:
                 # After a retransmission timeout selective acknowledgments do not count (RFC 2018, section 8).
                 self.sender.held.clear()
             for start, end, fin in self.sender.missing():
-                self.put(self.outgoing.send(start, self.stream[start:end], fin), lossless=True)
-            self.put(self.outgoing.unacknowledged_empty(), lossless=True)
+                self.put(self.outbound.send(start, self.stream[start:end], fin), lossless=True)
+            self.put(self.outbound.unacknowledged_empty(), lossless=True)
             while self.network:
                 self.receive(self.network.pop(0), lossless=True)
             self.acknowledgments.append(
-                (self.incoming.wire_acknowledgment(self.receiver.next), self.incoming.sack_blocks(0))
+                (self.inbound.wire_acknowledgment(self.receiver.next), self.inbound.sack_blocks(0))
             )
             while self.acknowledgments:
                 self.acknowledgment_arrives()

@@ -4,7 +4,7 @@ import pytest
 
 from tcpcryptd.eno.limits import FRAME_COST, Limits
 from tcpcryptd.eno.stream.frame import HEADER, seal_frame
-from tcpcryptd.eno.stream.incoming import Delivery, Incoming, Outcome, Received
+from tcpcryptd.eno.stream.inbound_stream import Delivery, InboundStream, Outcome, Received
 from tests.unit.eno.stream.fakes import FakeKeys
 
 START = 100
@@ -25,9 +25,9 @@ class Peer:
         return frame
 
 
-def make(limits: Limits | None = None) -> tuple[Incoming, Peer]:
+def make(limits: Limits | None = None) -> tuple[InboundStream, Peer]:
     peer = Peer()
-    return Incoming(peer.keys, START, limits or Limits()), peer
+    return InboundStream(peer.keys, START, limits or Limits()), peer
 
 
 def read(received: Received) -> tuple[Outcome, list[tuple[int, bytes, bool]]]:
@@ -35,81 +35,81 @@ def read(received: Received) -> tuple[Outcome, list[tuple[int, bytes, bool]]]:
 
 
 def test_a_frame_is_delivered() -> None:
-    incoming, peer = make()
-    assert incoming.receive(START, peer.frame(b"ab")) == (Outcome.DELIVERED, [Delivery(0, b"ab", False, None)])
-    assert read(incoming.receive(START + 22, peer.frame(b"cd"))) == (Outcome.DELIVERED, [(2, b"cd", False)])
-    assert (incoming.end, incoming.next_wire) == (4, START + 44)
+    inbound, peer = make()
+    assert inbound.receive(START, peer.frame(b"ab")) == (Outcome.DELIVERED, [Delivery(0, b"ab", False, None)])
+    assert read(inbound.receive(START + 22, peer.frame(b"cd"))) == (Outcome.DELIVERED, [(2, b"cd", False)])
+    assert (inbound.end, inbound.next_wire) == (4, START + 44)
 
 
 def test_frames_come_together_and_apart() -> None:
-    incoming, peer = make()
+    inbound, peer = make()
     wire = peer.frame(b"ab") + peer.frame(b"cd") + peer.frame(b"ef")
-    assert read(incoming.receive(START, wire[:50])) == (Outcome.DELIVERED, [(0, b"abcd", False)])
+    assert read(inbound.receive(START, wire[:50])) == (Outcome.DELIVERED, [(0, b"abcd", False)])
     for at in range(50, 65):
-        assert read(incoming.receive(START + at, wire[at : at + 1])) == (Outcome.HELD, [])
+        assert read(inbound.receive(START + at, wire[at : at + 1])) == (Outcome.HELD, [])
         # Joined once, when the frame is complete.
-        assert incoming._held.segments == at - 48
-    assert read(incoming.receive(START + 65, wire[65:])) == (Outcome.DELIVERED, [(4, b"ef", False)])
+        assert inbound._held.segments == at - 48
+    assert read(inbound.receive(START + 65, wire[65:])) == (Outcome.DELIVERED, [(4, b"ef", False)])
 
 
 def test_what_is_behind_a_hole_is_held_and_reported() -> None:
-    incoming, peer = make()
+    inbound, peer = make()
     wire = peer.frame(b"abcd") + peer.frame(b"efgh")
-    assert read(incoming.receive(START + 30, wire[30:])) == (Outcome.OUT_OF_ORDER, [])
-    assert (incoming.has_gap, incoming.sack_blocks(START)) == (True, [(130, 148)])
+    assert read(inbound.receive(START + 30, wire[30:])) == (Outcome.OUT_OF_ORDER, [])
+    assert (inbound.has_gap, inbound.sack_blocks(START)) == (True, [(130, 148)])
     third = peer.frame(b"ij")
-    assert read(incoming.receive(START + 48, third)) == (Outcome.OUT_OF_ORDER, [])
-    assert incoming.sack_blocks(START) == [(130, 170)]
-    assert read(incoming.receive(START, wire[:10])) == (Outcome.OUT_OF_ORDER, [])
-    assert incoming.sack_blocks(START) == [(130, 170), (101, 110)]
-    assert read(incoming.receive(START + 10, wire[10:30])) == (Outcome.DELIVERED, [(0, b"abcdefghij", False)])
-    assert (incoming.has_gap, incoming.sack_blocks(START)) == (False, [])
+    assert read(inbound.receive(START + 48, third)) == (Outcome.OUT_OF_ORDER, [])
+    assert inbound.sack_blocks(START) == [(130, 170)]
+    assert read(inbound.receive(START, wire[:10])) == (Outcome.OUT_OF_ORDER, [])
+    assert inbound.sack_blocks(START) == [(130, 170), (101, 110)]
+    assert read(inbound.receive(START + 10, wire[10:30])) == (Outcome.DELIVERED, [(0, b"abcdefghij", False)])
+    assert (inbound.has_gap, inbound.sack_blocks(START)) == (False, [])
 
 
 def test_what_was_acknowledged_of_a_frame_is_kept_and_its_forgery_is_fatal() -> None:
-    incoming, peer = make()
+    inbound, peer = make()
     wire = peer.frame(b"ab") + peer.frame(b"cd")
-    incoming.receive(START, wire[:22])
-    incoming.receive(START + 22, wire[22:30])
-    incoming.commit(1)
-    assert incoming.wire_acknowledgment(2) == START + 22
-    incoming.commit(2)
-    assert incoming.wire_acknowledgment(2) == START + 30
-    assert read(incoming.receive(START + 22, b"?" * 10)) == (Outcome.HELD, [])
-    assert incoming.wire_acknowledgment(2) == START + 30
-    assert read(incoming.receive(START + 30, wire[30:])) == (Outcome.DELIVERED, [(2, b"cd", False)])
-    assert incoming.wire_acknowledgment(2) == START + 30
+    inbound.receive(START, wire[:22])
+    inbound.receive(START + 22, wire[22:30])
+    inbound.commit(1)
+    assert inbound.wire_acknowledgment(2) == START + 22
+    inbound.commit(2)
+    assert inbound.wire_acknowledgment(2) == START + 30
+    assert read(inbound.receive(START + 22, b"?" * 10)) == (Outcome.HELD, [])
+    assert inbound.wire_acknowledgment(2) == START + 30
+    assert read(inbound.receive(START + 30, wire[30:])) == (Outcome.DELIVERED, [(2, b"cd", False)])
+    assert inbound.wire_acknowledgment(2) == START + 30
     third = peer.frame(b"ef")
-    incoming.receive(START + 44, third[:10])
-    incoming.commit(4)
-    assert incoming.receive(START + 54, bytes(12)).outcome is Outcome.DAMAGED
+    inbound.receive(START + 44, third[:10])
+    inbound.commit(4)
+    assert inbound.receive(START + 54, bytes(12)).outcome is Outcome.DAMAGED
 
 
 def test_a_part_of_a_frame_that_comes_again_is_answered() -> None:
-    incoming, peer = make()
+    inbound, peer = make()
     frame = peer.frame(b"abcd")
-    assert incoming.receive(START, frame[:10]).outcome is Outcome.HELD
-    assert incoming.receive(START, frame[:10]).outcome is Outcome.OUT_OF_ORDER
-    incoming.commit(0)
-    assert incoming.receive(START, frame[:10]).outcome is Outcome.OUT_OF_ORDER
-    assert incoming.receive(START + 20, frame[20:22]).outcome is Outcome.OUT_OF_ORDER
-    assert incoming.receive(START + 10, frame[10:20]).outcome is Outcome.OUT_OF_ORDER
+    assert inbound.receive(START, frame[:10]).outcome is Outcome.HELD
+    assert inbound.receive(START, frame[:10]).outcome is Outcome.OUT_OF_ORDER
+    inbound.commit(0)
+    assert inbound.receive(START, frame[:10]).outcome is Outcome.OUT_OF_ORDER
+    assert inbound.receive(START + 20, frame[20:22]).outcome is Outcome.OUT_OF_ORDER
+    assert inbound.receive(START + 10, frame[10:20]).outcome is Outcome.OUT_OF_ORDER
 
 
 def test_what_the_peer_may_have_forgotten_is_delivered_again() -> None:
     """The local kernel did not take the frame, and the peer knows that its beginning has come."""
-    incoming, peer = make()
+    inbound, peer = make()
     frame = peer.frame(b"abcd")
-    incoming.receive(START, frame[:10])
-    incoming.commit(0)
-    assert incoming.receive(START + 10, frame[10:]).outcome is Outcome.DELIVERED
-    assert read(incoming.receive(START + 10, frame[10:])) == (Outcome.REPEATED, [(0, b"abcd", False)])
+    inbound.receive(START, frame[:10])
+    inbound.commit(0)
+    assert inbound.receive(START + 10, frame[10:]).outcome is Outcome.DELIVERED
+    assert read(inbound.receive(START + 10, frame[10:])) == (Outcome.REPEATED, [(0, b"abcd", False)])
 
 
 def test_large_plaintext_is_cut_for_packets() -> None:
-    incoming, peer = make(Limits(delivery=10))
+    inbound, peer = make(Limits(delivery=10))
     wire = peer.frame(b"a" * 25) + peer.frame(b"b" * 4) + peer.frame(b"c" * 4) + peer.frame(b"d" * 4)
-    assert read(incoming.receive(START, wire))[1] == [
+    assert read(inbound.receive(START, wire))[1] == [
         (0, b"a" * 10, False),
         (10, b"a" * 10, False),
         (20, b"aaaaabbbb", False),
@@ -118,244 +118,244 @@ def test_large_plaintext_is_cut_for_packets() -> None:
 
 
 def test_urgent_frames_begin_a_delivery() -> None:
-    incoming, peer = make()
+    inbound, peer = make()
     wire = peer.frame(b"ab") + peer.frame(b"cd", urgent=5) + peer.frame(b"ef") + peer.frame(b"gh", urgent=0)
-    assert [(start, bytes(data), urgent) for start, data, _, urgent in incoming.receive(START, wire).deliveries] == [
+    assert [(start, bytes(data), urgent) for start, data, _, urgent in inbound.receive(START, wire).deliveries] == [
         (0, b"ab", None),
         (2, b"cdef", 7),
         (6, b"gh", 6),
     ]
-    assert incoming.receive(peer.wire, peer.frame(b"ij", urgent=1)).deliveries[0].urgent == 9
+    assert inbound.receive(peer.wire, peer.frame(b"ij", urgent=1)).deliveries[0].urgent == 9
 
 
 def test_what_is_delivered_again_is_urgent_as_before() -> None:
     """Else the byte would be delivered among the others."""
-    incoming, peer = make()
+    inbound, peer = make()
     frame = peer.frame(b"ab") + peer.frame(b"cdef", urgent=1)
-    first = incoming.receive(START, frame).deliveries
+    first = inbound.receive(START, frame).deliveries
     assert first[-1] == Delivery(2, b"cdef", False, 3)
-    assert [each.urgent for each in incoming.receive(START, frame).deliveries] == [3]
-    incoming.acknowledge(2)
-    assert incoming.receive(START + 22, frame[22:]).deliveries == [Delivery(2, b"cdef", False, 3)]
-    incoming.receive(peer.wire, peer.frame(b"gh"))
-    incoming.acknowledge(6)
-    assert incoming.receive(peer.wire - 22, frame[:22]).deliveries == [Delivery(6, b"gh", False, None)]
+    assert [each.urgent for each in inbound.receive(START, frame).deliveries] == [3]
+    inbound.acknowledge(2)
+    assert inbound.receive(START + 22, frame[22:]).deliveries == [Delivery(2, b"cdef", False, 3)]
+    inbound.receive(peer.wire, peer.frame(b"gh"))
+    inbound.acknowledge(6)
+    assert inbound.receive(peer.wire - 22, frame[:22]).deliveries == [Delivery(6, b"gh", False, None)]
 
 
 def test_an_urgent_position_that_is_past_is_not_repeated() -> None:
-    incoming, peer = make(Limits(delivery=4))
-    received = incoming.receive(START, peer.frame(b"abcdefgh", urgent=2))
+    inbound, peer = make(Limits(delivery=4))
+    received = inbound.receive(START, peer.frame(b"abcdefgh", urgent=2))
     assert [delivery.urgent for delivery in received.deliveries] == [2, None]
 
 
 def test_a_frame_that_is_not_authentic_takes_everything_held_with_it() -> None:
-    incoming, peer = make()
+    inbound, peer = make()
     wire = peer.frame(b"ab") + peer.frame(b"cd") + peer.frame(b"ef")
-    incoming.receive(START + 56, wire[56:])
+    inbound.receive(START + 56, wire[56:])
     wrong = wire[:30] + b"\0" + wire[31:50]
-    assert read(incoming.receive(START, wrong)) == (Outcome.FAILED, [(0, b"ab", False)])
-    assert (incoming.failures, incoming.has_gap, incoming.next_wire) == (1, False, START + 22)
-    assert read(incoming.receive(START + 22, wire[22:])) == (Outcome.DELIVERED, [(2, b"cdef", False)])
+    assert read(inbound.receive(START, wrong)) == (Outcome.FAILED, [(0, b"ab", False)])
+    assert (inbound.failures, inbound.has_gap, inbound.next_wire) == (1, False, START + 22)
+    assert read(inbound.receive(START + 22, wire[22:])) == (Outcome.DELIVERED, [(2, b"cdef", False)])
 
 
 @pytest.mark.parametrize("length", [0, 16])
 def test_a_ciphertext_that_is_too_short(length: int) -> None:
-    incoming, _ = make()
-    assert incoming.receive(START, HEADER.pack(0, length) + bytes(40)).outcome is Outcome.FAILED
+    inbound, _ = make()
+    assert inbound.receive(START, HEADER.pack(0, length) + bytes(40)).outcome is Outcome.FAILED
 
 
 def test_a_wrong_length_does_not_stop_the_stream() -> None:
-    incoming, peer = make()
+    inbound, peer = make()
     frame = peer.frame(b"abcd")
-    assert incoming.receive(START, b"\0\xff\xff" + frame[3:]).outcome is Outcome.HELD
-    assert read(incoming.receive(START, frame)) == (Outcome.DELIVERED, [(0, b"abcd", False)])
-    assert incoming.conflicts == 1
+    assert inbound.receive(START, b"\0\xff\xff" + frame[3:]).outcome is Outcome.HELD
+    assert read(inbound.receive(START, frame)) == (Outcome.DELIVERED, [(0, b"abcd", False)])
+    assert inbound.conflicts == 1
 
 
 def test_what_the_kernel_has_not_acknowledged_is_delivered_again() -> None:
-    incoming, peer = make()
+    inbound, peer = make()
     wire = peer.frame(b"abcd") + peer.frame(b"efgh")
-    incoming.receive(START, wire)
-    assert read(incoming.receive(START, wire)) == (Outcome.REPEATED, [(0, b"abcdefgh", False)])
-    assert read(incoming.receive(START, wire[:2])) == (Outcome.REPEATED, [(0, b"ab", False)])
-    assert read(incoming.receive(START, wire[:1])) == (Outcome.REPEATED, [(0, b"a", False)])
-    assert read(incoming.receive(START + 20, wire[20:24])) == (Outcome.REPEATED, [(0, b"abcd", False)])
-    incoming.acknowledge(4)
-    assert read(incoming.receive(START, wire[:24])) == (Outcome.OUTDATED, [])
-    assert read(incoming.receive(START, wire)) == (Outcome.REPEATED, [(4, b"efgh", False)])
+    inbound.receive(START, wire)
+    assert read(inbound.receive(START, wire)) == (Outcome.REPEATED, [(0, b"abcdefgh", False)])
+    assert read(inbound.receive(START, wire[:2])) == (Outcome.REPEATED, [(0, b"ab", False)])
+    assert read(inbound.receive(START, wire[:1])) == (Outcome.REPEATED, [(0, b"a", False)])
+    assert read(inbound.receive(START + 20, wire[20:24])) == (Outcome.REPEATED, [(0, b"abcd", False)])
+    inbound.acknowledge(4)
+    assert read(inbound.receive(START, wire[:24])) == (Outcome.OUTDATED, [])
+    assert read(inbound.receive(START, wire)) == (Outcome.REPEATED, [(4, b"efgh", False)])
     more = peer.frame(b"ij")
-    assert read(incoming.receive(START, wire + more)) == (Outcome.DELIVERED, [(4, b"efgh", False), (8, b"ij", False)])
-    incoming.acknowledge(10)
-    assert read(incoming.receive(START, wire)) == (Outcome.OUTDATED, [])
+    assert read(inbound.receive(START, wire + more)) == (Outcome.DELIVERED, [(4, b"efgh", False), (8, b"ij", False)])
+    inbound.acknowledge(10)
+    assert read(inbound.receive(START, wire)) == (Outcome.OUTDATED, [])
 
 
 def test_positions_and_acknowledgments() -> None:
-    incoming, peer = make()
-    assert (incoming.wire_acknowledgment(0), incoming.plain_position(START - 1)) == (START, -1)
-    incoming.receive(START, peer.frame(b"abcd") + peer.frame(b"") + peer.frame(b"ef"))
-    assert [incoming.wire_acknowledgment(plain) for plain in range(8)] == [100, 101, 102, 103, 144, 145, 166, 166]
-    assert [incoming.plain_position(wire) for wire in (166, 165, 148, 124, 106, 99, 170)] == [6, 5, 5, 4, 3, -1, 6]
-    incoming.acknowledge(6)
-    assert [incoming.plain_position(wire) for wire in (166, 165)] == [6, 5]
-    incoming.receive(peer.wire, peer.frame(b""))
-    assert (incoming.wire_acknowledgment(6), incoming.plain_position(166)) == (186, 5)
+    inbound, peer = make()
+    assert (inbound.wire_acknowledgment(0), inbound.plain_position(START - 1)) == (START, -1)
+    inbound.receive(START, peer.frame(b"abcd") + peer.frame(b"") + peer.frame(b"ef"))
+    assert [inbound.wire_acknowledgment(plain) for plain in range(8)] == [100, 101, 102, 103, 144, 145, 166, 166]
+    assert [inbound.plain_position(wire) for wire in (166, 165, 148, 124, 106, 99, 170)] == [6, 5, 5, 4, 3, -1, 6]
+    inbound.acknowledge(6)
+    assert [inbound.plain_position(wire) for wire in (166, 165)] == [6, 5]
+    inbound.receive(peer.wire, peer.frame(b""))
+    assert (inbound.wire_acknowledgment(6), inbound.plain_position(166)) == (186, 5)
 
 
 def test_frames_without_data() -> None:
-    incoming, peer = make()
-    assert read(incoming.receive(START, peer.frame(b""))) == (Outcome.EMPTY, [])
-    assert incoming.wire_acknowledgment(0) == START + 20
-    assert read(incoming.receive(START, b"x" * 20)) == (Outcome.OUTDATED, [])
+    inbound, peer = make()
+    assert read(inbound.receive(START, peer.frame(b""))) == (Outcome.EMPTY, [])
+    assert inbound.wire_acknowledgment(0) == START + 20
+    assert read(inbound.receive(START, b"x" * 20)) == (Outcome.OUTDATED, [])
 
 
 def test_rekeying() -> None:
-    incoming, peer = make()
-    incoming.receive(START, peer.frame(b"ab", rekey=True) + peer.frame(b"cd") + peer.frame(b"", rekey=True))
-    assert incoming.generation == 2
-    assert read(incoming.receive(peer.wire, peer.frame(b"ef"))) == (Outcome.DELIVERED, [(4, b"ef", False)])
+    inbound, peer = make()
+    inbound.receive(START, peer.frame(b"ab", rekey=True) + peer.frame(b"cd") + peer.frame(b"", rekey=True))
+    assert inbound.generation == 2
+    assert read(inbound.receive(peer.wire, peer.frame(b"ef"))) == (Outcome.DELIVERED, [(4, b"ef", False)])
     assert peer.keys.asked.count(1) >= 1
 
 
 @pytest.mark.parametrize("rekey", [0, 1])
 def test_reserved_control_bits_are_ignored(rekey: int) -> None:
     """They are authenticated as they came, and have no meaning (RFC 8548 section 4.2)."""
-    incoming, peer = make()
+    inbound, peer = make()
     header = HEADER.pack(0xFE | rekey, 19)
     frame = header + peer.keys(rekey).seal(START, header, b"\0ab")
-    assert read(incoming.receive(START, frame)) == (Outcome.DELIVERED, [(0, b"ab", False)])
-    assert incoming.generation == rekey
+    assert read(inbound.receive(START, frame)) == (Outcome.DELIVERED, [(0, b"ab", False)])
+    assert inbound.generation == rekey
 
 
 def test_a_forged_rekey_bit_changes_nothing() -> None:
-    incoming, peer = make()
+    inbound, peer = make()
     frame = peer.frame(b"ab")
     for _ in range(3):
-        assert incoming.receive(START, b"\x01" + frame[1:]).outcome is Outcome.FAILED
-    assert incoming.generation == 0
+        assert inbound.receive(START, b"\x01" + frame[1:]).outcome is Outcome.FAILED
+    assert inbound.generation == 0
     assert peer.keys.asked.count(1) == 1
-    assert read(incoming.receive(START, frame)) == (Outcome.DELIVERED, [(0, b"ab", False)])
+    assert read(inbound.receive(START, frame)) == (Outcome.DELIVERED, [(0, b"ab", False)])
 
 
 @pytest.mark.parametrize("apart", [False, True])
 def test_a_frame_with_finp_ends_the_stream(apart: bool) -> None:
     """Also when the TCP header does not say so yet; the FIN is acknowledged when it does (RFC 8548 section 3.7)."""
-    incoming, peer = make()
+    inbound, peer = make()
     frame = peer.frame(b"ab", fin=True)
     if apart:
-        assert read(incoming.receive(START, frame)) == (Outcome.DELIVERED, [(0, b"ab", True)])
-        assert incoming.finished
-        assert [incoming.wire_acknowledgment(plain) for plain in (1, 2, 3)] == [101, 122, 122]
-        assert read(incoming.receive(peer.wire, b"", fin=True)) == (Outcome.REPEATED, [(2, b"", True)])
+        assert read(inbound.receive(START, frame)) == (Outcome.DELIVERED, [(0, b"ab", True)])
+        assert inbound.finished
+        assert [inbound.wire_acknowledgment(plain) for plain in (1, 2, 3)] == [101, 122, 122]
+        assert read(inbound.receive(peer.wire, b"", fin=True)) == (Outcome.REPEATED, [(2, b"", True)])
     else:
-        assert read(incoming.receive(START, frame, fin=True)) == (Outcome.DELIVERED, [(0, b"ab", True)])
-    assert incoming.finished
-    assert [incoming.wire_acknowledgment(plain) for plain in (1, 2, 3)] == [101, 122, 123]
-    assert (incoming.plain_position(123), incoming.plain_position(122)) == (3, 2)
-    assert read(incoming.receive(START, frame, fin=True)) == (Outcome.REPEATED, [(0, b"ab", True)])
-    incoming.acknowledge(3)
-    assert read(incoming.receive(START, frame, fin=True)) == (Outcome.REPEATED, [(2, b"", True)])
+        assert read(inbound.receive(START, frame, fin=True)) == (Outcome.DELIVERED, [(0, b"ab", True)])
+    assert inbound.finished
+    assert [inbound.wire_acknowledgment(plain) for plain in (1, 2, 3)] == [101, 122, 123]
+    assert (inbound.plain_position(123), inbound.plain_position(122)) == (3, 2)
+    assert read(inbound.receive(START, frame, fin=True)) == (Outcome.REPEATED, [(0, b"ab", True)])
+    inbound.acknowledge(3)
+    assert read(inbound.receive(START, frame, fin=True)) == (Outcome.REPEATED, [(2, b"", True)])
 
 
 def test_fin_can_come_before_what_it_ends() -> None:
-    incoming, peer = make()
+    inbound, peer = make()
     frame = peer.frame(b"ab", fin=True)
-    assert read(incoming.receive(peer.wire, b"", fin=True)) == (Outcome.OUT_OF_ORDER, [])
-    assert read(incoming.receive(START, frame)) == (Outcome.DELIVERED, [(0, b"ab", True)])
+    assert read(inbound.receive(peer.wire, b"", fin=True)) == (Outcome.OUT_OF_ORDER, [])
+    assert read(inbound.receive(START, frame)) == (Outcome.DELIVERED, [(0, b"ab", True)])
 
 
 def test_fin_where_no_frame_says_so_is_a_truncation() -> None:
-    incoming, peer = make()
+    inbound, peer = make()
     frame = peer.frame(b"ab")
-    assert read(incoming.receive(START, frame, fin=True)) == (Outcome.TRUNCATED, [(0, b"ab", False)])
-    assert not incoming.finished
-    assert read(incoming.receive(peer.wire, b"", fin=True)) == (Outcome.TRUNCATED, [])
+    assert read(inbound.receive(START, frame, fin=True)) == (Outcome.TRUNCATED, [(0, b"ab", False)])
+    assert not inbound.finished
+    assert read(inbound.receive(peer.wire, b"", fin=True)) == (Outcome.TRUNCATED, [])
 
 
 @pytest.mark.parametrize("cut", [0, 10])
 def test_fin_inside_a_frame_is_a_truncation_when_it_comes_again(cut: int) -> None:
-    incoming, peer = make()
+    inbound, peer = make()
     first, second = peer.frame(b"ab"), peer.frame(b"cd")
 
     def receive(wire: int, frame: bytes) -> Outcome:
         if cut:
-            incoming.receive(wire, frame[:cut])
-        return incoming.receive(wire + cut, frame[cut:-1], fin=True).outcome
+            inbound.receive(wire, frame[:cut])
+        return inbound.receive(wire + cut, frame[cut:-1], fin=True).outcome
 
     assert receive(START, first) is Outcome.FAILED
-    assert incoming.receive(START, first).outcome is Outcome.DELIVERED
+    assert inbound.receive(START, first).outcome is Outcome.DELIVERED
     assert receive(START + 22, second) is Outcome.FAILED
     assert receive(START + 22, second) is Outcome.TRUNCATED
 
 
 @pytest.mark.parametrize("at", [START - 1, START + 5, START + 22])
 def test_a_forged_fin_before_the_end_is_nothing(at: int) -> None:
-    incoming, peer = make()
+    inbound, peer = make()
     wire = peer.frame(b"ab") + peer.frame(b"cd", fin=True)
-    incoming.receive(START, wire[:30])
+    inbound.receive(START, wire[:30])
     if at == START + 22:
-        incoming.receive(START + 30, wire[30:])
-    assert incoming.receive(at, b"", fin=True).deliveries == []
-    assert incoming.finished == (at == START + 22)
-    assert incoming.wire_acknowledgment(incoming.end + 1) == incoming.next_wire
-    incoming.receive(START + 30, wire[30:])
-    assert incoming.receive(peer.wire, b"", fin=True).deliveries[-1].fin
-    assert incoming.wire_acknowledgment(incoming.end + 1) == incoming.next_wire + 1
+        inbound.receive(START + 30, wire[30:])
+    assert inbound.receive(at, b"", fin=True).deliveries == []
+    assert inbound.finished == (at == START + 22)
+    assert inbound.wire_acknowledgment(inbound.end + 1) == inbound.next_wire
+    inbound.receive(START + 30, wire[30:])
+    assert inbound.receive(peer.wire, b"", fin=True).deliveries[-1].fin
+    assert inbound.wire_acknowledgment(inbound.end + 1) == inbound.next_wire + 1
 
 
 @pytest.mark.parametrize("data", [b"", b"cd"])
 def test_an_authentic_frame_after_the_last_is_an_error(data: bytes) -> None:
-    incoming, peer = make()
-    incoming.receive(START, peer.frame(b"ab", fin=True))
-    assert incoming.receive(peer.wire, peer.frame(data)).outcome is Outcome.INVALID
-    assert read(incoming.receive(START + 22, b"x" * 60)) == (Outcome.HELD, [])
+    inbound, peer = make()
+    inbound.receive(START, peer.frame(b"ab", fin=True))
+    assert inbound.receive(peer.wire, peer.frame(data)).outcome is Outcome.INVALID
+    assert read(inbound.receive(START + 22, b"x" * 60)) == (Outcome.HELD, [])
 
 
 def test_an_authentic_frame_without_its_urgent_field_is_an_error() -> None:
-    incoming, peer = make()
+    inbound, peer = make()
     header = HEADER.pack(0, 17)
-    assert incoming.receive(START, header + peer.keys(0).seal(START, header, b"\x02")).outcome is Outcome.INVALID
+    assert inbound.receive(START, header + peer.keys(0).seal(START, header, b"\x02")).outcome is Outcome.INVALID
 
 
 def test_at_the_bound_nothing_more_is_taken() -> None:
-    incoming, peer = make(Limits(unacknowledged=2 * (21 + FRAME_COST)))
+    inbound, peer = make(Limits(unacknowledged=2 * (21 + FRAME_COST)))
     frames = [peer.frame(b"a") for _ in range(4)]
     wires = [START + 21 * number for number in range(4)]
     for wire, frame in zip(wires[:2], frames[:2], strict=True):
-        assert incoming.receive(wire, frame).outcome is Outcome.DELIVERED
-    assert read(incoming.receive(wires[2], frames[2])) == (Outcome.REFUSED, [])
-    assert read(incoming.receive(wires[3], frames[3])) == (Outcome.REFUSED, [])
-    assert (incoming.has_gap, incoming.next_wire) == (False, wires[2])
-    assert read(incoming.receive(wires[0], frames[0])) == (Outcome.REPEATED, [(0, b"a", False)])
-    incoming.acknowledge(2)
-    assert incoming.receive(wires[2], frames[2]).outcome is Outcome.DELIVERED
+        assert inbound.receive(wire, frame).outcome is Outcome.DELIVERED
+    assert read(inbound.receive(wires[2], frames[2])) == (Outcome.REFUSED, [])
+    assert read(inbound.receive(wires[3], frames[3])) == (Outcome.REFUSED, [])
+    assert (inbound.has_gap, inbound.next_wire) == (False, wires[2])
+    assert read(inbound.receive(wires[0], frames[0])) == (Outcome.REPEATED, [(0, b"a", False)])
+    inbound.acknowledge(2)
+    assert inbound.receive(wires[2], frames[2]).outcome is Outcome.DELIVERED
 
 
 def test_beyond_the_bounds_nothing_is_held() -> None:
-    incoming, _ = make(Limits(reach=50, segments=2))
-    assert incoming.receive(START + 45, bytes(6)).outcome is Outcome.REFUSED
-    assert incoming.receive(START + 45, bytes(5)).outcome is Outcome.OUT_OF_ORDER
-    assert incoming.receive(START + 35, bytes(5)).outcome is Outcome.OUT_OF_ORDER
-    assert incoming.receive(START + 25, bytes(5)).outcome is Outcome.REFUSED
-    assert incoming.sack_blocks(START) == [(135, 140), (145, 150)]
-    incoming, _ = make(Limits(reach=50, segments=2))
-    outcomes = [incoming.receive(START + at, bytes(5)).outcome for at in (10, 15, 20)]
+    inbound, _ = make(Limits(reach=50, segments=2))
+    assert inbound.receive(START + 45, bytes(6)).outcome is Outcome.REFUSED
+    assert inbound.receive(START + 45, bytes(5)).outcome is Outcome.OUT_OF_ORDER
+    assert inbound.receive(START + 35, bytes(5)).outcome is Outcome.OUT_OF_ORDER
+    assert inbound.receive(START + 25, bytes(5)).outcome is Outcome.REFUSED
+    assert inbound.sack_blocks(START) == [(135, 140), (145, 150)]
+    inbound, _ = make(Limits(reach=50, segments=2))
+    outcomes = [inbound.receive(START + at, bytes(5)).outcome for at in (10, 15, 20)]
     assert outcomes == [Outcome.OUT_OF_ORDER, Outcome.OUT_OF_ORDER, Outcome.REFUSED]
 
 
 def test_what_has_come_before_is_told() -> None:
-    incoming, peer = make()
+    inbound, peer = make()
     frame, other = peer.frame(b"abcd"), peer.frame(b"efgh")
-    incoming.receive(START, frame)
-    assert incoming.duplicate is None
-    incoming.receive(START, frame)
-    assert incoming.duplicate == (START, START + 24)
-    incoming.duplicate = None
-    incoming.receive(START + 30, other[6:])
-    incoming.receive(START + 40, other[16:20])
-    assert incoming.duplicate == (START + 40, START + 44)
-    incoming.duplicate = None
-    incoming.receive(START + 24, other)
-    incoming.acknowledge(8)
-    assert incoming.duplicate is None
-    assert incoming.receive(START + 24, other).outcome is Outcome.OUTDATED
-    assert incoming.duplicate == (START + 24, START + 48)
+    inbound.receive(START, frame)
+    assert inbound.duplicate is None
+    inbound.receive(START, frame)
+    assert inbound.duplicate == (START, START + 24)
+    inbound.duplicate = None
+    inbound.receive(START + 30, other[6:])
+    inbound.receive(START + 40, other[16:20])
+    assert inbound.duplicate == (START + 40, START + 44)
+    inbound.duplicate = None
+    inbound.receive(START + 24, other)
+    inbound.acknowledge(8)
+    assert inbound.duplicate is None
+    assert inbound.receive(START + 24, other).outcome is Outcome.OUTDATED
+    assert inbound.duplicate == (START + 24, START + 48)
