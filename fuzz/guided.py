@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing with atheris: `python -m fuzz.guided NEW CORPUS... [libFuzzer options]`, for one protocol.
 
-The environment variable FUZZ_PROTOCOL names the protocol, crypt by default. `pip install .[fuzz]` brings atheris. libFuzzer
-writes scripts that reach new code to the directory NEW, and scripts that fail to build/fuzz.
+The environment variable FUZZ_PROTOCOL names the protocol, crypt by default. `pip install .[fuzz]` brings atheris.
+libFuzzer writes scripts that reach new code to the directory NEW, and scripts that fail to build/fuzz.
 """
 
 import os
