@@ -10,12 +10,10 @@ from tcpcryptd.control.address import Address
 from tcpcryptd.control.client import ControlClient
 from tcpcryptd.control.commands import OptionValue
 from tcpcryptd.control.errors import ControlError, ControlTimeout, DaemonNotRunning, RequestRefused
-from tcpcryptd.control.socket_option import MAX_SPECS, SPEC_SIZES, SocketOption
+from tcpcryptd.control.socket_option import MAX_SPECS, OPTIONS, SocketOption, Specs
 from tcpcryptd.sockopt.descriptor import SocketLike, bind_if_unbound, descriptor_of
 
 _O = SocketOption
-_READ_ONLY = (_O.TCP_CRYPT_SESSID, _O.TCP_CRYPT_PUBKEY, _O.TCP_CRYPT_CONF, _O.TCP_CRYPT_NETSTAT)
-_NEED_NO_PORT = (_O.TCP_CRYPT_CACHE_FLUSH, _O.TCP_CRYPT_RESET, _O.TCP_CRYPT_REKEY)
 _MAX_NUMBER = 0x7FFFFFFF
 
 
@@ -67,11 +65,12 @@ def setsockopt(sock: SocketLike, option: SocketOption | int, value: int | Sequen
     that the daemon is configured for. Raises OSError with the errno that docs/sockopt.md lists for the option.
     """
     option, descriptor = _option(option), descriptor_of(sock)
-    if option in _READ_ONLY:
+    entry = OPTIONS[option]
+    if entry.value is None:
         raise OSError(errno.ENOPROTOOPT, f"{option.name} can only be read")
     checked = _written(option, value)
     with _errors(), ControlClient() as client:
-        if option not in _NEED_NO_PORT:
+        if entry.fields:
             bind_if_unbound(descriptor)
         client.set_option(descriptor, option, checked)
 
@@ -94,14 +93,18 @@ def _option(option: SocketOption | int) -> SocketOption:
 
 
 def _written(option: SocketOption, value: int | Sequence[bytes]) -> OptionValue:
-    sizes = SPEC_SIZES.get(option)
-    if sizes is None:
+    kind = OPTIONS[option].value
+    if not isinstance(kind, Specs):
         if isinstance(value, int) and 0 <= value <= _MAX_NUMBER:
             return int(value)
         raise OSError(errno.EINVAL, f"{option.name}: expected a whole number")
-    if isinstance(value, list | tuple) and len(value) <= MAX_SPECS and all(_is_spec(spec, sizes) for spec in value):
+    if (
+        isinstance(value, list | tuple)
+        and len(value) <= MAX_SPECS
+        and all(_is_spec(spec, kind.sizes) for spec in value)
+    ):
         return tuple(value)
-    raise OSError(errno.EINVAL, f"{option.name}: expected up to {MAX_SPECS} specs of {_listed(sizes)} bytes")
+    raise OSError(errno.EINVAL, f"{option.name}: expected up to {MAX_SPECS} specs of {_listed(kind.sizes)} bytes")
 
 
 def _listed(sizes: tuple[int, ...]) -> str:
@@ -117,7 +120,7 @@ def _read(option: SocketOption, value: object) -> Any:
     try:
         if option is _O.TCP_CRYPT_SESSID:
             return _octets(value)
-        if option in SPEC_SIZES and isinstance(value, list):
+        if isinstance(OPTIONS[option].value, Specs) and isinstance(value, list):
             return tuple(map(_octets, value))
         if option is _O.TCP_CRYPT_PUBKEY and isinstance(value, Mapping):
             return PublicKey(bool(value["mine"]), _octets(value["key"]))

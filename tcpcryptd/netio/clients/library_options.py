@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tcpcryptd.control.libtcpcrypt import LibraryMessage, LibraryOption
-from tcpcryptd.control.socket_option import SocketOption
+from tcpcryptd.control.socket_option import OPTIONS, SocketOption
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.options import Support
@@ -22,11 +22,6 @@ from tcpcryptd.netio.kernel.sock_diag import BoundSocket, bound_sockets
 Ends = tuple[Endpoint, Endpoint]
 
 _INTEGER: Final = struct.Struct("=i")
-_SETTABLE: Final = {
-    LibraryOption.ENABLE: SocketOption.TCP_CRYPT_ENABLE,
-    LibraryOption.APP_SUPPORT: SocketOption.TCP_CRYPT_SUPPORT,
-    LibraryOption.NOCACHE: SocketOption.TCP_CRYPT_NOCACHE,
-}
 
 
 class LibraryOptions:
@@ -92,8 +87,8 @@ class LibraryOptions:
         elif option is LibraryOption.CMODE:
             mode = SocketOption.TCP_CRYPT_CMODE_ALWAYS if value else SocketOption.TCP_CRYPT_CMODE_DEFAULT
             self._options.set(target, mode, 1)
-        elif option in _SETTABLE:
-            self._options.set(target, _SETTABLE[option], value)
+        elif OPTIONS[SocketOption(option)].fields:
+            self._options.set(target, SocketOption(option), value)
         else:
             raise Refused("EINVAL", "the option can only be read")
 
@@ -117,7 +112,7 @@ class LibraryOptions:
             return int(any(self._options.get(target, mode) for mode in always))
         if option is LibraryOption.ENABLE and target.remote is not None:
             return int(self._decided(target).session_id is not None)
-        return int(bool(self._options.get(target, _SETTABLE[option])))
+        return int(bool(self._options.get(target, SocketOption(option))))
 
     def _session(self, target: SocketIdentity) -> tuple[bytes, ConnectionInfo]:
         info = self._decided(target)

@@ -4,10 +4,10 @@ Values are those of the messages (docs/control-protocol.md): whole numbers, hexa
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from tcpcryptd.control.commands import OptionValue
-from tcpcryptd.control.socket_option import SPEC_SIZES, SocketOption
+from tcpcryptd.control.socket_option import OPTIONS, SocketOption, When
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.options import ClientMode, ConnectionOptions, Support
@@ -16,24 +16,8 @@ from tcpcryptd.netio.clients.socket_identity import SocketIdentity
 
 _O = SocketOption
 
-MODES: Mapping[SocketOption, tuple[ClientMode, bool]] = {
-    _O.TCP_CRYPT_CMODE_DEFAULT: (ClientMode.DEFAULT, False),
-    _O.TCP_CRYPT_CMODE_DEFAULT_NK: (ClientMode.DEFAULT, True),
-    _O.TCP_CRYPT_CMODE_NEVER: (ClientMode.NEVER, False),
-    _O.TCP_CRYPT_CMODE_NEVER_NK: (ClientMode.NEVER, True),
-    _O.TCP_CRYPT_CMODE_ALWAYS: (ClientMode.ALWAYS, False),
-    _O.TCP_CRYPT_CMODE_ALWAYS_NK: (ClientMode.ALWAYS, True),
-}
-"""The client mode, and whether a resumed session may decide the role."""
-_SPECS = {
-    _O.TCP_CRYPT_PKCONF: "public_key_specs",
-    _O.TCP_CRYPT_CCONF: "client_ciphers",
-    _O.TCP_CRYPT_SCONF: "server_ciphers",
-}
-_ANY_TIME = (_O.TCP_CRYPT_SECURST, _O.TCP_CRYPT_NOCACHE)
-"""What has an effect on a connection that is open."""
-_ACTIONS = (_O.TCP_CRYPT_CACHE_FLUSH, _O.TCP_CRYPT_RESET, _O.TCP_CRYPT_REKEY)
-"""What is done when it is set to 1."""
+_ENUMS: Mapping[str, Callable[[Any], object]] = {"client_mode": ClientMode, "support": Support}
+"""What the numbers of some fields stand for."""
 
 
 class OptionEngine(Protocol):
@@ -71,7 +55,7 @@ class SocketOptions:
 
     def get(self, target: SocketIdentity, option: SocketOption) -> object:
         """The value of an option; raises Refused."""
-        if option in _ACTIONS or option is _O.TCP_CRYPT_NETSTAT:
+        if OPTIONS[option].get in (When.NEVER, When.ANY_SOCKET):
             raise Refused("ENOPROTOOPT", f"{option.name} cannot be read from one socket")
         if option is _O.TCP_CRYPT_SUPPORT:
             info = self._info(target)
@@ -91,18 +75,25 @@ class SocketOptions:
                 resumed = "the session was resumed: there was no key exchange"
                 raise Refused("ENODATA", resumed if info.resumed else "the keys of this key exchange are not kept")
             return {"mine": info.role == "client", "key": info.public_key.hex()}
-        return _value(self._options_of(target), option)
+        entry, chosen = OPTIONS[option], self._options_of(target)
+        assert entry.value is not None  # noqa: S101 (of an option that has none, all forms are above)
+        return entry.value.show(*(getattr(chosen, field) for field in entry.fields))
 
     def set(self, target: SocketIdentity, option: SocketOption, value: OptionValue) -> None:
         """Changes an option; raises Refused."""
+        entry = OPTIONS[option]
+        if entry.value is None:
+            raise Refused("ENOPROTOOPT", f"{option.name} can only be read")
+        try:
+            parsed = entry.value.parse(value)
+        except ValueError as error:
+            raise Refused("EINVAL", f"{option.name}: {error}") from error
         if option is _O.TCP_CRYPT_CACHE_FLUSH:
-            _flag(value, must_be_set=True)
             self._flush(target)
-        elif option in (_O.TCP_CRYPT_RESET, _O.TCP_CRYPT_REKEY):
-            _flag(value, must_be_set=True)
+        elif not entry.fields:
             self._act(target, option)
         else:
-            self._change(target, option, value)
+            self._change(target, option, dict(zip(entry.fields, parsed, strict=True)))
 
     def _flush(self, target: SocketIdentity) -> None:
         """Of a connection what it has left (RFC 8548 section 3.5), else all of this host's."""
@@ -121,9 +112,9 @@ class SocketOptions:
         if not done:
             raise Refused("ENODATA", info.reason or "the connection is closing")
 
-    def _change(self, target: SocketIdentity, option: SocketOption, value: OptionValue) -> None:
-        changes = _changes(option, value)
-        if target.connecting or (target.remote is not None and option not in _ANY_TIME):
+    def _change(self, target: SocketIdentity, option: SocketOption, fields: Mapping[str, object]) -> None:
+        is_late = target.remote is not None and OPTIONS[option].set is not When.ANY_TIME
+        if target.connecting or is_late:
             raise Refused("EISCONN", f"{option.name} can only be set before the connection is opened")
         if target.remote is not None:
             self._encrypted(target, or_undecided=True)
@@ -131,6 +122,7 @@ class SocketOptions:
             raise Refused("EINVAL", "the socket is not bound to a port")
         else:
             self._keep(target.local, target.cookie)
+        changes = {name: _ENUMS[name](value) if name in _ENUMS else value for name, value in fields.items()}
         options = self._options_of(target).changed(**changes)
         if not self._engine.set_options(options, target.local, target.remote):
             raise Refused("ENOENT", "tcpcryptd does not know this connection")
@@ -169,53 +161,3 @@ def _check_decided(info: ConnectionInfo) -> None:
 
 def _hexadecimal(value: bytes | None) -> str | None:
     return None if value is None else value.hex()
-
-
-def _value(options: ConnectionOptions, option: SocketOption) -> object:
-    if option in MODES:
-        return int((options.client_mode, options.resumption_decides_role) == MODES[option])
-    if option in _SPECS:
-        return [spec.hex() for spec in getattr(options, _SPECS[option]) or ()]
-    values = {
-        _O.TCP_CRYPT_ENABLE: options.enabled,
-        _O.TCP_CRYPT_SECURST: options.secure_reset,
-        _O.TCP_CRYPT_NOCACHE: not options.cache,
-        _O.TCP_ENO_PASSIVE_ROLE: options.passive_role,
-    }
-    return int(values[option])
-
-
-def _changes(option: SocketOption, value: OptionValue) -> dict[str, object]:
-    """The options that an option sets; raises Refused for a wrong value, and for what can only be read."""
-    if option in MODES:
-        _flag(value, must_be_set=True)
-        mode, resumption_decides_role = MODES[option]
-        return {"client_mode": mode, "resumption_decides_role": resumption_decides_role}
-    if option in _SPECS:
-        return {_SPECS[option]: _specs(option, value)}
-    if option is _O.TCP_CRYPT_ENABLE:
-        return {"enabled": _flag(value)}
-    if option is _O.TCP_CRYPT_SECURST:
-        return {"secure_reset": _flag(value)}
-    if option is _O.TCP_CRYPT_NOCACHE:
-        return {"cache": not _flag(value)}
-    if option is _O.TCP_ENO_PASSIVE_ROLE:
-        return {"passive_role": _flag(value)}
-    if option is _O.TCP_CRYPT_SUPPORT:
-        if value not in tuple(Support):
-            raise Refused("EINVAL", f"{option.name} is 0, 1 or 2")
-        return {"support": Support(value)}
-    raise Refused("ENOPROTOOPT", f"{option.name} can only be read")
-
-
-def _flag(value: OptionValue, *, must_be_set: bool = False) -> bool:
-    if value not in (1,) if must_be_set else value not in (0, 1):
-        raise Refused("EINVAL", "expected 1" if must_be_set else "expected 0 or 1")
-    return bool(value)
-
-
-def _specs(option: SocketOption, value: OptionValue) -> tuple[bytes, ...] | None:
-    sizes = SPEC_SIZES[option]
-    if not isinstance(value, tuple) or any(len(spec) not in sizes for spec in value):
-        raise Refused("EINVAL", f"{option.name} is a list of specs of {' or '.join(map(str, sizes))} bytes")
-    return value or None

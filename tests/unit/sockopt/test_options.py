@@ -11,11 +11,10 @@ from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import Request
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
-from tcpcryptd.core.options import ConnectionOptions
+from tcpcryptd.core.options import ClientMode, ConnectionOptions
 from tcpcryptd.netio.clients.control_handlers import Caller
 from tcpcryptd.netio.clients.refusal import Refused
 from tcpcryptd.netio.clients.socket_identity import SocketIdentity
-from tcpcryptd.netio.clients.socket_options import MODES
 from tcpcryptd.sockopt import SocketOption
 from tests.unit.sockopt.conftest import SESSION, Daemon
 
@@ -44,7 +43,9 @@ def error_of(action: Callable[[], object]) -> int | None:
         (sockopt.TCP_ENO_PASSIVE_ROLE, 1, ConnectionOptions(passive_role=True)),
         *(
             (option, 1, ConnectionOptions(client_mode=mode, resumption_decides_role=decides))
-            for option, (mode, decides) in MODES.items()
+            for decides in (False, True)
+            for mode in ClientMode
+            for option in (SocketOption[f"TCP_CRYPT_CMODE_{mode.name}{'_NK' * decides}"],)
         ),
     ],
 )
