@@ -12,11 +12,10 @@ from subprocess import CompletedProcess
 import pytest
 
 from tcpcryptd.control.client import ControlClient
-from tcpcryptd.netio.doctor.namespace import PREFIX, remove_leftovers
+from tcpcryptd.netio.doctor.namespace import DIRECTORY, PREFIX, remove_leftovers
 from tcpcryptd.netio.queue_numbers import DEFAULT_QUEUE, QueueNumbers, default_workers
 from tests.e2e.harness import FLUSH, Host, wait_until
 from tests.e2e.harness.daemon import FIREWALL, entry_point
-from tests.e2e.harness.namespace import NAMESPACES
 from tests.e2e.harness.process import end, run
 from tests.e2e.harness.users import NOBODY
 
@@ -78,7 +77,7 @@ def test_the_self_test(host: Host) -> None:
 @pytest.fixture
 def doctor_at_work(host: Host, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A doctor in the middle of its self-test, and in this host's own mounts: others could not see its namespaces."""
-    enter = ["nsenter", f"--net={NAMESPACES / host.namespace.name}"]
+    enter = ["nsenter", f"--net={DIRECTORY / host.namespace.name}"]
     options = ["--runtime-directory", str(directory / "none")]
     command = [*enter, *entry_point("tcpcryptd"), "doctor", *options]
     with (directory / "doctor.log").open("wb") as log:

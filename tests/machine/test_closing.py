@@ -6,7 +6,7 @@ from tcpcryptd.core.event import Closed, Negotiated
 from tcpcryptd.wire.segment import FIN, RST
 from tests.machine.host import Host
 from tests.machine.link import MAC, Filter, drop_nth, has_flags, has_option, repeat
-from tests.machine.world import ENO, LIMIT, MODERN, ORIGINAL, Suite, World, text
+from tests.machine.world import EACH_PROTOCOL, ENO, LIMIT, MODERN, ORIGINAL, Suite, World, text
 
 SUITES = pytest.mark.parametrize("suite", [ORIGINAL, MODERN, ENO], ids=["original", "modern", "eno"])
 
@@ -101,10 +101,11 @@ def test_a_client_that_closes_at_once() -> None:
     assert_forgotten(world)
 
 
+@EACH_PROTOCOL
 @pytest.mark.parametrize("pause", [0.0, 2.0, 70.0])
 @pytest.mark.parametrize("impairment", [None, repeat(has_flags(FIN, FIN))], ids=["clean", "FIN twice"])
-def test_addresses_and_ports_are_used_again(pause: float, impairment: Filter | None) -> None:
-    world = World.encrypting(filters=[impairment] if impairment else [])
+def test_addresses_and_ports_are_used_again(suite: Suite, pause: float, impairment: Filter | None) -> None:
+    world = World.encrypting(suite, filters=[impairment] if impairment else [])
     sessions = set()
     for _ in range(3):
         client, server = world.connect()
@@ -124,10 +125,11 @@ def lose_kernel_state(host: Host) -> None:
         host.stack.forget(socket)
 
 
+@EACH_PROTOCOL
 @pytest.mark.parametrize("forgetful", ["client", "server"])
-def test_one_side_has_forgotten_the_connection(forgetful: str) -> None:
+def test_one_side_has_forgotten_the_connection(suite: Suite, forgetful: str) -> None:
     """The client opens it again: the new connection works, and is encrypted."""
-    world = World.encrypting()
+    world = World.encrypting(suite)
     client, server = world.connect()
     world.exchange(client, server, 2000)
     lose_kernel_state(world.client)

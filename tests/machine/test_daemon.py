@@ -1,19 +1,15 @@
 """The daemon dies, starts again, or is stopped, while connections are open."""
 
-from collections.abc import Callable
-
 import pytest
 
 from tcpcryptd.core.verdict import ConnectionClass
 from tests.machine.endpoint import Socket
 from tests.machine.link import MAC, Crossing
-from tests.machine.world import LIMIT, World, make_engine, text
-
-EACH_SIDE = pytest.mark.parametrize("side", ["client", "server"])
+from tests.machine.world import EACH_PROTOCOL, EACH_SIDE, LIMIT, Suite, World, make_engine, text
 
 
-def in_mid_transfer() -> tuple[World, Socket, Socket]:
-    world = World.encrypting()
+def in_mid_transfer(suite: Suite) -> tuple[World, Socket, Socket]:
+    world = World.encrypting(suite)
     client, server = world.connect()
     world.exchange(client, server)
     client.write(text(200_000))
@@ -26,9 +22,10 @@ def sent_by(world: World, side: str, since: int) -> list[Crossing]:
     return [crossing for crossing in world.link.log[since:] if crossing.sender == side]
 
 
+@EACH_PROTOCOL
 @EACH_SIDE
-def test_a_killed_daemon_leaks_nothing(side: str) -> None:
-    world, *_ = in_mid_transfer()
+def test_a_killed_daemon_leaks_nothing(suite: Suite, side: str) -> None:
+    world, *_ = in_mid_transfer(suite)
     host = world.client if side == "client" else world.server
     host.kill_engine()
     killed = len(world.link.log)
@@ -37,24 +34,26 @@ def test_a_killed_daemon_leaks_nothing(side: str) -> None:
     world.assert_nothing_in_clear()
 
 
+@EACH_PROTOCOL
 @EACH_SIDE
-def test_new_connections_work_after_the_daemon_was_killed(side: str) -> None:
-    world, *_ = in_mid_transfer()
+def test_new_connections_work_after_the_daemon_was_killed(suite: Suite, side: str) -> None:
+    world, *_ = in_mid_transfer(suite)
     (world.client if side == "client" else world.server).kill_engine()
     client, server = world.connect(port=40_001)
     world.exchange(client, server)
 
 
+@EACH_PROTOCOL
 @EACH_SIDE
 @pytest.mark.parametrize("idle", [False, True], ids=["busy", "idle"])
-def test_a_new_daemon_resets_what_the_old_one_encrypted(side: str, idle: bool) -> None:
-    world, client, server = in_mid_transfer()
+def test_a_new_daemon_resets_what_the_old_one_encrypted(suite: Suite, side: str, idle: bool) -> None:
+    world, client, server = in_mid_transfer(suite)
     if idle:
         assert world.clock.run_until(lambda: client.all_acknowledged and server.all_acknowledged, LIMIT)
     host = world.client if side == "client" else world.server
     host.kill_engine()
     world.clock.run_for(5)
-    host.start_engine(make_engine("new"))
+    host.start_engine(make_engine("new", suite))
     if idle:
         client.write(text(100))
     assert world.clock.run_until(lambda: (client.error, server.error) == ("reset", "reset"), 60), world.trace()
@@ -64,13 +63,14 @@ def test_a_new_daemon_resets_what_the_old_one_encrypted(side: str, idle: bool) -
     world.assert_nothing_in_clear()
 
 
-def test_two_new_daemons_reset_both_ends() -> None:
-    world, client, server = in_mid_transfer()
+@EACH_PROTOCOL
+def test_two_new_daemons_reset_both_ends(suite: Suite) -> None:
+    world, client, server = in_mid_transfer(suite)
     world.client.kill_engine()
     world.server.kill_engine()
     world.clock.run_for(1)
-    world.client.start_engine(make_engine("new client"))
-    world.server.start_engine(make_engine("new server"))
+    world.client.start_engine(make_engine("new client", suite))
+    world.server.start_engine(make_engine("new server", suite))
     assert world.clock.run_until(lambda: (client.error, server.error) == ("reset", "reset"), 60), world.trace()
     world.assert_nothing_in_clear()
     settled = len(world.link.log)
@@ -78,26 +78,24 @@ def test_two_new_daemons_reset_both_ends() -> None:
     assert len(world.link.log) - settled < 10
 
 
+@EACH_PROTOCOL
 @EACH_SIDE
-def test_an_orderly_stop_resets_both_ends(side: str) -> None:
-    world, client, server = in_mid_transfer()
+def test_an_orderly_stop_resets_both_ends(suite: Suite, side: str) -> None:
+    world, client, server = in_mid_transfer(suite)
     host = world.client if side == "client" else world.server
     host.shut_down_engine()
     assert world.clock.run_until(lambda: (client.error, server.error) == ("reset", "reset"), 5), world.trace()
     world.assert_nothing_in_clear()
 
 
-def stages() -> list[Callable[[World], bool]]:
-    return [lambda world, count=count: len(world.link.log) >= count for count in range(1, 8)]  # type: ignore[misc]
-
-
+@EACH_PROTOCOL
 @EACH_SIDE
-@pytest.mark.parametrize("stage", stages(), ids=map(str, range(1, 8)))
-def test_a_stop_during_the_handshake_leaves_nothing_hanging(side: str, stage: Callable[[World], bool]) -> None:
-    world = World.encrypting()
+@pytest.mark.parametrize("stage", range(1, 8))
+def test_a_stop_during_the_handshake_leaves_nothing_hanging(suite: Suite, side: str, stage: int) -> None:
+    world = World.encrypting(suite)
     client = world.open()
     client.write(text(3000))
-    assert world.clock.run_until(lambda: stage(world), LIMIT)
+    assert world.clock.run_until(lambda: len(world.link.log) >= stage, LIMIT)
     (world.client if side == "client" else world.server).shut_down_engine()
 
     def over() -> bool:

@@ -7,11 +7,14 @@ from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction
 from tcpcryptd.crypt.option import HELLO, encode
+from tcpcryptd.eno.handshake import option
+from tcpcryptd.eno.handshake.option import Suboption
 from tcpcryptd.wire.options import pad
 from tcpcryptd.wire.segment import SYN, make
 from tests.machine.endpoint import Behaviour, State
 from tests.machine.link import any_packet, drop
-from tests.machine.world import ALL, ENO, LIMIT, Suite, World, make_engine
+from tests.machine.test_eno_exchange import carries
+from tests.machine.world import ALL, EACH_PROTOCOL, EACH_SIDE, ENO, LIMIT, Suite, World, make_engine, text
 
 
 def flood_syn(number: int, options: bytes) -> bytes:
@@ -20,13 +23,18 @@ def flood_syn(number: int, options: bytes) -> bytes:
     return make(key, sequence=number, acknowledgment=0, flags=SYN, window=1000, option_area=pad(options))
 
 
-def small(**bounds: int) -> Engine:
-    return make_engine("small", config=EngineConfig(**bounds))  # type: ignore[arg-type]
+OFFER = option.build(0, (Suboption(0x23),), ordered=True).raw
 
 
-@pytest.mark.parametrize("options", [b"", encode(HELLO)], ids=["plain", "HELLO"])
-def test_a_syn_flood_is_bounded(options: bytes) -> None:
-    engine = small(max_connections=100, max_opening=50, max_plain_records=30)
+def small(suite: Suite = ALL, **bounds: int) -> Engine:
+    return make_engine("small", suite, EngineConfig(**bounds))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("suite", "options"), [(ALL, b""), (ALL, encode(HELLO)), (ENO, OFFER)], ids=["plain", "HELLO", "ENO"]
+)
+def test_a_syn_flood_is_bounded(suite: Suite, options: bytes) -> None:
+    engine = small(suite, max_connections=100, max_opening=50, max_plain_records=30)
     for number in range(2000):
         action, *_ = engine.handle_packet(flood_syn(number, options), Direction.IN, number / 1000)
         assert action is not Action.DROP
@@ -61,21 +69,48 @@ def test_a_flood_does_not_touch_open_connections() -> None:
     world.assert_encrypted()
 
 
-def test_a_full_table_leaves_new_connections_plain() -> None:
-    world = World(client=make_engine("client", config=EngineConfig(max_connections=3)), server=make_engine("server"))
+@EACH_SIDE
+def test_a_handshake_that_has_to_make_room_is_reset(side: str) -> None:
+    """Encryption is enabled, and the keys are not there: neither kernel may go on in clear."""
+    arguments = {side: small(ENO, max_opening=2)}
+    other = "server" if side == "client" else "client"
+    world = World(**arguments, **{other: make_engine("other", ENO)})  # type: ignore[arg-type]
+    message = "Init1" if side == "server" else "Init2"
+    world.link.filters.append(drop(carries(message)))
+    client = world.open()
+    client.write(text(500))
+    assert world.clock.run_until(lambda: any(carries("Init1")(each) for each in world.link.log), LIMIT)
+    if side == "server":
+        world.link.filters.clear()
+        world.link.filters.append(lambda crossing: [crossing.segment.edited(payload=crossing.segment.payload[:20])])
+        world.clock.run_for(1)
+    victim = (world.client if side == "client" else world.server).engine
+    assert victim is not None
+    for number in range(5):
+        victim.handle_packet(flood_syn(number, OFFER), Direction.IN, world.clock.now)
+    world.clock.run_for(100)
+    assert client.error is not None
+    assert all(not each.received for each in world.server.stack.accepted)
+    world.assert_nothing_in_clear()
+
+
+@EACH_PROTOCOL
+def test_a_full_table_leaves_new_connections_plain(suite: Suite) -> None:
+    world = World(client=small(suite, max_connections=3), server=make_engine("server", suite))
     for number in range(6):
         client, server = world.connect(port=40_000 + number)
         world.exchange(client, server, 3000)
     engine = world.client.engine
     assert engine is not None
     classes = [entry.mark for entry in world.client.tracked.values()]
-    assert classes == [ConnectionClass.ENCRYPTED] * 3 + [ConnectionClass.PLAIN] * 3
+    encrypted = ConnectionClass.STREAM if suite is ENO else ConnectionClass.ENCRYPTED
+    assert classes == [encrypted] * 3 + [ConnectionClass.PLAIN] * 3
     assert engine.counters()["encrypted"] == 3
     world.assert_healthy()
 
 
-@pytest.mark.parametrize("suite", [ALL, ENO], ids=["crypt", "eno"])
-@pytest.mark.parametrize("side", ["client", "server"])
+@EACH_PROTOCOL
+@EACH_SIDE
 def test_openings_wait_while_packets_do(suite: Suite, side: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are as encrypted as others once the packets that waited have been handled, and open connections go on."""
     world = World.encrypting(suite)

@@ -6,6 +6,8 @@ from functools import cache
 from random import Random
 from typing import cast
 
+import pytest
+
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
@@ -65,6 +67,8 @@ FROM_ORIGINAL = Suite(original="client")
 TO_ORIGINAL = Suite(original="server")
 ENO = Suite(protocol="eno")
 AUTO = Suite(protocol="auto")
+EACH_PROTOCOL = pytest.mark.parametrize("suite", [ALL, ENO], ids=["crypt", "eno"])
+EACH_SIDE = pytest.mark.parametrize("side", ["client", "server"])
 OFFERS = {"auto": ("eno", "crypt")}
 
 

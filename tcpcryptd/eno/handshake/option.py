@@ -66,15 +66,6 @@ class SynOption:
         """It offers no TEP (section 4.6)."""
         return not self.suboptions
 
-    @property
-    def syn_tep(self) -> int | None:
-        """The TEP that says what data in the same SYN means, the last one (section 4.7)."""
-        return self.suboptions[-1].tep if self.suboptions else None
-
-    def offers(self, tep: int) -> tuple[Suboption, ...]:
-        """The suboptions with a TEP identifier, in order."""
-        return tuple(suboption for suboption in self.suboptions if suboption.tep == tep)
-
 
 def parse(value: bytes) -> SynOption:
     """The SYN-form option with this value, that is, without kind and length bytes; raises EnoOptionError."""

@@ -1,4 +1,4 @@
-"""Network namespaces that are gone when the doctor is, or, if it was killed, when the next one comes."""
+"""Network namespaces. Those of the doctor are gone when it is, or, if it was killed, when the next one comes."""
 
 import contextlib
 import ctypes
@@ -17,7 +17,7 @@ from tcpcryptd.netio.errors import DaemonError
 from tcpcryptd.netio.firewall.program import SEARCH_PATH
 
 PREFIX = "tcpcryptd-doctor"
-_DIRECTORY = Path("/run/netns")
+DIRECTORY = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
 _TIMEOUT = 20.0
 _STOP_SECONDS = 10.0
@@ -26,11 +26,38 @@ _POLL_SECONDS = 0.02
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Namespace:
-    """A network namespace. `close` it whatever becomes of `open`, which an interrupt may end half-way."""
+class NamedNamespace:
+    """A network namespace that others make and remove."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """The calling thread is inside meanwhile; a socket that is made there stays there. Raises OSError."""
+        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        inside = os.open(DIRECTORY / self.name, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _set_namespace(inside)
+            try:
+                yield
+            finally:
+                _set_namespace(before)
+        finally:
+            os.close(inside)
+            os.close(before)
+
+    def socket(self, family: int, kind: int = socket.SOCK_STREAM, protocol: int = 0) -> socket.socket:
+        """A socket inside, for use from anywhere; raises OSError."""
+        with self.entered():
+            return socket.socket(family, kind, protocol)
+
+
+class Namespace(NamedNamespace):
+    """One of the doctor's own. `close` it whatever becomes of `open`, which an interrupt may end half-way."""
 
     def __init__(self, label: str) -> None:
-        self.name = f"{PREFIX}-{os.getpid()}-{secrets.token_hex(2)}{label}"
+        super().__init__(f"{PREFIX}-{os.getpid()}-{secrets.token_hex(2)}{label}")
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def open(self) -> None:
@@ -59,26 +86,6 @@ class Namespace:
         self._processes.append(process)
         return process
 
-    @contextlib.contextmanager
-    def entered(self) -> Iterator[None]:
-        """The calling thread is inside meanwhile; a socket that is made there stays there. Raises OSError."""
-        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        inside = os.open(_DIRECTORY / self.name, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _set_namespace(inside)
-            try:
-                yield
-            finally:
-                _set_namespace(before)
-        finally:
-            os.close(inside)
-            os.close(before)
-
-    def socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
-        """A socket inside, for use from anywhere; raises OSError."""
-        with self.entered():
-            return socket.socket(family, kind, protocol)
-
     def close(self) -> None:
         """Ends the processes and removes the namespace; raises DaemonError."""
         for process in self._processes:
@@ -89,14 +96,14 @@ class Namespace:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if (_DIRECTORY / self.name).exists():
+        if (DIRECTORY / self.name).exists():
             ip("netns", "delete", self.name)
 
 
 def remove_leftovers() -> int:
     """Removes what doctors that were killed left behind, with the processes in it; how many namespaces there were."""
     removed = 0
-    for name in os.listdir(_DIRECTORY) if _DIRECTORY.is_dir() else []:
+    for name in os.listdir(DIRECTORY) if DIRECTORY.is_dir() else []:
         owner = name.removeprefix(f"{PREFIX}-").split("-")[0]
         if not name.startswith(f"{PREFIX}-") or not owner.isdecimal() or Path(f"/proc/{owner}").exists():
             continue

@@ -1,44 +1,34 @@
 """One network namespace, with processes and sockets inside it."""
 
 import contextlib
-import ctypes
 import os
 import secrets
 import signal
-import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from tcpcryptd.netio.doctor.namespace import NamedNamespace
 from tests.e2e.harness.process import end, run, wait_until
 
-CLONE_NEWNET = 0x40000000
-NAMESPACES = Path("/run/netns")
 RUN_PREFIX = f"tct{secrets.token_hex(3)}"
 """Unlike that of any other run, so that runs side by side do not meet."""
 
 ROOT = Path(__file__).resolve().parents[3]
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _enter(descriptor: int) -> None:
-    if _libc.setns(descriptor, CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "setns")
-
-
-class Namespace:
+class Namespace(NamedNamespace):
     """A network namespace whose processes see `directory` as /run: daemons keep their state there."""
 
     _serial = 0
 
     def __init__(self, label: str, directory: Path) -> None:
         Namespace._serial += 1
-        self.name = f"{RUN_PREFIX}-{Namespace._serial}{label}"
+        super().__init__(f"{RUN_PREFIX}-{Namespace._serial}{label}")
         self.run_directory = directory / "run"
         self.run_directory.mkdir(parents=True)
         self._processes: list[subprocess.Popen[bytes]] = []
         run(["ip", "netns", "add", self.name])
-        self._descriptor = os.open(NAMESPACES / self.name, os.O_RDONLY | os.O_CLOEXEC)
         self.run(["ip", "link", "set", "lo", "up"])
         # Until an address is known to be nobody else's, no neighbour is asked for, and SYN segments are lost.
         self.sysctl("net.ipv6.conf.default.accept_dad", 0)
@@ -69,24 +59,6 @@ class Namespace:
         self._processes.append(process)
         return process
 
-    @contextlib.contextmanager
-    def entered(self) -> Iterator[None]:
-        """The calling thread is inside meanwhile; a socket made there stays inside for ever."""
-        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _enter(self._descriptor)
-            try:
-                yield
-            finally:
-                _enter(before)
-        finally:
-            os.close(before)
-
-    def socket(self, family: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
-        """A socket of this namespace, for use from anywhere."""
-        with self.entered():
-            return socket.socket(family, kind)
-
     def sysctl(self, name: str, value: int | None = None) -> int:
         """Reads a setting of this namespace, after writing it when a value is given."""
         path = Path("/proc/sys") / name.replace(".", "/")
@@ -109,5 +81,4 @@ class Namespace:
         try:
             wait_until(lambda: not self._strays(), f"{self.name} is empty")
         finally:
-            os.close(self._descriptor)
             run(["ip", "netns", "delete", self.name])
