@@ -11,10 +11,7 @@ from tests.machine.endpoint import State
 from tests.machine.link import MAC, Crossing, any_packet, drop, sent_by
 from tests.machine.test_attack import Attacker
 from tests.machine.test_sessions import resumed, talk
-from tests.machine.world import ALL, ENO, LIMIT, Suite, World, text
-
-EACH_SIDE = pytest.mark.parametrize("side", ["client", "server"])
-EACH_PROTOCOL = pytest.mark.parametrize("suite", [ALL, ENO], ids=["crypt", "eno"])
+from tests.machine.world import EACH_PROTOCOL, EACH_SIDE, LIMIT, Suite, World, text
 
 
 def flow_of(crossing: Crossing) -> bytes:
@@ -139,10 +136,11 @@ def test_new_keys_are_announced_by_somebody_else(side: str, generation: int, wit
     world.assert_nothing_in_clear()
 
 
+@EACH_PROTOCOL
 @EACH_SIDE
 @pytest.mark.parametrize("secure", [False, True], ids=["RST obeyed", "SECURST"])
-def test_an_exact_rst(side: str, secure: bool) -> None:
-    world = World.encrypting()
+def test_an_exact_rst(suite: Suite, side: str, secure: bool) -> None:
+    world = World.encrypting(suite)
     client, server = world.connect()
     world.exchange(client, server)
     victim, host = (server, world.server) if side == "client" else (client, world.client)

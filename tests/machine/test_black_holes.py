@@ -10,7 +10,7 @@ from tcpcryptd.core.protocol import SWALLOWED
 from tcpcryptd.wire.segment import ACK, SYN
 from tests.machine.endpoint import Behaviour
 from tests.machine.link import Conditions, Crossing, all_of, drop, drop_nth, has_flags, has_option, sent_by
-from tests.machine.world import ALL, AUTO, ENO, Suite, World, make_engine
+from tests.machine.world import ALL, AUTO, EACH_PROTOCOL, ENO, Suite, World, make_engine
 
 SYN_ALONE = has_flags(SYN | ACK, SYN)
 SYN_ACK = has_flags(SYN | ACK, SYN | ACK)
@@ -156,7 +156,7 @@ def test_a_peer_without_a_daemon_is_offered_again(suite: Suite) -> None:
     assert world.client.engine.counters()["black_hole_hosts"] == 0
 
 
-@pytest.mark.parametrize("suite", [ALL, ENO], ids=["crypt", "eno"])
+@EACH_PROTOCOL
 def test_a_required_destination_is_offered_every_time(suite: Suite) -> None:
     path = Path(suite)
     path.connect()

@@ -21,9 +21,8 @@ from tcpcryptd.wire.sequence import add
 from tests.machine.host import Host
 from tests.machine.link import Crossing, drop, has_flags, sent_by
 from tests.machine.test_attack import Attacker
-from tests.machine.world import ENO, LIMIT, MARKER, PORT, World, make_engine, text
+from tests.machine.world import EACH_SIDE, ENO, LIMIT, MARKER, PORT, World, make_engine, text
 
-EACH_SIDE = pytest.mark.parametrize("side", ["client", "server"])
 FORGED = b"\0\0\x20" + b"forged data" * 3
 """What can be read as a whole frame; a frame that is not whole yet is waited for."""
 OFFER = option.build(0, (Suboption(0x23),), ordered=True).raw
@@ -184,22 +183,6 @@ def test_a_fin_that_was_cleared_on_the_way_is_an_end_of_file(side: str) -> None:
     assert world.clock.run_until(lambda: client.finished and server.finished, LIMIT)
     assert (client.error, server.error) == (None, None)
     world.assert_encrypted()
-
-
-@EACH_SIDE
-@pytest.mark.parametrize("secure", [False, True], ids=["RST obeyed", "SECURST"])
-def test_an_exact_rst(side: str, secure: bool) -> None:
-    world = World.encrypting(ENO)
-    client, server = world.connect()
-    world.exchange(client, server)
-    host, victim = (world.server, server) if side == "client" else (world.client, client)
-    ends = world.ends(client) if side == "server" else world.ends(client)[::-1]
-    assert engine_of(host).set_options(ConnectionOptions(secure_reset=secure), *ends)
-    Attacker(world, client).forge(side, RST)
-    assert victim.error == (None if secure else "reset")
-    if secure:
-        world.exchange(client, server)
-    world.assert_nothing_in_clear()
 
 
 @pytest.mark.parametrize("stage", range(1, 5))

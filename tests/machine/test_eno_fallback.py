@@ -18,7 +18,6 @@ from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, SYN
 from tests.machine.endpoint import Behaviour
 from tests.machine.link import (
-    Conditions,
     Crossing,
     Filter,
     Predicate,
@@ -30,10 +29,9 @@ from tests.machine.link import (
     has_option,
     repeat,
     sent_by,
-    split,
     strip,
 )
-from tests.machine.world import ENO, LIMIT, PORT, World, make_engine, text
+from tests.machine.world import EACH_SIDE, ENO, LIMIT, PORT, World, make_engine, text
 
 IS_SYN = has_flags(SYN, SYN)
 SYN_ALONE = has_flags(SYN | ACK, SYN)
@@ -66,17 +64,6 @@ def options_of(world: World, sender: str, since: int = 0) -> list[bytes | None]:
     """The ENO options of a host's SYNs, in order."""
     segments = [crossing.segment for crossing in world.link.log[since:] if crossing.sender == sender]
     return [segment.option(ENO_KIND) for segment in segments if segment.flags & SYN]
-
-
-@pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("alone", ["client", "server"])
-def test_the_other_host_has_no_daemon(alone: str, version: int) -> None:
-    engine = make_engine(suite=ENO)
-    world = World(**{alone: engine}, version=version)  # type: ignore[arg-type]
-    talk(world)
-    world.assert_plain()
-    expected = Reason.NO_OPTION if alone == "client" else "the peer does not speak tcpcrypt"
-    assert world.reasons(world.client if alone == "client" else world.server) == [expected]
 
 
 @pytest.mark.parametrize("behaviour", [Behaviour(), Behaviour(timestamps=False, sack=False), Behaviour(ecn=True)])
@@ -254,24 +241,8 @@ def test_no_common_tep() -> None:
     assert options_of(world, "server") == [None]
 
 
-@pytest.mark.parametrize(
-    ("crowded", "size", "fits"),
-    [("client", 16, True), ("client", 24, False), ("server", 20, True), ("server", 24, False)],
-)
-def test_there_is_no_space(crowded: str, size: int, fits: bool) -> None:
-    full = Behaviour(extra_options=bytes((253, size)) + bytes(size - 2))
-    world = World.encrypting(ENO)
-    if crowded == "server":
-        world.server.stack.listen(PORT, full)
-    talk(world, full if crowded == "client" else None)
-    if fits:
-        world.assert_encrypted()
-    else:
-        world.assert_plain()
-
-
 @pytest.mark.parametrize("extra", [bytes((19, 18)) + bytes(16), bytes((30, 4, 0, 1))], ids=["MD5", "MPTCP"])
-@pytest.mark.parametrize("side", ["client", "server"])
+@EACH_SIDE
 def test_a_connection_that_is_left_alone(side: str, extra: bytes) -> None:
     world = World.encrypting(ENO)
     special = Behaviour(extra_options=extra, timestamps=False)
@@ -279,21 +250,3 @@ def test_a_connection_that_is_left_alone(side: str, extra: bytes) -> None:
         world.server.stack.listen(PORT, special)
     talk(world, special if side == "client" else None)
     world.assert_plain()
-
-
-def test_both_hosts_open_at_once_without_roles() -> None:
-    world = World.encrypting(ENO)
-    client = world.client.stack.open(world.server.address, 5001, local_port=5000)
-    server = world.server.stack.open(world.client.address, 5000, local_port=5001)
-    world.exchange(client, server)
-    world.close(client, server)
-    world.assert_plain()
-    assert world.reasons(world.client) == world.reasons(world.server) == [Reason.SAME_ROLE]
-
-
-def test_plain_connections_survive_a_bad_path() -> None:
-    for seed in range(15):
-        conditions = Conditions(loss=0.05, duplication=0.05, reordering=0.1, corruption=0.02)
-        world = World(client=make_engine(suite=ENO), seed=seed, conditions=conditions, filters=[split])
-        talk(world)
-        world.assert_plain()

@@ -31,7 +31,7 @@ from tests.machine.identities import (
 )
 from tests.machine.link import drop_nth
 from tests.machine.test_limits import flood_syn
-from tests.machine.world import ALL, AUTO, ENO, World, make_engine
+from tests.machine.world import ALL, AUTO, EACH_SIDE, ENO, World, make_engine
 
 AUTHENTICATED = Outcome.AUTHENTICATED
 FRAME = 20
@@ -147,7 +147,7 @@ def assert_refused(world: World, requiring: str) -> None:
     world.assert_healthy()
 
 
-@pytest.mark.parametrize("side", ["client", "server"])
+@EACH_SIDE
 @pytest.mark.parametrize("case", ["another key", "revoked"])
 def test_a_wrong_key_is_refused_though_nothing_is_required(side: str, case: str) -> None:
     other = "server" if side == "client" else "client"
@@ -237,7 +237,7 @@ def test_a_session_of_an_unknown_peer_is_not_resumed_for_one_that_must_be_known(
     assert outcomes(world.client) == [(Outcome.UNKNOWN, ""), (AUTHENTICATED, "server")]
 
 
-@pytest.mark.parametrize("side", ["client", "server"])
+@EACH_SIDE
 def test_open_connections_end_when_a_peer_is_believed_no_more(side: str) -> None:
     identities = {name: authenticator(name) for name in ("client", "server")}
     world = World(client=engine(identities["client"], 1), server=engine(identities["server"], 2))

@@ -32,7 +32,7 @@ from tests.machine.link import Conditions, Crossing, Filter, all_of, drop_nth, h
 from tests.machine.test_eno_exchange import carries, opened, rewritten
 from tests.machine.test_eno_simultaneous import crossing, works
 from tests.machine.test_path_mtu import Router
-from tests.machine.world import AUTO, ENO, LIMIT, PORT, Suite, World, make_engine, text
+from tests.machine.world import AUTO, EACH_SIDE, ENO, LIMIT, PORT, Suite, World, make_engine, text
 
 HYBRID = replace(ENO, eno=EnoConfig((MLKEM768_X25519,)))
 WITHOUT = replace(ENO, eno=EnoConfig(ECDHE_SCHEMES))
@@ -256,7 +256,7 @@ def test_a_peer_that_does_not_know_it(without: str) -> None:
     assert known[False] == known[True]
 
 
-@pytest.mark.parametrize("side", ["client", "server"])
+@EACH_SIDE
 def test_a_peer_that_offers_another_use_of_the_tep(side: str) -> None:
     """Its option in the place of ours: plain TCP at both ends, and the reason says why."""
     foreign = (b"\x01" if side == "server" else b"") + b"\xa0another"

@@ -32,7 +32,7 @@ from tests.machine.link import (
     strip,
 )
 from tests.machine.test_eno_exchange import carries
-from tests.machine.world import ENO, LIMIT, PORT, World, make_engine, text
+from tests.machine.world import EACH_SIDE, ENO, LIMIT, PORT, World, make_engine, text
 
 SYN_ALONE = has_flags(SYN | ACK, SYN)
 SYN_ACK = has_flags(SYN | ACK, SYN | ACK)
@@ -258,7 +258,7 @@ def test_another_half_to_the_peer_is_a_key_exchange() -> None:
     world.assert_nothing_in_clear()
 
 
-@pytest.mark.parametrize("side", ["client", "server"])
+@EACH_SIDE
 def test_an_application_that_wants_no_cache(side: str) -> None:
     world = World.encrypting(ENO)
     talk(world, 40_000)
@@ -273,7 +273,7 @@ def test_an_application_that_wants_no_cache(side: str) -> None:
 
 @pytest.mark.parametrize("suite_name", ["eno", "crypt"])
 @pytest.mark.parametrize("when", ["before a session is kept", "after"])
-@pytest.mark.parametrize("side", ["client", "server"])
+@EACH_SIDE
 def test_what_an_open_connection_left_is_flushed(side: str, when: str, suite_name: str) -> None:
     """Others' sessions stay."""
     world = World.encrypting(replace(ENO, protocol=suite_name))

@@ -12,7 +12,7 @@ from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, SYN
 from tests.machine.endpoint import Behaviour, Socket
 from tests.machine.link import Crossing, Filter, Predicate, has_flags, strip
-from tests.machine.world import ENO, LIMIT, PORT, World, make_engine, text
+from tests.machine.world import EACH_SIDE, ENO, LIMIT, PORT, World, make_engine, text
 
 EARLY = b"in the SYN"
 SYN_ALONE = has_flags(SYN | ACK, SYN)
@@ -106,7 +106,7 @@ def test_data_of_a_peer_without_eno_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("cookie", COOKIES, ids=["Fast Open", "experiment"])
-@pytest.mark.parametrize("side", ["client", "server"])
+@EACH_SIDE
 def test_no_cookie_goes_out_beside_the_option(side: str, cookie: bytes) -> None:
     """Nor does data: the kernel sends it again when the SYN ACK does not acknowledge it."""
     world = World.encrypting(ENO)

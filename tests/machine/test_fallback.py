@@ -3,6 +3,7 @@
 import pytest
 
 from tcpcryptd.crypto.suites import AES128_CTR_SEQIV_HMAC_SHA1, AES_256_GCM_SIV, RSA_2048, X25519_HPKE
+from tcpcryptd.eno.handshake.negotiation import Reason
 from tcpcryptd.wire.segment import ACK, SYN
 from tests.machine.endpoint import Behaviour
 from tests.machine.link import (
@@ -21,7 +22,7 @@ from tests.machine.link import (
     split,
     strip,
 )
-from tests.machine.world import PORT, Suite, World, make_engine
+from tests.machine.world import ALL, EACH_PROTOCOL, ENO, PORT, Suite, World, make_engine
 
 IS_SYN = has_flags(SYN, SYN)
 SYN_ALONE = has_flags(SYN | ACK, SYN)
@@ -35,20 +36,15 @@ def talk(world: World, **arguments: object) -> None:
     world.close(client, server)
 
 
+@EACH_PROTOCOL
 @pytest.mark.parametrize("version", [4, 6])
-def test_the_server_has_no_daemon(version: int) -> None:
-    world = World(client=make_engine(), version=version)
+@pytest.mark.parametrize("alone", ["client", "server"])
+def test_the_other_host_has_no_daemon(suite: Suite, alone: str, version: int) -> None:
+    world = World(**{alone: make_engine(suite=suite)}, version=version)  # type: ignore[arg-type]
     talk(world)
     world.assert_plain()
-    assert world.reasons(world.client) == ["the peer does not speak tcpcrypt"]
-
-
-@pytest.mark.parametrize("version", [4, 6])
-def test_the_client_has_no_daemon(version: int) -> None:
-    world = World(server=make_engine(), version=version)
-    talk(world)
-    world.assert_plain()
-    assert world.reasons(world.server) == ["the peer does not speak tcpcrypt"]
+    expected = Reason.NO_OPTION if suite is ENO and alone == "client" else "the peer does not speak tcpcrypt"
+    assert world.reasons(world.client if alone == "client" else world.server) == [expected]
 
 
 def test_a_plain_connection_leaves_the_daemon() -> None:
@@ -144,12 +140,15 @@ def test_no_common_algorithm(client: Suite, server: Suite, first: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("crowded", "size", "fits"),
-    [("client", 20, True), ("client", 24, False), ("server", 12, True), ("server", 20, False)],
+    ("suite", "crowded", "size", "fits"),
+    [
+        *((ALL, "client", 20, True), (ALL, "client", 24, False), (ALL, "server", 12, True), (ALL, "server", 20, False)),
+        *((ENO, "client", 16, True), (ENO, "client", 24, False), (ENO, "server", 20, True), (ENO, "server", 24, False)),
+    ],
 )
-def test_the_syn_has_no_space(crowded: str, size: int, fits: bool) -> None:
+def test_the_syn_has_no_space(suite: Suite, crowded: str, size: int, fits: bool) -> None:
     full = Behaviour(extra_options=bytes((253, size)) + bytes(size - 2))
-    world = World.encrypting()
+    world = World.encrypting(suite)
     if crowded == "server":
         world.server.stack.listen(PORT, full)
     talk(world, behaviour=full if crowded == "client" else None)
@@ -159,13 +158,17 @@ def test_the_syn_has_no_space(crowded: str, size: int, fits: bool) -> None:
         world.assert_plain()
 
 
-def test_both_hosts_open_at_once() -> None:
-    world = World.encrypting()
+@EACH_PROTOCOL
+def test_both_hosts_open_at_once(suite: Suite) -> None:
+    """With TCP-ENO neither has the passive role."""
+    world = World.encrypting(suite)
     client = world.client.stack.open(world.server.address, 5001, local_port=5000)
     server = world.server.stack.open(world.client.address, 5000, local_port=5001)
     world.exchange(client, server)
     world.close(client, server)
     world.assert_plain()
+    if suite is ENO:
+        assert world.reasons(world.client) == world.reasons(world.server) == [Reason.SAME_ROLE]
 
 
 @pytest.mark.parametrize("filters", [[split], [Merge()], [split, split]], ids=["split", "merge", "split twice"])
@@ -175,10 +178,11 @@ def test_plain_segments_are_cut_anew_on_the_way(filters: list[Filter]) -> None:
     world.assert_plain()
 
 
-def test_plain_connections_survive_a_bad_path() -> None:
+@EACH_PROTOCOL
+def test_plain_connections_survive_a_bad_path(suite: Suite) -> None:
     for seed in range(30):
         conditions = Conditions(loss=0.05, duplication=0.05, reordering=0.1, corruption=0.02)
-        world = World(client=make_engine(), seed=seed, conditions=conditions, filters=[split])
+        world = World(client=make_engine(suite=suite), seed=seed, conditions=conditions, filters=[split])
         talk(world)
         world.assert_plain()
 

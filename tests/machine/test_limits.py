@@ -136,7 +136,7 @@ def test_openings_wait_while_packets_do(suite: Suite, side: str, monkeypatch: py
     assert engine.counters()["encrypted"] == 2
 
 
-@pytest.mark.parametrize("suite", [ALL, ENO], ids=["crypt", "eno"])
+@EACH_PROTOCOL
 def test_closed_connections_make_room_in_a_full_table(suite: Suite) -> None:
     """Without that, whoever opens many short connections would get plain ones after a while."""
     limited = make_engine("client", suite, config=EngineConfig(max_connections=3))

@@ -13,7 +13,7 @@ from tests.machine.link import CRYPT, MAC, Conditions, Crossing, drop, drop_nth,
 from tests.machine.original import Original
 from tests.machine.original_state import Connection
 from tests.machine.test_rekeying import Spy
-from tests.machine.world import FROM_ORIGINAL, LIMIT, PORT, TO_ORIGINAL, Suite, World, text
+from tests.machine.world import EACH_SIDE, FROM_ORIGINAL, LIMIT, PORT, TO_ORIGINAL, Suite, World, text
 
 OFTEN = 100_000
 """Bytes under one key, in the place of 2^23."""
@@ -167,7 +167,7 @@ def test_that_segment_is_lost(suite: Suite, up: int, down: int, lost: tuple[int,
 
 @ROLES
 @pytest.mark.parametrize("before", [400, 60_000, 110_000, 150_000])
-@pytest.mark.parametrize("side", ["client", "server"])
+@EACH_SIDE
 def test_across_a_wrap(suite: Suite, before: int, side: str) -> None:
     """The original compares sequence numbers as if they did not wrap."""
     isn = 2**32 - before

@@ -26,6 +26,7 @@ from tests.machine.link import (
     strip,
 )
 from tests.machine.world import (
+    EACH_SIDE,
     ENO,
     FROM_ORIGINAL,
     LIMIT,
@@ -91,7 +92,7 @@ def test_each_connection_goes_on_from_the_one_before(suite: Suite) -> None:
 
 
 @SUITES
-@pytest.mark.parametrize("side", ["client", "server"])
+@EACH_SIDE
 def test_another_worker_goes_on_from_it(side: str, suite: Suite) -> None:
     """The peer, or this host, has another address: two engines share what they keep, and each secret serves once."""
     shared = SharedSessions(64, 3600.0)

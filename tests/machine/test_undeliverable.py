@@ -14,7 +14,7 @@ from tcpcryptd.core.options import ClientMode, ConnectionOptions
 from tcpcryptd.core.verdict import Direction
 from tcpcryptd.wire.segment import ACK, make
 from tests.machine.host import Host
-from tests.machine.world import ALL, ENO, PORT, Suite, World, make_engine
+from tests.machine.world import ALL, EACH_PROTOCOL, PORT, Suite, World, make_engine
 
 SECONDS = 3.0
 """Virtual, for what would otherwise take a handshake's whole patience."""
@@ -65,7 +65,7 @@ def test_a_server_that_cannot_send_init2_is_plain(speaks_first: str, inwards: bo
     assert world.reasons(server)[1:] == [REASON]
 
 
-@pytest.mark.parametrize("suite", [ALL, ENO], ids=["crypt", "eno"])
+@EACH_PROTOCOL
 @WHERE
 def test_what_has_keys_ends_at_once_and_the_next_is_plain(suite: Suite, where: str) -> None:
     if suite is ALL and where == "server":
@@ -94,7 +94,7 @@ def test_the_next_is_encrypted_when_that_is_long_ago() -> None:
     assert world.session_ids()[0] is not None
 
 
-@pytest.mark.parametrize("suite", [ALL, ENO], ids=["crypt", "eno"])
+@EACH_PROTOCOL
 def test_what_must_be_encrypted_fails(suite: Suite) -> None:
     required = EngineConfig(required=(ip_network("10.0.0.0/8"),))
     world = World(client=make_engine("c", suite, required), server=make_engine("s", suite))
@@ -121,7 +121,7 @@ def test_a_client_of_the_exchange_that_cannot_send_init1_itself_is_plain(where: 
     assert world.reasons(host)[-1] == REASON
 
 
-@pytest.mark.parametrize("suite", [ALL, ENO], ids=["crypt", "eno"])
+@EACH_PROTOCOL
 @WHERE
 def test_an_open_connection_goes_on(suite: Suite, where: str) -> None:
     """An outage, or rules that are loaded anew: as with plain TCP what was lost is sent again."""
@@ -139,7 +139,7 @@ def test_an_open_connection_goes_on(suite: Suite, where: str) -> None:
     world.assert_encrypted()
 
 
-@pytest.mark.parametrize("suite", [ALL, ENO], ids=["crypt", "eno"])
+@EACH_PROTOCOL
 def test_an_open_connection_that_is_cut_off_ends_and_the_next_is_plain(suite: Suite) -> None:
     world = World.encrypting(suite)
     client, server = world.connect()
