@@ -16,11 +16,16 @@ from setuptools.command.build_ext import build_ext
 
 PACKET_PATH = (
     *("wire", "core", "crypto", "crypt", "eno"),
-    *("netio/engine_output.py", "netio/loop.py", "netio/kernel/nfqueue.py"),
+    *("netio/engine_output.py", "netio/loop.py"),
+    *(
+        f"netio/kernel/{name}.py"
+        for name in ("netlink", "nfqueue", "path_mtu", "raw_socket", "route", "routing_tables")
+    ),
     *(
         f"netio/packets/{name}.py"
-        for name in ("queue", "queue_reader", "offload_guard", "merging", "passage", "verdicts")
+        for name in ("injector", "merging", "offload_guard", "passage", "queue", "queue_reader")
     ),
+    *("netio/packets/seen_routes.py", "netio/packets/verdicts.py"),
 )
 NOT_COMPILED = ("__init__.py", "config.py", "aes_ctr_seqiv.py")
 """A configuration has a subclass outside, and mypyc does not know the types of fields of the last."""

@@ -1,7 +1,6 @@
 """The MTU of the path to a host, as far as the kernel has learnt it from ICMP (ip(7), IP_MTU)."""
 
 import socket
-from ipaddress import ip_address
 
 _IP_MTU = 14
 _IPV6_MTU = 24
@@ -18,7 +17,7 @@ def path_mtu(address: bytes) -> int | None:
         version, level, option = (socket.AF_INET6, socket.IPPROTO_IPV6, _IPV6_MTU)
     try:
         with socket.socket(version, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_TCP) as probe:
-            probe.connect((str(ip_address(address)), 0))
+            probe.connect((socket.inet_ntop(version, address), 0))
             return probe.getsockopt(level, option)
     except OSError:
         return None

@@ -33,8 +33,6 @@ _NO_WAY: Final = (
     *(errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN),
     *(errno.ENODEV, errno.ENXIO, errno.EINVAL, errno.EADDRNOTAVAIL),
 )
-_ADDRESSES: Final = {4: (slice(12, 16), slice(16, 20)), 6: (slice(8, 24), slice(24, 40))}
-"""Source and destination in an IP header."""
 _LINK_LOCAL: Final = b"\xfe\x80"
 
 Control = tuple[int, int, bytes]
@@ -59,7 +57,7 @@ class RawSocket:
         The connection's packets were seen before rules of others marked them: these may lead them to another one.
         """
         interface = interface_of(route)
-        free = not route & FORWARDED and not packet[_ADDRESSES[self.version][1]].startswith(_LINK_LOCAL)
+        free = not route & FORWARDED and not destination_of(packet).startswith(_LINK_LOCAL)
         if interface and free and self._routes.interface(packet, route) == interface:
             interface = 0
         if interface != self._interface:
@@ -92,14 +90,14 @@ class RawSocket:
     def name(self, packet: bytes) -> tuple[bytes, int, int]:
         """The destination of a packet, and what IPv6 has for port and scope."""
         return (
-            packet[_ADDRESSES[self.version][1]],
+            destination_of(packet),
             socket.IPPROTO_TCP if self._names_protocol else 0,
             self._interface,
         )
 
     def control(self, packet: bytes, route: int) -> list[Control]:
         """The control messages of a packet: its source address and the interface, the mark, and the protocol."""
-        source = packet[_ADDRESSES[self.version][0]]
+        source = packet[12:16] if self.version == 4 else packet[8:24]
         if self.version == 6:
             found = [(int(socket.IPPROTO_IPV6), IPV6_PKTINFO, struct.pack("@16sI", source, self._interface))]
         else:
@@ -128,6 +126,11 @@ class RawSocket:
     def close(self) -> None:
         """Closes it."""
         self.socket.close()
+
+
+def destination_of(packet: bytes) -> bytes:
+    """The address that an IP packet is for: 4 or 16 bytes."""
+    return packet[16:20] if packet[0] >> 4 == 4 else packet[24:40]
 
 
 def open_raw(version: int, mark: int, send_buffer: int, routes: KernelRoutes, priority: int = 0) -> RawSocket:

@@ -3,6 +3,7 @@
 import socket
 import struct
 import time
+from typing import Final
 
 from tcpcryptd.netio.kernel import netlink
 from tcpcryptd.netio.kernel.route import mark_of
@@ -16,9 +17,12 @@ _ROUTE_MESSAGE = struct.Struct("=BBBBBBBBI")
 """struct rtmsg: family, the two prefix lengths, TOS, table, protocol, scope, type, flags."""
 _TYPE = 7
 _RECEIVE_SIZE = 8192
-_LIFETIME = 1.0
-"""Seconds for which the kernel is not asked the same again."""
-_MAX_KEPT = 1024
+_LIFETIME: Final = 1.0
+"""Seconds for which the kernel is not asked the same again, unless it has told of a change."""
+_MAX_KEPT: Final = 1024
+_CHANGES: Final = sum(1 << group - 1 for group in (1, 5, 7, 8, 9, 11, 19))
+"""Multicast groups: links, and the addresses, routes and rules of IPv4 and IPv6 (linux/rtnetlink.h)."""
+_MAX_NOTICES: Final = 64
 
 
 class KernelRoutes:
@@ -29,6 +33,8 @@ class KernelRoutes:
         # The kernel answers within the system call that asks: nothing is waited for.
         self._kernel = socket.socket(socket.AF_NETLINK, kind, _NETLINK_ROUTE)
         self._kernel.connect((0, 0))
+        self._notices = socket.socket(socket.AF_NETLINK, kind, _NETLINK_ROUTE)
+        self._notices.bind((0, _CHANGES))
         self._asked = 0
         self._kept: dict[tuple[bytes, int], tuple[float, int]] = {}
 
@@ -37,17 +43,20 @@ class KernelRoutes:
 
         By way of an interface, which must be the address's or of the same VRF; 0: of any, but in no VRF.
         """
-        wanted = [netlink.attribute(_INTERFACE_OUT, struct.pack("=I", interface))] if interface else []
-        answer = self._ask(address, b"", wanted)
-        return len(answer) > _TYPE and answer[_TYPE] == _LOCAL
+        kept = self._known(address, interface)
+        if kept is None:
+            wanted = [netlink.attribute(_INTERFACE_OUT, struct.pack("=I", interface))] if interface else []
+            answer = self._ask(address, b"", wanted)
+            kept = int(len(answer) > _TYPE and answer[_TYPE] == _LOCAL)
+            self._keep(address, interface, kept)
+        return kept != 0
 
     def interface(self, packet: bytes, route: int) -> int:
         """By which a TCP segment leaves when its socket is bound to none; 0: by none."""
         flow = packet[12:24] if packet[0] >> 4 == 4 else packet[8:44]
-        now = time.monotonic()
-        kept = self._kept.get((flow, route))
-        if kept is not None and now < kept[0]:
-            return kept[1]
+        kept = self._known(flow, route)
+        if kept is not None:
+            return kept
         half = (len(flow) - 4) // 2
         wanted = [
             netlink.attribute(_MARK, struct.pack("=I", mark_of(route))),
@@ -57,11 +66,28 @@ class KernelRoutes:
         ]
         answer = self._ask(flow[half:-4], flow[:half], wanted)
         found = netlink.attributes(answer[_ROUTE_MESSAGE.size :]).get(_INTERFACE_OUT, b"")
-        interface = struct.unpack("=I", found)[0] if len(found) == struct.calcsize("=I") else 0
+        interface = int(struct.unpack("=I", found)[0]) if len(found) == struct.calcsize("=I") else 0
+        self._keep(flow, route, interface)
+        return interface
+
+    def _known(self, what: bytes, way: int) -> int | None:
+        """What the kernel has said not long ago, if nothing has changed since: a system call instead of three."""
+        try:
+            for _ in range(_MAX_NOTICES):
+                self._notices.recv(1)
+                self._kept.clear()
+        except BlockingIOError:
+            pass
+        except OSError:
+            # There were more than the socket could hold.
+            self._kept.clear()
+        kept = self._kept.get((what, way))
+        return kept[1] if kept is not None and time.monotonic() < kept[0] else None
+
+    def _keep(self, what: bytes, way: int, answer: int) -> None:
         if len(self._kept) >= _MAX_KEPT:
             self._kept.clear()
-        self._kept[flow, route] = now + _LIFETIME, interface
-        return int(interface)
+        self._kept[what, way] = time.monotonic() + _LIFETIME, answer
 
     def _ask(self, destination: bytes, source: bytes, wanted: list[bytes]) -> bytes:
         """The answer without its header; empty: no route."""
@@ -77,5 +103,6 @@ class KernelRoutes:
         return b""
 
     def close(self) -> None:
-        """Closes the netlink socket."""
+        """Closes the netlink sockets."""
         self._kernel.close()
+        self._notices.close()

@@ -8,13 +8,12 @@ small one.
 from functools import lru_cache
 
 from tcpcryptd.netio.kernel.path_mtu import path_mtu
+from tcpcryptd.netio.kernel.raw_socket import destination_of
 from tcpcryptd.wire.segment import FIN, PSH, Segment, locate
 from tcpcryptd.wire.sequence import add
 
 FITS_EVERYWHERE = 1280
 """Bytes: the smallest MTU of IPv6, and of any IPv4 link that is found in practice."""
-_IPV4_DESTINATION = slice(16, 20)
-_IPV6_DESTINATION = slice(24, 40)
 _MTU_LIFETIME = 10.0
 """Seconds for which an MTU is not looked up again."""
 
@@ -23,13 +22,13 @@ def needs_sending(size: int, replacement: bytes, now: float) -> bool:
     """Whether the kernel would not forward `replacement` well in the place of a packet of `size` bytes."""
     if size <= FITS_EVERYWHERE and len(replacement) <= FITS_EVERYWHERE:
         return False
-    mtu = _mtu(_destination(replacement), int(now / _MTU_LIFETIME))
+    mtu = _mtu(destination_of(replacement), int(now / _MTU_LIFETIME))
     return (size > mtu) != (len(replacement) > mtu)
 
 
 def fitting(packet: bytes, now: float) -> list[bytes]:
     """The packet in as many pieces as the link to its destination asks for."""
-    mtu = _mtu(_destination(packet), int(now / _MTU_LIFETIME))
+    mtu = _mtu(destination_of(packet), int(now / _MTU_LIFETIME))
     return [packet] if len(packet) <= mtu else cut(packet, mtu)
 
 
@@ -49,10 +48,6 @@ def cut(packet: bytes, mtu: int) -> list[bytes]:
         )
         for at in starts
     ] or [packet]
-
-
-def _destination(packet: bytes) -> bytes:
-    return packet[_IPV4_DESTINATION if packet[0] >> 4 == 4 else _IPV6_DESTINATION]
 
 
 @lru_cache(maxsize=1024)

@@ -15,7 +15,7 @@ from typing import Final
 
 from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio.errors import ExitCode, InjectorError
-from tcpcryptd.netio.kernel.raw_socket import INWARD_PRIORITY, RawSocket, blamed_for, open_raw
+from tcpcryptd.netio.kernel.raw_socket import INWARD_PRIORITY, RawSocket, blamed_for, destination_of, open_raw
 from tcpcryptd.netio.kernel.route import FORWARDED, INTERFACE_SHIFT, interface_of
 from tcpcryptd.netio.kernel.routing_tables import KernelRoutes
 from tcpcryptd.netio.marks import MarkScheme
@@ -23,8 +23,6 @@ from tcpcryptd.netio.packets.forwarded import fitting
 from tcpcryptd.netio.packets.seen_routes import SeenRoutes
 
 _SEND_BUFFER = 4 << 20
-_IPV4_DESTINATION = slice(16, 20)
-_IPV6_DESTINATION = slice(24, 40)
 _LINK_LOCAL: Final = b"\xfe\x80"
 
 _TRANSIENT: Final = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EINTR)
@@ -90,7 +88,7 @@ class Injector:
                 raw.send(piece, FORWARDED)
                 self.sent += 1
             return
-        address = packet[_IPV4_DESTINATION if raw.version == 4 else _IPV6_DESTINATION]
+        address = destination_of(packet)
         interface = interface_of(route)
         # Of a link-local address, and of one in a VRF, it depends on the interface whose it is.
         ways = (interface, 0) if address.startswith(_LINK_LOCAL) else (0, interface)
