@@ -68,3 +68,20 @@ def test_a_name_for_exceptions_of_two_kinds_is_found() -> None:
 def test_no_name_stands_for_exceptions_of_two_kinds() -> None:
     own = own_classes()
     assert not [(file.name, name) for file in compiled_modules() for name in confused(file.read_text(), own)]
+
+
+def test_bytes_are_not_indexed_with_slice_objects() -> None:
+    """Compiled, bytes take any key that is not written as a slice for an index (findings/mypyc_slices_of_bytes.sh)."""
+    for module in compiled_modules():
+        for node in ast.walk(ast.parse(module.read_text())):
+            assert not (isinstance(node, ast.Name) and node.id == "slice"), f"{module.name}:{node.lineno}"
+
+
+def test_deletable_attributes_are_set() -> None:
+    """Mypyc refuses the whole package when one is not there."""
+    for module in compiled_modules():
+        tree = ast.parse(module.read_text())
+        assigned = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__deletable__":
+                assert set(ast.literal_eval(node.value)) <= assigned, module.name

@@ -36,7 +36,7 @@ class Channel(ProtocolState):
     """Seals and opens one connection's stream."""
 
     # For mypyc: `forget` deletes them.
-    __deletable__ = ("outbound", "inbound", "_egress", "_ingress")
+    __deletable__ = ("outbound", "inbound", "_outbound_packets", "_inbound_packets")
 
     def __init__(self, flow: Flow, session: Session, keep: Callable[[float], None] | None, *, proves: bool) -> None:
         """`keep`: keeps what the next connection can go on from; `proves`: this host has proved who it is."""
