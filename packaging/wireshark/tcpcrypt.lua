@@ -354,7 +354,7 @@ local function show_frames(records, payload, tree)
     elseif record.kind == "rest" then
       tree:add(range, string.format("Continued: %d bytes", length))
     else
-      tree:add_proto_expert_info(malformed, "what should be a frame is none")
+      tree:add_proto_expert_info(malformed, "no valid frame where one should be")
     end
   end
   if count > 0 then names[#names + 1] = count == 1 and "1 frame" or count .. " frames" end

@@ -93,7 +93,7 @@ def exchange(role: Role, credentials: Credentials, session_id: bytes, nonce: byt
         yield from _check(role.other, credentials, session_id, theirs, ours)
         yield _message(_PROOF[role], credentials.prove(_statement(role, credentials, session_id, theirs, ours)))
         if (yield from _receive(_Kind.CLIENT_DONE)):
-            yield from _refuse("the peer's last message makes no sense")
+            yield from _refuse("the peer's last message is malformed")
     return Authenticated(session_id, theirs[2 + NONCE_SIZE :])
 
 
@@ -106,9 +106,9 @@ def _statement(role: Role, credentials: Credentials, session_id: bytes, client: 
 def _hello(sender: Role, credentials: Credentials, ours: bytes) -> Generator[Send | Receive, bytes, bytes]:
     theirs = yield from _receive(_HELLO[sender])
     if theirs[:2] != ours[:2]:
-        yield from _refuse("the peer authenticates itself in another way")
+        yield from _refuse("the peer uses another authentication method")
     if len(theirs) != 2 + NONCE_SIZE + credentials.claim_size or theirs == ours:
-        yield from _refuse("the peer's hello makes no sense")
+        yield from _refuse("the peer's hello is malformed")
     return theirs
 
 
@@ -119,13 +119,15 @@ def _check(
     theirs = client if sender is Role.CLIENT else server
     statement = _statement(sender, credentials, session_id, client, server)
     if len(proof) != credentials.proof_size or not credentials.accepts(theirs[2 + NONCE_SIZE :], statement, proof):
-        yield from _refuse("the peer has not proved who it is, or sees another session: somebody may sit in the middle")
+        yield from _refuse(
+            "the peer has not proved who it is, or sees another session: there may be a man in the middle"
+        )
 
 
 def _receive(wanted: _Kind) -> Generator[Send | Receive, bytes, bytes]:
     kind, length = _HEADER.unpack((yield Receive(_HEADER.size)))
     if kind == _Kind.REFUSAL:
-        raise AuthenticationFailed("the peer does not believe us")
+        raise AuthenticationFailed("the peer refused our proof")
     if kind != wanted or length > MAX_BODY:
         yield from _refuse("the peer does not speak this protocol, or plays the same role")
     return (yield Receive(length)) if length else b""

@@ -12,26 +12,27 @@ from tcpcryptd.wire.build import description
 
 _DESCRIPTION = """\
 Encrypts the TCP connections of this host with every peer that runs tcpcryptd as well, without changes to applications.
-Connections with other peers are plain TCP, as ever. Runs in the foreground, as root to begin with, until it gets SIGINT
-(Ctrl-C) or SIGTERM; its encrypted connections are reset then. `tcnetstat` lists them with their session IDs.
+Connections with other peers are plain TCP, as before. Start it as root: it gives up the privileges that it does not
+need. It runs in the foreground until it gets SIGINT (Ctrl-C) or SIGTERM, and then resets its encrypted connections.
+`tcnetstat` lists them with their session IDs.
 
-`tcpcryptd doctor` looks at what it needs on this host, and says what to do about what is missing. `tcpcryptd keygen`
-makes a key that this host can prove itself with.
+`tcpcryptd doctor` checks what the daemon needs on this host, and says how to get what is missing. `tcpcryptd keygen`
+makes a key with which this host can prove who it is.
 """
 _EPILOG = f"""\
-All options but --config, --cleanup, --flush-cache, --help and --version can stand in the configuration file, in TOML,
-under the same names: port = [80, 25], or all-ports = true. What the command line says replaces what the file says.
+All options except --config, --cleanup, --flush-cache, --help and --version can stand in the configuration file, in
+TOML, under the same names: port = [80, 25], or all-ports = true. The command line replaces what the file says.
 
 Exit codes:
-  {ExitCode.OK:d}  stopped in order
+  {ExitCode.OK:d}  orderly stop
   {ExitCode.FAILURE:d}  failure
   {ExitCode.USAGE:d}  wrong option or configuration
   {ExitCode.PERMISSION:d}  not root, or privileges missing
   {ExitCode.UNSUPPORTED:d}  the kernel, nft or iptables lacks something
   {ExitCode.BUSY:d}  already running, or a queue is taken by another program
 
-Encryption without authentication stops eavesdroppers, not somebody who can change packets on the way. Where that
-matters, compare the session IDs of both ends.
+Encryption without authentication stops a passive eavesdropper, but not a man in the middle. Against the latter, require
+identities, or compare the session IDs of both ends.
 """
 
 
@@ -51,13 +52,11 @@ def build_parser() -> argparse.ArgumentParser:
         add_option(groups[option.group], option)
     running = groups[RUNNING]
     running.add_argument("--config", metavar="FILE", help="read options from this TOML file")
-    running.add_argument(
-        "--cleanup", action="store_true", help="remove what a daemon that was killed left behind, and end"
-    )
+    running.add_argument("--cleanup", action="store_true", help="remove what a killed daemon left behind, and exit")
     running.add_argument(
         "--flush-cache",
         action="store_true",
-        help="have the running daemon forget all sessions that could be resumed, and end",
+        help="make the running daemon forget all sessions that could be resumed, and exit",
     )
     version = f"tcpcryptd {__version__} ({description()}, {post_quantum.description()})"
     parser.add_argument("--version", action="version", version=version)

@@ -39,7 +39,7 @@ def _own(settings: Settings) -> Iterator[Finding]:
         return
     if key is None:
         return
-    yield Finding.ok("identity", f"this host proves itself with the key {fingerprint(key.public)}")
+    yield Finding.ok("identity", f"this host's identity is the key {fingerprint(key.public)}")
     if key.certificate is None:
         return
     now, shown = wall_clock(), period(key.certificate)
@@ -58,7 +58,7 @@ def _peers(path: Path) -> Iterator[Finding]:
         yield Finding.warning("peers", f"{path}, line {line.number} is ignored: {line.reason}", "correct it")
     if not path.stat().st_mode & _READABLE:
         advice = f"chmod a+r {path}"
-        yield Finding.warning("peers", f"{path} is not readable for all, so that a reload cannot read it", advice)
+        yield Finding.warning("peers", f"{path} is not readable for all, so a reload cannot read it", advice)
     elif not hosts.lines:
         advice = "ssh-keyscan -t ed25519 collects them (docs/fleet.md)"
         yield Finding.warning("peers", f"{path} has no Ed25519 key", advice)

@@ -23,9 +23,9 @@ def doubts(settings: Settings, interfaces: Collection[str]) -> Iterator[str]:
     for protocol, known in _ALGORITHMS.items():
         named = [name for name in settings.suites if name in known]
         if named and protocol not in offers + answers:
-            yield f"suites: {', '.join(named)}: of {protocol}, which this host neither offers nor answers to"
+            yield f"suites: {', '.join(named)}: of {protocol}, which this host neither offers nor answers"
         elif settings.suites and not named and protocol in offers:
-            yield f"suites: none of {protocol}, which this host offers: all of its suites are used"
+            yield f"suites: none of {protocol}, which this host offers, so all of its suites are used"
     yield from _post_quantum(settings)
 
 
@@ -35,7 +35,7 @@ def _post_quantum(settings: Settings) -> Iterator[str]:
     elif settings.require_post_quantum and "crypt" in OFFERS[settings.protocol]:
         mechanisms = {*settings.suites} & {*crypt.public_key_names()}
         if mechanisms and not mechanisms & {*crypt.post_quantum_names()}:
-            yield "require-post-quantum: suites leave crypt no such key agreement: those connections fail with it"
+            yield "require-post-quantum: suites excludes every such key agreement of crypt: with it connections fail"
 
 
 def _identity_doubts(settings: Settings) -> Iterator[str]:
@@ -43,11 +43,11 @@ def _identity_doubts(settings: Settings) -> Iterator[str]:
     offered = "eno" in OFFERS[settings.protocol]
     wanted = settings.identity is not None or settings.peers is not None or settings.first_use
     if settings.require_identity and not offered:
-        yield "require-identity: all connections that this host opens to them fail: set protocol = eno or auto"
+        yield "require-identity: connections that this host opens with crypt fail: set protocol = eno or auto"
     elif wanted and not offered:
-        yield "identity, peers: not for connections that this host opens: set protocol = eno or auto"
+        yield "identity, peers: no effect on connections that this host opens with crypt: set protocol = eno or auto"
     if settings.require_identity and settings.peers is None and not settings.first_use:
-        yield "require-identity: without peers nobody is known, and all connections with these hosts fail"
+        yield "require-identity: without peers no host is authenticated, so all connections with these hosts fail"
 
 
 def _is_there(name: str, interfaces: Collection[str]) -> bool:

@@ -79,7 +79,7 @@ class FirstUse:
             for address, key in waiting:
                 keys.learn(address, key)
                 if keys.key_of(address) not in (key, None):
-                    _log.error("%s was seen first with two keys at once: one of them is not its own", address)
+                    _log.error("%s was first seen with two keys at once: one of them is not its own", address)
             return keys.text()
 
         try:
@@ -96,4 +96,4 @@ class FirstUse:
     def _fail(self, error: OSError) -> None:
         if not self._has_failed:
             self._has_failed = True
-            _log.error("%s: %s; keys that were seen first are not kept", self._file.path, error.strerror)
+            _log.error("%s: %s; first-seen keys are not kept", self._file.path, error.strerror)

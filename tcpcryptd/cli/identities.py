@@ -65,7 +65,7 @@ class Identities:
         try:
             trust = self._trust()
         except DaemonError as error:
-            _log.error("%s; peers are believed as before", error.message)
+            _log.error("%s; the list of peers stays as it was", error.message)
             return False
         if self._text == before:
             return False
@@ -77,7 +77,7 @@ def _first_use(settings: Settings) -> FirstUse:
     file = StateFile(Path(settings.state_directory) / FILE_NAME, MAX_LEARNED_BYTES)
     account = Account.find(settings.user)
     if account.name == FALLBACK_USER:
-        _log.warning("first-use: whatever else runs as %s can change the remembered keys", FALLBACK_USER)
+        _log.warning("first-use: other programs that run as %s can change the remembered keys", FALLBACK_USER)
     file.prepare(account.user_id, account.group_id)
     return FirstUse(file)
 
@@ -97,7 +97,7 @@ def _host_key(path: Path) -> HostKey:
         except ValueError as error:
             raise DaemonError(f"{certificate_path}: {error}") from error
     kind = "key" if line is None else "certificate for key"
-    _log.info("this host proves itself with the %s %s", kind, fingerprint(key.public))
+    _log.info("this host's identity is the %s %s", kind, fingerprint(key.public))
     return key
 
 

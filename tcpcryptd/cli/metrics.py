@@ -38,7 +38,7 @@ METRICS: Final = (
     _single("workers", "Processes that handle packets.", "workers", is_gauge=True),
     _single(
         "compiled",
-        "Whether the packet path is machine code: 1, or 0 when it is interpreted.",
+        "Whether the packet path is compiled: 1, or 0 if it is interpreted.",
         "compiled",
         is_gauge=True,
     ),
@@ -57,7 +57,7 @@ METRICS: Final = (
     ),
     Metric(
         "post_quantum_total",
-        "Connections that were encrypted, by whether their key agreement is post-quantum: agreed, or why not.",
+        "Encrypted connections, by whether their key agreement is post-quantum: agreed, or why not.",
         _by(
             "outcome",
             {"agreed": "post_quantum"}
@@ -66,23 +66,23 @@ METRICS: Final = (
     ),
     Metric(
         "identities_total",
-        "Connections with a peer that was asked who it is, by what is known of it; changed, revoked, forged: refused.",
+        "Connections whose peer's identity was checked, by the result; changed, revoked, forged: refused.",
         _by("outcome", {outcome.value: f"identity_{outcome.value}" for outcome in Outcome}),
     ),
     _single(
         "deferred_openings_total",
-        "SYN segments that were dropped because more packets came than could be handled; they are sent again.",
+        "SYN segments that were dropped under overload; they are sent again.",
         "openings_deferred",
     ),
     Metric(
         "black_holes",
-        "Hosts, and local networks as a whole, to which nothing is offered since SYNs with the option got no answer.",
+        "Hosts, and whole local networks, to which nothing is offered because SYNs with the option got no answer.",
         _by("scope", {"host": "black_hole_hosts", "network": "black_hole_networks"}),
         is_gauge=True,
     ),
     Metric(
         "offers_total",
-        "Connections whose offers got no answer but the SYN without one did, and those that were offered nothing then.",
+        "Connections whose SYNs with the option got no answer, and connections that were offered nothing for it.",
         _by("outcome", {"swallowed": "offers_swallowed", "withheld": "offers_withheld"}),
     ),
     Metric(
@@ -92,7 +92,7 @@ METRICS: Final = (
     ),
     Metric(
         "protocol_errors_total",
-        "What peers said, or did not say, that ended or delayed a handshake or a connection.",
+        "Wrong or missing messages of peers that ended or delayed a handshake or a connection.",
         _by(
             "reason",
             {
@@ -148,7 +148,7 @@ METRICS: Final = (
         "ICMP errors about encrypted connections.",
         _by("outcome", {"translated": "icmp_errors_translated", "refused": "icmp_errors_refused"}),
     ),
-    _single("queue_dropped_total", "Packets that the kernel dropped since a queue was full.", "queue_dropped"),
+    _single("queue_dropped_total", "Packets that the kernel dropped because a queue was full.", "queue_dropped"),
     Metric(
         "queue_errors_total",
         "Packets that came cut, raised an exception, or whose verdict the kernel refused.",
@@ -164,7 +164,7 @@ METRICS: Final = (
     ),
     _single(
         "outgrown_connections_total",
-        "Connections of which one was this host's own kernel's.",
+        "Connections of which this host's kernel sent such a packet.",
         "outgrown",
     ),
     _single("merged_segments_total", "Segments that went up in the packet of a later one.", "queue_merged"),
@@ -175,14 +175,14 @@ METRICS: Final = (
     _single("rekeyings_total", "How often the keys of a connection were replaced.", "rekeyed"),
     Metric(
         "firewall",
-        "Whose rules divert packets: 1; none with --no-firewall.",
+        "Which firewall has the rules: 1; none with --no-firewall.",
         _by("name", {name: f"rules_of_{name}" for name in ("nft", "iptables")}),
         is_gauge=True,
     ),
     _single("rules_repaired_total", "How often somebody changed the firewall rules.", "rules_repaired"),
     _single("rules_not_repaired_total", "Failures to put the firewall rules back.", "rules_not_repaired"),
     _single("offload_held_total", "Forwarded connections that were kept out of flowtables.", "offload_held"),
-    _single("offload_errors_total", "Packets dropped since that could not be done.", "offload_errors"),
+    _single("offload_errors_total", "Packets dropped because that failed.", "offload_errors"),
     _single("memory_shortages_total", "How often memory ran out.", "memory_shortages"),
     _single("internal_errors_total", "Bugs met; please report them with the log.", "internal_errors"),
 )
@@ -195,7 +195,7 @@ _NAMED = frozenset(counter for metric in METRICS for counter in metric.samples.v
 def as_prometheus(counters: Mapping[str, int]) -> str:
     """The whole page. A counter that is not there is 0; one that no metric names becomes a label of events_total."""
     others = {name: name for name in sorted(counters.keys() - _NAMED)}
-    events = Metric("events_total", "What is counted besides, by the counter's own name.", _by("event", others))
+    events = Metric("events_total", "All other counters, by their own names.", _by("event", others))
     metrics = (*METRICS, events) if others else METRICS
     return "".join(line for metric in metrics for line in _lines(metric, counters))
 

@@ -153,11 +153,10 @@ RUNNING = "running"
 DIAGNOSIS = "diagnosis"
 
 GROUPS: Final = {
-    WHAT: "By default all TCP connections with other hosts, both ways, except those to ports that carry their own "
-    "encryption.\n"
-    "Options of several kinds narrow it down further. A connection's port is the one that its opener connected to.",
+    WHAT: "By default all TCP connections with other hosts, both ways, except to ports with their own encryption.\n"
+    "Options of several kinds narrow this down together. A connection's port is the one that its opener connected to.",
     PROTOCOL: "What happens on the chosen connections.",
-    IDENTITY: "Who the hosts at both ends are (docs/identity.md). Without these options nobody is asked.",
+    IDENTITY: "Who the hosts at both ends are (docs/identity.md). Without these options nobody is checked.",
     RUNNING: "How the daemon fits in with the rest of this host.",
     DIAGNOSIS: "",
 }
@@ -172,12 +171,12 @@ OPTIONS: Final = (
     Option(
         "loopback",
         WHAT,
-        "also connections within this host, by its loopback interface, to whatever address (default: --no-loopback)",
+        "also connections within this host, through its loopback interface, to any address (default: --no-loopback)",
     ),
     Option(
         "forward",
         WHAT,
-        "also, on a router, connections of the hosts that this interface leads to with hosts beyond other interfaces "
+        "on a router, also connections between hosts behind this interface and hosts behind other interfaces "
         "(docs/gateway.md)",
         INTERFACE,
         repeated=True,
@@ -186,15 +185,15 @@ OPTIONS: Final = (
     Option(
         "protocol",
         PROTOCOL,
-        "what this host offers to others: crypt, the original's protocol (default); eno, TCP-ENO with tcpcrypt (RFC "
-        "8547 and 8548); auto, eno first, and crypt to a host that did not answer to it",
+        "the protocol that this host offers: crypt, the original's protocol (default); eno, TCP-ENO with tcpcrypt (RFC "
+        "8547 and 8548); auto, eno first, then crypt to a host that did not answer eno",
         OFFER,
     ),
-    Option("answer", PROTOCOL, "which of them this host answers to: crypt, eno or both (default)", ANSWER),
+    Option("answer", PROTOCOL, "the protocols that this host answers: crypt, eno or both (default)", ANSWER),
     Option(
         "require",
         PROTOCOL,
-        "connections that this host opens to these hosts fail when they cannot be encrypted; to all others they are "
+        "connections that this host opens to these hosts fail if they cannot be encrypted; those to all others are "
         "plain TCP then",
         NETWORK,
         repeated=True,
@@ -213,7 +212,7 @@ OPTIONS: Final = (
         "identity",
         IDENTITY,
         "prove who this host is with this Ed25519 key, in OpenSSH's format and without passphrase, such as "
-        "/etc/ssh/ssh_host_ed25519_key; a certificate beside it, FILE-cert.pub, is shown as well",
+        "/etc/ssh/ssh_host_ed25519_key; a certificate beside it, FILE-cert.pub, is sent as well",
         PATH,
     ),
     Option(
@@ -226,8 +225,8 @@ OPTIONS: Final = (
     Option(
         "require-identity",
         IDENTITY,
-        "connections with these hosts, in either direction, fail unless the other host has proved to be the one that "
-        "--peers names; without encryption they fail, too",
+        "connections with these hosts, in either direction, fail unless they are encrypted and the other host has "
+        "proved to be the one that --peers names",
         NETWORK,
         repeated=True,
         reloadable=True,
@@ -235,8 +234,8 @@ OPTIONS: Final = (
     Option(
         "first-use",
         IDENTITY,
-        "believe the key of a host for which none is known, and remember it by the host's address; connections with a "
-        "host that has another key later are refused (default: --no-first-use)",
+        "trust the first key of a host for which none is known, and remember it by the host's address; connections "
+        "with a host that has another key later are refused (default: --no-first-use)",
     ),
     Option(
         "state-directory",
@@ -248,8 +247,8 @@ OPTIONS: Final = (
         "suites",
         PROTOCOL,
         "use only this public-key mechanism or symmetric suite; with crypt "
-        f"{', '.join(crypt.algorithm_names())}, with eno {', '.join(eno.algorithm_names())}; of a kind of which none "
-        "is named, all are used",
+        f"{', '.join(crypt.algorithm_names())}, with eno {', '.join(eno.algorithm_names())}; if none of a kind is "
+        "named, all of that kind are used",
         ALGORITHM,
         repeated=True,
         reloadable=True,
@@ -257,23 +256,22 @@ OPTIONS: Final = (
     Option(
         "resumption-nonce",
         PROTOCOL,
-        "length of the random number with which eno resumes a session (default 8); less only on a host whose memory is "
-        "never copied or restored, such as a virtual machine's",
+        "length of the random number with which eno resumes a session (default 8); use less only on a host whose "
+        "memory is never copied or restored, as it is with snapshots of virtual machines",
         NONCE_LENGTH,
     ),
     Option("cache", PROTOCOL, "resume earlier sessions without public-key work (default); --no-cache: never"),
     Option(
         "whole-packets",
         PROTOCOL,
-        "take what the kernel sends of crypt connections before it is cut into segments, and send the segments through "
-        "a raw socket: faster, but rules that route, shape or filter do not see their mark or their socket then "
-        "(default: --no-whole-packets)",
+        "take outgoing packets of crypt connections before the kernel cuts them into segments, and send the segments "
+        "through a raw socket: less work for the sender, but rules that shape or filter by socket do not see the "
+        "connection's (default: --no-whole-packets)",
     ),
     Option(
         "workers",
         RUNNING,
-        "processes that share the packets, each those of some pairs of hosts (default: one for each core that the "
-        "daemon may use)",
+        "processes that share the packets by pairs of hosts (default: one for each core that the daemon may use)",
         WORKERS,
     ),
     Option(
@@ -286,8 +284,9 @@ OPTIONS: Final = (
     Option(
         "firewall",
         RUNNING,
-        "whose rules the daemon installs to divert packets, and removes at the end: nft, iptables, or auto (default), "
-        "which is nft where this host can use it; with --no-firewall they are yours: see scripts/launch_iptables.sh",
+        "the firewall in which the daemon installs its rules, and removes them at the end: nft, iptables, or auto "
+        "(default), which is nft if this host can use it; with --no-firewall you install them: see "
+        "scripts/launch_iptables.sh",
         FIREWALL,
         switched=True,
     ),
@@ -295,8 +294,8 @@ OPTIONS: Final = (
     Option(
         "runtime-directory",
         RUNNING,
-        "directory for tcpcryptd alone, with its control socket and what a clean-up must know; each network namespace "
-        f"needs one of its own (default {DEFAULT_RUNTIME_DIRECTORY})",
+        "directory for tcpcryptd alone, with its control socket and the state that --cleanup needs; each network "
+        f"namespace needs its own (default {DEFAULT_RUNTIME_DIRECTORY})",
         PATH,
     ),
     Option("control-socket", RUNNING, "where tcnetstat finds the daemon (default control.sock there)", PATH),
@@ -310,7 +309,7 @@ OPTIONS: Final = (
     Option(
         "keylog",
         DIAGNOSIS,
-        "write the keys of all connections to this file, for tcpcrypt-pcap (docs/keylog.md): who reads the file can "
+        "write the keys of all connections to this file, for tcpcrypt-pcap (docs/keylog.md): whoever has the file can "
         "read the connections",
         PATH,
     ),

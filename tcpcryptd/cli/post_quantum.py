@@ -23,6 +23,6 @@ def description() -> str:
 def check() -> Iterator[Finding]:
     """For the doctor."""
     if is_available():
-        yield Finding.ok("post-quantum", "key agreements are post-quantum with hosts that can as well")
+        yield Finding.ok("post-quantum", "key agreements with hosts that can do so are post-quantum")
     else:
         yield Finding.warning("post-quantum", LACKING, _ADVICE)

@@ -38,4 +38,4 @@ class Reloader:
         waiting = ", ".join(option.name for option in changed if not option.reloadable)
         _log.info("configuration read again; changed: %s", applied or "nothing")
         if waiting:
-            _log.warning("changed, but not before a restart: %s", waiting)
+            _log.warning("changed, but needs a restart: %s", waiting)

@@ -25,15 +25,16 @@ _LONGEST_INTERVAL = 86_400.0
 _CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
 _EPILOG = f"""\
-A user sees the connections of its own sockets, root sees all. --long adds the suite, the role in the key exchange,
-whether the session was resumed, whether the application on the other side says that it knows of tcpcrypt, the age,
-the payload bytes in either direction, whose the socket is, and who the other host is, if identities are in use: the
-name under which it is listed, or in parentheses why it has none, and its key. States with --all: handshake (the other
-host is not known to have the keys, or to have none), encrypted, closed (by both ends, or reset, in the last minutes)
-and plain.
+A user sees the connections of their own sockets, root sees all. --long adds: the suite; the role in the key exchange;
+whether the session was resumed; whether the peer's application knows of tcpcrypt; the age; the payload bytes in
+either direction; the owner of the socket; and, if identities are in use, the other host's name in the list of peers,
+or in parentheses why it has none, and its key.
 
-On a terminal, columns that do not fit its width come on further lines, indented, and states have colours unless
-NO_COLOR is set.
+States with --all: handshake (this host does not know yet whether the other one has the keys), encrypted, closed (by
+both ends, or reset, in the last minutes) and plain.
+
+On a terminal, columns that do not fit its width go to further, indented lines. States have colours unless NO_COLOR is
+set.
 
 Exit codes:
   {EXIT_OK}  done
@@ -122,12 +123,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="tcnetstat",
         description="Shows the TCP connections of this host that tcpcryptd encrypts, with their session IDs. "
-        "The other end shows the same ID for the same connection: compare them to be sure that nobody sits between.",
+        "The other end shows the same ID for the same connection: compare them to be sure that nobody sits in between.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--long", action="store_true", help="more about each connection")
-    parser.add_argument("--json", action="store_true", help="print all that is known of each connection, as JSON")
+    parser.add_argument("--json", action="store_true", help="print everything about each connection, as JSON")
     parser.add_argument(
         "--all", action="store_true", help="also those in a handshake, just closed, or not encrypted, and why not"
     )
@@ -137,7 +138,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="?",
         const=_DEFAULT_INTERVAL,
         metavar="SECONDS",
-        help=f"print again and again (every {_DEFAULT_INTERVAL:g} seconds by default), with --json one array on a line",
+        help=f"print repeatedly (every {_DEFAULT_INTERVAL:g} seconds by default), with --json one array on a line",
     )
     parser.add_argument(
         "--rekey",

@@ -20,10 +20,10 @@ EXIT_NOT_FOUND = 3
 
 _READABLE = (Kind.PLAIN, Kind.UNKNOWN, Kind.DECIPHERED)
 _EPILOG = f"""\
-Both protocols are read: crypt, and TCP-ENO with tcpcrypt. > is what the connection's opener sent, < what it got.
-Payload is "handshake", "ciphertext", "plain", or "unknown" when the capture has not the connection's beginning; what
-was sent again counts again. "deciphered" is what a key log has opened and found authentic; without one nothing is
-checked, and "ciphertext" says what the protocol has there.
+Reads both protocols: crypt, and TCP-ENO with tcpcrypt. > marks segments of the connection's opener, < those of the
+other end. Payload is "handshake", "ciphertext", "plain", or "unknown" if the capture lacks the connection's
+beginning; retransmissions count again. "deciphered" payload was opened with a key log and is authentic. Without a key
+log nothing is checked: "ciphertext" is where the protocol has it.
 
 Exit codes:
   {EXIT_OK}  done; with --find: the text was found
@@ -113,17 +113,19 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser."""
     parser = Parser(
         prog="tcpcrypt-pcap",
-        description="Lists the TCP connections of a pcap or pcapng file with their tcpcrypt handshakes, and says what "
-        "of their payload is ciphertext.",
+        description="Lists the TCP connections of a pcap or pcapng file with their tcpcrypt handshakes, and says how "
+        "much of their payload is ciphertext.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", metavar="FILE", help="capture as tcpdump -w writes it; - for standard input")
     parser.add_argument(
-        "--find", type=_text, metavar="TEXT", help="say where this text stands, on the wire and in what was deciphered"
+        "--find", type=_text, metavar="TEXT", help="find this text, on the wire and in deciphered payload"
     )
-    parser.add_argument("--keylog", type=Path, metavar="FILE", help="decipher with what tcpcryptd --keylog has written")
-    parser.add_argument("--text", action="store_true", help="print what is plain or deciphered, packet by packet")
+    parser.add_argument(
+        "--keylog", type=Path, metavar="FILE", help="decipher with the keys that tcpcryptd --keylog wrote"
+    )
+    parser.add_argument("--text", action="store_true", help="print plain and deciphered payload, packet by packet")
     parser.add_argument("--version", action="version", version=f"tcpcrypt-pcap {__version__}")
     return parser
 

@@ -133,7 +133,7 @@ class FirstPackets:
         """Why nothing is offered to a destination, or answered, for the path's sake; None: it is."""
         remote, reason = peer_address(key), None
         if self._services.unreachable.has(remote, now):
-            reason = "this host does not let out what the daemon sends to the peer"
+            reason = "this host drops packets that the daemon sends to the peer"
         elif active:
             trusted = self._services.peers.trusts(remote, now)
             reason = self._services.black_holes.withheld(local_address(key), remote, now, trusted=trusted)

@@ -44,7 +44,7 @@ __all__ = [
     "modify",
 ]
 
-SWALLOWED: Final = "the peer has answered no SYN with the option, but one without"
+SWALLOWED: Final = "the peer answered only the SYN without the option"
 """Why a connection is plain whose offers got no answer."""
 
 UNSEEN_ANSWER: Final = "the answer to its SYN did not pass tcpcryptd"

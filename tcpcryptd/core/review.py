@@ -15,7 +15,7 @@ def review(connections: Iterable[Connection], judge: Judge) -> None:
             continue
         found = judge(endpoints(connection.key)[1].address, connection.peer_port, before.token)
         if found is None:
-            connection.refuse("what the peer has proved is forgotten")
+            connection.refuse("the peer's proof is no longer remembered")
         elif not found.suits(must_authenticate=before.outcome is Outcome.AUTHENTICATED):
             connection.refuse(found.reason)
         else:

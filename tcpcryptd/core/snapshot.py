@@ -8,7 +8,7 @@ from tcpcryptd.core.protocol import Classical, ConnectionHandle, Description, Or
 _NO_KEYS = {
     # The firewall's class can be there before the keys.
     ConnectionState.HANDSHAKE: "the handshake is not over",
-    ConnectionState.CLOSED: "it ended before there were keys, or they were an earlier daemon's",
+    ConnectionState.CLOSED: "it ended before there were keys, or an earlier daemon had them",
 }
 
 

@@ -26,7 +26,7 @@ def objection(certificate: Certificate, address: str, now: float) -> str | None:
     if certificate.valid_until != _FOREVER and now >= certificate.valid_until:
         return f"the peer's certificate expired at {_shown(certificate.valid_until)}"
     if certificate.has_critical_options:
-        return "the peer's certificate has critical options, which are none that a host's can have"
+        return "the peer's certificate has critical options, which no host's certificate can have"
     name = canonical(address)
     if certificate.principals and not any(matches(canonical(each), name) for each in certificate.principals):
         return f"the peer's certificate is not for {address}"

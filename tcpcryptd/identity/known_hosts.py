@@ -77,7 +77,7 @@ class KnownHosts:
                     self._add(line)
         if len(text) > MAX_BYTES:
             number = text.count(b"\n", 0, MAX_BYTES) + 1
-            self.malformed.append(MalformedLine(number, f"all from here on: only {MAX_BYTES} bytes are read"))
+            self.malformed.append(MalformedLine(number, f"everything from here on: only {MAX_BYTES} bytes are read"))
 
     def _add(self, line: Line) -> None:
         self.lines.append(line)
@@ -112,7 +112,7 @@ def _read(number: int, text: str) -> Line | None:
     marker, text = _marker(text)
     hosts, kind, *rest = *_words(text), "", ""
     if not hosts or not kind or kind.startswith("#") or not rest[0]:
-        raise PatternError("names, key type and key are not all there")
+        raise PatternError("names, key type or key is missing")
     names = HostNames(hosts)
     key = _key(kind, rest[0])
     return Line(number, marker, names, key) if key is not None else None
@@ -129,14 +129,14 @@ def _marker(text: str) -> tuple[Marker, str]:
     word, *rest = re.split(f"[{_SPACE}]+", text, maxsplit=1)
     known = {marker.value: marker for marker in Marker if marker.value}
     if word not in known or not rest or rest[0].startswith("@"):
-        raise PatternError("another marker than @cert-authority and @revoked, or two")
+        raise PatternError("a marker other than @cert-authority and @revoked, or two markers")
     return known[word], rest[0]
 
 
 def _key(kind: str, text: str) -> bytes | None:
     """An Ed25519 key; None for a key of another type. Raises SshKeyError."""
     if kind != KEY_TYPE.decode() and not _OTHER_TYPES.fullmatch(kind):
-        raise SshKeyError(f"{kind[:40]!r} is no type of key")
+        raise SshKeyError(f"{kind[:40]!r} is not a type of key")
     encoded = from_base64(text)
     if kind == KEY_TYPE.decode():
         return decode_key(encoded)

@@ -9,7 +9,7 @@ from tcpcryptd.identity.public_key import key_line
 MAX_LEARNED: Final = 16384
 """Addresses. Beyond it none is learned: room made for new ones could be made by whoever wants one forgotten."""
 
-_HEADER: Final = "# Keys that tcpcryptd has believed at their first use. It forgets one whose line is removed.\n"
+_HEADER: Final = "# Keys that tcpcryptd trusted at their first use. It forgets a key whose line is removed.\n"
 
 
 class LearnedKeys:

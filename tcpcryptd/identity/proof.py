@@ -102,7 +102,7 @@ class Proof:
                 raise ProofError(str(error)) from error
             self.claim = Claim(certificate.key, certificate)
         else:
-            raise ProofError("a proof of another kind, or cut")
+            raise ProofError("a proof of another kind, or truncated")
 
     def verify(self, part: Part) -> None:
         """Raises ProofError unless the key that is shown has signed this part, whose message has this proof once."""

@@ -66,7 +66,7 @@ class Trust:
                 return decision
         if any(line.marker is Marker.AUTHORITY for lines in found for line in lines):
             # Its certificate may have been taken away: what an authority vouches for is not believed at first use.
-            reason = f"the peer's key is {fingerprint(claim.key)}, and {address} is to have a certificate"
+            reason = f"the peer's key is {fingerprint(claim.key)}, and {address} must have a certificate"
             return Decision(Outcome.UNKNOWN, "", reason)
         return self._decide_learned(address, claim, may_learn)
 

@@ -287,8 +287,8 @@ def check_not_running(config: DaemonConfig) -> None:
     for number in sorted(named - set(config.queues.all)):
         if number in bound:
             raise DaemonError(
-                "tcpcryptd is running already in this network namespace, with other queues: its rules divert to queue "
-                f"{number}, which a process has (netlink port {bound[number].port_id}, in general its process ID). "
+                "tcpcryptd is already running in this network namespace, with other queues: its rules divert to queue "
+                f"{number}, which a process has (netlink port {bound[number].port_id}, usually its process ID). "
                 "Stop it; if that is another program, run launch_iptables.sh --remove",
                 ExitCode.BUSY,
             )
@@ -296,7 +296,7 @@ def check_not_running(config: DaemonConfig) -> None:
         if number in bound:
             raise DaemonError(
                 f"queue {number} is taken by another process (netlink port {bound[number].port_id}, in general its "
-                "process ID): is tcpcryptd running already? Stop it, or choose other queues with --queue",
+                "process ID): is tcpcryptd already running? Stop it, or choose other queues with --queue",
                 ExitCode.BUSY,
             )
 

@@ -50,7 +50,7 @@ def _state(connection: Connection) -> str:
     if connection.is_encrypted:
         return f"{connection.protocol}, encrypted" + (", post-quantum" if connection.post_quantum else "")
     if connection.protocol is not None:
-        return f"{connection.protocol} was begun, not encrypted"
+        return f"{connection.protocol} began, not encrypted"
     return "plain" if connection.has_beginning else "unknown: its beginning was not captured"
 
 
@@ -81,6 +81,6 @@ def _warnings(connection: Connection) -> Iterator[str]:
     for side in connection.sides:
         arrow = _arrow(side is connection.sides[0])
         if side.frames.is_broken:
-            yield f"{arrow} what should be a frame is none"
+            yield f"{arrow} no valid frame where one should be"
         elif side.frames.has_hole:
             yield f"{arrow} a segment is missing in the capture: the frames behind it were not read"

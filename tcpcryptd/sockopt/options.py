@@ -89,7 +89,7 @@ def _option(option: SocketOption | int) -> SocketOption:
     try:
         return SocketOption(option)
     except ValueError as error:
-        raise OSError(errno.ENOPROTOOPT, f"{option} is no option of tcpcrypt") from error
+        raise OSError(errno.ENOPROTOOPT, f"{option} is not an option of tcpcrypt") from error
 
 
 def _written(option: SocketOption, value: int | Sequence[bytes]) -> OptionValue:

@@ -59,7 +59,7 @@ def test_a_plain_connection_is_called_plain(
     (file,) = network.client.directory.glob("eth0-*.pcap")
     assert tcpcrypt_pcap.main([str(file), "--find", MARKER.decode()]) == tcpcrypt_pcap.EXIT_OK
     shown = capsys.readouterr().out
-    assert "crypt was begun, not encrypted" in shown
+    assert "crypt began, not encrypted" in shown
     assert "found in plain, connection 1 > " in shown
     assert "found in plain, connection 1 < " in shown
     assert "ciphertext" not in shown

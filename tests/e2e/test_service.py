@@ -102,7 +102,7 @@ def test_reload_is_told_and_changes_what_is_required(network: Network, manager: 
     hang_up(daemon)
     manager.wait_for("RELOADING=1\nMONOTONIC_USEC=")
     assert "STATUS=running as" in manager.wait_for("READY=1")
-    assert "not before a restart: port" in daemon.log()
+    assert "needs a restart: port" in daemon.log()
     with network.server.listen(0) as listener, pytest.raises(OSError, match=r"refused|reset|timed out"):
         network.client.connect(network.server.ipv4, listener.getsockname()[1]).close()
 

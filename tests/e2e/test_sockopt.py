@@ -410,6 +410,6 @@ def test_examples(encrypted: Network, directory: Path, method: str) -> None:
     assert answer[1:] == ["hello there"]
     refused = client.run(example("echo_client", *wrong, server.ipv4, 7000, "hello there"), check=False)
     assert refused.returncode == 1
-    assert "does not believe us" in refused.stderr
+    assert "refused our proof" in refused.stderr
     wait_until(lambda: output.read_text().count("\n") == 3, "the server has seen both")
     assert "has not proved" in output.read_text()

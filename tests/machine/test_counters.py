@@ -75,5 +75,5 @@ def test_a_connection_of_an_earlier_daemon(suite: Suite) -> None:
     world.clock.run_for(1)
     info = known(world.client)
     assert (info.state, info.session_id) == (ConnectionState.CLOSED, None)
-    assert info.reason == "it ended before there were keys, or they were an earlier daemon's"
+    assert info.reason == "it ended before there were keys, or an earlier daemon had them"
     assert count(world.client) == (0, 0)

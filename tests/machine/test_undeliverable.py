@@ -18,7 +18,7 @@ from tests.machine.world import ALL, EACH_PROTOCOL, PORT, Suite, World, make_eng
 
 SECONDS = 3.0
 """Virtual, for what would otherwise take a handshake's whole patience."""
-REASON = "this host does not let out what the daemon sends to the peer"
+REASON = "this host drops packets that the daemon sends to the peer"
 
 WHERE = pytest.mark.parametrize("where", ["client", "server"])
 WHAT = pytest.mark.parametrize("inwards", [False, True], ids=["outwards", "both ways"])

@@ -45,7 +45,7 @@ class HelloSent(HandshakeState):
         self._context.local = SynParameters.of(syn, self._connection.max_mss)
         self._connection.transition(self, self._outbound, self._inbound)
         # A host behind this one may have put it there.
-        reason = refusal(syn) if syn.option(CRYPT) is None else "the sender offers encryption by itself"
+        reason = refusal(syn) if syn.option(CRYPT) is None else "the sender itself offers encryption"
         if reason is not None:
             return self._connection.decide_plain(reason)
         self._hello = self._opening(syn, now)

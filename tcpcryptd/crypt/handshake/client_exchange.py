@@ -152,7 +152,7 @@ class ClientExchange(HandshakeState):
         if segment.option(CRYPT) is None and segment.option(MAC) is None and segment.acknowledgment == first:
             # A peer that took INIT1 would have acknowledged it, and its kernel sends nothing before.
             self._connection.cancel_timer()
-            return Unanswered(context, "the peer did not take INIT1", self._lengths).take_over()
+            return Unanswered(context, "the peer did not accept INIT1", self._lengths).take_over()
         return DROP
 
     def _receive_sealed(self, segment: Segment, now: float) -> Verdict:

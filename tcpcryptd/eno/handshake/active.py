@@ -36,7 +36,7 @@ class SynSent(State):
         reason = refusal(syn) or self._context.lacks
         if syn.option(ENO) is not None:
             # A host behind this one has put it there.
-            reason = "the sender offers encryption by itself"
+            reason = "the sender itself offers encryption"
         if reason is not None:
             return self._connection.decide_plain(reason)
         offer = self._propose(options.MAX_LENGTH - len(room_for_eno(syn)), now)

@@ -69,7 +69,7 @@ class HandshakeContext:
             return None
         if self._only_post_quantum:
             return "a post-quantum key agreement is required, and this host has none that may be used"
-        return "the application wants no algorithm that this host has"
+        return "the application allows no algorithm that this host has"
 
     @property
     def classical(self) -> Classical:

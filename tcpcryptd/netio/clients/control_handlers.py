@@ -136,7 +136,7 @@ class ControlHandlers:
         option, value = _option(arguments), arguments["value"]
         target = self._target(arguments, caller)
         if option is SocketOption.TCP_CRYPT_CACHE_FLUSH and target.remote is None and not caller.is_root:
-            raise Refused("EPERM", "the sessions of all users are forgotten: only root may ask for that")
+            raise Refused("EPERM", "this forgets the sessions of all users: only root may do that")
         if isinstance(value, Address):
             raise Refused("EINVAL", "expected a number or a list of specs")
         self._options.set(target, option, value)
@@ -168,14 +168,14 @@ class ControlHandlers:
 
     def _flush_cache(self, arguments: Mapping[str, Argument], caller: Caller) -> Pages:
         if not caller.is_root:
-            raise Refused("EPERM", "the sessions of all users are forgotten: only root may ask for that")
+            raise Refused("EPERM", "this forgets the sessions of all users: only root may do that")
         yield {"flushed": self._engine.flush_sessions()}
 
     def _owner(self, local: Endpoint, remote: Endpoint) -> int | None:
         try:
             return self._owners.owner(local, remote)
         except OSError as error:
-            raise Refused("EAGAIN", "the kernel does not tell whose the connection is") from error
+            raise Refused("EAGAIN", "the kernel does not say who owns the connection") from error
 
     def _owner_to_show(self, local: Endpoint, remote: Endpoint) -> int | None:
         with contextlib.suppress(Refused):

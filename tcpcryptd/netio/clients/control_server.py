@@ -229,6 +229,6 @@ def _remove_stale(path: Path) -> None:
             # Somebody listens and is busy.
             pass
     raise DaemonError(
-        f"tcpcryptd is running already: it answers on {path}. Stop it, or give this one another --runtime-directory",
+        f"tcpcryptd is already running: it answers on {path}. Stop it, or give this one another --runtime-directory",
         ExitCode.BUSY,
     )

@@ -56,7 +56,7 @@ class DescriptorExaminer:
             self._submit(descriptor, owner)
         else:
             self.discard(descriptor)
-            self._answer(owner, Refused("EAGAIN", "too many descriptors wait to be looked at"))
+            self._answer(owner, Refused("EAGAIN", "too many descriptors are waiting"))
 
     def discard(self, descriptor: int) -> None:
         """Closes a descriptor that is not wanted."""
@@ -102,7 +102,9 @@ class DescriptorExaminer:
 
     def _look_at(self, descriptor: int) -> Result:
         if self._namespace is None:
-            return Refused("EOPNOTSUPP", "this kernel does not tell a socket's network namespace (Linux 5.14 does)")
+            return Refused(
+                "EOPNOTSUPP", "this kernel does not tell the network namespace of a socket (Linux 5.14 does)"
+            )
         try:
             return identify(descriptor, self._namespace)
         except Refused as refused:

@@ -73,7 +73,7 @@ class LibraryOptions:
                 bound = self._list_bound(*local)
                 owners, cookie = {each.user_id for each in bound}, bound[0].cookie if len(bound) == 1 else None
         except OSError as error:
-            raise Refused("EBUSY", "the kernel does not tell whose the socket is") from error
+            raise Refused("EBUSY", "the kernel does not say who owns the socket") from error
         if not owners:
             raise Refused("ENOENT", "there is no such socket")
         if user_id != ROOT and owners != {user_id}:

@@ -190,7 +190,7 @@ class LibraryServer:
         if sum(map(len, self._waiting.values())) >= MAX_WAITING:
             oldest = next(iter(self._waiting))
             for late in self._waiting.pop(oldest):
-                self._refuse(late, Refused("EAGAIN", "too many wait"))
+                self._refuse(late, Refused("EAGAIN", "too many requests are waiting"))
         self._waiting.setdefault(ends, []).append(question)
 
     def _refuse(self, question: _Question, refused: Refused) -> None:

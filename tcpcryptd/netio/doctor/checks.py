@@ -19,7 +19,7 @@ from tcpcryptd.netio.errors import DaemonError
 def examine(config: DaemonConfig, control_socket: Path, library_port: int | None) -> Iterator[Finding]:
     """Looks at this host as far as it can be done without changing anything; raises nothing of the kernel's."""
     if os.geteuid() != 0:
-        yield Finding.problem("root", "this is not run by root: not all can be looked at", "sudo tcpcryptd doctor")
+        yield Finding.problem("root", "not run by root: some checks are not possible", "sudo tcpcryptd doctor")
     try:
         counters = running.read_counters(control_socket)
         runs = counters is not None

@@ -23,11 +23,11 @@ def check_egress() -> Iterator[Finding]:
         absent = table.is_legacy() and _FILTER not in legacy_tables(table.version)
         rule = None if absent else refusing_rule(Iptables(table.version, table=_FILTER).save())
         if rule is None:
-            yield Finding.ok(subject, "no rule by owner stands in the way of what the daemon sends itself")
+            yield Finding.ok(subject, "no rule by owner blocks packets that the daemon itself sends")
         else:
             yield Finding.warning(
                 subject,
-                f"what the daemon sends itself is not of the connection's user, and may be dropped: {rule}",
+                f"packets of the daemon itself have another user than the connection, and may be dropped: {rule}",
                 f"{table.program} -I {_CHAIN} -p tcp -m conntrack --ctstate {_ESTABLISHED} -j ACCEPT",
             )
     for version in ("-4", "-6"):
@@ -35,7 +35,7 @@ def check_egress() -> Iterator[Finding]:
         if by_user is not None:
             yield Finding.warning(
                 "ip rule",
-                f"does not hold for what the daemon sends itself, whose user is another: {by_user.strip()}",
+                f"does not hold for packets that the daemon itself sends, which have another user: {by_user.strip()}",
                 "mark these connections instead (SO_MARK, or a rule for new ones with CONNMARK), and route by fwmark",
             )
 

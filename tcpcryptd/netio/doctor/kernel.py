@@ -30,7 +30,7 @@ def check_capabilities() -> Iterator[Finding]:
             "capabilities", f"missing: {', '.join(missing)}", "run it as root, outside of a container"
         )
     else:
-        yield Finding.ok("capabilities", "all that the start needs")
+        yield Finding.ok("capabilities", "everything that the start needs")
     if can_lock_memory():
         yield Finding.ok("locked memory", "allowed")
     else:
@@ -52,7 +52,7 @@ def check_queue() -> Iterator[Finding]:
     if not present:
         yield Finding.problem(
             "NFQUEUE",
-            f"{QUEUES_FILE} is not there",
+            f"{QUEUES_FILE} is missing",
             "modprobe nfnetlink_queue, or a kernel with CONFIG_NETFILTER_NETLINK_QUEUE",
         )
         return

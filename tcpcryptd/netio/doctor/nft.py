@@ -33,12 +33,12 @@ def check_nft(config: DaemonConfig, running: bool, used: str | None) -> Iterator
     if config.firewall in ("nft", choice.AUTO):
         try:
             rules.check()
-            yield Finding.ok(f"{_SUBJECT} rules", "the kernel takes all of them")
+            yield Finding.ok(f"{_SUBJECT} rules", "the kernel accepts all of them")
         except DaemonError as error:
             if config.firewall == "nft":
                 yield Finding.problem(f"{_SUBJECT} rules", error.message, _ADVICE)
             else:
-                yield Finding.ok(f"{_SUBJECT} rules", f"cannot be had, iptables is to do it: {error.message}")
+                yield Finding.ok(f"{_SUBJECT} rules", f"cannot be used, so iptables is: {error.message}")
     if rules.is_there():
         yield own_rules(_SUBJECT, rules.stale(), running, used == rules.name)
 
@@ -49,13 +49,13 @@ def own_rules(subject: str, present: bool, running: bool, used: bool) -> Finding
     if running and used and not present:
         return Finding.problem(
             subject,
-            "tcpcryptd runs and its rules are not there",
+            "tcpcryptd runs, but its rules are missing",
             "look at its log; scripts/launch_iptables.sh installs them for a daemon with --no-firewall",
         )
     if present and not running:
         return Finding.warning(
             subject,
-            "rules of a tcpcryptd that was killed: connections that it encrypted stand still",
+            "rules of a tcpcryptd that was killed: connections that it encrypted stall",
             "start tcpcryptd, or run: tcpcryptd --cleanup",
         )
     return Finding.ok(subject, "the rules of the running daemon" if present else "no rules of tcpcryptd")

@@ -30,7 +30,7 @@ def check_rules(config: DaemonConfig, running: bool, used: str | None) -> Iterat
     rules = IptablesRules(config.selection, config.queues, config.marks)
     is_used = used in (rules.name, None)
     if not is_used and not rules.is_there():
-        yield Finding.ok(rules.name, "is not there, and not needed")
+        yield Finding.ok(rules.name, "is missing, and not needed")
         return
     for table in tables():
         subject = "iptables" if table.version == 4 else "ip6tables"
@@ -54,7 +54,7 @@ def _variant(subject: str, table: Iptables) -> Finding:
             return Finding.problem(
                 subject,
                 f"rules of tcpcryptd are in the tables of {other.program}: the variant was changed since",
-                "restart tcpcryptd, or run tcpcryptd --cleanup where none is running",
+                "restart tcpcryptd, or run tcpcryptd --cleanup if none is running",
             )
     return Finding.ok(subject, "uses tables of its own (legacy)" if legacy else "uses nf_tables")
 
@@ -75,13 +75,13 @@ def _trial(subject: str, rules: str) -> Finding:
         check=False,
     )
     if done.returncode == 0:
-        return Finding.ok(f"{subject} rules", "the kernel takes all of them")
+        return Finding.ok(f"{subject} rules", "the kernel accepts all of them")
     if not capabilities.has_network_capabilities():
         # Says nothing of the kernel.
         return Finding.problem(f"{subject} rules", "not allowed to try them", _AS_ROOT)
     return Finding.problem(
         f"{subject} rules",
-        f"the kernel does not take them: {' '.join(done.stderr.split())}",
+        f"the kernel does not accept them: {' '.join(done.stderr.split())}",
         "a kernel with the targets NFQUEUE, CONNMARK and MARK and the matches connmark, mark, conntrack, addrtype and "
         "multiport; on small systems they are in packages of their own",
     )
@@ -93,12 +93,12 @@ def _others_rules(subject: str, table: Iptables, config: DaemonConfig) -> Iterat
     for line in overwriting(saved, config.marks):
         yield Finding.warning(
             subject,
-            f"a rule overwrites what keeps encrypted connections closed: {line}",
+            f"a rule overwrites the marks that keep encrypted connections closed: {line}",
             "give it a mask without the bits of --mark-mask (docs/firewalls.md)",
         )
     for line in comparing(saved, config.marks):
         yield Finding.warning(
             subject,
-            f"a rule compares the whole connection mark, and so matches no connection that tcpcryptd knows: {line}",
+            f"a rule compares the whole connection mark, so it matches no connection that tcpcryptd knows: {line}",
             "give it a mask without the bits of --mark-mask (docs/firewalls.md)",
         )

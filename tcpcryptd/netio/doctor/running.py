@@ -17,11 +17,11 @@ from tcpcryptd.wire.build import description
 _SUSPICIOUS = {
     "queue_dropped": "packets were dropped because a queue was full: the daemon is too slow for this host",
     "queue_exceptions": "packets raised an exception: please report it with the log",
-    "undeliverable": "connections were left plain or reset, because this host drops what the daemon sends itself",
+    "undeliverable": "connections were left plain or reset, because this host drops packets that the daemon sends",
     "internal_errors": "bugs were met: please report them with the log",
     "worker_restarts": "times a worker died and was replaced: please report it with the log",
     "rules_repaired": "times somebody removed the daemon's rules: find out who, and have it leave them alone",
-    "offload_errors": "packets were dropped, since a flowtable could have taken their connection: see the log",
+    "offload_errors": "packets were dropped, because a flowtable could have offloaded their connection: see the log",
     "rules_not_repaired": "times the daemon's rules could not be put back: see its log",
 }
 
@@ -40,7 +40,7 @@ def check_daemon(path: Path) -> Iterator[Finding]:
     try:
         counters = read_counters(path)
     except ControlError as error:
-        yield Finding.problem("daemon", f"does not answer: {error}", "look at its log, and start it anew")
+        yield Finding.problem("daemon", f"does not answer: {error}", "look at its log, and restart it")
         return
     if counters is None:
         yield Finding.ok("daemon", f"not running; this one is {description()}")
@@ -77,7 +77,7 @@ def check_queues(config: DaemonConfig, running: bool) -> Iterator[Finding]:
         owners = ", ".join(f"queue {each.number} by netlink port {each.port_id}" for each in taken)
         yield Finding.problem(
             "queues",
-            f"taken: {owners} (in general the process ID), and no tcpcryptd answers",
+            f"taken: {owners} (usually the process ID), and no tcpcryptd answers",
             "stop that program, or choose other queues with --queue; if it is tcpcryptd, name its --runtime-directory",
         )
     elif running and len(taken) < len(numbers):
@@ -95,7 +95,9 @@ def check_port(port: int, running: bool) -> Iterator[Finding]:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             if not (running and error.errno == errno.EADDRINUSE):
-                yield Finding.problem(subject, f"{port}: {error.strerror}", "stop who has it, or choose another one")
+                yield Finding.problem(
+                    subject, f"{port}: {error.strerror}", "stop the program that has it, or choose another port"
+                )
                 return
     yield Finding.ok(subject, str(port))
 
@@ -110,7 +112,7 @@ def check_user(name: str | None) -> Iterator[Finding]:
     if name is None and account.name == "nobody":
         yield Finding.warning(
             "user",
-            "tcpcryptd will run as nobody, whom other programs may share",
+            "tcpcryptd will run as nobody, as other programs may do, too",
             "useradd --system --no-create-home --shell /usr/sbin/nologin tcpcryptd",
         )
     else:

@@ -114,7 +114,7 @@ def _wait_until_ready(runtime: Path) -> None:
             client.counters()
             return
     log = runtime.with_suffix(".log").read_text(errors="replace")[-_LOG_BYTES:]
-    raise DaemonError(f"a daemon did not start: {' '.join(log.split()) or 'it says nothing'}")
+    raise DaemonError(f"a daemon did not start: {' '.join(log.split()) or 'it printed nothing'}")
 
 
 def _session(runtime: Path) -> SessionRecord:

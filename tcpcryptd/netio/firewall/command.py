@@ -40,17 +40,17 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=os.environ.get("TCPCRYPTD_PROGRAM", "firewall"),
-        description="Rules that divert TCP to tcpcryptd, for those who want to own them (tcpcryptd --no-firewall).",
+        description="Rules that divert TCP to tcpcryptd, for people who want to manage them (tcpcryptd --no-firewall).",
     )
     action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--install", action="store_true", help="install the rules, in the place of any that are there")
+    action.add_argument("--install", action="store_true", help="install the rules, and replace any that are there")
     action.add_argument("--remove", action="store_true", help="remove all rules of tcpcryptd, and no others")
     action.add_argument("--print", action="store_true", help="print what --install does")
     parser.add_argument(
         "--firewall",
         choices=NAMES,
         default="iptables",
-        help="whose rules they are (default %(default)s)",
+        help="the firewall that gets the rules (default %(default)s)",
     )
     add_selection_options(parser)
     parser.add_argument(

@@ -113,7 +113,7 @@ class RuleWatch:
                     self._look(alarmed)
                 except Exception as error:
                     # The watch must not end by a bug of ours, or by a lack of memory.
-                    _log.error("the firewall rules were not looked at: %s", type(error).__name__)
+                    _log.error("the firewall rules were not checked: %s", type(error).__name__)
                 alarmed = self._wait(events, legacy, sizes)
 
     def _stopped(self, seconds: float) -> bool:
@@ -142,7 +142,7 @@ class RuleWatch:
                 self._fail(error)
             elif self._can_look:
                 self._can_look = False
-                _log.warning("the firewall rules cannot be looked at: %s", error.message)
+                _log.warning("the firewall rules cannot be checked: %s", error.message)
             return
         self._can_look = True
         if state is RuleState.DAMAGED:
@@ -152,7 +152,7 @@ class RuleWatch:
             return
         if not self._healthy:
             self._healthy = True
-            _log.warning("the firewall rules are there again")
+            _log.warning("the firewall rules are back")
         if state is RuleState.MOVED:
             self._move()
 
@@ -162,7 +162,7 @@ class RuleWatch:
             self._rules.repair()
         except FirewallError as error:
             self.failures += 1
-            _log.debug("the firewall rules were not put in their place: %s", error.message)
+            _log.debug("the firewall rules were not moved to the front: %s", error.message)
         else:
             self.moved += 1
 
@@ -187,7 +187,7 @@ class RuleWatch:
         self._quiet_until = now + _QUIET_SECONDS
         _log.warning(
             "somebody removed or changed the firewall rules of tcpcryptd. They are back, and encrypted connections are "
-            "reset: segments of theirs can have left in clear. If it happens again within a minute, it is only counted"
+            "reset, since some of their segments may have left in clear. Further cases within a minute are only counted"
         )
 
     def _fail(self, error: FirewallError) -> None:

@@ -61,7 +61,7 @@ def vrf_names() -> tuple[str, ...]:
 def _is_exact(name: str) -> bool:
     is_exact = is_interface_name(name) and not name.endswith("+")
     if not is_exact:
-        logger.warning("VRF %r: rules cannot name it, so that its packets pass the queue twice", name)
+        logger.warning("VRF %r: rules cannot name it, so its packets pass the queue twice", name)
     return is_exact
 
 

@@ -38,7 +38,7 @@ def bind(number: int, length: int, socket_buffer: int) -> NetfilterQueue:
         owner = read_queue_statistics().get(number)
         if owner is not None:
             raise QueueError(
-                f"queue {number} is taken by another process (netlink port {owner.port_id}, mostly its process ID): "
+                f"queue {number} is taken by another process (netlink port {owner.port_id}, usually its process ID): "
                 "stop it, or choose other queues with --queue",
                 ExitCode.BUSY,
             ) from error

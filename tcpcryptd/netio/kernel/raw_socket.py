@@ -157,9 +157,7 @@ def open_raw(version: int, mark: int, send_buffer: int, routes: KernelRoutes, pr
 def blamed_for(number: int | None) -> str:
     """What is to blame for an error, as far as it can be told."""
     if number == errno.EPERM:
-        return (
-            ": a rule of the firewall drops what this user sends, such as one with -m owner; tcpcryptd doctor names it"
-        )
+        return ": a firewall rule drops packets of this user, such as one with -m owner; tcpcryptd doctor names it"
     if number in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES):
         return ": no route by address, mark and interface of its connection; see ip rule and ip route"
     return ""

@@ -96,7 +96,8 @@ class OffloadGuard:
         self.errors += 1
         if self.errors == 1:
             _log.error(
-                "connection tracking refuses changes (%s): what a flowtable could take is dropped", error.strerror
+                "connection tracking refuses changes (%s): packets that a flowtable could offload are dropped",
+                error.strerror,
             )
         return False
 

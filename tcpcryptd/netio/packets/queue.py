@@ -66,7 +66,7 @@ _HOP_BY_HOP: Final = 0
 """IPv6's next header."""
 
 _OVERSIZE: Final = (
-    "queue %d: packets come that are larger than it carries; they are handled segment by segment, which is slower. "
+    "queue %d: some packets are too large for it; they are handled segment by segment, which is slower. "
     "tcpcryptd doctor names the links that have them"
 )
 

@@ -37,7 +37,7 @@ class KeyLogFile:
             self.close()
             raise DaemonError(f"key log {self._path}: {error.strerror}") from error
         _log.warning(
-            "--keylog: THE KEYS OF ALL ENCRYPTED CONNECTIONS ARE WRITTEN TO %s; who reads it reads the connections",
+            "--keylog: THE KEYS OF ALL ENCRYPTED CONNECTIONS ARE WRITTEN TO %s; whoever has it can read them",
             self._path,
         )
         if not status.st_size:

@@ -43,7 +43,7 @@ class MemoryShortage:
             now = time.monotonic()
             if now >= self._quiet_until:
                 self._quiet_until = now + _QUIET_SECONDS
-                _log.error("out of memory: packets are dropped. If it goes on, it is only counted")
+                _log.error("out of memory: packets are dropped. Further shortages are only counted")
             time.sleep(_PAUSE)
         except MemoryError:
             time.sleep(_PAUSE)

@@ -106,4 +106,4 @@ def verify_unprivileged(account: Account) -> None:
         os.setuid(0)
     except PermissionError:
         return
-    raise PrivilegeError("privileges were not given up: root can be had back", ExitCode.PERMISSION)
+    raise PrivilegeError("privileges were not given up: root can be regained", ExitCode.PERMISSION)

@@ -26,31 +26,31 @@ INTERFACES = ("lo", "eth0")
         (Settings(suites=("X25519-HPKE", "AES-128-GCM")), []),
         (
             Settings(suites=("X25519-HPKE", "AES-128-GCM"), answer="crypt"),
-            ["suites: AES-128-GCM: of eno, which this host neither offers nor answers to"],
+            ["suites: AES-128-GCM: of eno, which this host neither offers nor answers"],
         ),
         (Settings(suites=("MLKEM768-X25519-HPKE", "X25519-HPKE"), require_post_quantum=NETWORKS), []),
         (
             Settings(suites=("X25519-HPKE",), require_post_quantum=NETWORKS),
-            ["require-post-quantum: suites leave crypt no such key agreement: those connections fail with it"],
+            ["require-post-quantum: suites excludes every such key agreement of crypt: with it connections fail"],
         ),
         (
             Settings(suites=("AES-128-GCM",)),
-            ["suites: none of crypt, which this host offers: all of its suites are used"],
+            ["suites: none of crypt, which this host offers, so all of its suites are used"],
         ),
         (
             Settings(suites=("RSA-2048",), protocol="auto"),
-            ["suites: none of eno, which this host offers: all of its suites are used"],
+            ["suites: none of eno, which this host offers, so all of its suites are used"],
         ),
         (Settings(identity="key", peers="peers", first_use=True, protocol="eno"), []),
         (
             Settings(identity="key"),
-            ["identity, peers: not for connections that this host opens: set protocol = eno or auto"],
+            ["identity, peers: no effect on connections that this host opens with crypt: set protocol = eno or auto"],
         ),
         (
             Settings(require_identity=(ip_network("192.0.2.0/24"),)),
             [
-                "require-identity: all connections that this host opens to them fail: set protocol = eno or auto",
-                "require-identity: without peers nobody is known, and all connections with these hosts fail",
+                "require-identity: connections that this host opens with crypt fail: set protocol = eno or auto",
+                "require-identity: without peers no host is authenticated, so all connections with these hosts fail",
             ],
         ),
         (Settings(require_identity=(ip_network("192.0.2.0/24"),), peers="peers", protocol="auto"), []),

@@ -59,7 +59,7 @@ def test_the_key_is_named_in_the_log(key: Path, caplog: pytest.LogCaptureFixture
     assert found is not None
     assert found.authenticator.host_key is not None
     assert found.authenticator.host_key.public == PUBLIC
-    assert caplog.messages == [f"this host proves itself with the key {fingerprint(PUBLIC)}"]
+    assert caplog.messages == [f"this host's identity is the key {fingerprint(PUBLIC)}"]
     found.forget_key()
     assert found.authenticator.host_key is None
 
@@ -105,7 +105,7 @@ def test_a_reload(peers: Path, caplog: pytest.LogCaptureFixture) -> None:
     peers.unlink()
     assert not found.reload()
     assert outcome(found) is Outcome.CHANGED
-    assert "peers are believed as before" in caplog.text
+    assert "the list of peers stays as it was" in caplog.text
 
 
 def test_what_a_reload_does_to_the_engine(peers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,4 +125,4 @@ def test_what_a_reload_does_to_the_engine(peers: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("name", ["nobody", "daemon"])
 def test_who_can_change_what_first_use_remembers(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
     assert Identities.of(Settings(first_use=True, user=name, state_directory=str(tmp_path / "state"))) is not None
-    assert (f"whatever else runs as {name}" in caplog.text) == (name == "nobody")
+    assert (f"other programs that run as {name}" in caplog.text) == (name == "nobody")

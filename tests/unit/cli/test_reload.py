@@ -91,7 +91,7 @@ def test_what_needs_a_restart_is_named_until_it_is_taken_back(caplog: pytest.Log
     for port, warnings in (((80,), 1), ((80,), 2), ((), 2)):
         rig.reload(Settings(port=port))
         said = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
-        assert said == ["changed, but not before a restart: port"] * warnings
+        assert said == ["changed, but needs a restart: port"] * warnings
 
 
 def test_a_wrong_configuration_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:

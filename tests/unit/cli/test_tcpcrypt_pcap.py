@@ -61,7 +61,7 @@ def test_without_keys(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_connection_that_fell_back(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(PLAIN), "--find", "PLAIN-FALLBACK"]) == EXIT_OK
     shown = capsys.readouterr().out
-    assert "crypt was begun, not encrypted" in shown
+    assert "crypt began, not encrypted" in shown
     assert "found in plain, connection 1 > packet 4 at 0.000148 byte 0\n" in shown
     assert "found in plain, connection 1 < packet 6 at 0.000302 byte 5\n" in shown
     assert "ciphertext" not in shown

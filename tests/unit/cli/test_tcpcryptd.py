@@ -60,7 +60,7 @@ def test_flushing_the_cache_of_the_running_daemon(tmp_path: Path, capfd: pytest.
     def handle(request: Request, caller: Caller) -> Pages:
         asked.append(caller)
         if len(asked) > 1:
-            raise Refused("EPERM", "only root may ask for that")
+            raise Refused("EPERM", "only root may do that")
         assert request.command == "flush_cache"
         yield {"flushed": 12}
 

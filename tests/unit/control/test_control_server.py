@@ -267,7 +267,7 @@ def test_nobody_can_connect_before_the_first_turn(tmp_path: Path) -> None:
 
 def test_a_second_server_is_refused(start: StartServer) -> None:
     server = start()
-    with pytest.raises(DaemonError, match="running already") as caught:
+    with pytest.raises(DaemonError, match="already running") as caught:
         ControlServer(server.path, handlers().handle)
     assert caught.value.exit_code == ExitCode.BUSY
     assert_serves(server)

@@ -78,7 +78,7 @@ def test_frames_that_are_none(tmp_path: Path) -> None:
     opening.append(segment(1, ACK, area=acknowledgment))
     (broken,) = connections(tmp_path, [*opening, segment(1, ACK, b"\0\0\5" + b"hello, world")])
     assert broken.is_encrypted
-    assert any("what should be a frame is none" in line for line in describe(broken))
+    assert any("no valid frame where one should be" in line for line in describe(broken))
     (holed,) = connections(tmp_path, [*opening, segment(90, ACK, b"\0\0\x40" + bytes(64))])
     assert any("a segment is missing" in line for line in describe(holed))
     (plain,) = connections(tmp_path, [*opening[:2], segment(1, ACK, b"in clear")])

@@ -233,7 +233,7 @@ class Fake:
 
     def queues_in_use(self) -> set[int]:
         if not self.usable:
-            raise FirewallError("cannot be looked at")
+            raise FirewallError("cannot be checked")
         return {7} if self.left else set()
 
     def announced(self) -> frozenset[tuple[int, str]]:

@@ -169,7 +169,7 @@ def test_failures_are_counted_and_the_first_is_logged(rig: Rig, caplog: pytest.L
         rig.outlet._count(OSError(errno.EPERM, "a firewall drops it"), packet_of(1))
     assert rig.outlet.counters()["segment_errors"] == 3
     (record,) = caplog.records
-    assert record.getMessage().startswith("a segment could not be sent (EPERM: a rule of the firewall")
+    assert record.getMessage().startswith("a segment could not be sent (EPERM: a firewall rule")
     rig.close()
 
 
