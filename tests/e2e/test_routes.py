@@ -195,7 +195,7 @@ def test_a_filter_by_owner(network: Network, protocol: str, where: str) -> None:
         with network.client.connect(network.server.ipv4, port, SECONDS) as client:
             assert exchange(client, MARKER * 1000) == MARKER * 1000
     wait_until(lambda: "EPERM: a firewall rule" in daemon.log(), "it is said")
-    assert any("does not let out" in (row["reason"] or "") for row in host.report("--all"))
+    assert any("drops packets that the daemon sends" in (row["reason"] or "") for row in host.report("--all"))
     wait_until(lambda: counters(host)["undeliverable"] == 1, "it is counted")
     doctor = host.run([*entry_point("tcpcryptd"), "doctor", "--no-self-test"], check=False)
     assert "-A OUTPUT -m owner --uid-owner 0 -j ACCEPT" in doctor.stdout
@@ -216,7 +216,7 @@ def test_a_filter_by_owner_that_comes_later(network: Network) -> None:
         with client_host.connect(network.server.ipv4, port, SECONDS) as client:
             assert exchange(client, MARKER * 1000) == MARKER * 1000
     assert "a segment could not be sent (EPERM: a firewall rule" in daemon.log()
-    assert any("does not let out" in (row["reason"] or "") for row in client_host.report("--all"))
+    assert any("drops packets that the daemon sends" in (row["reason"] or "") for row in client_host.report("--all"))
     assert counters(client_host)["undeliverable"] == 1
 
 
