@@ -85,7 +85,7 @@ two_hosts() {
     echo 'the password is swordfish' >/tmp/served/letter
     on "$right" python3 -m http.server --directory /tmp/served 8000 >/output/server 2>&1 &
     server=$!
-    on "$left" tcpdump -Z root -U -w /output/wire.pcap -i wire tcp 2>/output/tcpdump &
+    on "$left" tcpdump -Z root --immediate-mode -U -w /output/wire.pcap -i wire tcp 2>/output/tcpdump &
     sniffer=$!
     until_it_says listening /output/tcpdump
     on "$left" curl --silent --show-error --retry 30 --retry-connrefused --retry-delay 1 http://10.0.0.2:8000/letter |
