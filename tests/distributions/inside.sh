@@ -38,7 +38,7 @@ host() { # a host's network and /run, as a process has them
     unshare --net --mount sh -ec 'mount -t sysfs sysfs /sys
         mount -t cgroup2 cgroup2 /sys/fs/cgroup
         mount -t tmpfs none /run
-        exec sleep 3600' &
+        exec sleep 7200' &
     until_it_says sleep "/proc/$!/comm"
 }
 
@@ -49,12 +49,12 @@ on() { # HOST COMMAND...
 }
 
 make_run() { # HOST LOG: only what make runs as root is there
-    timeout --signal INT --kill-after 60 1200 make run SUDO="nsenter --target $1 --net --mount" >"$2" 2>&1 &
+    timeout --signal INT --kill-after 60 5000 make run SUDO="nsenter --target $1 --net --mount" >"$2" 2>&1 &
     until_it_says 'running as nobody' "$2"
 }
 
 until_it_says() { # TEXT FILE
-    for _ in $(seq 1200); do
+    for _ in $(seq 3600); do
         ! grep -q "$1" "$2" || return 0
         sleep 1
     done
