@@ -1,5 +1,7 @@
 """`make demo`: two hosts on one machine, curl between them without and with tcpcryptd, and what an eavesdropper sees.
 
+Then somebody stands between them, and is refused.
+
 The hosts are network namespaces; nothing outside of them is touched, and they are gone afterwards.
 """
 
@@ -9,12 +11,13 @@ import tempfile
 from itertools import islice, zip_longest
 from pathlib import Path
 
+from scripts.demo_act import PORT, fetch_letter, heading, serve
+from scripts.demo_identity import second_act
 from scripts.picture import ROW_BYTES, rows, svg
 from tcpcryptd.dissect import summary
 from tests.e2e.harness import Capture, Network, Segment, pair, wait_until
 from tests.e2e.harness.namespace import ROOT
 
-PORT = 8080
 LETTER = b"Dear Alice,\nthe password is swordfish.\nDo not tell anyone.\nYours, Bob\n"
 LARGE_BYTES = 20_000_000
 SHOWN_BYTES = 128
@@ -24,24 +27,16 @@ PICTURE = ROOT / "build/demo.svg"
 """docs/demo.svg is one of these."""
 
 
-def heading(text: str) -> None:
-    print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}")
-
-
 def serve_files(network: Network, directory: Path) -> None:
     (directory / "letter").write_bytes(LETTER)
     (directory / "large").write_bytes(bytes(LARGE_BYTES))
-    command = [sys.executable, "-m", "http.server", "--directory", str(directory), str(PORT)]
-    network.server.namespace.spawn(command)
-    network.server.wait_listening(PORT)
+    serve(network.server, directory)
 
 
-def fetch_letter(network: Network) -> Capture:
-    """Fetches the letter with curl and returns what was on the wire meanwhile."""
+def captured_letter(network: Network) -> Capture:
+    """Fetches the letter and returns what was on the wire meanwhile."""
     capture = network.client.capture()
-    command = ["curl", "--silent", "--show-error", "--fail", f"http://{network.server.ipv4}:{PORT}/letter"]
-    print(f"alice$ {' '.join(command)}")
-    print(network.client.run(command).stdout, end="")
+    fetch_letter(network.client, network.server)
     capture.stop()
     return capture
 
@@ -92,24 +87,31 @@ def show_sessions(network: Network) -> None:
         print(f"{name}$ tcnetstat\n{host.tcnetstat().stdout}")
 
 
+def first_act(directory: Path) -> None:
+    """The letter without and with tcpcryptd."""
+    with pair(directory) as network:
+        files = directory / "files"
+        files.mkdir()
+        serve_files(network, files)
+        heading("Without tcpcryptd")
+        plain = captured_letter(network)
+        heading("With tcpcryptd on both hosts (curl and the web server are the same programs)")
+        for host in network.hosts():
+            host.start_daemon()
+        encrypted = captured_letter(network)
+        show_side_by_side(plain, encrypted)
+        show_sessions(network)
+        draw(plain, encrypted)
+
+
 def main() -> int:
     if os.geteuid() != 0:
         print("demo: network namespaces need root: use `make demo`", file=sys.stderr)
         return 3
-    with tempfile.TemporaryDirectory(prefix="tcpcryptd-demo-") as name, pair(Path(name)) as network:
+    with tempfile.TemporaryDirectory(prefix="tcpcryptd-demo-") as name:
         Path(name).chmod(0o755)
-        files = Path(name) / "files"
-        files.mkdir()
-        serve_files(network, files)
-        heading("Without tcpcryptd")
-        plain = fetch_letter(network)
-        heading("With tcpcryptd on both hosts (curl and the web server are the same programs)")
-        for host in network.hosts():
-            host.start_daemon()
-        encrypted = fetch_letter(network)
-        show_side_by_side(plain, encrypted)
-        show_sessions(network)
-        draw(plain, encrypted)
+        first_act(Path(name))
+        second_act(Path(name) / "second", LETTER)
     return 0
 
 

@@ -199,11 +199,23 @@ local function eno_option(option, tree)
   return table.concat(names, ", ")
 end
 
+-- Whether a message ends at an offset, or with one field of extensions behind it.
+local function ends(payload, at)
+  local rest = payload:len() - at
+  if rest == 0 then return true end
+  return rest >= 2 and payload(at, 2):uint() == rest - 2
+end
+
+local function add_extensions(payload, at, entry)
+  if payload:len() > at + 2 then entry:add(fields.extensions, payload(at + 2)) end
+end
+
 local function crypt_message(payload, opcode, tree)
   local size = payload:len()
   if opcode == 0x06 and size >= 8 then
     local specs, nonce, key = payload(2, 2):uint(), payload(4, 2):uint(), payload(6, 2):uint()
-    if payload(0, 2):uint() == 1 and size == 8 + specs * 4 + nonce + 4 + key and nonce == 16 and key > 0 then
+    local whole = 8 + specs * 4 + nonce + 4 + key
+    if payload(0, 2):uint() == 1 and nonce == 16 and key > 0 and ends(payload, whole) then
       local entry = tree:add(fields.message, payload, "INIT1")
       for at = 8, 8 + specs * 4 - 4, 4 do
         entry:add(fields.cipher, payload(at + 1, 1))
@@ -211,14 +223,17 @@ local function crypt_message(payload, opcode, tree)
       end
       entry:add(fields.nonce, payload(8 + specs * 4, nonce))
       entry:add(fields.algorithm, payload(8 + specs * 4 + nonce + 1, 1))
-      entry:add(fields.public_key, payload(size - key, key))
+      entry:add(fields.public_key, payload(whole - key, key))
+      add_extensions(payload, whole, entry)
       return
     end
-  elseif opcode == 0x07 and size > 8 and payload(0, 2):uint() == 2 and payload(2, 2):uint() == size - 8 then
+  elseif opcode == 0x07 and size > 8 and payload(0, 2):uint() == 2 and ends(payload, 8 + payload(2, 2):uint()) then
     local entry = tree:add(fields.message, payload, "INIT2")
+    local whole = 8 + payload(2, 2):uint()
     entry:add(fields.cipher, payload(5, 1))
     entry:add(fields.mac_algorithm, payload(7, 1))
-    entry:add(fields.encrypted_nonce, payload(8, size - 8))
+    if whole > 8 then entry:add(fields.encrypted_nonce, payload(8, whole - 8)) end
+    add_extensions(payload, whole, entry)
     return
   end
   tree:add_proto_expert_info(malformed, "malformed " .. OPCODES[opcode])

@@ -39,13 +39,11 @@ def _post_quantum(settings: Settings) -> Iterator[str]:
 
 
 def _identity_doubts(settings: Settings) -> Iterator[str]:
-    """The crypt protocol has no proofs."""
-    offered = "eno" in OFFERS[settings.protocol]
-    wanted = settings.identity is not None or settings.peers is not None or settings.first_use
-    if settings.require_identity and not offered:
-        yield "require-identity: connections that this host opens with crypt fail: set protocol = eno or auto"
-    elif wanted and not offered:
-        yield "identity, peers: no effect on connections that this host opens with crypt: set protocol = eno or auto"
+    """RSA has no place for proofs."""
+    if settings.require_identity and "crypt" in OFFERS[settings.protocol]:
+        mechanisms = {*settings.suites} & {*crypt.public_key_names()}
+        if mechanisms and not mechanisms & {*crypt.provable_names()}:
+            yield "require-identity: suites leave crypt no mechanism with proofs: those connections fail with it"
     if settings.require_identity and settings.peers is None and not settings.first_use:
         yield "require-identity: without peers no host is authenticated, so all connections with these hosts fail"
 

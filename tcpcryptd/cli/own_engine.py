@@ -34,10 +34,13 @@ class OwnEngine:
         self._settings = settings
         self._identities = identities
         kem_keys = KeyPool()
-        crypt = CryptConfig(whole_packets=settings.whole_packets, kem_keys=kem_keys, key_log=take_keys)
+        authenticator = identities.authenticator if identities is not None else None
+        crypt = CryptConfig(
+            whole_packets=settings.whole_packets, kem_keys=kem_keys, key_log=take_keys, authenticator=authenticator
+        )
         eno = EnoConfig(resumption_nonce_length=settings.resumption_nonce, kem_keys=kem_keys, key_log=take_keys)
-        if identities is not None:
-            eno = eno.with_identities(identities.authenticator)
+        if authenticator is not None:
+            eno = eno.with_identities(authenticator)
         self._protocols = Protocols(crypt, eno, settings.suites)
         self.destinations = Destinations(settings.require)
         self.post_quantum = Destinations(settings.require_post_quantum)

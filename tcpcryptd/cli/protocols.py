@@ -13,7 +13,6 @@ class LiveFactory:
 
     def __init__(self, factory: ProtocolFactory) -> None:
         self.name = factory.name
-        self.authenticates = factory.authenticates
         self.replace(factory)
 
     def replace(self, factory: ProtocolFactory) -> None:

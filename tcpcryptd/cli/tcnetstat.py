@@ -3,18 +3,19 @@
 import argparse
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tcpcryptd import __version__
+from tcpcryptd.cli.host_table import HOST_COLUMNS, LONG_HOST_COLUMNS
 from tcpcryptd.cli.metrics import as_prometheus
 from tcpcryptd.cli.output import Parser, show, showing
 from tcpcryptd.cli.screen import Screen
-from tcpcryptd.cli.session_table import LONG_COLUMNS, SESSION_COLUMNS, STATE_COLUMNS, as_json, as_table
+from tcpcryptd.cli.session_table import LONG_COLUMNS, SESSION_COLUMNS, STATE_COLUMNS
+from tcpcryptd.cli.table import as_json, as_table
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.client import DEFAULT_SOCKET, SOCKET_VARIABLE, ControlClient
 from tcpcryptd.control.errors import ControlError, DaemonNotRunning
-from tcpcryptd.control.session_record import SessionRecord
 
 EXIT_OK = 0
 EXIT_FAILURE = 1
@@ -24,6 +25,9 @@ _DEFAULT_INTERVAL = 2.0
 _LONGEST_INTERVAL = 86_400.0
 _CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
+Render = Callable[[Screen | None], str]
+"""Makes the text for a terminal, or for what is none."""
+
 _EPILOG = f"""\
 A user sees the connections of their own sockets, root sees all. --long adds: the suite; the role in the key exchange;
 whether the session was resumed; whether the peer's application knows of tcpcrypt; the age; the payload bytes in
@@ -31,7 +35,11 @@ either direction; the owner of the socket; and, if identities are in use, the ot
 or in parentheses why it has none, and its key.
 
 States with --all: handshake (this host does not know yet whether the other one has the keys), encrypted, closed (by
-both ends, or reset, in the last minutes) and plain.
+both ends, or reset, in the last minutes; or refused) and plain.
+
+--peers shows the hosts that had to prove who they are. Root sees the last 4,096 of them, also without a connection
+now, others those of their own connections. Last seen: how long ago the last connection began or was refused, or the
+last packet came. --long adds why a host is not authenticated.
 
 On a terminal, columns that do not fit its width go to further, indented lines. States have colours unless NO_COLOR is
 set.
@@ -77,28 +85,41 @@ def _show(options: argparse.Namespace) -> None:
     while True:
         # A connection of its own each time: the daemon may have been started anew.
         with ControlClient(options.socket) as client:
-            records = client.sessions(include_plain=options.all)
+            render = _peers(client, options) if options.peers else _sessions(client, options)
             key_log_is_on = bool(client.counters().get("keylog_on"))
         if key_log_is_on:
             print("tcnetstat: warning: tcpcryptd writes the keys of all connections to a file", file=sys.stderr)
         screen = Screen.of(sys.stdout)
         if options.watch is not None and not options.json and screen is not None:
             show(_CLEAR_SCREEN, end="")
-        show(_text(options, records, screen))
+        show(render(screen))
         if options.watch is None:
             return
         pause.wait(options.watch)
 
 
-def _text(options: argparse.Namespace, records: Sequence[SessionRecord], screen: Screen | None) -> str:
+def _sessions(client: ControlClient, options: argparse.Namespace) -> Render:
+    records = client.sessions(include_plain=options.all)
     if options.json:
-        return as_json(records, None if options.watch is not None else 2)
+        return lambda _: as_json(records, _indent(options))
     columns = [*SESSION_COLUMNS]
     if options.long:
         columns += LONG_COLUMNS
     if options.all:
         columns += STATE_COLUMNS
-    return as_table(records, columns, screen)
+    return lambda screen: as_table(records, columns, screen)
+
+
+def _peers(client: ControlClient, options: argparse.Namespace) -> Render:
+    records = client.peers()
+    if options.json:
+        return lambda _: as_json(records, _indent(options))
+    columns = [*HOST_COLUMNS, *(LONG_HOST_COLUMNS if options.long else ())]
+    return lambda screen: as_table(records, columns, screen)
+
+
+def _indent(options: argparse.Namespace) -> int | None:
+    return None if options.watch is not None else 2
 
 
 def _seconds(text: str) -> float:
@@ -131,6 +152,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print everything about each connection, as JSON")
     parser.add_argument(
         "--all", action="store_true", help="also those in a handshake, just closed, or not encrypted, and why not"
+    )
+    parser.add_argument(
+        "--peers",
+        action="store_true",
+        help="show the other hosts and who they have proved to be, instead of connections",
     )
     parser.add_argument(
         "--watch",

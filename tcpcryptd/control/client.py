@@ -19,6 +19,7 @@ from tcpcryptd.control.errors import (
     DaemonNotRunning,
     RequestRefused,
 )
+from tcpcryptd.control.host_record import HostRecord
 from tcpcryptd.control.line_buffer import LineBuffer
 from tcpcryptd.control.session_record import SessionRecord
 from tcpcryptd.control.socket_option import SocketOption
@@ -85,6 +86,16 @@ class ControlClient:
         """One connection by its two ends; RequestRefused with ENOENT when the daemon does not know it."""
         arguments: dict[str, Argument] = {"local": local, "remote": remote}
         return SessionRecord.from_json(self._single("session", arguments).get("session"))
+
+    def peers(self) -> list[HostRecord]:
+        """The hosts that were asked who they are: for root all that are remembered, else those of own connections."""
+        found: list[HostRecord] = []
+        for page in self.request("peers"):
+            rows = page.get("peers")
+            if not isinstance(rows, list):
+                raise ControlProtocolError("the list of peers is missing")
+            found += map(HostRecord.from_json, rows)
+        return found
 
     def counters(self) -> dict[str, int]:
         """The daemon's counters by name."""

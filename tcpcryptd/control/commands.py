@@ -69,6 +69,7 @@ OPTIONAL_FLAG: Final = Parameter(_read_flag, lambda value: value, required=False
 COMMANDS: Final[Mapping[str, Mapping[str, Parameter]]] = {
     "sessions": {"all": OPTIONAL_FLAG},
     "session": {"local": ADDRESS, "remote": ADDRESS},
+    "peers": {},
     "counters": {},
     "flush_cache": {},
     "socket": {},

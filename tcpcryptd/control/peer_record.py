@@ -10,7 +10,8 @@ class PeerRecord:
     """Who it is, as far as that is known."""
 
     outcome: str
-    """authenticated, first_use, unknown, absent, or invalid; a peer that is wrong has no connection."""
+    """authenticated, first_use, unknown, absent or invalid; where a connection was refused also changed, revoked or
+    forged."""
     name: str | None
     """What people call it: a name of the list, or its address; None unless it is authenticated."""
     fingerprint: str | None

@@ -9,9 +9,10 @@ from tcpcryptd.core.limits import IDLE
 from tcpcryptd.core.protocol import Description, Handler, Origin, PeerIdentity, ProtocolState, Quoted, gone
 from tcpcryptd.core.services import Services
 from tcpcryptd.core.session_cache import SessionStore
-from tcpcryptd.core.snapshot import agreement, negotiated, plain, snapshot
+from tcpcryptd.core.snapshot import agreement, negotiated, plain, refused, snapshot
+from tcpcryptd.core.succession import after_crossing, answered
 from tcpcryptd.core.timers import Timer
-from tcpcryptd.core.verdict import ACCEPT_PLAIN, DROP, Action, ConnectionClass, Direction, Verdict
+from tcpcryptd.core.verdict import ACCEPT_PLAIN, DROP, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.icmp import packet_too_big
 from tcpcryptd.wire.segment import ACK, RST, Segment, make
 from tcpcryptd.wire.sequence import add
@@ -242,8 +243,7 @@ class Connection:
         local, remote = endpoints(self.key)
         self._services.emit(lambda: Disabled(local, remote, reason))
         if self.must_encrypt:
-            self.count("refused")
-            self.reset()
+            self._fail(reason)
             return DROP
         self._forget()
         self.connection_class = ConnectionClass.PLAIN
@@ -254,22 +254,29 @@ class Connection:
     def identified(self) -> None:
         """The peer has the keys: it is the one that `identity` says."""
         identity = self.identity
-        if identity is not None:
+        if identity is not None and not self._is_identified:
             self._is_identified = True
             self.count(f"identity_{identity.outcome.value}")
+            self._services.hosts.saw(self.key, self.identity, self.last_seen)
             self._services.emit(lambda: Identified(*endpoints(self.key), identity))
 
     def refuse(self, reason: str) -> None:
         """Ends a connection whose peer is not who it should be, or has not proved it."""
         self._services.emit(lambda: PeerRefused(*endpoints(self.key), reason))
-        self.count("refused")
         if self.identity is not None and not self._is_identified:
             self.count(f"identity_{self.identity.outcome.value}")
+            self._services.hosts.saw(self.key, self.identity, self.last_seen)
         if self.phase is Phase.OPENING and not self.origin.active and self.origin.isn is not None:
             # Perhaps no kernel has answered the SYN.
             seen = add(self.origin.isn, 1)
             self.inject(Direction.OUT, make(self.key, sequence=0, acknowledgment=seen, flags=RST | ACK, window=0))
+        self._fail(reason)
+
+    def _fail(self, reason: str) -> None:
+        self.count("refused")
         self.reset()
+        info = refused(self.key, self.protocol_name, self.origin, self.options, reason, self.identity)
+        self._services.table.record_refused(self.key, info)
 
     def saw_closing(self, flags: int, direction: Direction, now: float) -> None:
         """An authentic segment with FIN or RST passed."""
@@ -294,13 +301,7 @@ class Connection:
     def cross(self, peers: Segment, ours: Segment, now: float) -> Verdict:
         """The local kernel had sent its SYN before it was given the peer's: the verdict on the local one."""
         verdict = self.renew(ours, Direction.OUT, now)
-        entry = self._services.table.entry(self.key)
-        if entry is None:
-            return verdict
-        action, _, connection_class = entry.inbound(peers.packet, peers.offset, now)
-        if action is Action.DROP:
-            return DROP
-        return ACCEPT_PLAIN if connection_class is ConnectionClass.PLAIN else verdict
+        return after_crossing(self._services, self.key, peers, verdict, now)
 
     def reopen(self, syn: Segment, answer: Segment, now: float) -> Verdict:
         """The local kernel has answered a peer's SYN: only that shows that this connection is over.
@@ -313,9 +314,7 @@ class Connection:
         self.close()
         self._services.tombstones.discard(self.key)
         self._services.route = self.route
-        self._services.first_packet(syn, Direction.IN, now, ConnectionClass.UNDECIDED)
-        entry = self._services.table.entry(self.key)
-        return ACCEPT_PLAIN if entry is None else entry.outbound(answer.packet, answer.offset, now)
+        return answered(self._services, self.key, syn, answer, now)
 
     def report_integrity_failure(self) -> None:
         """A segment was not authentic; the first one is an event, all are counted."""
@@ -383,6 +382,8 @@ class Connection:
         return self._state.describe() if self._state is not None else Description()
 
     def _forget(self) -> None:
+        if self._is_identified:
+            self._services.hosts.saw(self.key, self.identity, self.last_seen)
         self.cancel_timer()
         if self._delayed is not None:
             self._delayed.cancel()

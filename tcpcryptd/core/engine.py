@@ -12,6 +12,7 @@ from tcpcryptd.core.event import ConnectionInfo, Event, InternalError, raised_at
 from tcpcryptd.core.first_packet import FirstPackets
 from tcpcryptd.core.flow_key import flow_key
 from tcpcryptd.core.flow_table import FlowTable
+from tcpcryptd.core.hosts import HostInfo
 from tcpcryptd.core.icmp_errors import translated
 from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.core.protocol import Judge, ProtocolFactory, Routed
@@ -179,9 +180,12 @@ class Engine:
         return self._services.events.popleft()() if self._services.events else None
 
     def connections(self) -> Iterator[ConnectionInfo]:
-        """All connections in the flow table, then the plain ones that are still remembered."""
-        yield from (connection.info() for connection in self._table)
-        yield from self._table.plain_records()
+        """All that are known, also those that are only remembered: see FlowTable.infos."""
+        return self._table.infos()
+
+    def hosts(self) -> Iterator[HostInfo]:
+        """Those that were asked who they are, the latest ones last."""
+        return iter(self._services.hosts)
 
     def connection(self, local: Endpoint, remote: Endpoint) -> ConnectionInfo | None:
         """What is known of one connection; raises ValueError for what is not an IP address."""
@@ -250,11 +254,8 @@ class Engine:
 
     def counters(self) -> dict[str, int]:
         """Counts since the start, and how many connections there are now."""
-        table = self._table
-        return dict(self._services.counters) | {
-            "connections": len(table),
-            "encrypted": table.count_encrypted(),
-            "closed": table.count_closed(),
+        counts = dict(self._services.counters) | self._table.counts()
+        return counts | {
             "sessions": len(self._services.sessions),
             "black_hole_hosts": len(self._services.black_holes),
             "black_hole_networks": self._services.black_holes.networks,

@@ -55,6 +55,8 @@ class ConnectionInfo:
     options: ConnectionOptions = DEFAULT_OPTIONS
     identity: PeerIdentity | None = None
     """Who the peer is; None: no identities are in use, or it is not clear yet."""
+    last_seen: float = 0.0
+    """When the last authentic segment passed, on the same clock as `started`."""
 
 
 @dataclass(slots=True)

@@ -120,8 +120,6 @@ class FirstPackets:
         """The protocols that may take a new connection."""
         config, remote = self._config, endpoints(key)[1].address
         names = config.offers if active else tuple(self._protocols) if config.answers is None else config.answers
-        if config.requires_identity(remote):
-            names = tuple(name for name in names if self._protocols[name].authenticates)
         if not active:
             return [self._protocols[name] for name in names]
         name = self._services.peers.choose(peer_address(key), names, now)

@@ -6,6 +6,7 @@ from typing import Final
 
 from tcpcryptd.core.connection import Connection
 from tcpcryptd.core.event import ConnectionInfo
+from tcpcryptd.core.limits import MAX_REFUSED_RECORDS
 from tcpcryptd.core.protocol import Origin
 from tcpcryptd.core.services import Entry
 from tcpcryptd.wire.segment import reverse_key
@@ -30,6 +31,7 @@ class FlowTable:
             True: OrderedDict(),
             False: OrderedDict(),
         }
+        self._refused: OrderedDict[bytes, ConnectionInfo] = OrderedDict()
         self._max_connections = max_connections
         self._max_opening = max_opening
         self._max_closed = max_closed
@@ -122,11 +124,29 @@ class FlowTable:
         """A new connection has taken that one's place."""
         for records in self._plain.values():
             records.pop(key, None)
+        self._refused.pop(key, None)
 
-    def plain_records(self) -> Iterator[ConnectionInfo]:
-        """Connections that were left plain, oldest first of each side; some may have ended since."""
-        records = [entry for side in self._plain.values() for entry in side.items()]
-        return iter([info for key, (info, _) in records if key not in self.outbound])
+    def record_refused(self, key: bytes, info: ConnectionInfo) -> None:
+        """Remembers why a connection was, as long as there is room."""
+        self._refused[key] = info
+        self._refused.move_to_end(key)
+        if len(self._refused) > MAX_REFUSED_RECORDS:
+            self._refused.popitem(last=False)
+
+    def infos(self) -> Iterator[ConnectionInfo]:
+        """What is known of all connections; the caller may take its time.
+
+        Behind those with an entry stand those that were left plain, oldest first of each side, some of which may have
+        ended since, and those that were refused. What is left over of a refused one can make an entry.
+        """
+        for connection in self:
+            if connection.key not in self._refused:
+                yield connection.info()
+        for side in self._plain.values():
+            for key, (info, _) in list(side.items()):
+                if key not in self.outbound:
+                    yield info
+        yield from list(self._refused.values())
 
     def entry(self, key: bytes) -> Connection | None:
         """The connection with this outgoing key."""
@@ -134,16 +154,23 @@ class FlowTable:
 
     def find(self, key: bytes) -> ConnectionInfo | None:
         """What is known of the connection with this outgoing key."""
+        if key in self._refused:
+            return self._refused[key]
         connection = self.outbound.get(key)
         if connection is not None:
             return connection.info()
         records = [records[key][0] for records in self._plain.values() if key in records]
         return max(records, key=lambda info: info.started, default=None)
 
-    def count_encrypted(self) -> int:
-        """How many connections are encrypted: those whose handshake is over, since plain ones are no entries then."""
-        return len(self.outbound) - len(self._opening) - len(self._closed)
+    def counts(self) -> dict[str, int]:
+        """How many connections there are, and of which kinds.
 
-    def count_closed(self) -> int:
-        """How many connections are kept for what is still retransmitted."""
-        return len(self._closed)
+        Encrypted ones are those whose handshake is over, since plain ones are no entries then; closed ones are kept for
+        what is still retransmitted.
+        """
+        opening, closed = len(self._opening), len(self._closed)
+        return {
+            "connections": len(self.outbound),
+            "encrypted": len(self.outbound) - opening - closed,
+            "closed": closed,
+        }

@@ -33,6 +33,12 @@ MAX_TOMBSTONES: Final = 16_384
 MAX_PLAIN_RECORDS: Final = 16_384
 """Plain connections that are remembered, of those that this host opened and of its peers' each so many."""
 
+MAX_REFUSED_RECORDS: Final = 1_024
+"""Connections that were refused, and are remembered."""
+
+MAX_HOSTS: Final = 4_096
+"""Hosts that were asked who they are, and are remembered."""
+
 MAX_EVENTS: Final = 4_096
 MAX_INJECTIONS: Final = 65_536
 """What waits to be collected; beyond it the newest is dropped and counted."""

@@ -218,7 +218,7 @@ class ConnectionHandle(Protocol):
         """The port that the local host has connected to; None: the peer opened the connection."""
 
     def identified(self) -> None:
-        """The peer has the keys: it is the one that `identity` says."""
+        """The peer has the keys: it is the one that `identity` says. Later calls change nothing."""
 
     def refuse(self, reason: str) -> None:
         """Resets the connection because the peer is not who it should be."""
@@ -307,8 +307,6 @@ class ProtocolFactory(Protocol):
     """A wire protocol as the engine is given it."""
 
     name: str
-    authenticates: bool
-    """Hosts can prove in it who they are."""
 
     def offer(self, connection: ConnectionHandle, syn: Segment, now: float) -> Verdict:
         """The local host opens a connection: the verdict on its SYN."""

@@ -17,6 +17,7 @@ def review(connections: Iterable[Connection], judge: Judge) -> None:
         if found is None:
             connection.refuse("the peer's proof is no longer remembered")
         elif not found.suits(must_authenticate=before.outcome is Outcome.AUTHENTICATED):
+            connection.identity = found
             connection.refuse(found.reason)
         else:
             connection.identity = found

@@ -7,12 +7,14 @@ from typing import Protocol
 from tcpcryptd.core.black_holes import BlackHoles
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.event import ConnectionInfo, Event
+from tcpcryptd.core.hosts import HostTable
 from tcpcryptd.core.limits import (
     BLACK_HOLE_TIMES,
     BLACK_HOLES_IN_A_ROW,
     MAX_BLACK_HOLES,
     MAX_DARK_NETWORKS,
     MAX_EVENTS,
+    MAX_HOSTS,
     MAX_INJECTIONS,
     MAX_PATHS,
     MAX_TOMBSTONES,
@@ -56,6 +58,9 @@ class Table(Protocol):
     def record_plain(self, key: bytes, origin: Origin, info: ConnectionInfo) -> None:
         """Remembers why a connection is not encrypted, as long as there is room."""
 
+    def record_refused(self, key: bytes, info: ConnectionInfo) -> None:
+        """Remembers why a connection was, as long as there is room."""
+
     def entry(self, key: bytes) -> Entry | None:
         """The connection with this outgoing key."""
 
@@ -84,6 +89,7 @@ class Services:
         self.sessions: SessionStore = (
             SessionCache(config.max_sessions, config.session_lifetime) if sessions is None else sessions
         )
+        self.hosts = HostTable(MAX_HOSTS)
         self.peers = PeerMemory(config.max_peers, config.peer_lifetime, config.peer_trust)
         self.black_holes = BlackHoles(BLACK_HOLE_TIMES, MAX_BLACK_HOLES, MAX_DARK_NETWORKS, BLACK_HOLES_IN_A_ROW)
         self.unreachable = Unreachable(MAX_UNREACHABLE, UNREACHABLE_LIFETIME)

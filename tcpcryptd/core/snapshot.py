@@ -31,6 +31,26 @@ def plain(key: bytes, origin: Origin, options: ConnectionOptions, reason: str) -
     return ConnectionInfo(*endpoints(key), ConnectionState.PLAIN, reason=reason, started=started, options=options)
 
 
+def refused(
+    key: bytes,
+    protocol: str,
+    origin: Origin,
+    options: ConnectionOptions,
+    reason: str,
+    identity: PeerIdentity | None,
+) -> ConnectionInfo:
+    """What stays of a connection that was not allowed to come about, or to go on."""
+    return ConnectionInfo(
+        *endpoints(key),
+        ConnectionState.CLOSED,
+        protocol,
+        reason=f"refused: {reason}",
+        started=origin.started,
+        options=options,
+        identity=identity,
+    )
+
+
 def snapshot(
     connection: ConnectionHandle, protocol: str, about: Description, identity: PeerIdentity | None, *, negotiated: bool
 ) -> ConnectionInfo:
@@ -58,4 +78,5 @@ def snapshot(
         about.generation,
         connection.options,
         identity,
+        connection.last_seen,
     )

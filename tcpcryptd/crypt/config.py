@@ -15,6 +15,7 @@ from tcpcryptd.crypto.suites import (
     PublicKeyAlgorithm,
     SymmetricSuite,
 )
+from tcpcryptd.identity.authenticator import Authenticator
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class CryptConfig:
     """The list of specs in INIT1, 4 bytes each; None: made from `symmetric_suites`."""
     whole_packets: bool = False
     """Whether the kernel hands its packets over before it cuts them into segments."""
+    authenticator: Authenticator | None = None
+    """What this host proves itself with, and whom it believes; None: nobody is asked."""
     key_log: KeyLog | None = None
     """Takes the keys of every connection, when the administrator wants that (docs/keylog.md)."""
 
@@ -65,6 +68,11 @@ def public_key_names() -> tuple[str, ...]:
 def post_quantum_names() -> tuple[str, ...]:
     """Those of them that resist a quantum computer; none where OpenSSL has no ML-KEM."""
     return tuple(each.agreement.name for each in PUBLIC_KEY_ALGORITHMS if each.agreement.post_quantum)
+
+
+def provable_names() -> tuple[str, ...]:
+    """Those of them with which hosts can prove who they are."""
+    return tuple(each.agreement.name for each in PUBLIC_KEY_ALGORITHMS if each.is_private)
 
 
 def algorithm_names() -> tuple[str, ...]:

@@ -14,7 +14,6 @@ class CryptFactory:
     """Begins the handshake of a new connection, in either role."""
 
     name = "crypt"
-    authenticates = False
 
     def __init__(self, config: CryptConfig) -> None:
         self._config = config

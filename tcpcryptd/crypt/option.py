@@ -84,6 +84,12 @@ def read(segment: Segment) -> list[Suboption]:
         return []
 
 
+def as_sent(segment: Segment) -> bytes:
+    """A segment's CRYPT option as it stands there; empty: there is none."""
+    value = segment.option(CRYPT)
+    return b"" if value is None else options.encode(CRYPT, value)
+
+
 def opens(value: bytes | None) -> bool:
     """An option of a SYN has one suboption and no more: TCP-ENO's, of the same kind, can begin with HELLO's byte."""
     if not value or value[0] in (Opcode.HELLO, Opcode.HELLO_SUPPORT):

@@ -3,6 +3,7 @@
 Every value is bytes: secrets, session IDs and master keys have 20, traffic keys 40. The 4-byte tags are big endian.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -35,6 +36,7 @@ def initial_secret(
     symmetric_specs: bytes,
     chosen_symmetric: bytes,
     client_nonce: bytes,
+    messages: bytes = b"",
 ) -> bytes:
     """Return ss[0], which a key exchange yields.
 
@@ -45,8 +47,14 @@ def initial_secret(
         symmetric_specs: All symmetric specs of INIT1, 4 bytes each.
         chosen_symmetric: The symmetric spec of INIT2, 4 bytes.
         client_nonce: N_C, as in INIT1.
+        messages: `digest` of INIT1 and INIT2 when they have extensions, else empty.
     """
-    return hmac_sha1(server_nonce, public_key, public_specs, symmetric_specs, chosen_symmetric, client_nonce)
+    return hmac_sha1(server_nonce, public_key, public_specs, symmetric_specs, chosen_symmetric, client_nonce, messages)
+
+
+def digest(init1: bytes, init2: bytes) -> bytes:
+    """32 bytes that stand for both messages as they were sent (docs/identity.md)."""
+    return hashlib.sha256(len(init1).to_bytes(4, "big") + init1 + init2).digest()
 
 
 def session_id(secret: bytes) -> bytes:

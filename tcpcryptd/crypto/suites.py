@@ -94,6 +94,11 @@ class PublicKeyAlgorithm:
         """The spec that we send, 3 bytes: algorithm, smallest and largest key size (docs/crypt-option.md section 2)."""
         return bytes((self.algorithm, self.key_size, self.key_size))
 
+    @property
+    def is_private(self) -> bool:
+        """Whether it is one of ours, so that INIT1 and INIT2 can have extensions."""
+        return self.algorithm >= FIRST_PRIVATE
+
     def accepts(self, spec: bytes) -> bool:
         """Whether a public-key spec names this mechanism and allows its key size."""
         return len(spec) == PUBLIC_KEY_SPEC_LENGTH and spec[0] == self.algorithm and spec[1] <= self.key_size <= spec[2]

@@ -8,11 +8,12 @@ from tcpcryptd.dissect.capture import Captured, read_capture
 from tcpcryptd.dissect.capture_file import CaptureError, CaptureFile
 from tcpcryptd.dissect.element import Malformed, PublicKeySpec, SymmetricSpec
 from tcpcryptd.dissect.eno import EnoGlobal, EnoOption, EnoSynOption, EnoTep, EnoTepWithData, EnoTepWithLength
+from tcpcryptd.dissect.extension import proof_of
 from tcpcryptd.dissect.message import Init1, Init2
 from tcpcryptd.dissect.option import CryptOption, MacOption, read_options
 from tcpcryptd.dissect.segment import Dissection, dissect, init_message, summary
 from tcpcryptd.dissect.suboption import NextKey, PublicKeyConfiguration, Rekey, Suboption, UnknownSuboption
-from tcpcryptd.dissect.tcpcrypt import Frame, FramePlaintext, TcpcryptInit1, TcpcryptInit2, proof_of
+from tcpcryptd.dissect.tcpcrypt import Frame, FramePlaintext, TcpcryptInit1, TcpcryptInit2
 
 __all__ = [
     "CaptureError",

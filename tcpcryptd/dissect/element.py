@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from scapy.fields import ByteEnumField, ByteField, XStrField
 from scapy.packet import Packet
 
-from tcpcryptd.dissect.names import CIPHERS, MACS, PUBLIC_KEY_ALGORITHMS, name_of, shortened
+from tcpcryptd.dissect.names import CIPHERS, EXTENSIONS, MACS, PUBLIC_KEY_ALGORITHMS, name_of, shortened
 
 
 class Malformed(Packet):
@@ -38,7 +38,9 @@ class PublicKeySpec(Element):
     ]
 
     def mysummary(self) -> str:
-        """Algorithm and key sizes in bits; one size when both are the same."""
+        """Algorithm and key sizes in bits; one size when both are the same. Or the room that extensions take."""
+        if self.algorithm == EXTENSIONS:
+            return f"extensions of {self.key_min << 8 | self.key_max} bytes"
         sizes = dict.fromkeys((self.key_min * 512, self.key_max * 512))
         return f"{name_of(self.algorithm, PUBLIC_KEY_ALGORITHMS)}/{'-'.join(map(str, sizes))}"
 

@@ -2,10 +2,11 @@
 
 from typing import Any, ClassVar
 
-from scapy.fields import ByteField, FieldLenField, PacketField, PacketListField, ShortField, XStrLenField
+from scapy.fields import ByteField, FieldLenField, PacketField, PacketListField, ShortField, XStrField, XStrLenField
 from scapy.packet import Packet
 
 from tcpcryptd.dissect.element import Malformed, PublicKeySpec, SymmetricSpec
+from tcpcryptd.dissect.extension import LENGTH_SIZE, is_field, proof_of, shown
 from tcpcryptd.dissect.names import INIT1, INIT2, shortened
 from tcpcryptd.wire.reader import Reader, ReadError
 
@@ -34,6 +35,7 @@ class Init1(Packet):
         ByteField("reserved", 0),
         PacketField("public_key_spec", PublicKeySpec(), PublicKeySpec),
         XStrLenField("public_key", b"", length_from=lambda packet: packet.key_length),
+        XStrField("extension_field", b""),
     ]
 
     @classmethod
@@ -41,12 +43,17 @@ class Init1(Packet):
         """Malformed in the place of bytes that are not exactly one INIT1."""
         return cls if not _pkt or _is_init1(_pkt) else Malformed
 
+    @property
+    def items(self) -> bytes:
+        """Its extensions."""
+        return bytes(self.extension_field[LENGTH_SIZE:])
+
     def mysummary(self) -> str:
         """The nonce, the key's size and first bytes, and the first suites."""
         specs = self.symmetric_specs
         suites = [*(spec.mysummary() for spec in specs[:_SHOWN_SPECS]), *(["..."] if specs[_SHOWN_SPECS:] else [])]
         key = f"{self.public_key_spec.mysummary()} key of {len(self.public_key)} bytes {shortened(self.public_key)}"
-        return f"nonce {self.nonce.hex()} {key} suites {' '.join(suites)}"
+        return f"nonce {self.nonce.hex()} {key} suites {' '.join(suites)}{shown(proof_of(self))}"
 
 
 class Init2(Packet):
@@ -58,6 +65,7 @@ class Init2(Packet):
         FieldLenField("ciphertext_length", None, length_of="ciphertext"),
         PacketField("symmetric_spec", SymmetricSpec(), SymmetricSpec),
         XStrLenField("ciphertext", b"", length_from=lambda packet: packet.ciphertext_length),
+        XStrField("extension_field", b""),
     ]
 
     @classmethod
@@ -65,10 +73,15 @@ class Init2(Packet):
         """Malformed in the place of bytes that are not exactly one INIT2."""
         return cls if not _pkt or _is_init2(_pkt) else Malformed
 
+    @property
+    def items(self) -> bytes:
+        """Its extensions."""
+        return bytes(self.extension_field[LENGTH_SIZE:])
+
     def mysummary(self) -> str:
         """The suite, and the ciphertext's size and first bytes."""
         ciphertext = f"ciphertext of {len(self.ciphertext)} bytes {shortened(self.ciphertext)}"
-        return f"suite {self.symmetric_spec.mysummary()} {ciphertext}"
+        return f"suite {self.symmetric_spec.mysummary()} {ciphertext}{shown(proof_of(self))}"
 
 
 MESSAGES: dict[int, type[Packet]] = {INIT1: Init1, INIT2: Init2}
@@ -80,9 +93,10 @@ def _is_init1(data: bytes) -> bool:
         with Reader(data) as reader:
             operation, specs, nonce, key = (reader.uint(2) for _ in range(4))
             reader.take(specs * 4 + nonce + 4 + key)
+            rest = reader.take(reader.remaining)
     except ReadError:
         return False
-    return operation == 1 and nonce == _NONCE_SIZE and specs > 0 and key > 0
+    return (not rest or is_field(rest)) and operation == 1 and nonce == _NONCE_SIZE and specs > 0 and key > 0
 
 
 def _is_init2(data: bytes) -> bool:
@@ -90,6 +104,7 @@ def _is_init2(data: bytes) -> bool:
         with Reader(data) as reader:
             operation, length = reader.uint(2), reader.uint(2)
             reader.take(4 + length)
+            rest = reader.take(reader.remaining)
     except ReadError:
         return False
-    return operation == 2
+    return (not rest or is_field(rest)) and operation == 2

@@ -36,6 +36,8 @@ HYBRID = AGREEMENTS[0x41]
 AEADS = {0x0001: "AES-128-GCM", 0x0002: "AES-256-GCM", 0x0010: "ChaCha20-Poly1305"}
 """sym_cipher of tcpcrypt's Init messages (RFC 8548 section 7)."""
 PUBLIC_KEY_ALGORITHMS = {0x02: "RSA", 0xF0: "X25519-HPKE", 0xF1: "MLKEM768-X25519-HPKE"}
+EXTENSIONS = 0xFF
+"""In the place of one: the sender takes extensions, and its own in INIT2 have so many bytes (docs/identity.md)."""
 POST_QUANTUM = frozenset((0xF1,))
 """Those that resist a quantum computer."""
 CIPHERS = {0x00: "any", 0x01: "AES128-CTR-SEQIV", 0x02: "RC4", 0xF1: "AES-256-GCM-SIV", 0xF2: "AES-SIV-CMAC-256"}

@@ -4,8 +4,6 @@ Which stream has them, and where in it a frame begins, is for the caller to know
 connections.
 """
 
-import base64
-import hashlib
 from typing import Any, ClassVar
 
 from scapy.fields import (
@@ -24,6 +22,7 @@ from scapy.fields import (
 from scapy.packet import Packet
 
 from tcpcryptd.dissect.element import Element, Malformed
+from tcpcryptd.dissect.extension import LENGTH_SIZE, proof_of, shown
 from tcpcryptd.dissect.names import AEADS, shortened
 
 INIT1_MAGIC = bytes.fromhex("15101a0e")
@@ -59,31 +58,17 @@ _KEM_SIZES = {INIT1_MAGIC: 1216, INIT2_MAGIC: 1120}
 _X25519_SIZE = 32
 _WITHOUT_EXTENSIONS = (32, 56, 35, 69)
 """Bytes of the public keys of RFC 8548's own TEPs."""
-_IDENTITY = 0x0001
-"""Extension with the proof of who the sender is (docs/identity.md)."""
-_SIGNATURE_SIZE = 64
 
 
 def _split(magic: bytes, data: bytes) -> tuple[bytes, bytes | None]:
     """Public key, and extensions; None: there is no extension field."""
     if len(data) not in _WITHOUT_EXTENSIONS:
         for size in (_KEM_SIZES[magic], _X25519_SIZE):
-            end = size + 2 + int.from_bytes(data[size : size + 2], "big")
-            if size + 2 <= len(data) and end <= len(data):
-                return data[:size], data[size + 2 : end]
+            start = size + LENGTH_SIZE
+            end = start + int.from_bytes(data[size:start], "big")
+            if start <= len(data) and end <= len(data):
+                return data[:size], data[start:end]
     return data, None
-
-
-def proof_of(init: "TcpcryptInit1 | TcpcryptInit2") -> bytes | None:
-    """The proof of who the sender of an Init message is (docs/identity.md); None: there is none."""
-    magic = INIT1_MAGIC if isinstance(init, TcpcryptInit1) else INIT2_MAGIC
-    extensions = _split(magic, init.public_key)[1] or b""
-    while len(extensions) >= 4:
-        end = 4 + int.from_bytes(extensions[2:4], "big")
-        if int.from_bytes(extensions[:2], "big") == _IDENTITY:
-            return extensions[4:end]
-        extensions = extensions[end:]
-    return None
 
 
 def _key(magic: bytes, data: bytes) -> str:
@@ -92,17 +77,6 @@ def _key(magic: bytes, data: bytes) -> str:
     what = "ciphertext" if magic == INIT2_MAGIC and len(key) == _KEM_SIZES[magic] else "public key"
     said = "" if extensions is None else f" extensions of {len(extensions)} bytes"
     return f"{what} of {len(key)} bytes {shortened(key)}{said}"
-
-
-def _identity(proof: bytes | None) -> str:
-    """The fingerprint of the key that a proof shows, as ssh shows it; of a certificate only that it is one."""
-    if proof is None:
-        return ""
-    shown = proof[1 + _SIGNATURE_SIZE :]
-    if proof[:1] != b"\1":
-        return f" identity by a certificate of {len(shown)} bytes"
-    encoded = b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + shown
-    return f" identity SHA256:{base64.b64encode(hashlib.sha256(encoded).digest()).decode().rstrip('=')}"
 
 
 _CIPHER: Any = XShortEnumField("cipher", 0x0001, AEADS)
@@ -140,11 +114,16 @@ class TcpcryptInit1(Packet):
         whole = _is_message(_pkt, INIT1_MAGIC, _INIT1_FIXED) and _pkt[INIT_PREFIX_SIZE] > 0
         return cls if whole and len(_pkt) > _INIT1_FIXED + _pkt[INIT_PREFIX_SIZE] * _CIPHER_SIZE else Malformed
 
+    @property
+    def items(self) -> bytes:
+        """Its extensions."""
+        return _split(INIT1_MAGIC, self.public_key)[1] or b""
+
     def mysummary(self) -> str:
         """Nonce, public key with what else follows, and AEAD algorithms."""
         ciphers = " ".join(AEADS.get(cipher, f"0x{cipher:04x}") for cipher in self.ciphers)
         key = _key(INIT1_MAGIC, self.public_key)
-        return f"Init1 nonce {self.nonce.hex()} {key} ciphers {ciphers}{_identity(proof_of(self))}"
+        return f"Init1 nonce {self.nonce.hex()} {key} ciphers {ciphers}{shown(proof_of(self))}"
 
 
 class TcpcryptInit2(Packet):
@@ -170,11 +149,16 @@ class TcpcryptInit2(Packet):
         """Malformed in the place of bytes that are not exactly one Init2."""
         return cls if not _pkt or _is_message(_pkt, INIT2_MAGIC, _INIT2_FIXED) else Malformed
 
+    @property
+    def items(self) -> bytes:
+        """Its extensions."""
+        return _split(INIT2_MAGIC, self.public_key)[1] or b""
+
     def mysummary(self) -> str:
         """Nonce, public key with what else follows, and the AEAD algorithm."""
         key = _key(INIT2_MAGIC, self.public_key)
         cipher = AEADS.get(self.cipher, f"0x{self.cipher:04x}")
-        return f"Init2 nonce {self.nonce.hex()} {key} cipher {cipher}{_identity(proof_of(self))}"
+        return f"Init2 nonce {self.nonce.hex()} {key} cipher {cipher}{shown(proof_of(self))}"
 
 
 class Frame(Element):

@@ -35,9 +35,6 @@ EXPERIMENT: Final = b"\x5f\x7b"
 EXPERIMENT_HALF: Final = 6
 """Of half a resumption identifier, what the experiment's suboption has."""
 
-IDENTITY: Final = 0x0001
-"""Extension of Init1 and Init2: the proof of who the sender is (docs/identity.md)."""
-
 OVERHEAD: Final = 20
 """What a frame has besides its data: control, clen, flags and tag (RFC 8548 section 4.2)."""
 

@@ -16,7 +16,6 @@ class EnoFactory:
     """Begins the handshake of a new connection, in either role."""
 
     name = "eno"
-    authenticates = True
 
     def __init__(self, config: EnoConfig) -> None:
         self._config = config

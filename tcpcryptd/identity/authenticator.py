@@ -46,7 +46,7 @@ class Authenticator:
             proof = Proof(encoded)
             proof.verify(part)
         except ProofError as error:
-            return PeerIdentity(Outcome.FORGED, reason=f"the peer's proof of its identity is wrong: {error}")
+            return forged(error)
         return self._judge(address, port, proof.claim, may_learn=may_learn)
 
     def recall(self, address: str, port: int | None, token: bytes) -> PeerIdentity | None:
@@ -65,6 +65,11 @@ class Authenticator:
         shared = self._shared.get(found, found)
         _remember(self._shared, shared, shared)
         return shared
+
+
+def forged(error: ValueError) -> PeerIdentity:
+    """A peer whose proof is wrong."""
+    return PeerIdentity(Outcome.FORGED, reason=f"the peer's proof of its identity is wrong: {error}")
 
 
 def _remember(memory: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> None:

@@ -72,7 +72,7 @@ class Connection:
         side.not_captured += found.missing
         if segment.flags & SYN:
             side.isn = segment.sequence
-            self._identity.saw_syn(segment, from_opener)
+        self._identity.saw_options(segment, from_opener)
         self._note(captured, segment, from_opener)
         if found.missing:
             return
@@ -131,15 +131,19 @@ class Connection:
             flags = " ".join(name for bit, name in enumerate(FLAG_NAMES) if segment.flags >> bit & 1)
             text = "; ".join([flags, *(layer.mysummary() for layer in [*shown, *message])])
             self._add_event(captured.time, from_opener, text)
+        if isinstance(found.message, Init1 | Init2):
+            self._add_identity(captured.time, from_opener, self._identity.saw_crypt(found.message, segment.payload))
 
     def _note_init(self, time: float, message: bytes, from_opener: bool, *, is_long: bool) -> None:
         """An Init message; `is_long`: it spans segments, so that none of them has shown it."""
         found = init_message(message)
         if found is not None and is_long:
             self._add_event(time, from_opener, found.mysummary())
-        identity = self._identity.saw_message(message, from_opener)
-        if identity is not None:
-            self._add_event(time, from_opener, identity)
+        self._add_identity(time, from_opener, self._identity.saw_message(message, from_opener))
+
+    def _add_identity(self, time: float, from_opener: bool, said: str | None) -> None:
+        if said is not None:
+            self._add_event(time, from_opener, said)
 
     def _add_event(self, time: float, from_opener: bool, text: str) -> None:
         if (from_opener, text) in self._known_events:

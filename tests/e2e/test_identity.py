@@ -28,8 +28,9 @@ DATA = MARKER * 5_000
 class Fleet:
     """Two hosts with a key each, and one list of both keys."""
 
-    def __init__(self, network: Network, directory: Path) -> None:
+    def __init__(self, network: Network, directory: Path, protocol: str) -> None:
         self.network = network
+        self.protocol = protocol
         self.peers = directory / "known_hosts"
         self.keys = {name: self.keygen(directory / f"{name}.key") for name in ("client", "server", "mallory")}
         self.hosts = {"client": network.client, "server": network.server}
@@ -54,7 +55,7 @@ class Fleet:
     def start(self, name: str, *options: str, key: str | None = None) -> None:
         identity = ("--identity", str(self.keys[key or name]))
         peers = ("--peers", str(self.peers))
-        self.daemons[name] = self.hosts[name].start_daemon("--protocol", "eno", *identity, *peers, *options)
+        self.daemons[name] = self.hosts[name].start_daemon("--protocol", self.protocol, *identity, *peers, *options)
 
     def log(self, name: str) -> str:
         return self.daemons[name].log()
@@ -69,9 +70,13 @@ class Fleet:
         return self.network.client.run(["ssh-keygen", "-l", "-f", f"{self.keys[key]}.pub"]).stdout.split()[1]
 
 
-@pytest.fixture
-def fleet(network: Network, directory: Path) -> Fleet:
-    return Fleet(network, directory)
+@pytest.fixture(params=["eno", "crypt"])
+def fleet(network: Network, directory: Path, request: pytest.FixtureRequest) -> Fleet:
+    return Fleet(network, directory, request.param)
+
+
+one_protocol = pytest.mark.parametrize("fleet", ["crypt"], indirect=True)
+"""For what does not depend on it."""
 
 
 @needs_ssh_keygen
@@ -120,13 +125,14 @@ def test_a_daemon_in_the_servers_place_is_refused(fleet: Fleet, options: tuple[s
     wait_until(lambda: "refused: the peer's key is SHA256:" in fleet.log("client"), "the log says so")
 
 
-@pytest.mark.parametrize("peer", ["no daemon", "no identity", "crypt"])
+@pytest.mark.parametrize("peer", ["no daemon", "no identity", "the other protocol"])
 def test_a_server_that_requires_an_identity(fleet: Fleet, peer: str) -> None:
     fleet.start("server", *ALL)
+    other = "eno" if fleet.protocol == "crypt" else "crypt"
     if peer == "no identity":
-        fleet.network.client.start_daemon("--protocol", "eno")
-    elif peer == "crypt":
-        fleet.network.client.start_daemon()
+        fleet.network.client.start_daemon("--protocol", fleet.protocol)
+    elif peer == "the other protocol":
+        fleet.network.client.start_daemon("--protocol", other)
     assert fails(fleet.network) in (errno.ECONNREFUSED, errno.ECONNRESET)
     wait_until(lambda: "refused: " in fleet.log("server"), "the log says so")
     assert all(row["state"] != "encrypted" for row in fleet.network.server.report("--all"))
@@ -188,6 +194,7 @@ def test_first_use(fleet: Fleet, directory: Path, workers: str) -> None:
     wait_until(lambda: "when it was first seen" in fleet.log("client"), "the log says so")
 
 
+@one_protocol
 def test_malformed_lines_are_named(fleet: Fleet) -> None:
     with fleet.peers.open("a") as file:
         file.write("# a comment\n192.0.2.1 ssh-ed25519 AAAA\n")
@@ -221,19 +228,21 @@ def test_certificates(fleet: Fleet, directory: Path, valid: bool) -> None:
         assert row["peer"]["name"] == "server"
 
 
+@one_protocol
 @pytest.mark.parametrize(("mode", "content"), [(0o644, None), (0o600, b"nonsense"), (0o600, b"")])
 def test_a_key_that_cannot_be_used(fleet: Fleet, mode: int, content: bytes | None) -> None:
     key = fleet.keys["client"]
     if content is not None:
         key.write_bytes(content)
     key.chmod(mode)
-    command = [*entry_point("tcpcryptd"), "--protocol", "eno", "--identity", str(key)]
+    command = [*entry_point("tcpcryptd"), "--identity", str(key)]
     done = fleet.network.client.run(command, check=False)
     assert done.returncode == 1
     assert f"error: {key}: " in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
+@one_protocol
 def test_the_key_is_read_once_and_shown_nowhere(fleet: Fleet) -> None:
     fleet.start("client", "--verbose")
     fleet.start("server", "--verbose")

@@ -18,11 +18,11 @@ from tcpcryptd.crypto.key_pool import KeyPool
 from tcpcryptd.crypto.key_scheme import KeyPair
 from tcpcryptd.eno import EnoConfig
 from tcpcryptd.eno.constants import ENO as ENO_KIND
-from tcpcryptd.eno.handshake import extension, option
+from tcpcryptd.eno.handshake import option
 from tcpcryptd.eno.handshake.init_messages import Init1, Init2
 from tcpcryptd.eno.handshake.negotiation import Reason
 from tcpcryptd.eno.limits import INIT1_PATIENCE
-from tcpcryptd.wire import options
+from tcpcryptd.wire import extension, options
 from tcpcryptd.wire.segment import ACK, PSH, SYN
 from tcpcryptd.wire.sequence import add, difference
 from tests.machine.endpoint import Behaviour, State

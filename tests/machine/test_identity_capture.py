@@ -10,9 +10,12 @@ from tcpcryptd.dissect import read_capture
 from tcpcryptd.identity.public_key import fingerprint
 from tcpcryptd.pcap import ConnectionTable, KeyBook
 from tcpcryptd.pcap.report import describe
-from tests.machine.identities import KEYS, authenticator, engine
+from tests.machine.identities import KEYS, PROTOCOLS, authenticator, engine
 from tests.machine.link import Crossing
-from tests.machine.world import World
+from tests.machine.proofs import read
+from tests.machine.world import Suite, World
+
+pytestmark = PROTOCOLS
 
 
 def report(world: World, path: Path) -> str:
@@ -26,10 +29,10 @@ def report(world: World, path: Path) -> str:
 
 
 @pytest.mark.parametrize("classical", [False, True])
-def test_proofs_are_verified(tmp_path: Path, classical: bool) -> None:
+def test_proofs_are_verified(tmp_path: Path, suite: Suite, classical: bool) -> None:
     world = World(
-        client=engine(authenticator("client"), 1, classical=classical),
-        server=engine(authenticator("server"), 2, classical=classical),
+        client=engine(authenticator("client"), 1, suite=suite, classical=classical),
+        server=engine(authenticator("server"), 2, suite=suite, classical=classical),
     )
     client, server = world.connect()
     world.exchange(client, server)
@@ -39,17 +42,18 @@ def test_proofs_are_verified(tmp_path: Path, classical: bool) -> None:
         assert f" identity {fingerprint(KEYS[name])}" in text
 
 
-def test_a_wrong_proof_is_seen(tmp_path: Path) -> None:
+def test_a_wrong_proof_is_seen(tmp_path: Path, suite: Suite) -> None:
     """The client's message as it left, and as it came: the answer was made to another one."""
     world = World(
-        client=engine(authenticator("client"), 1, classical=True),
-        server=engine(authenticator("server"), 2, classical=True),
+        client=engine(authenticator("client"), 1, suite=suite, classical=True),
+        server=engine(authenticator("server"), 2, suite=suite, classical=True),
     )
 
     def changed(crossing: Crossing) -> list[bytes]:
         segment = crossing.segment
         payload = segment.payload
-        if payload[:4] == bytes.fromhex("097105e0"):
+        found = read(payload)
+        if found is not None and found[0] == "second":
             return [segment.edited(payload=payload[:-1] + bytes((payload[-1] ^ 1,)))]
         return [crossing.packet]
 
@@ -65,8 +69,8 @@ def test_a_wrong_proof_is_seen(tmp_path: Path) -> None:
     assert "< THE PROOF OF IDENTITY IS WRONG" in text
 
 
-def test_without_identities_nothing_is_said(tmp_path: Path) -> None:
-    world = World(client=engine(None, 1), server=engine(None, 2))
+def test_without_identities_nothing_is_said(tmp_path: Path, suite: Suite) -> None:
+    world = World(client=engine(None, 1, suite=suite), server=engine(None, 2, suite=suite))
     client, server = world.connect()
     world.exchange(client, server)
     assert "dentity" not in report(world, tmp_path / "capture.pcap")

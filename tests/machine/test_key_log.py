@@ -24,6 +24,7 @@ from tcpcryptd.eno import EnoConfig, EnoFactory
 from tcpcryptd.pcap import Chunk, ConnectionTable, Finder, KeyBook, Kind
 from tcpcryptd.pcap.report import describe
 from tests.machine.endpoint import Behaviour
+from tests.machine.identities import authenticator
 from tests.machine.link import Conditions, Filter, drop
 from tests.machine.test_post_quantum import is_large
 from tests.machine.world import MARKER, PORT, World, rsa_key
@@ -41,6 +42,7 @@ class Logged:
     aead: FrameAead = AES_128_GCM
     conditions: Conditions = field(default_factory=Conditions)
     filters: tuple[Filter, ...] = ()
+    identities: bool = False
 
     def __post_init__(self) -> None:
         self.logs: dict[str, list[KeyLogEntry]] = {"client": [], "server": []}
@@ -56,8 +58,9 @@ class Logged:
         ring = KeyRing(RsaOaep())
         ring.replace(rsa_key())
         suites, aeads = (replace(self.suite, rekey_bytes=OFTEN),), (replace(self.aead, rekey_bytes=OFTEN),)
-        crypt = CryptConfig(ring, symmetric_suites=suites, key_log=self.logs[name].append)
-        eno = EnoConfig(aeads=aeads, key_log=self.logs[name].append)
+        proving = authenticator(name) if self.identities else None
+        crypt = CryptConfig(ring, symmetric_suites=suites, key_log=self.logs[name].append, authenticator=proving)
+        eno = EnoConfig(aeads=aeads, key_log=self.logs[name].append, authenticator=proving)
         return Engine(
             EngineConfig(offers=(self.protocol,)), [CryptFactory(crypt), EnoFactory(eno)], random=Random(name).randbytes
         )
@@ -93,6 +96,8 @@ def deciphered(chunks: list[Chunk], connection: int, *, from_opener: bool) -> by
         pytest.param(lambda: Logged(CRYPT), id="gcm-siv"),
         pytest.param(lambda: Logged(CRYPT, AES128_CTR_SEQIV_HMAC_SHA1), id="seqiv"),
         pytest.param(lambda: Logged(ENO), id="eno"),
+        pytest.param(lambda: Logged(CRYPT, identities=True), id="crypt-identities"),
+        pytest.param(lambda: Logged(ENO, identities=True), id="eno-identities"),
         pytest.param(lambda: Logged(ENO, aead=CHACHA20_POLY1305), id="eno-chacha"),
         pytest.param(lambda: Logged(ENO, conditions=Conditions(loss=0.02, reordering=0.05)), id="eno-loss"),
         pytest.param(lambda: Logged(CRYPT, conditions=Conditions(loss=0.02, reordering=0.05)), id="crypt-loss"),

@@ -12,6 +12,7 @@ from scapy.layers.inet import IP
 from scapy.utils import wrpcap
 
 from tcpcryptd.crypto.key_log import CRYPT, ENO
+from tests.machine.identities import KEYS
 from tests.machine.link import Conditions
 from tests.machine.test_key_log import Logged
 
@@ -61,6 +62,19 @@ def test_the_post_quantum_key_agreement(tmp_path: Path) -> None:
     assert [len(value) // 2 for value in column(file, "tcpcrypt.session")] == [6, 6]
     assert [len(value) // 2 for value in column(file, "tcpcrypt.public_key")] == [1216]
     assert [len(value) // 2 for value in column(file, "tcpcrypt.ciphertext")] == [1120]
+    assert column(file, "tcpcrypt.malformed") == []
+
+
+@pytest.mark.parametrize("protocol", [CRYPT, ENO])
+def test_proofs_of_identity(tmp_path: Path, protocol: str) -> None:
+    run = Logged(protocol, identities=True)
+    run.talk(40_000, 5_000)
+    run.read(tmp_path, "client")
+    file = tmp_path / "client.pcap"
+    first, second = column(file, "tcpcrypt.extensions")
+    # An item of type 1, and in it a key with the signature by it.
+    assert first[:10] == second[:10] == "0001006101"
+    assert (first[-64:], second[-64:]) == (KEYS["client"].hex(), KEYS["server"].hex())
     assert column(file, "tcpcrypt.malformed") == []
 
 

@@ -88,6 +88,7 @@ def make_engine(
         symmetric_suites=suite.symmetric,
         whole_packets=suite.whole_packets,
         kem_keys=kem_keys or KeyPool(0),
+        authenticator=suite.eno.authenticator,
     )
     config = replace(config or EngineConfig(), offers=OFFERS.get(suite.protocol, (suite.protocol,)))
     return Engine(

@@ -207,6 +207,9 @@ def test_built_messages_are_the_daemons() -> None:
         bytes.fromhex("00010001"), bytes(range(16)), bytes.fromhex("020404"), b"\xd7" * 256
     )
     assert messages.Init2.decode(bytes(Init2(ciphertext=b"abc"))) == messages.Init2(bytes.fromhex("00010001"), b"abc")
+    extended = Init2(ciphertext=b"abc", extension_field=b"\0\4abcd")
+    assert messages.Init2.decode(bytes(extended)).extension_field == Init2(bytes(extended)).extension_field
+    assert PublicKeySpec(b"\xff\0\x67").mysummary() == "extensions of 103 bytes"
 
 
 @pytest.mark.parametrize("key", [KEY_V4, KEY_V6], ids=["IPv4", "IPv6"])
@@ -266,6 +269,8 @@ def test_malformed_suboptions(area: str) -> None:
         ("INIT1", b""),
         ("INIT1", bytes(INIT1)[:-1]),
         ("INIT1", bytes(INIT1) + b"\0"),
+        ("INIT1", bytes(INIT1) + b"\0\1"),
+        ("INIT2", bytes(Init2(ciphertext=b"abc")) + b"\0\0\0"),
         ("INIT1", bytes(Init2())),
         ("INIT1", bytes(Init1(nonce=bytes(15), symmetric_specs=[SymmetricSpec()], public_key=b"k"))),
         ("INIT2", b""),
@@ -363,9 +368,13 @@ def test_options_are_malformed_when_the_daemon_says_so(value: bytes) -> None:
     assert malformed or rebuilt(layer)[2:] == value
 
 
-@given(st.sampled_from([bytes(INIT1), bytes(Init2(ciphertext=bytes(30)))]), st.data())
-def test_messages_are_malformed_when_the_daemon_says_so(message: bytes, data: st.DataObject) -> None:
-    changed = bytearray(message)
+@given(
+    st.sampled_from([bytes(INIT1), bytes(Init2(ciphertext=bytes(30)))]),
+    st.sampled_from([b"", b"\0\0", b"\0\2ab"]),
+    st.data(),
+)
+def test_messages_are_malformed_when_the_daemon_says_so(message: bytes, field: bytes, data: st.DataObject) -> None:
+    changed = bytearray(message + field)
     changed[data.draw(st.integers(0, 11))] = data.draw(st.integers(0, 255))
     cut = bytes(changed[: data.draw(st.sampled_from([len(changed), len(changed) - 1]))])
     layers: tuple[type[Packet], ...] = (Init1, Init2)

@@ -16,7 +16,7 @@ ALLOWED = {
     "crypto": set[str](),
     "control": set[str](),
     "core": {"wire"},
-    "crypt": {"core.protocol", "crypto", "wire"},
+    "crypt": {"core.protocol", "crypto", "identity", "wire"},
     "eno": {"core.protocol", "crypto", "identity", "wire"},
     "identity": {"core.protocol", "crypto", "wire"},
     "netio": {"core", "control", "wire"},

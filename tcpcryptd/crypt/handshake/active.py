@@ -141,6 +141,7 @@ class HelloSent(HandshakeState):
 
     def _go_on(self, syn_ack: Segment, answer: option.Suboption, now: float) -> Verdict:
         mode = self._connection.options.client_mode
+        self._context.transcript = option.encode(self._hello) + option.as_sent(syn_ack)
         if answer.opcode in (Opcode.NEXTK2, Opcode.NEXTK2_SUPPORT):
             keys = self._keys_made()
             if keys is None:
@@ -151,13 +152,14 @@ class HelloSent(HandshakeState):
             return self._connection.decide_plain("the hosts' settings for the roles do not fit")
         if switched:
             pkconf_sent = PkconfSent(self._context)
-            if not pkconf_sent.exchange.pkconf.body:
+            if not pkconf_sent.exchange.offers:
                 return self._connection.decide_plain("no public-key algorithm that can be offered")
+            self._context.transcript += option.encode(pkconf_sent.exchange.pkconf)
             pkconf_sent.take_over()
         else:
             exchange = ClientExchange.choose(self._context, answer)
-            if exchange is None:
-                return self._connection.decide_plain("no common public-key algorithm")
+            if isinstance(exchange, str):
+                return self._connection.decide_plain(exchange)
             exchange.take_over()
         return modify(self._for_local_kernel(syn_ack, 0))
 

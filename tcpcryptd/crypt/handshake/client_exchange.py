@@ -1,5 +1,6 @@
 """The client of the key exchange: it has a PKCONF, sends INIT1 and waits for INIT2 (docs/crypt-option.md section 2)."""
 
+from collections.abc import Sequence
 from typing import Final, Self
 
 from tcpcryptd.core.protocol import (
@@ -14,7 +15,8 @@ from tcpcryptd.core.protocol import (
 )
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import CRYPT, MAC, NONCE_SIZE, PUBLIC_KEY_SPEC_SIZE, Opcode
-from tcpcryptd.crypt.handshake.context import HandshakeContext
+from tcpcryptd.crypt.handshake.context import Fields, HandshakeContext
+from tcpcryptd.crypt.handshake.identification import identify, leave_out, needed_fields, with_proof
 from tcpcryptd.crypt.handshake.messages import Init1, Init2, MessageError, split_specs
 from tcpcryptd.crypt.handshake.retransmission import Retransmission
 from tcpcryptd.crypt.handshake.state import HandshakeState
@@ -24,13 +26,15 @@ from tcpcryptd.crypt.limits import INIT2_GRACE, LARGE_TRIES, RETRANSMISSION_INTE
 from tcpcryptd.crypt.protection.session import Resumable, Session
 from tcpcryptd.crypt.roles import Role
 from tcpcryptd.crypto.key_agreement import KeyAgreementError, PrivateKey
-from tcpcryptd.crypto.key_schedule import initial_secret
+from tcpcryptd.crypto.key_schedule import digest, initial_secret
 from tcpcryptd.crypto.suites import PublicKeyAlgorithm
+from tcpcryptd.identity import proof
+from tcpcryptd.identity.identification import token_of
 from tcpcryptd.wire import sequence
 from tcpcryptd.wire.segment import RST, SYN, Segment, unfragmented
 
 _INIT1: Final = option.Suboption(Opcode.INIT1)
-
+_NOTHING_COMMON: Final = "no common public-key algorithm"
 
 Choice = tuple[PublicKeyAlgorithm, bytes]
 """A mechanism, and the spec that names it in the peer's list."""
@@ -52,8 +56,12 @@ class ClientExchange(HandshakeState):
         key: PrivateKey,
         smaller: Choice | None,
         classical: Classical,
+        fields: Fields | None,
     ) -> None:
-        """`smaller`: what may follow; None: nothing. `classical`: why it is not post-quantum, if it is not."""
+        """`smaller`: what may follow; None: nothing. `classical`: why it is not post-quantum, if it is not.
+
+        `fields`: for the extensions; None: both messages go without.
+        """
         super().__init__(context)
         self._public_key_specs = pkconf.body
         self._smaller = smaller
@@ -64,6 +72,7 @@ class ClientExchange(HandshakeState):
         self._lost = False
         """The peer has keys, and its INIT2 has not come."""
         self._classical = classical
+        self._fields = fields
         self._use(choice, key)
         if not self._algorithm.agreement.ephemeral:
             self._intervals = SHORT_INTERVALS
@@ -74,28 +83,43 @@ class ClientExchange(HandshakeState):
         self._algorithm, spec = choice
         self._key = key
         nonce = self._connection.random(NONCE_SIZE)
-        self._init1 = Init1(self._context.symmetric_specs, nonce, spec, key.public_bytes)
-        self._message = self._init1.encode()
+        self._init1 = init1 = Init1(self._context.symmetric_specs, nonce, spec, key.public_bytes)
+        if self._fields is None:
+            self._message = init1.encode()
+        else:
+            self._message = with_proof(self._context, proof.Role.INITIATOR, lambda field: init1.encode() + field)
         self._lengths.append(len(self._message))
 
     @classmethod
-    def choose(cls, context: HandshakeContext, pkconf: option.Suboption) -> Self | None:
-        """The exchange with the best algorithm that the peer's list and our configuration share; None: none."""
+    def choose(cls, context: HandshakeContext, pkconf: option.Suboption) -> "Self | str":
+        """The exchange with the best algorithm that the peer's list and our configuration share, or why there is none.
+
+        Proofs of identity rather than a better algorithm, when there is no room for both.
+        """
         try:
             specs = split_specs(pkconf.body, PUBLIC_KEY_SPEC_SIZE)
         except MessageError:
-            return None
+            return _NOTHING_COMMON
         if not context.can_name_a_suite_to(specs):
-            return None
-        fitting = context.fitting(is_client=True)
-        choices = [(algorithm, spec) for algorithm in fitting for spec in specs if algorithm.accepts(spec)]
+            return _NOTHING_COMMON
+        fields = needed_fields(context, specs)
+        fitting = context.fitting(is_client=True, fields=fields)
+        choices = _choices(fitting, specs)
+        if fields is None or not choices:
+            reason = leave_out(context, for_size=fields is not None)
+            if context.connection.must_authenticate:
+                return reason
+        if fields is not None and not choices:
+            fields = None
+            fitting = context.fitting(is_client=True)
+            choices = _choices(fitting, specs)
         for at, choice in enumerate(choices):
             agreement = choice[0].agreement
             key = context.config.new_key(agreement)
             if key is not None:
                 smaller = _smaller(choices[at + 1 :]) if agreement.post_quantum else None
-                return cls(context, pkconf, choice, key, smaller, context.why_classical(fitting))
-        return None
+                return cls(context, pkconf, choice, key, smaller, context.why_classical(fitting), fields)
+        return _NOTHING_COMMON
 
     def take_over(self) -> None:
         """Binds the handlers."""
@@ -144,7 +168,10 @@ class ClientExchange(HandshakeState):
             return DROP
         first = sequence.add(context.local.isn, 1)
         if option.find(option.read(segment), Opcode.INIT2) is not None:
-            if segment.acknowledgment != sequence.add(first, len(self._message)):
+            taken = sequence.difference(segment.acknowledgment, first)
+            if taken != len(self._message):
+                # Somebody has changed INIT1 on its way, unless it is the answer to an earlier one.
+                self._lost |= taken > 0 and taken not in self._lengths
                 return DROP
             return self._receive_init2(segment, now)
         if self._lost:
@@ -165,15 +192,17 @@ class ClientExchange(HandshakeState):
         return DROP
 
     def _receive_init2(self, segment: Segment, now: float) -> Verdict:
+        message = segment.payload
         try:
-            init2 = Init2.decode(segment.payload)
+            init2 = Init2.decode(message)
+            suites = self._context.client_suites
+            suite = next((each for each in suites if each.spec == init2.symmetric_spec), None)
+            if suite is None or (init2.extension_field and self._fields is None):
+                raise MessageError("INIT2 with what was not offered")
+            if not self._identify(init2, message):
+                return DROP
             server_nonce = self._key.decapsulate(init2.ciphertext)
         except (MessageError, KeyAgreementError):
-            self._connection.count("bad_init2")
-            return DROP
-        suites = self._context.client_suites
-        suite = next((each for each in suites if each.spec == init2.symmetric_spec), None)
-        if suite is None:
             self._connection.count("bad_init2")
             return DROP
         secret = initial_secret(
@@ -183,8 +212,17 @@ class ClientExchange(HandshakeState):
             symmetric_specs=self._init1.symmetric_specs,
             chosen_symmetric=init2.symmetric_spec,
             client_nonce=self._init1.nonce,
+            messages=digest(self._message, message) if self._fields is not None else b"",
         )
-        return self._open(Resumable(secret, Role.CLIENT, suite, self._algorithm.agreement.name), segment, now)
+        token = token_of(self._connection)
+        return self._open(Resumable(secret, Role.CLIENT, suite, self._algorithm.agreement.name, token), segment, now)
+
+    def _identify(self, init2: Init2, message: bytes) -> bool:
+        """Whether the server may be the one that it proves to be."""
+        if self._fields is None:
+            return True
+        role, field = proof.Role.RESPONDER, init2.extension_field
+        return identify(self._context, role, field, message, self._message)
 
     def _open(self, state: Resumable, segment: Segment, now: float) -> Verdict:
         context = self._context
@@ -201,6 +239,8 @@ class ClientExchange(HandshakeState):
         unconfirmed = Unconfirmed(context, session, following, **lengths)
         unconfirmed.take_over()
         self._connection.encrypted(now)
+        # A proof shows that the server has made the keys.
+        self._connection.identified()
         unconfirmed.protection.answer = context.acknowledgment
         unconfirmed.protection.send(context.acknowledgment(), now)
         if context.held is not None:
@@ -221,7 +261,7 @@ class ClientExchange(HandshakeState):
     def _try_again(self, smaller: Choice, now: float) -> None:
         """The same INIT1 once more, unless the path has turned out to be too narrow, then the smaller one."""
         self._tries += 1
-        fits = self._context.fits(self._algorithm, is_client=True)
+        fits = self._context.fits(self._algorithm, is_client=True, fields=self._fields)
         self._intervals = RETRANSMISSION_INTERVALS[self._tries : self._tries + 1]
         if self._tries == LARGE_TRIES or not fits:
             key = self._context.config.new_key(smaller[0].agreement)
@@ -232,6 +272,10 @@ class ClientExchange(HandshakeState):
             self._intervals = RETRANSMISSION_INTERVALS[self._tries :]
         self._connection.count("handshake_retransmissions")
         self.send(now)
+
+
+def _choices(fitting: Sequence[PublicKeyAlgorithm], specs: Sequence[bytes]) -> list[Choice]:
+    return [(algorithm, spec) for algorithm in fitting for spec in specs if algorithm.accepts(spec)]
 
 
 def _smaller(choices: list[Choice]) -> Choice | None:

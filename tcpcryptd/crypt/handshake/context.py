@@ -34,6 +34,9 @@ _OPTION_AREA: Final = 4
 """Bytes that CRYPT with INIT1 or INIT2 takes, with its padding."""
 _MOST_SPECS: Final = sum(len(suite.offer) for suite in SYMMETRIC_SUITES)
 
+Fields = tuple[int, int]
+"""Bytes that INIT1 and INIT2 take for extensions."""
+
 
 class HandshakeContext:
     """The connection, its configuration and its two ends."""
@@ -43,6 +46,8 @@ class HandshakeContext:
         self.connection = connection
         self.config = config
         self.peer_aware = False
+        self.transcript = b""
+        """The CRYPT options of both SYNs, and of PKCONF's segment where that is another one; what proofs are over."""
         self.keeps_sack = any(leaves_room(each.tag_length) for each in (*self.client_suites, *self.server_suites))
         """Whether SACK-permitted stays in the SYNs. That of an original has none: it is only kept between ours."""
         self.held: bytes | None = None
@@ -59,13 +64,16 @@ class HandshakeContext:
         configured = self.config.public_key_algorithms
         if self.connection.must_be_post_quantum:
             configured = tuple(entry for entry in configured if entry.agreement.post_quantum)
+        if self.connection.must_authenticate:
+            configured = tuple(entry for entry in configured if entry.is_private)
         if not wanted:
             return configured
         return tuple(entry for spec in wanted for entry in configured if entry.accepts(spec))
 
-    def fitting(self, *, is_client: bool) -> tuple[PublicKeyAlgorithm, ...]:
-        """Those of `public_key_algorithms` whose messages fit, once both SYNs are known."""
-        return tuple(each for each in self.public_key_algorithms if self.fits(each, is_client=is_client))
+    def fitting(self, *, is_client: bool, fields: Fields | None = None) -> tuple[PublicKeyAlgorithm, ...]:
+        """Those of `public_key_algorithms` whose messages fit, once both SYNs are known; `fields`: with extensions."""
+        known = [each for each in self.public_key_algorithms if fields is None or each.is_private]
+        return tuple(each for each in known if self.fits(each, is_client=is_client, fields=fields))
 
     def why_classical(self, fitting: Sequence[PublicKeyAlgorithm]) -> Classical:
         """Why the choice is not post-quantum, if it is not, given what `fitting` had."""
@@ -74,20 +82,21 @@ class HandshakeContext:
         is_known = any(each.agreement.post_quantum for each in self.public_key_algorithms)
         return Classical.SIZE if is_known else Classical.SETTING
 
-    def fits(self, algorithm: PublicKeyAlgorithm, *, is_client: bool) -> bool:
+    def fits(self, algorithm: PublicKeyAlgorithm, *, is_client: bool, fields: Fields | None = None) -> bool:
         """Whether INIT1 and INIT2 with a mechanism fit into one segment each, by both MSS and what the kernel knows.
 
-        Only large ones are looked at. How many suites a client offers is not known before its INIT1: the most that one
-        of ours does.
+        Only those that can be large are looked at. How many suites a client offers is not known before its INIT1: the
+        most that one of ours does.
         """
-        if not algorithm.agreement.post_quantum:
+        if fields is None and not algorithm.agreement.post_quantum:
             return True
+        more1, more2 = fields or (0, 0)
         specs = len(self.symmetric_specs) if is_client else _MOST_SPECS
         init1, init2 = init1_length(specs, algorithm.public_key_length), init2_length(algorithm.ciphertext_length)
         stamped = self.local.timestamp is not None and self.remote.timestamp is not None
         area = _OPTION_AREA + (TIMESTAMP_AREA if stamped else 0)
         # The kernel can have learnt of a narrower path since the SYN.
-        return max(init1, init2) + area <= min(self.local.mss, self.remote.mss, self.connection.max_mss)
+        return max(init1 + more1, init2 + more2) + area <= min(self.local.mss, self.remote.mss, self.connection.max_mss)
 
     @property
     def client_suites(self) -> tuple[SymmetricSuite, ...]:

@@ -12,6 +12,7 @@ from tcpcryptd.crypt.constants import (
 )
 from tcpcryptd.wire.reader import Reader, ReadError
 
+_FIELD_LENGTH: Final = 2
 _INIT1_FIXED: Final = 8 + NONCE_SIZE + 1 + PUBLIC_KEY_SPEC_SIZE
 _INIT2_FIXED: Final = 4 + SYMMETRIC_SPEC_SIZE
 
@@ -30,6 +31,8 @@ class Init1:
     public_key_spec: bytes
     """3 bytes, out of the peer's PKCONF."""
     public_key: bytes
+    extension_field: bytes = b""
+    """With its length (tcpcryptd.wire.extension); empty: there is none."""
 
     def encode(self) -> bytes:
         """The message as it stands in a segment's payload."""
@@ -44,6 +47,7 @@ class Init1:
                 b"\0",
                 self.public_key_spec,
                 self.public_key,
+                self.extension_field,
             )
         )
 
@@ -59,6 +63,7 @@ class Init1:
                     reader.take(nonce),
                     (reader.uint(1), reader.take(PUBLIC_KEY_SPEC_SIZE))[1],
                     reader.take(key),
+                    _extension_field(reader),
                 )
         except ReadError as error:
             raise MessageError(f"INIT1: {error}") from error
@@ -73,10 +78,13 @@ class Init2:
 
     symmetric_spec: bytes
     ciphertext: bytes
+    extension_field: bytes = b""
+    """As in INIT1."""
 
     def encode(self) -> bytes:
         """The message as it stands in a segment's payload."""
-        return b"".join((_uint16(INIT2_OPERATION), _uint16(len(self.ciphertext)), self.symmetric_spec, self.ciphertext))
+        head = _uint16(INIT2_OPERATION), _uint16(len(self.ciphertext))
+        return b"".join((*head, self.symmetric_spec, self.ciphertext, self.extension_field))
 
     @classmethod
     def decode(cls, message: bytes) -> "Init2":
@@ -85,13 +93,21 @@ class Init2:
             with Reader(message) as reader:
                 _expect(reader, INIT2_OPERATION)
                 length = reader.uint(2)
-                return cls(reader.take(SYMMETRIC_SPEC_SIZE), reader.take(length))
+                return cls(reader.take(SYMMETRIC_SPEC_SIZE), reader.take(length), _extension_field(reader))
         except ReadError as error:
             raise MessageError(f"INIT2: {error}") from error
 
 
+def _extension_field(reader: Reader) -> bytes:
+    """What follows, which is a whole field or nothing."""
+    if not reader.remaining:
+        return b""
+    length = reader.uint(_FIELD_LENGTH)
+    return _uint16(length) + reader.take(length)
+
+
 def init1_length(symmetric_specs: int, public_key: int) -> int:
-    """Bytes of an INIT1 with so many bytes of both."""
+    """Bytes of an INIT1 with so many bytes of both, without extensions."""
     return _INIT1_FIXED + symmetric_specs + public_key
 
 

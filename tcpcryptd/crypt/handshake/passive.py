@@ -34,6 +34,7 @@ class HelloReceived(HandshakeState):
     def answer(self, syn: Segment, now: float) -> Verdict:
         """The verdict on the SYN."""
         self._context.remote = SynParameters.of(syn)
+        self._context.transcript = option.as_sent(syn)
         reason = refusal(syn)
         if reason is None and self._connection.options.support is Support.MANDATORY and not self._context.peer_aware:
             reason = "the peer's application is not aware of tcpcrypt"
@@ -97,6 +98,7 @@ class _SynAckSent(HandshakeState):
 
     def __init__(self, context: HandshakeContext, suboption: option.Suboption) -> None:
         super().__init__(context)
+        context.transcript += option.encode(suboption)
         self._suboption = suboption
         self._tries = 0
         self._plain = False
@@ -189,8 +191,11 @@ class AwaitPkconf(_SynAckSent):
         pkconf = option.find(option.read(segment), Opcode.PKCONF, Opcode.PKCONF_SUPPORT)
         if pkconf is None or segment.payload_length or not self._is_first(segment):
             return None
+        syns = self._context.transcript
+        self._context.transcript += option.as_sent(segment)
         exchange = ClientExchange.choose(self._context, pkconf)
-        if exchange is None:
+        if isinstance(exchange, str):
+            self._context.transcript = syns
             # Without INIT1 the peer falls back.
             return None
         self._context.saw(segment, Direction.IN, now)

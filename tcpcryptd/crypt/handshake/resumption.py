@@ -2,11 +2,12 @@
 
 from typing import Final
 
-from tcpcryptd.core.protocol import ConnectionHandle
+from tcpcryptd.core.protocol import ConnectionHandle, PeerIdentity
 from tcpcryptd.crypt.constants import SESSION_PREFIX_SIZE
 from tcpcryptd.crypt.handshake.context import HandshakeContext
 from tcpcryptd.crypt.protection.session import Resumable
 from tcpcryptd.crypt.roles import Role, fits
+from tcpcryptd.identity.identification import recall
 
 _ACTIVE: Final = b"crypt active "
 _PASSIVE: Final = b"crypt passive "
@@ -36,11 +37,17 @@ def _take(context: HandshakeContext, key: bytes, now: float) -> Resumable | None
     if not connection.options.cache:
         return None
     encoded = connection.sessions.take(key, now, lambda encoded: _suitable(context, encoded) is not None)
-    return _suitable(context, encoded) if encoded is not None else None
+    found = _suitable(context, encoded) if encoded is not None else None
+    if found is None:
+        return None
+    state, identity = found
+    if context.config.authenticator is not None:
+        connection.identity = identity
+    return state
 
 
-def _suitable(context: HandshakeContext, encoded: bytes) -> Resumable | None:
-    """The session, if it could have come from a key exchange under the options and the configuration of today."""
+def _suitable(context: HandshakeContext, encoded: bytes) -> tuple[Resumable, PeerIdentity] | None:
+    """The session, if it could have come from a key exchange of today, with a peer that is believed."""
     suites = {Role.CLIENT: context.client_suites, Role.SERVER: context.server_suites}
     state = Resumable.decode(encoded, suites)
     mechanisms = [each.agreement.name for each in context.public_key_algorithms]
@@ -52,4 +59,5 @@ def _suitable(context: HandshakeContext, encoded: bytes) -> Resumable | None:
         options.client_mode, state.role, active=connection.origin.active
     ):
         return None
-    return state
+    identity = recall(connection, context.config.authenticator, state.token)
+    return (state, identity) if identity is not None else None

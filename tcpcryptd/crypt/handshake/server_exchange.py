@@ -7,14 +7,17 @@ from tcpcryptd.core.protocol import DROP, Classical, ConnectionClass, Direction,
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import NONCE_SIZE, SYMMETRIC_SPEC_SIZE, Opcode
 from tcpcryptd.crypt.handshake.context import HandshakeContext
+from tcpcryptd.crypt.handshake.identification import NO_EXTENSIONS, identify, own_length, spec, with_proof
 from tcpcryptd.crypt.handshake.messages import Init1, Init2, MessageError, split_specs
 from tcpcryptd.crypt.handshake.unconfirmed import Init2Sent
 from tcpcryptd.crypt.limits import RETRANSMISSION_INTERVALS, SHORT_INTERVALS
 from tcpcryptd.crypt.protection.session import Resumable, Session
 from tcpcryptd.crypt.roles import Role
 from tcpcryptd.crypto.key_agreement import KeyAgreementError
-from tcpcryptd.crypto.key_schedule import initial_secret
+from tcpcryptd.crypto.key_schedule import digest, initial_secret
 from tcpcryptd.crypto.suites import RSA_2048, PublicKeyAlgorithm, SymmetricSuite
+from tcpcryptd.identity import proof
+from tcpcryptd.identity.identification import token_of
 from tcpcryptd.wire.segment import Segment
 from tcpcryptd.wire.sequence import add
 
@@ -29,10 +32,15 @@ class ServerExchange:
         self._context = context
         self._connection = context.connection
         self._offered = context.fitting(is_client=False)
-        self._public_key_specs = _specs(self._offered)
+        self._public_key_specs = _specs(self._offered) + spec(context)
         if option.append(option_area, self.pkconf) is None:
             self._offered = tuple(each for each in self._offered if not each.agreement.post_quantum)
-            self._public_key_specs = _specs(self._offered)
+            self._public_key_specs = _specs(self._offered) + spec(context)
+
+    @property
+    def offers(self) -> bool:
+        """Whether there is a mechanism that can be offered."""
+        return bool(self._offered)
 
     @property
     def pkconf(self) -> option.Suboption:
@@ -57,19 +65,26 @@ class ServerExchange:
 
     def _answer(self, segment: Segment, now: float, *, smaller: bool = False) -> Verdict | None:
         """None: it cannot be used."""
+        message1 = segment.payload
         try:
-            init1 = Init1.decode(segment.payload)
+            init1 = Init1.decode(message1)
             algorithm = next((each for each in self._offered if each.spec == init1.public_key_spec), None)
             if algorithm is not None and smaller and algorithm.agreement.post_quantum:
                 return None
             suite = self._choose(init1)
             if algorithm is None or suite is None:
                 return None
+            takes_extensions = algorithm.is_private and self._context.config.authenticator is not None
+            if init1.extension_field and not takes_extensions:
+                raise MessageError("INIT1 with extensions that were not asked for")
+            if not identify(self._context, proof.Role.INITIATOR, init1.extension_field, message1):
+                return DROP
             nonce = self._connection.random(NONCE_SIZE)
             ciphertext = algorithm.agreement.encapsulate(init1.public_key, nonce)
         except (MessageError, KeyAgreementError):
             self._connection.count("bad_init1")
             return None
+        message = self._init2(init1, message1, algorithm, Init2(suite.spec, ciphertext))
         secret = initial_secret(
             server_nonce=nonce,
             public_key=init1.public_key,
@@ -77,15 +92,15 @@ class ServerExchange:
             symmetric_specs=init1.symmetric_specs,
             chosen_symmetric=suite.spec,
             client_nonce=init1.nonce,
+            messages=digest(message1, message) if init1.extension_field else b"",
         )
-        state = Resumable(secret, Role.SERVER, suite, algorithm.agreement.name)
+        state = Resumable(secret, Role.SERVER, suite, algorithm.agreement.name, token_of(self._connection))
         session, following = Session.begin(
             state,
             public_key=init1.public_key,
             public_key_spec=init1.public_key_spec,
             classical=Classical.LOSS if smaller else self._context.why_classical(self._offered),
         )
-        message = Init2(suite.spec, ciphertext).encode()
         received = segment.payload_length
         self._context.saw(segment, Direction.IN, now)
         init2 = self._context.make(Direction.OUT, received, option.encode(_INIT2), message)
@@ -100,6 +115,16 @@ class ServerExchange:
         sent.begin(init2, intervals, unshifted, now)
         # The ACK that the kernel waits for; its window stays closed until the peer has shown that it has the keys.
         return modify(segment.edited(window=0, payload=b""), ConnectionClass.ENCRYPTED)
+
+    def _init2(self, init1: Init1, message1: bytes, algorithm: PublicKeyAlgorithm, init2: Init2) -> bytes:
+        """INIT2, with this host's proof if it has one and the client asks for it."""
+        context = self._context
+        if not init1.extension_field:
+            return init2.encode()
+        if not context.fits(algorithm, is_client=False, fields=(0, own_length(context))):
+            # The client has reckoned with it; but only this host's kernel may know of a narrow link.
+            return init2.encode() + NO_EXTENSIONS
+        return with_proof(context, proof.Role.RESPONDER, lambda field: init2.encode() + field, message1)
 
     def _choose(self, init1: Init1) -> SymmetricSuite | None:
         specs = split_specs(init1.symmetric_specs, SYMMETRIC_SPEC_SIZE)

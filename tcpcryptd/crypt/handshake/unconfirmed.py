@@ -79,6 +79,7 @@ class Unconfirmed(ProtocolState):
             remember(self._connection, self._following, now)
             self.protection.take_over(now)
             self._connection.encrypted(now)
+            self._connection.identified()
         return verdict
 
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Final, Self
 
 from tcpcryptd.core.protocol import Classical
 from tcpcryptd.crypt.roles import Role
 from tcpcryptd.crypto import key_schedule
 from tcpcryptd.crypto.segment import SegmentProtection
 from tcpcryptd.crypto.suites import MLKEM768_X25519_HPKE, SymmetricSuite
+
+_TOKEN: Final = 25
+"""Where its length stands in a session that is kept."""
 
 
 @dataclass(slots=True)
@@ -41,26 +44,36 @@ class Keys:
 class Resumable:
     """What is kept of a session so that the next connection can resume it, once (docs/crypt-option.md section 8)."""
 
-    __slots__ = ("_session_id", "public_key_name", "role", "secret", "suite")
+    __slots__ = ("_session_id", "public_key_name", "role", "secret", "suite", "token")
 
-    def __init__(self, secret: bytes, role: Role, suite: SymmetricSuite, public_key_name: str) -> None:
-        """`secret`: the session secret of the next connection, 20 bytes."""
+    def __init__(
+        self, secret: bytes, role: Role, suite: SymmetricSuite, public_key_name: str, token: bytes = b""
+    ) -> None:
+        """`secret`: the session secret of the next connection, 20 bytes; `token`: see PeerIdentity."""
         self.secret = secret
         self.role = role
         self.suite = suite
         self.public_key_name = public_key_name
+        self.token = token
         self._session_id: bytes | None = None
 
     def encode(self) -> bytes:
-        """As it is kept: role (1: client), symmetric spec (4 bytes), secret (20 bytes), public-key mechanism's name."""
-        return bytes((self.role is Role.CLIENT,)) + self.suite.spec + self.secret + self.public_key_name.encode()
+        """As it is kept.
+
+        Role (1: client), symmetric spec (4 bytes), secret (20 bytes), the token and its length (1 byte before it), name
+        of the public-key mechanism.
+        """
+        head = bytes((self.role is Role.CLIENT,)) + self.suite.spec + self.secret
+        return head + bytes((len(self.token),)) + self.token + self.public_key_name.encode()
 
     @classmethod
     def decode(cls, encoded: bytes, suites: Mapping[Role, Sequence[SymmetricSuite]]) -> "Resumable | None":
         """The inverse of `encode`; None when the suite is none of those for the role."""
         role = Role.CLIENT if encoded[0] else Role.SERVER
         suite = next((each for each in suites[role] if each.spec == encoded[1:5]), None)
-        return cls(encoded[5:25], role, suite, encoded[25:].decode()) if suite is not None else None
+        end = _TOKEN + 1 + encoded[_TOKEN]
+        name, token = encoded[end:].decode(), encoded[_TOKEN + 1 : end]
+        return cls(encoded[5:_TOKEN], role, suite, name, token) if suite is not None else None
 
     @property
     def session_id(self) -> bytes:
@@ -102,7 +115,7 @@ class Session:
         role, suite, name = state.role, state.suite, state.public_key_name
         keys = Keys.of(master, 0, suite, role)
         session = cls(state.session_id, role, suite, name, keys, resumed, public_key, public_key_spec, classical)
-        return session, Resumable(next_secret, role, suite, name)
+        return session, Resumable(next_secret, role, suite, name, state.token)
 
     @property
     def post_quantum(self) -> bool:

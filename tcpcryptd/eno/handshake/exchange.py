@@ -29,6 +29,7 @@ from tcpcryptd.eno.role import EnoRole
 from tcpcryptd.eno.stream.init_transmission import InitTransmission
 from tcpcryptd.eno.stream.reassembly import Reassembly
 from tcpcryptd.eno.syn import for_local_kernel
+from tcpcryptd.identity.identification import token_of
 from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, Segment
 from tcpcryptd.wire.sequence import MASK, add, extend
@@ -58,12 +59,6 @@ class _Exchange(State):
         """The peer's FIN has come, and all that is before it: no frame with FINp can (RFC 8548 section 3.7)."""
         end = extend((segment.sequence + segment.payload_length - self._ends.remote.isn - 1) & MASK, self._stream.next)
         return segment.flags & FIN != 0 and end == self._stream.next + self._stream.contiguous
-
-    @property
-    def _token(self) -> bytes:
-        """Of the peer, which was identified."""
-        identity = self._connection.identity
-        return identity.token if identity is not None else b""
 
     def _acknowledge_part(self, sent: int) -> None:
         """What has come of a message is acknowledged, whose rest the peer may wait with; `sent`: bytes of ours."""
@@ -191,7 +186,7 @@ class InitSent(_Exchange):
         self.forget()
         channel = open_channel(
             self._context,
-            SessionSecret(secret, self._scheme, aead, EnoRole.A, self._token),
+            SessionSecret(secret, self._scheme, aead, EnoRole.A, token_of(self._connection)),
             self._negotiated,
             now,
             sent=len(self._message),
@@ -288,7 +283,7 @@ class AwaitInit1(_Exchange):
         secret = schedule.prk(init1.nonce, self._negotiated.transcript, message, init2, shared)
         open_channel(
             self._context,
-            SessionSecret(secret, self._scheme, aead, EnoRole.B, self._token),
+            SessionSecret(secret, self._scheme, aead, EnoRole.B, token_of(self._connection)),
             self._negotiated,
             now,
             sent=len(init2),

@@ -1,14 +1,12 @@
-"""Who the hosts are: the proofs in Init1 and Init2 (docs/identity.md)."""
+"""What the proofs of identity in Init1 and Init2 are over (docs/identity.md)."""
 
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 from typing import Final
 
-from tcpcryptd.core.protocol import ABSENT, ConnectionHandle, PeerIdentity
-from tcpcryptd.eno.constants import IDENTITY
 from tcpcryptd.eno.handshake.context import HandshakeContext
 from tcpcryptd.eno.handshake.negotiation import Negotiated
 from tcpcryptd.eno.role import EnoRole
+from tcpcryptd.identity import identification
 from tcpcryptd.identity.proof import Part, Role
 
 PROTOCOL: Final = b"eno"
@@ -32,13 +30,8 @@ def with_proof(
     """
     if not context.scheme(negotiated.code).is_extensible:
         return encode(None)
-    authenticator = context.config.authenticator
-    key = authenticator.host_key if authenticator is not None else None
-    if key is None:
-        return encode({})
-    unsigned = encode({IDENTITY: key.unsigned})
-    part = Part(PROTOCOL, _ROLES[negotiated.role], negotiated.transcript, unsigned, other)
-    return encode({IDENTITY: key.prove(part)})
+    part = Part(PROTOCOL, _ROLES[negotiated.role], negotiated.transcript, b"", other)
+    return identification.with_proof(context.config.authenticator, part, encode)
 
 
 def identify(
@@ -49,34 +42,6 @@ def identify(
     other: bytes = b"",
 ) -> bool:
     """Judges the sender of an Init message by the proof in it; False: it is refused, and the connection was reset."""
-    connection, authenticator = context.connection, context.config.authenticator
-    identity = ABSENT
-    if authenticator is not None:
-        role = EnoRole.B if negotiated.role is EnoRole.A else EnoRole.A
-        identity = authenticator.identify(
-            address(connection),
-            connection.peer_port,
-            (extensions or {}).get(IDENTITY),
-            Part(PROTOCOL, _ROLES[role], negotiated.transcript, message, other),
-            may_learn=not connection.must_authenticate,
-        )
-        connection.identity = identity
-    if identity.suits(must_authenticate=connection.must_authenticate):
-        return True
-    connection.refuse(identity.reason)
-    return False
-
-
-def recall(context: HandshakeContext, token: bytes) -> PeerIdentity | None:
-    """Who a peer is that has proved earlier what a token stands for; None: no session may be resumed with it."""
-    connection, authenticator = context.connection, context.config.authenticator
-    identity: PeerIdentity | None = ABSENT
-    if authenticator is not None:
-        identity = authenticator.recall(address(connection), connection.peer_port, token)
-    suits = identity is not None and identity.suits(must_authenticate=connection.must_authenticate)
-    return identity if suits else None
-
-
-def address(connection: ConnectionHandle) -> str:
-    """The peer's, as the kernel spells it."""
-    return str(ip_address(connection.peer_address))
+    role = EnoRole.B if negotiated.role is EnoRole.A else EnoRole.A
+    part = Part(PROTOCOL, _ROLES[role], negotiated.transcript, message, other)
+    return identification.identify(context.connection, context.config.authenticator, part, extensions or {})

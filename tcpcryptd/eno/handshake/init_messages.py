@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from tcpcryptd.crypto.tcpcrypt_schedule import NONCE_LENGTH
-from tcpcryptd.eno.constants import IDENTITY, INIT1_MAGIC, INIT2_MAGIC
-from tcpcryptd.eno.handshake import extension
-from tcpcryptd.eno.handshake.extension import ExtensionError
+from tcpcryptd.eno.constants import INIT1_MAGIC, INIT2_MAGIC
+from tcpcryptd.identity.identification import IDENTITY
+from tcpcryptd.wire import extension
+from tcpcryptd.wire.extension import ExtensionError
 from tcpcryptd.wire.reader import Reader, ReadError
 
 MAX_INIT_LENGTH: Final = 8192

@@ -8,9 +8,9 @@ from typing import Final
 
 from tcpcryptd.core.protocol import ConnectionHandle, PeerIdentity
 from tcpcryptd.eno.handshake.context import HandshakeContext
-from tcpcryptd.eno.handshake.identification import recall
 from tcpcryptd.eno.handshake.offer import Resumption
 from tcpcryptd.eno.handshake.session import SessionSecret
+from tcpcryptd.identity.identification import recall
 
 _ACTIVE: Final = b"eno active "
 _PASSIVE: Final = b"eno passive "
@@ -58,5 +58,7 @@ def _take(context: HandshakeContext, key: bytes, now: float) -> SessionSecret | 
 
 def _decoded(context: HandshakeContext, encoded: bytes) -> tuple[SessionSecret, PeerIdentity] | None:
     secret = SessionSecret.decode(encoded, context.schemes, context.aeads)
-    identity = recall(context, secret.token) if secret is not None else None
-    return (secret, identity) if secret is not None and identity is not None else None
+    if secret is None:
+        return None
+    identity = recall(context.connection, context.config.authenticator, secret.token)
+    return (secret, identity) if identity is not None else None

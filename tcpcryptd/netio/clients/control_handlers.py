@@ -8,12 +8,12 @@ from typing import Protocol
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import Request
 from tcpcryptd.control.commands import COMMANDS, Argument
-from tcpcryptd.control.peer_record import PeerRecord
 from tcpcryptd.control.session_record import SessionRecord
 from tcpcryptd.control.socket_option import SocketOption
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
-from tcpcryptd.core.peer_identity import PeerIdentity
+from tcpcryptd.core.hosts import HostInfo
+from tcpcryptd.netio.clients.host_list import HostList, peer_record
 from tcpcryptd.netio.clients.refusal import Refused
 from tcpcryptd.netio.clients.socket_identity import SocketIdentity
 from tcpcryptd.netio.clients.socket_options import SocketOptions
@@ -23,6 +23,7 @@ Pages = Iterator[Page]
 """The parts of a result, each made within about half a millisecond."""
 
 ROOT = 0
+PEERS_PER_PAGE = 64
 SESSIONS_PER_PAGE = 32
 """Keeps a page well below the longest message."""
 _WORK_PER_PAGE = 128
@@ -42,6 +43,13 @@ class ConnectionSource(Protocol):
 
     def flush_sessions(self) -> int:
         """Forgets all sessions that could be resumed; how many there were."""
+
+
+class HostSource(ConnectionSource, Protocol):
+    """And of hosts."""
+
+    def hosts(self) -> Iterator[HostInfo]:
+        """Those that were asked who they are."""
 
 
 class Owners(Protocol):
@@ -71,7 +79,7 @@ class ControlHandlers:
 
     def __init__(
         self,
-        engine: ConnectionSource,
+        engine: HostSource,
         owners: Owners,
         options: SocketOptions,
         counters: Callable[[], dict[str, int]],
@@ -83,6 +91,7 @@ class ControlHandlers:
         self._handlers: dict[str, Callable[[Mapping[str, Argument], Caller], Pages]] = {
             "sessions": self._sessions,
             "session": self._session,
+            "peers": self._peers,
             "counters": self._read_counters,
             "flush_cache": self._flush_cache,
             "socket": self._socket,
@@ -111,6 +120,22 @@ class ControlHandlers:
                 yield {"sessions": rows}
                 rows, work = [], 0
         yield {"sessions": rows}
+
+    def _peers(self, arguments: Mapping[str, Argument], caller: Caller) -> Pages:
+        hosts = HostList(self._engine.hosts() if caller.is_root else ())
+        work = 0
+        for info in self._engine.connections():
+            work += 1
+            if info.identity is not None and info.state is ConnectionState.ENCRYPTED:
+                work += 0 if caller.is_root else _OWNER_COST
+                if caller.is_root or self._owner(info.local, info.remote) == caller.user_id:
+                    hosts.add(info)
+            if work >= _WORK_PER_PAGE:
+                yield {"peers": []}
+                work = 0
+        rows = [host.to_json() for host in hosts.records(caller.now)]
+        for start in range(0, len(rows) or 1, PEERS_PER_PAGE):
+            yield {"peers": rows[start : start + PEERS_PER_PAGE]}
 
     def _session(self, arguments: Mapping[str, Argument], caller: Caller) -> Pages:
         local, remote = _endpoint(arguments["local"]), _endpoint(arguments["remote"])
@@ -213,17 +238,11 @@ def _record(info: ConnectionInfo, now: float, owner: int | None) -> SessionRecor
         suite=info.suite,
         resumed=info.resumed,
         post_quantum=info.post_quantum,
-        peer=_peer(info.identity) if info.identity is not None else None,
+        peer=peer_record(info.identity) if info.identity is not None else None,
         peer_aware=info.peer_aware,
         reason=info.reason,
         age=max(0.0, now - info.started),
         bytes_sent=info.bytes_sent,
         bytes_received=info.bytes_received,
         owner=owner,
-    )
-
-
-def _peer(identity: PeerIdentity) -> PeerRecord:
-    return PeerRecord(
-        identity.outcome.value, identity.name or None, identity.fingerprint or None, identity.reason or None
     )

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo
+from tcpcryptd.core.hosts import HostInfo
 from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.netio.clients.refusal import Refused
 from tcpcryptd.netio.workers.channel import Json
 from tcpcryptd.netio.workers.link import UNANSWERED
 from tcpcryptd.netio.workers.pool import WorkerPool
-from tcpcryptd.netio.workers.records import decode_info, encode_options
+from tcpcryptd.netio.workers.records import decode_host, decode_info, encode_options
 from tcpcryptd.netio.workers.worker_state import WorkerState
 
 
@@ -26,12 +27,19 @@ class SharedEngine:
 
     def connections(self) -> Iterator[ConnectionInfo]:
         """All that are known, in pages, so that no worker is kept from its packets for long."""
+        return map(decode_info, self._rows("connections"))
+
+    def hosts(self) -> Iterator[HostInfo]:
+        """Those that were asked who they are, worker by worker."""
+        return map(decode_host, self._rows("hosts"))
+
+    def _rows(self, name: str) -> Iterator[Json]:
         for index in self._pool.indexes():
-            page = self._page("connections", index)
+            page = self._page(name, index)
             while page is not None:
                 rows, listing = page
-                yield from map(decode_info, rows)
-                page = None if listing is None else self._page("more_connections", index, listing)
+                yield from rows
+                page = None if listing is None else self._page("more", index, listing)
 
     def _page(self, name: str, index: int, *arguments: Json) -> Json:
         answer = self._pool.ask(name, *arguments, only=index)[index]

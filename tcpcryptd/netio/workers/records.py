@@ -5,6 +5,7 @@ from typing import Final
 
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
+from tcpcryptd.core.hosts import HostInfo
 from tcpcryptd.core.options import ClientMode, ConnectionOptions, Support
 from tcpcryptd.core.peer_identity import Outcome, PeerIdentity
 from tcpcryptd.netio.workers.channel import Json
@@ -20,8 +21,7 @@ def encode_info(info: ConnectionInfo) -> dict[str, Json]:
     row["state"] = info.state.name
     row["options"] = encode_options(info.options)
     if info.identity is not None:
-        identity = info.identity
-        row["identity"] = [identity.outcome.name, identity.name, identity.fingerprint, identity.reason]
+        row["identity"] = _encode_identity(info.identity)
     return row
 
 
@@ -32,9 +32,28 @@ def decode_info(row: dict[str, Json]) -> ConnectionInfo:
     values["state"] = ConnectionState[row["state"]]
     values["options"] = decode_options(row["options"])
     if row["identity"] is not None:
-        outcome, *rest = row["identity"]
-        values["identity"] = PeerIdentity(Outcome[outcome], *rest)
+        values["identity"] = _decode_identity(row["identity"])
     return ConnectionInfo(**values)
+
+
+def encode_host(info: HostInfo) -> list[Json]:
+    """What `decode_host` reads."""
+    return [info.address, _encode_identity(info.identity), info.last_seen]
+
+
+def decode_host(row: list[Json]) -> HostInfo:
+    """The host that a row of `encode_host` tells of."""
+    return HostInfo(row[0], _decode_identity(row[1]), row[2])
+
+
+def _encode_identity(identity: PeerIdentity) -> list[Json]:
+    """Without its token."""
+    return [identity.outcome.name, identity.name, identity.fingerprint, identity.reason]
+
+
+def _decode_identity(row: list[Json]) -> PeerIdentity:
+    outcome, *rest = row
+    return PeerIdentity(Outcome[outcome], *rest)
 
 
 def encode_options(options: ConnectionOptions) -> dict[str, Json]:

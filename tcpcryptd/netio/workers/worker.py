@@ -14,7 +14,7 @@ import prctl
 
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
-from tcpcryptd.core.event import ConnectionInfo, Disabled, Event, Negotiated, PeerRefused
+from tcpcryptd.core.event import Disabled, Event, Negotiated, PeerRefused
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.loop import EventLoop
 from tcpcryptd.netio.marks import MarkScheme
@@ -25,12 +25,12 @@ from tcpcryptd.netio.process.memory import protect_memory
 from tcpcryptd.netio.process.memory_shortage import MemoryShortage
 from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.workers.channel import Channel, Closed, Json
-from tcpcryptd.netio.workers.records import decode_options, encode_info
+from tcpcryptd.netio.workers.records import decode_options, encode_host, encode_info
 
-CONNECTIONS_PER_PAGE = 16
+ROWS_PER_PAGE = 16
 """So that they fit a message with the largest keys and the most options."""
 MAX_LISTINGS = 16
-"""Lists of connections that are being read; the oldest is given up."""
+"""Lists that are being read; the oldest is given up."""
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Worker:
         self._shortage = MemoryShortage(engine.flush_sessions)
         self._loop: EventLoop | None = None
         self._stack = ExitStack()
-        self._listings: OrderedDict[int, Iterator[ConnectionInfo]] = OrderedDict()
+        self._listings: OrderedDict[int, Iterator[Json]] = OrderedDict()
         # No successor takes a number for one of its own.
         self._listing_numbers = count(os.getpid() << 32)
         self._failed = False
@@ -89,8 +89,9 @@ class Worker:
         self._handlers: dict[str, Callable[..., Json]] = {
             "open": self._open,
             "adjust": self._parts.adjust,
-            "connections": self._list,
-            "more_connections": self._go_on,
+            "connections": self._list_connections,
+            "hosts": self._list_hosts,
+            "more": self._go_on,
             "connection": self._describe,
             "set_options": self._set_options,
             "was_reset": lambda *ends: engine.was_reset(*_ends(*ends)),
@@ -176,17 +177,23 @@ class Worker:
         self._loop = loop
         return None
 
-    def _list(self) -> Json:
+    def _list_connections(self) -> Json:
+        return self._list(map(encode_info, self._parts.engine.connections()))
+
+    def _list_hosts(self) -> Json:
+        return self._list(map(encode_host, self._parts.engine.hosts()))
+
+    def _list(self, rows: Iterator[Json]) -> Json:
         number = next(self._listing_numbers)
-        self._listings[number] = self._parts.engine.connections()
+        self._listings[number] = rows
         if len(self._listings) > MAX_LISTINGS:
             self._listings.popitem(last=False)
         return self._go_on(number)
 
     def _go_on(self, number: int) -> Json:
         """A page, and what to ask the next one with, None after the last one. Raises KeyError when it was given up."""
-        rows = [encode_info(info) for info in islice(self._listings[number], CONNECTIONS_PER_PAGE)]
-        if len(rows) == CONNECTIONS_PER_PAGE:
+        rows = list(islice(self._listings[number], ROWS_PER_PAGE))
+        if len(rows) == ROWS_PER_PAGE:
             return [rows, number]
         del self._listings[number]
         return [rows, None]

@@ -41,19 +41,16 @@ INTERFACES = ("lo", "eth0")
             Settings(suites=("RSA-2048",), protocol="auto"),
             ["suites: none of eno, which this host offers, so all of its suites are used"],
         ),
-        (Settings(identity="key", peers="peers", first_use=True, protocol="eno"), []),
+        (Settings(identity="key", peers="peers", first_use=True), []),
         (
-            Settings(identity="key"),
-            ["identity, peers: no effect on connections that this host opens with crypt: set protocol = eno or auto"],
+            Settings(require_identity=NETWORKS),
+            ["require-identity: without peers no host is authenticated, so all connections with these hosts fail"],
         ),
+        (Settings(require_identity=NETWORKS, peers="peers", suites=("RSA-2048", "X25519-HPKE")), []),
         (
-            Settings(require_identity=(ip_network("192.0.2.0/24"),)),
-            [
-                "require-identity: connections that this host opens with crypt fail: set protocol = eno or auto",
-                "require-identity: without peers no host is authenticated, so all connections with these hosts fail",
-            ],
+            Settings(require_identity=NETWORKS, peers="peers", suites=("RSA-2048",)),
+            ["require-identity: suites leave crypt no mechanism with proofs: those connections fail with it"],
         ),
-        (Settings(require_identity=(ip_network("192.0.2.0/24"),), peers="peers", protocol="auto"), []),
     ],
 )
 def test_what_cannot_mean_what_was_meant(settings: Settings, expected: list[str]) -> None:

@@ -11,9 +11,11 @@ import pytest
 
 from tcpcryptd.cli import tcnetstat
 from tcpcryptd.cli.screen import Screen
-from tcpcryptd.cli.session_table import LONG_COLUMNS, SESSION_COLUMNS, STATE_COLUMNS, as_table
+from tcpcryptd.cli.session_table import LONG_COLUMNS, SESSION_COLUMNS, STATE_COLUMNS
+from tcpcryptd.cli.table import as_table
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.errors import ControlPermissionDenied, DaemonNotRunning
+from tcpcryptd.control.host_record import HostRecord
 from tcpcryptd.control.peer_record import PeerRecord
 from tcpcryptd.control.session_record import SessionRecord
 from tests.unit.control.daemon import RunningServer
@@ -24,6 +26,7 @@ class FakeClient:
     """Answers with what the test chose."""
 
     records: tuple[SessionRecord, ...] = ()
+    hosts: tuple[HostRecord, ...] = ()
     rekeyed: ClassVar[list[tuple[Address, Address]]] = []
     values: ClassVar[dict[str, int]] = {}
 
@@ -38,6 +41,9 @@ class FakeClient:
 
     def sessions(self, *, include_plain: bool = False) -> list[SessionRecord]:
         return [each for each in self.records if include_plain or each.state == "encrypted"]
+
+    def peers(self) -> list[HostRecord]:
+        return list(self.hosts)
 
     def counters(self) -> dict[str, int]:
         return self.values
@@ -89,6 +95,23 @@ def test_long_tells_the_rest(capsys: pytest.CaptureFixture[str], client: type[Fa
     suite = records[0].suite
     assert first.split()[3:] == [suite, "client", "no", "no", "no", "59s", "9999", "10k", "root", "web1", "SHA256:x"]
     assert second.split()[3:] == ["-", "-", "yes", "yes", "yes", "2d1h", "10", "20", str(2**32 - 2), "(unknown)", "-"]
+
+
+def test_peers(capsys: pytest.CaptureFixture[str], client: type[FakeClient]) -> None:
+    client.hosts = (
+        HostRecord("192.0.2.1", PeerRecord("authenticated", "web1", "SHA256:x", None), 61.0, 2),
+        HostRecord("2001:db8::1", PeerRecord("changed", None, "SHA256:y", "another\x1b key"), 3_700.0, 0),
+    )
+    assert tcnetstat.main(["--peers"]) == 0
+    assert capsys.readouterr().out == (
+        "Peer        Address       Peer's key   Last seen   Connections\n"
+        "web1        192.0.2.1     SHA256:x     1m1s        2\n"
+        "(changed)   2001:db8::1   SHA256:y     1h1m        0\n"
+    )
+    assert tcnetstat.main(["--peers", "--long"]) == 0
+    assert capsys.readouterr().out.splitlines()[2].endswith("0             another? key")
+    assert tcnetstat.main(["--peers", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [each.to_json() for each in client.hosts]
 
 
 @pytest.mark.parametrize(

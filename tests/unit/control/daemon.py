@@ -2,11 +2,12 @@
 
 import select
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
+from tcpcryptd.core.hosts import HostInfo
 from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.netio.clients.control_connection import RequestHandler
 from tcpcryptd.netio.clients.control_handlers import ControlHandlers
@@ -31,15 +32,19 @@ def connection(
 
 
 class FakeEngine:
-    """Knows the connections that it is given."""
+    """Knows the connections and hosts that it is given."""
 
-    def __init__(self, *known: ConnectionInfo) -> None:
+    def __init__(self, *known: ConnectionInfo, hosts: Sequence[HostInfo] = ()) -> None:
         self.known = list(known)
+        self._hosts = hosts
         self.kept: dict[tuple[Endpoint, Endpoint | None], ConnectionOptions] = {}
         self.actions: list[tuple[object, ...]] = []
 
     def connections(self) -> Iterator[ConnectionInfo]:
         return iter(list(self.known))
+
+    def hosts(self) -> Iterator[HostInfo]:
+        return iter(self._hosts)
 
     def connection(self, local: Endpoint, remote: Endpoint) -> ConnectionInfo | None:
         return next((info for info in self.known if (info.local, info.remote) == (local, remote)), None)
@@ -81,9 +86,11 @@ class FakeOwners:
         return self._owners.get(remote[1])
 
 
-def handlers(*known: ConnectionInfo, owners: dict[int, int] | None = None) -> ControlHandlers:
+def handlers(
+    *known: ConnectionInfo, owners: dict[int, int] | None = None, hosts: Sequence[HostInfo] = ()
+) -> ControlHandlers:
     options = SocketOptions(FakeEngine(*known), lambda local, cookie: None)
-    return ControlHandlers(FakeEngine(*known), FakeOwners(owners), options, lambda: {"plain": 3})
+    return ControlHandlers(FakeEngine(*known, hosts=hosts), FakeOwners(owners), options, lambda: {"plain": 3})
 
 
 class RunningServer:

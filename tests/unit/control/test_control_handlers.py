@@ -1,10 +1,17 @@
+from dataclasses import replace
+
 import pytest
 
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import Request, Result, encode_reply
+from tcpcryptd.control.host_record import HostRecord
+from tcpcryptd.control.peer_record import PeerRecord
 from tcpcryptd.control.session_record import SessionRecord
 from tcpcryptd.core.event import ConnectionState
-from tcpcryptd.netio.clients.control_handlers import SESSIONS_PER_PAGE, Caller, Page
+from tcpcryptd.core.hosts import HostInfo
+from tcpcryptd.core.peer_identity import ABSENT, Outcome, PeerIdentity
+from tcpcryptd.netio.clients.control_handlers import PEERS_PER_PAGE, SESSIONS_PER_PAGE, Caller, Page
+from tcpcryptd.netio.clients.host_list import MAX_HOSTS
 from tcpcryptd.netio.clients.refusal import Refused
 from tests.unit.control.daemon import connection, handlers
 
@@ -95,3 +102,54 @@ def test_root_alone_flushes_the_cache() -> None:
 
 def test_counters_are_for_all() -> None:
     assert list(handlers().handle(Request(1, "counters"), USER)) == [{"counters": {"plain": 3}}]
+
+
+WEB1 = PeerIdentity(Outcome.AUTHENTICATED, "web1", "SHA256:x", "", b"token")
+CHANGED = PeerIdentity(Outcome.CHANGED, "", "SHA256:y", "another key")
+SAID = PeerRecord("authenticated", "web1", "SHA256:x", None)
+
+
+def peers(pages: list[Page]) -> list[HostRecord]:
+    return [HostRecord.from_json(row) for page in pages for row in page["peers"]]  # type: ignore[attr-defined]
+
+
+def test_peers() -> None:
+    """Root sees what is remembered and open; others what is open of theirs; who was seen last comes first."""
+    known = [
+        replace(connection(80), identity=WEB1, last_seen=6.0),
+        replace(connection(81, address="192.0.2.9"), identity=ABSENT, last_seen=7.0),
+        replace(connection(82), identity=WEB1, last_seen=6.5),
+        replace(connection(83, ConnectionState.HANDSHAKE), identity=WEB1, last_seen=7.0),
+        connection(84, address="192.0.2.8"),
+    ]
+    remembered = [
+        HostInfo("192.0.2.1", ABSENT, 1.0),
+        HostInfo("192.0.2.7", CHANGED, 2.5),
+        HostInfo("192.0.2.1", WEB1, 5.0),
+        HostInfo("192.0.2.7", ABSENT, 2.0),
+    ]
+    table = handlers(*known, owners={80: 1000, 81: 0, 82: 0}, hosts=remembered)
+    nobody = PeerRecord("absent", None, None, ABSENT.reason)
+    assert peers(list(table.handle(Request(1, "peers", {}), ROOT))) == [
+        HostRecord("192.0.2.9", nobody, 0.5, 1),
+        HostRecord("192.0.2.1", SAID, 1.0, 2),
+        HostRecord("192.0.2.7", PeerRecord("changed", None, "SHA256:y", "another key"), 5.0, 0),
+    ]
+    assert peers(list(table.handle(Request(1, "peers", {}), USER))) == [HostRecord("192.0.2.1", SAID, 1.5, 1)]
+
+
+def test_the_list_of_peers_is_bounded_and_comes_in_parts() -> None:
+    addresses = [f"2001:db8:1111:2222:3333:4444:{number:x}:6666" for number in range(MAX_HOSTS + 100)]
+    long = PeerIdentity(Outcome.UNKNOWN, "", "SHA256:" + 43 * "x", "the key " * 20)
+    known = [replace(connection(80, address=address), identity=long) for address in addresses]
+    pages = list(handlers(*known).handle(Request(1, "peers", {}), ROOT))
+    assert len(peers(pages)) == MAX_HOSTS
+    for page in pages:
+        assert len(page["peers"]) <= PEERS_PER_PAGE  # type: ignore[arg-type]
+        encode_reply(Result(2**53 - 1, page, more=True))
+    # The connections are looked at before anything can be told.
+    assert pages[0] == {"peers": []}
+
+
+def test_no_peers() -> None:
+    assert list(handlers().handle(Request(1, "peers", {}), ROOT)) == [{"peers": []}]

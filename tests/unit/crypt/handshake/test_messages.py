@@ -6,14 +6,16 @@ from hypothesis import strategies as st
 
 from tcpcryptd.crypt.handshake.messages import Init1, Init2, MessageError, split_specs
 
+FIELD = st.binary(max_size=200).map(lambda items: len(items).to_bytes(2, "big") + items) | st.just(b"")
 INIT1 = st.builds(
     Init1,
     st.lists(st.binary(min_size=4, max_size=4), min_size=1, max_size=5).map(b"".join),
     st.binary(min_size=16, max_size=16),
     st.binary(min_size=3, max_size=3),
     st.binary(min_size=1, max_size=300),
+    FIELD,
 )
-INIT2 = st.builds(Init2, st.binary(min_size=4, max_size=4), st.binary(max_size=300))
+INIT2 = st.builds(Init2, st.binary(min_size=4, max_size=4), st.binary(max_size=300), FIELD)
 
 
 @given(INIT1)
@@ -29,7 +31,8 @@ def test_init2_round_trip(message: Init2) -> None:
 @given(INIT1, INIT2)
 def test_every_truncation_and_what_is_added(init1: Init1, init2: Init2) -> None:
     for kind, encoded in ((Init1, init1.encode()), (Init2, init2.encode())):
-        for message in [*(encoded[:length] for length in range(len(encoded))), encoded + b"\0"]:
+        whole = len(encoded) - len(init1.extension_field if kind is Init1 else init2.extension_field)
+        for message in [*(encoded[:length] for length in range(len(encoded)) if length != whole), encoded + b"\0"]:
             with pytest.raises(MessageError):
                 kind.decode(message)
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcpcryptd.eno.handshake import extension
-from tcpcryptd.eno.handshake.extension import ExtensionError
 from tcpcryptd.eno.handshake.init_messages import MAX_INIT_LENGTH, Init1, Init2, InitMessageError
+from tcpcryptd.wire import extension
+from tcpcryptd.wire.extension import ExtensionError
 from tcpcryptd.wire.reader import Reader
 
 NONCE = bytes(range(32))

@@ -12,7 +12,9 @@ import pytest
 
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
+from tcpcryptd.core.hosts import HostInfo
 from tcpcryptd.core.options import ConnectionOptions
+from tcpcryptd.core.peer_identity import ABSENT
 from tcpcryptd.netio.clients.refusal import Refused
 from tcpcryptd.netio.errors import DaemonError
 from tcpcryptd.netio.kernel.queue_statistics import QueueStatistics
@@ -24,7 +26,7 @@ from tcpcryptd.netio.workers.engine import SharedEngine
 from tcpcryptd.netio.workers.fork_server import ForkServer
 from tcpcryptd.netio.workers.link import UNANSWERED
 from tcpcryptd.netio.workers.pool import WorkerPool
-from tcpcryptd.netio.workers.records import encode_info, encode_options
+from tcpcryptd.netio.workers.records import encode_host, encode_info, encode_options
 from tcpcryptd.netio.workers.worker_state import WorkerState
 
 WORKERS = 2
@@ -68,9 +70,11 @@ class PlayedWorker:
                 return encode_info(info) if arguments == [[*LOCAL[self._index]], [*REMOTE]] else None
             case "rekey":
                 return arguments == [[*LOCAL[self._index]], [*REMOTE]]
+            case "hosts":
+                return [[encode_host(HostInfo(REMOTE.address, ABSENT, float(self._index)))], None]
             case "connections":
                 return [[encode_info(info)], 1]
-            case "more_connections":
+            case "more":
                 (page,) = arguments
                 return [[encode_info(info)], page + 1 if page + 1 < PAGES else None]
             case "flush_sessions":
@@ -138,6 +142,7 @@ def test_the_one_that_knows_a_connection_answers(rig: Rig) -> None:
 
 def test_lists_are_joined_page_by_page(rig: Rig) -> None:
     assert [info.local for info in rig.engine.connections()] == [LOCAL[0]] * PAGES + [LOCAL[1]] * PAGES
+    assert [host.last_seen for host in rig.engine.hosts()] == [0.0, 1.0]
 
 
 def test_sums(rig: Rig) -> None:
@@ -166,6 +171,7 @@ def test_not_to_answer_is_not_the_same_as_not_to_know(rig: Rig) -> None:
         lambda: rig.engine.connection(LOCAL[0], REMOTE),
         lambda: rig.engine.rekey(LOCAL[0], REMOTE),
         lambda: list(rig.engine.connections()),
+        lambda: list(rig.engine.hosts()),
     ):
         with pytest.raises(Refused) as refused:
             ask()

@@ -8,12 +8,20 @@ import pytest
 from tcpcryptd.control.socket_option import MAX_SPECS, SYMMETRIC_SPEC_SIZE
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
+from tcpcryptd.core.hosts import HostInfo
 from tcpcryptd.core.options import DEFAULT_OPTIONS, ClientMode, ConnectionOptions, Support
 from tcpcryptd.core.peer_identity import Outcome, PeerIdentity
 from tcpcryptd.crypto.mlkem768_x25519 import PUBLIC_KEY_LENGTH
 from tcpcryptd.netio.workers.channel import MAX_MESSAGE
-from tcpcryptd.netio.workers.records import decode_info, decode_options, encode_info, encode_options
-from tcpcryptd.netio.workers.worker import CONNECTIONS_PER_PAGE
+from tcpcryptd.netio.workers.records import (
+    decode_host,
+    decode_info,
+    decode_options,
+    encode_host,
+    encode_info,
+    encode_options,
+)
+from tcpcryptd.netio.workers.worker import ROWS_PER_PAGE
 
 OPTIONS = ConnectionOptions(
     enabled=False,
@@ -50,6 +58,7 @@ ENCRYPTED = ConnectionInfo(
     generation=255,
     options=OPTIONS,
     identity=PeerIdentity(Outcome.AUTHENTICATED, "web1", "SHA256:x", "why"),
+    last_seen=13.25,
 )
 
 
@@ -66,7 +75,7 @@ def test_a_page_of_the_largest_records_fits_a_message() -> None:
     largest = replace(ENCRYPTED, public_key=bytes(PUBLIC_KEY_LENGTH), session_id=bytes(64), options=options)
     size = len(json.dumps(encode_info(largest)))
     assert size > 2 * PUBLIC_KEY_LENGTH
-    assert CONNECTIONS_PER_PAGE * (size + 2) + 100 < MAX_MESSAGE
+    assert ROWS_PER_PAGE * (size + 2) + 100 < MAX_MESSAGE
 
 
 @pytest.mark.parametrize("info", [PLAIN, ENCRYPTED])
@@ -83,3 +92,12 @@ def test_options(options: ConnectionOptions) -> None:
     assert copy == options
     assert isinstance(copy.support, Support)
     assert isinstance(copy.client_mode, ClientMode)
+
+
+def test_hosts() -> None:
+    host = HostInfo("192.0.2.1", PeerIdentity(Outcome.CHANGED, "", "SHA256:x", "why"), 12.5)
+    assert decode_host(json.loads(json.dumps(encode_host(host)))) == host
+    longest = HostInfo(
+        "2001:db8:1111:2222:3333:4444:5555:6666", PeerIdentity(Outcome.UNKNOWN, "x" * 253, "", "y" * 600), 1.0
+    )
+    assert len(json.dumps([1, True, [[encode_host(longest)] * ROWS_PER_PAGE, 1 << 60]])) < MAX_MESSAGE

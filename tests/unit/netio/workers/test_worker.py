@@ -12,7 +12,9 @@ from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Closed as ConnectionClosed
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState, Disabled, Event, Negotiated
+from tcpcryptd.core.hosts import HostInfo
 from tcpcryptd.core.options import ConnectionOptions
+from tcpcryptd.core.peer_identity import ABSENT
 from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio.errors import DaemonError
 from tcpcryptd.netio.loop import EventLoop
@@ -20,13 +22,14 @@ from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.workers import worker as module
 from tcpcryptd.netio.workers.channel import Channel, Json, socket_pair
-from tcpcryptd.netio.workers.records import decode_info, encode_options
-from tcpcryptd.netio.workers.worker import CONNECTIONS_PER_PAGE, MAX_LISTINGS, EngineParts, Worker, WorkerConfig
+from tcpcryptd.netio.workers.records import decode_host, decode_info, encode_options
+from tcpcryptd.netio.workers.worker import MAX_LISTINGS, ROWS_PER_PAGE, EngineParts, Worker, WorkerConfig
 
 LOCAL, REMOTE = Endpoint("192.0.2.1", 1), Endpoint("192.0.2.2", 2)
+HOST = HostInfo("192.0.2.2", ABSENT, 2.5)
 INFOS = [
     ConnectionInfo(Endpoint("192.0.2.1", port), REMOTE, ConnectionState.ENCRYPTED)
-    for port in range(1, 2 * CONNECTIONS_PER_PAGE + 2)
+    for port in range(1, 2 * ROWS_PER_PAGE + 2)
 ]
 
 
@@ -36,6 +39,9 @@ class PlayedEngine:
 
     def connections(self) -> Iterator[ConnectionInfo]:
         yield from INFOS
+
+    def hosts(self) -> Iterator[HostInfo]:
+        yield HOST
 
     def connection(self, local: Endpoint, remote: Endpoint) -> ConnectionInfo | None:
         return next((info for info in INFOS if (info.local, info.remote) == (local, remote)), None)
@@ -137,17 +143,23 @@ def test_lists_come_in_pages(rig: Rig) -> None:
     (_, (rows, listing)) = rig.ask("connections")
     found = rows
     while listing is not None:
-        assert len(rows) == CONNECTIONS_PER_PAGE
-        (_, (rows, listing)) = rig.ask("more_connections", listing)
+        assert len(rows) == ROWS_PER_PAGE
+        (_, (rows, listing)) = rig.ask("more", listing)
         found += rows
     assert [decode_info(row) for row in found] == INFOS
+
+
+def test_hosts_are_listed(rig: Rig) -> None:
+    (_, (rows, listing)) = rig.ask("hosts")
+    assert [decode_host(row) for row in rows] == [HOST]
+    assert listing is None
 
 
 def test_a_list_that_was_given_up_is_not_taken_for_its_end(rig: Rig) -> None:
     (_, (_, first)) = rig.ask("connections")
     for _ in range(MAX_LISTINGS):
         rig.ask("connections")
-    assert rig.ask("more_connections", first) == [False, None]
+    assert rig.ask("more", first) == [False, None]
 
 
 def test_one_connection(rig: Rig) -> None:

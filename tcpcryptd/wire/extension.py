@@ -1,4 +1,4 @@
-"""The extension field of the experiment's Init messages (docs/eno.md): items behind Pub.
+"""The field with extensions at the end of a message of a key exchange (docs/eno.md, docs/suites.md).
 
     length (2) | items: type (2) | length (2) | value, ...
 

@@ -1,19 +1,19 @@
-"""Host identities with TCP-ENO: who is let in, what is said of it, and what a later connection inherits."""
+"""Host identities with both protocols: who is let in, what is said of it, and what a later connection inherits."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.engine import Engine
+from tcpcryptd.core.event import ConnectionState
 from tcpcryptd.core.protocol import Outcome
 from tcpcryptd.core.verdict import Action, Direction
 from tcpcryptd.crypto import identity
-from tcpcryptd.eno.handshake.identification import recall
+from tcpcryptd.identity.authenticator import Authenticator
 from tcpcryptd.identity.learned import LearnedKeys
 from tcpcryptd.identity.public_key import fingerprint, key_line
 from tcpcryptd.wire.segment import ACK, SYN, make, reverse_key
@@ -21,6 +21,7 @@ from tests.machine.identities import (
     BOTH,
     CLIENT,
     KEYS,
+    PROTOCOLS,
     SERVER,
     authenticator,
     counted,
@@ -29,21 +30,26 @@ from tests.machine.identities import (
     refusals,
     trust,
 )
-from tests.machine.link import drop_nth
+from tests.machine.link import MAC, Crossing, drop_nth
 from tests.machine.test_limits import flood_syn
-from tests.machine.world import ALL, AUTO, EACH_SIDE, ENO, World, make_engine
+from tests.machine.world import ALL, EACH_SIDE, ENO, Suite, World, make_engine
 
+pytestmark = PROTOCOLS
 AUTHENTICATED = Outcome.AUTHENTICATED
 FRAME = 20
 """Bytes of a frame without data."""
 
 
+def world_of(suite: Suite, client: Authenticator | None, server: Authenticator | None) -> World:
+    return World(client=engine(client, 1, suite=suite), server=engine(server, 2, suite=suite))
+
+
 @pytest.mark.parametrize("classical", [False, True])
 @pytest.mark.parametrize("requires", [False, True])
-def test_both_hosts_know_each_other(classical: bool, requires: bool) -> None:
+def test_both_hosts_know_each_other(suite: Suite, classical: bool, requires: bool) -> None:
     world = World(
-        client=engine(authenticator("client"), 1, requires=requires, classical=classical),
-        server=engine(authenticator("server"), 2, requires=requires, classical=classical),
+        client=engine(authenticator("client"), 1, suite=suite, requires=requires, classical=classical),
+        server=engine(authenticator("server"), 2, suite=suite, requires=requires, classical=classical),
     )
     client, server = world.connect()
     world.exchange(client, server)
@@ -54,8 +60,10 @@ def test_both_hosts_know_each_other(classical: bool, requires: bool) -> None:
     assert refusals(world.client) == refusals(world.server) == []
 
 
-def test_what_the_control_socket_is_told() -> None:
-    world = World(client=engine(authenticator("client"), 1), server=engine(authenticator("server"), 2))
+def test_what_the_control_socket_is_told(suite: Suite) -> None:
+    world = World(
+        client=engine(authenticator("client"), 1, suite=suite), server=engine(authenticator("server"), 2, suite=suite)
+    )
     client, server = world.connect()
     world.exchange(client, server)
     assert world.client.engine is not None
@@ -66,28 +74,37 @@ def test_what_the_control_socket_is_told() -> None:
 
 
 @pytest.mark.parametrize("loses", [False, True])
-def test_the_server_knows_the_client_before_it_has_sent_data(loses: bool) -> None:
-    """A server that speaks first has nothing to wait for: a frame without data shows that the client has the keys."""
-    frames = drop_nth(lambda each: each.sender == "client" and each.segment.payload_length == FRAME, 1, 2)
+def test_the_server_knows_the_client_before_it_has_sent_data(suite: Suite, loses: bool) -> None:
+    """A server that speaks first has nothing to wait for: a frame or ACK without data shows that the client is it."""
+
+    def shows_keys(each: Crossing) -> bool:
+        is_empty = each.segment.payload_length == (FRAME if suite is ENO else 0)
+        return each.sender == "client" and is_empty and (suite is ENO or each.segment.option(MAC) is not None)
+
     world = World(
-        client=engine(authenticator("client"), 1),
-        server=engine(authenticator("server"), 2),
-        filters=[frames] if loses else [],
+        client=engine(authenticator("client"), 1, suite=suite),
+        server=engine(authenticator("server"), 2, suite=suite),
+        filters=[drop_nth(shows_keys, 1, 2)] if loses else [],
     )
     for number in (1, 2):
         client, server = world.connect(port=40_000 + number)
         world.clock.run_for(5)
         assert outcomes(world.server) == [(AUTHENTICATED, "client")] * number
-        assert outcomes(world.client) == [(AUTHENTICATED, "server")] * number
+        if suite is ENO or number == 1:
+            assert outcomes(world.client) == [(AUTHENTICATED, "server")] * number
         world.exchange(client, server)
+        assert outcomes(world.client) == [(AUTHENTICATED, "server")] * number
         world.close(client, server)
     world.assert_healthy()
 
 
 @pytest.mark.parametrize("with_identity", ["client", "server"])
-def test_one_side_has_an_identity(with_identity: str) -> None:
+def test_one_side_has_an_identity(suite: Suite, with_identity: str) -> None:
     other = "server" if with_identity == "client" else "client"
-    engines = {with_identity: engine(authenticator(with_identity), 1), other: engine(authenticator(None), 2)}
+    engines = {
+        with_identity: engine(authenticator(with_identity), 1, suite=suite),
+        other: engine(authenticator(None), 2, suite=suite),
+    }
     world = World(client=engines["client"], server=engines["server"])
     client, server = world.connect()
     world.exchange(client, server)
@@ -98,11 +115,11 @@ def test_one_side_has_an_identity(with_identity: str) -> None:
 
 
 @pytest.mark.parametrize("classical", [False, True])
-def test_a_host_without_identities_goes_along(classical: bool) -> None:
+def test_a_host_without_identities_goes_along(suite: Suite, classical: bool) -> None:
     for first, second in ((authenticator("client"), None), (None, authenticator("server"))):
         world = World(
-            client=engine(first, 1, classical=classical),
-            server=engine(second, 2, classical=classical),
+            client=engine(first, 1, suite=suite, classical=classical),
+            server=engine(second, 2, suite=suite, classical=classical),
         )
         client, server = world.connect()
         world.exchange(client, server)
@@ -111,8 +128,10 @@ def test_a_host_without_identities_goes_along(classical: bool) -> None:
 
 
 @pytest.mark.parametrize("requiring", ["client", "server"])
-@pytest.mark.parametrize("peer", ["no daemon", "crypt", "no identity", "unknown", "another key", "revoked"])
-def test_who_is_refused_where_identity_is_required(requiring: str, peer: str) -> None:
+@pytest.mark.parametrize(
+    "peer", ["no daemon", "the other protocol", "no identities", "no identity", "unknown", "another key", "revoked"]
+)
+def test_who_is_refused_where_identity_is_required(suite: Suite, requiring: str, peer: str) -> None:
     other = "server" if requiring == "client" else "client"
     lists = {
         "unknown": f"10.9.9.9 {key_line(KEYS[other])}",
@@ -120,14 +139,16 @@ def test_who_is_refused_where_identity_is_required(requiring: str, peer: str) ->
         "revoked": f"{BOTH}@revoked * {key_line(KEYS[other])}",
     }
     ours = authenticator(requiring, lists.get(peer, BOTH))
-    theirs: Engine | None = engine(authenticator(other), 2)
+    theirs: Engine | None = engine(authenticator(other), 2, suite=suite)
     if peer == "no daemon":
         theirs = None
-    elif peer == "crypt":
-        theirs = engine(None, 2, suite=AUTO if requiring == "client" else ALL)
+    elif peer == "no identities":
+        theirs = engine(None, 2, suite=suite)
+    elif peer == "the other protocol":
+        theirs = engine(None, 2, suite=ALL if suite is ENO else ENO)
     elif peer == "no identity":
-        theirs = engine(authenticator(None), 2)
-    engines = {requiring: engine(ours, 1, requires=True), other: theirs}
+        theirs = engine(authenticator(None), 2, suite=suite)
+    engines = {requiring: engine(ours, 1, suite=suite, requires=True), other: theirs}
     world = World(client=engines["client"], server=engines["server"])
     assert_refused(world, requiring)
 
@@ -149,30 +170,68 @@ def assert_refused(world: World, requiring: str) -> None:
 
 @EACH_SIDE
 @pytest.mark.parametrize("case", ["another key", "revoked"])
-def test_a_wrong_key_is_refused_though_nothing_is_required(side: str, case: str) -> None:
+def test_a_wrong_key_is_refused_though_nothing_is_required(suite: Suite, side: str, case: str) -> None:
     other = "server" if side == "client" else "client"
     peers = {
         "another key": f"{CLIENT},{SERVER} {key_line(KEYS['mallory'])}",
         "revoked": f"@revoked * {key_line(KEYS[other])}",
     }[case]
-    engines = {side: engine(authenticator(side, peers), 1), other: engine(authenticator(other), 2)}
+    engines = {
+        side: engine(authenticator(side, peers), 1, suite=suite),
+        other: engine(authenticator(other), 2, suite=suite),
+    }
     world = World(client=engines["client"], server=engines["server"])
     assert_refused(world, side)
     host = world.client if side == "client" else world.server
     assert counted(host) == {"changed" if case == "another key" else "revoked": len(refusals(host))}
 
 
-def test_an_unknown_key_is_let_in_and_said() -> None:
-    world = World(client=engine(authenticator("client", ""), 1), server=engine(authenticator("server", ""), 2))
+def test_a_refused_connection_and_its_peer_are_remembered(suite: Suite) -> None:
+    world = world_of(suite, authenticator("client", f"{SERVER} {key_line(KEYS['mallory'])}"), authenticator("server"))
+    assert_refused(world, "client")
+    assert world.client.engine is not None
+    (info,) = world.client.engine.connections()
+    assert info.state is ConnectionState.CLOSED
+    assert info.reason == f"refused: {refusals(world.client)[0]}"
+    assert info == world.client.engine.connection(info.local, info.remote)
+    (host,) = world.client.engine.hosts()
+    assert (host.address, host.identity.outcome) == (SERVER, Outcome.CHANGED)
+    # The next one from there takes its place.
+    client = world.open()
+    world.clock.run_for(0.1)
+    assert client.error is not None
+    assert len(list(world.client.engine.connections())) == 1
+
+
+def test_a_host_is_remembered_when_its_connections_are_over(suite: Suite) -> None:
+    world = world_of(suite, authenticator("client"), authenticator("server"))
+    assert world.client.engine is not None
+    assert not resumed(world, 40_000)
+    (before,) = world.client.engine.hosts()
+    world.clock.run_for(600)
+    assert not list(world.client.engine.connections())
+    (host,) = world.client.engine.hosts()
+    assert (host.address, host.identity.name) == (SERVER, "server")
+    assert before.last_seen <= host.last_seen < world.clock.now - 590
+
+
+def test_an_unknown_key_is_let_in_and_said(suite: Suite) -> None:
+    world = World(
+        client=engine(authenticator("client", ""), 1, suite=suite),
+        server=engine(authenticator("server", ""), 2, suite=suite),
+    )
     client, server = world.connect()
     world.exchange(client, server)
     world.assert_encrypted()
     assert outcomes(world.client) == outcomes(world.server) == [(Outcome.UNKNOWN, "")]
 
 
-def test_first_use() -> None:
+def test_first_use(suite: Suite) -> None:
     learned = LearnedKeys()
-    world = World(client=engine(authenticator("client", "", learned), 1), server=engine(authenticator("server", ""), 2))
+    world = World(
+        client=engine(authenticator("client", "", learned), 1, suite=suite),
+        server=engine(authenticator("server", ""), 2, suite=suite),
+    )
     for port in (40_000, 40_001):
         client, server = world.connect(port=port)
         world.exchange(client, server)
@@ -181,11 +240,11 @@ def test_first_use() -> None:
     assert list(learned.items()) == [(SERVER, KEYS["server"])]
 
 
-def test_nothing_is_learned_where_identity_is_required() -> None:
+def test_nothing_is_learned_where_identity_is_required(suite: Suite) -> None:
     learned = LearnedKeys()
     world = World(
-        client=engine(authenticator("client", "", learned), 1, requires=True),
-        server=engine(authenticator("server", ""), 2),
+        client=engine(authenticator("client", "", learned), 1, suite=suite, requires=True),
+        server=engine(authenticator("server", ""), 2, suite=suite),
     )
     assert_refused(world, "client")
     assert len(learned) == 0
@@ -203,10 +262,10 @@ def resumed(world: World, port: int) -> bool:
 
 
 @pytest.mark.parametrize("requires", [False, True])
-def test_a_resumed_session_keeps_the_identity(requires: bool) -> None:
+def test_a_resumed_session_keeps_the_identity(suite: Suite, requires: bool) -> None:
     world = World(
-        client=engine(authenticator("client"), 1, requires=requires),
-        server=engine(authenticator("server"), 2, requires=requires),
+        client=engine(authenticator("client"), 1, suite=suite, requires=requires),
+        server=engine(authenticator("server"), 2, suite=suite, requires=requires),
     )
     assert not resumed(world, 40_000)
     assert resumed(world, 40_001)
@@ -216,9 +275,9 @@ def test_a_resumed_session_keeps_the_identity(requires: bool) -> None:
     world.assert_healthy()
 
 
-def test_a_session_is_not_resumed_with_a_peer_that_is_believed_no_more() -> None:
+def test_a_session_is_not_resumed_with_a_peer_that_is_believed_no_more(suite: Suite) -> None:
     ours = authenticator("client")
-    world = World(client=engine(ours, 1), server=engine(authenticator("server"), 2))
+    world = world_of(suite, ours, authenticator("server"))
     assert not resumed(world, 40_000)
     ours.trust = trust(f"{BOTH}@revoked * {key_line(KEYS['server'])}")
     client = world.open(port=40_001)
@@ -227,9 +286,9 @@ def test_a_session_is_not_resumed_with_a_peer_that_is_believed_no_more() -> None
     assert len(refusals(world.client)) == 1
 
 
-def test_a_session_of_an_unknown_peer_is_not_resumed_for_one_that_must_be_known() -> None:
+def test_a_session_of_an_unknown_peer_is_not_resumed_for_one_that_must_be_known(suite: Suite) -> None:
     ours = authenticator("client", "")
-    world = World(client=engine(ours, 1), server=engine(authenticator("server"), 2))
+    world = world_of(suite, ours, authenticator("server"))
     assert not resumed(world, 40_000)
     # The same key is listed now, so that the session serves, and the peer has a name.
     ours.trust = trust(BOTH)
@@ -238,9 +297,11 @@ def test_a_session_of_an_unknown_peer_is_not_resumed_for_one_that_must_be_known(
 
 
 @EACH_SIDE
-def test_open_connections_end_when_a_peer_is_believed_no_more(side: str) -> None:
+def test_open_connections_end_when_a_peer_is_believed_no_more(suite: Suite, side: str) -> None:
     identities = {name: authenticator(name) for name in ("client", "server")}
-    world = World(client=engine(identities["client"], 1), server=engine(identities["server"], 2))
+    world = World(
+        client=engine(identities["client"], 1, suite=suite), server=engine(identities["server"], 2, suite=suite)
+    )
     client, server = world.connect()
     world.exchange(client, server)
     host = world.client if side == "client" else world.server
@@ -258,7 +319,7 @@ def test_open_connections_end_when_a_peer_is_believed_no_more(side: str) -> None
 
 
 @pytest.mark.interpreted
-def test_signatures_are_made_once_for_each_key_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signatures_are_made_once_for_each_key_exchange(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 
     def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -270,7 +331,9 @@ def test_signatures_are_made_once_for_each_key_exchange(monkeypatch: pytest.Monk
 
     for name in ("sign", "is_signed"):
         monkeypatch.setattr(identity, name, counted(name, getattr(identity, name)))
-    world = World(client=engine(authenticator("client"), 1), server=engine(authenticator("server"), 2))
+    world = World(
+        client=engine(authenticator("client"), 1, suite=suite), server=engine(authenticator("server"), 2, suite=suite)
+    )
     assert not resumed(world, 40_000)
     assert sorted(calls) == ["is_signed", "is_signed", "sign", "sign"]
     assert resumed(world, 40_001)
@@ -278,23 +341,24 @@ def test_signatures_are_made_once_for_each_key_exchange(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("requires", [False, True])
-def test_a_flood_keeps_nobody_elses_connections_from_being_answered(requires: bool) -> None:
+def test_a_flood_keeps_nobody_elses_connections_from_being_answered(suite: Suite, requires: bool) -> None:
     """Where identity is required of the network that the flood says it comes from, its handshakes make room as well."""
-    eno = ENO.eno.with_identities(authenticator("server"))
+    eno = suite.eno.with_identities(authenticator("server"))
     flooded = (ip_network("11.0.0.0/8"),) if requires else ()
     config = EngineConfig(required_identity=flooded, max_opening=50)
-    server = make_engine("server", replace(ENO, eno=eno), config)
+    server = make_engine("server", replace(suite, eno=eno), config)
+    offer = b"\x45\x03\x23" if suite is ENO else b"\x45\x02"
     for number in range(200):
-        action, *_ = server.handle_packet(flood_syn(number, b"\x45\x03\x23"), Direction.IN, 1000.0)
+        action, *_ = server.handle_packet(flood_syn(number, offer), Direction.IN, 1000.0)
         assert action is Action.MODIFY
-    world = World(client=make_engine("client", ENO), server=server)
+    world = World(client=make_engine("client", suite), server=server)
     world.exchange(*world.connect())
     world.assert_encrypted()
 
 
-def test_a_syn_that_cannot_be_read_is_not_answered_in_clear() -> None:
+def test_a_syn_that_cannot_be_read_is_not_answered_in_clear(suite: Suite) -> None:
     """Of a peer that must be authenticated."""
-    server = engine(authenticator("server"), 2, requires=True)
+    server = engine(authenticator("server"), 2, suite=suite, requires=True)
     key = b"".join((ip_address("fd00::1").packed, ip_address("fd00::2").packed, b"\x9c\x40\x00\x50"))
     syn = make(key, sequence=1, acknowledgment=0, flags=SYN, window=1000)
     headers = b"".join(bytes((each, 0, 1, 4, 0, 0, 0, 0)) for each in (60,) * 9 + (6,))
@@ -304,19 +368,5 @@ def test_a_syn_that_cannot_be_read_is_not_answered_in_clear() -> None:
     answer = make(reverse_key(key), sequence=9, acknowledgment=2, flags=SYN | ACK, window=1000)
     assert server.handle_packet(answer, Direction.OUT, 1.0)[0] is Action.DROP
     # Nobody has to prove anything here.
-    other = engine(authenticator("server"), 2)
+    other = engine(authenticator("server"), 2, suite=suite)
     assert other.handle_packet(answer, Direction.OUT, 1.0)[0] is Action.ACCEPT
-
-
-@pytest.mark.interpreted
-def test_a_session_that_is_not_taken_says_nothing_of_the_peer() -> None:
-    """The list has another key for the peer now, which has perhaps changed its own."""
-    believed = authenticator("client", f"{SERVER} {key_line(KEYS['mallory'])}\n")
-    handshake = SimpleNamespace(
-        connection=SimpleNamespace(
-            peer_address=ip_address(SERVER).packed, peer_port=80, must_authenticate=False, identity=None
-        ),
-        config=SimpleNamespace(authenticator=believed),
-    )
-    assert recall(handshake, KEYS["server"]) is None  # type: ignore[arg-type]
-    assert handshake.connection.identity is None

@@ -1,0 +1,16 @@
+"""Hosts as `tcnetstat --peers` prints them."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from tcpcryptd.cli.table import Column, duration, or_dash, peer_name
+from tcpcryptd.control.host_record import HostRecord
+
+HOST_COLUMNS: Final[Sequence[Column[HostRecord]]] = (
+    ("Peer", lambda record: peer_name(record.peer)),
+    ("Address", lambda record: record.address),
+    ("Peer's key", lambda record: or_dash(record.peer.fingerprint)),
+    ("Last seen", lambda record: duration(record.last_seen)),
+    ("Connections", lambda record: str(record.connections)),
+)
+LONG_HOST_COLUMNS: Final[Sequence[Column[HostRecord]]] = (("Reason", lambda record: or_dash(record.peer.reason)),)

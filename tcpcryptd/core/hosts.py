@@ -1,0 +1,40 @@
+"""The hosts that were asked who they are, also those that no connection is with any more."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tcpcryptd.core.flow_key import endpoints
+from tcpcryptd.core.peer_identity import PeerIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class HostInfo:
+    """One host, by the address that connections with it have."""
+
+    address: str
+    identity: PeerIdentity
+    """By its last connection."""
+    last_seen: float
+    """When that was identified or refused, or its last authentic segment once it is over; seconds as in the engine."""
+
+
+class HostTable:
+    """The hosts of the last connections; who has been there for longest without a new one makes room."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._hosts: OrderedDict[str, HostInfo] = OrderedDict()
+
+    def __iter__(self) -> Iterator[HostInfo]:
+        return iter(list(self._hosts.values()))
+
+    def saw(self, key: bytes, identity: PeerIdentity | None, now: float) -> None:
+        """A connection with a host has begun, was refused, or is over; `key`: of what the local host sends."""
+        if identity is None:
+            return
+        address = endpoints(key)[1].address
+        self._hosts[address] = HostInfo(address, identity, now)
+        self._hosts.move_to_end(address)
+        if len(self._hosts) > self._size:
+            self._hosts.popitem(last=False)

@@ -1,0 +1,26 @@
+"""What follows when a connection has given its place to a new one with the same addresses and ports."""
+
+from tcpcryptd.core.services import Services
+from tcpcryptd.core.verdict import ACCEPT_PLAIN, DROP, Action, ConnectionClass, Direction, Verdict
+from tcpcryptd.wire.segment import Segment
+
+
+def after_crossing(services: Services, key: bytes, peers: Segment, verdict: Verdict, now: float) -> Verdict:
+    """The verdict on the local kernel's SYN, when the new connection has had the peer's as well.
+
+    `verdict`: what it was before that. See core.protocol.ConnectionHandle.cross.
+    """
+    entry = services.table.entry(key)
+    if entry is None:
+        return verdict
+    action, _, connection_class = entry.inbound(peers.packet, peers.offset, now)
+    if action is Action.DROP:
+        return DROP
+    return ACCEPT_PLAIN if connection_class is ConnectionClass.PLAIN else verdict
+
+
+def answered(services: Services, key: bytes, syn: Segment, answer: Segment, now: float) -> Verdict:
+    """The verdict on the local kernel's SYN ACK, whose SYN the new connection has not had yet."""
+    services.first_packet(syn, Direction.IN, now, ConnectionClass.UNDECIDED)
+    entry = services.table.entry(key)
+    return ACCEPT_PLAIN if entry is None else entry.outbound(answer.packet, answer.offset, now)

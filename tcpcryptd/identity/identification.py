@@ -1,0 +1,73 @@
+"""Who the hosts of a connection are: the proofs in the two messages of its key exchange (docs/identity.md)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Final
+
+from tcpcryptd.core.protocol import ABSENT, ConnectionHandle, PeerIdentity
+from tcpcryptd.identity.authenticator import Authenticator
+from tcpcryptd.identity.proof import Part
+
+IDENTITY: Final = 0x0001
+"""Type of the extension that has the proof of who the sender is."""
+
+
+def with_proof(
+    authenticator: Authenticator | None, part: Part, encode: Callable[[Mapping[int, bytes]], bytes]
+) -> bytes:
+    """A message of this host's with its proof, if it has an identity.
+
+    Args:
+        authenticator: None: it has none.
+        part: This host's, without the message.
+        encode: Makes the message with extensions.
+    """
+    key = authenticator.host_key if authenticator is not None else None
+    if key is None:
+        return encode({})
+    return encode({IDENTITY: key.prove(replace(part, message=encode({IDENTITY: key.unsigned})))})
+
+
+def identify(
+    connection: ConnectionHandle, authenticator: Authenticator | None, part: Part, extensions: Mapping[int, bytes]
+) -> bool:
+    """Judges the sender of a message by the proof in it; False: it is refused, and the connection was reset."""
+    identity = ABSENT
+    if authenticator is not None:
+        identity = authenticator.identify(
+            _address(connection),
+            connection.peer_port,
+            extensions.get(IDENTITY),
+            part,
+            may_learn=not connection.must_authenticate,
+        )
+        connection.identity = identity
+    return accept(connection, identity)
+
+
+def accept(connection: ConnectionHandle, identity: PeerIdentity) -> bool:
+    """The same when it is known what the sender is."""
+    if identity.suits(must_authenticate=connection.must_authenticate):
+        return True
+    connection.refuse(identity.reason)
+    return False
+
+
+def recall(connection: ConnectionHandle, authenticator: Authenticator | None, token: bytes) -> PeerIdentity | None:
+    """Who a peer is that has proved earlier what a token stands for; None: no session may be resumed with it."""
+    identity: PeerIdentity | None = ABSENT
+    if authenticator is not None:
+        identity = authenticator.recall(_address(connection), connection.peer_port, token)
+    suits = identity is not None and identity.suits(must_authenticate=connection.must_authenticate)
+    return identity if suits else None
+
+
+def token_of(connection: ConnectionHandle) -> bytes:
+    """What stands for the peer that was identified; empty: nobody was."""
+    return connection.identity.token if connection.identity is not None else b""
+
+
+def _address(connection: ConnectionHandle) -> str:
+    """The peer's, as the kernel spells it."""
+    return str(ip_address(connection.peer_address))

@@ -1,0 +1,46 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tcpcryptd.control.errors import ControlProtocolError
+from tcpcryptd.control.host_record import HostRecord
+from tests.unit.control.samples import peers
+
+SAMPLES = st.builds(
+    HostRecord,
+    st.ip_addresses().map(str),
+    peers,
+    st.integers(0, 10**9).map(lambda milliseconds: milliseconds / 1000),
+    st.integers(0, 2**20),
+)
+TOLD = {"address": "192.0.2.1", "peer": {"outcome": "absent"}, "last_seen": 1.5, "connections": 2}
+
+
+@given(SAMPLES)
+def test_records_round_trip(sample: HostRecord) -> None:
+    assert HostRecord.from_json(json.loads(json.dumps(sample.to_json() | {"weather": "fine"}))) == sample
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [],
+        {},
+        TOLD | {"peer": None},
+        TOLD | {"peer": {}},
+        TOLD | {"peer": {"outcome": "authenticated"}},
+        TOLD | {"address": "web1"},
+        TOLD | {"last_seen": -1},
+        TOLD | {"last_seen": True},
+        TOLD | {"last_seen": float("inf")},
+        TOLD | {"connections": 1.5},
+        TOLD | {"connections": -1},
+        TOLD | {"connections": True},
+    ],
+)
+def test_a_wrong_field_is_refused(wrong: object) -> None:
+    assert HostRecord.from_json(TOLD).connections == 2
+    with pytest.raises(ControlProtocolError):
+        HostRecord.from_json(wrong)
