@@ -16,7 +16,7 @@ from setuptools.command.build_ext import build_ext
 
 PACKET_PATH = (
     *("wire", "core", "crypto", "crypt", "eno"),
-    *("netio/engine_output.py", "netio/loop.py"),
+    *("netio/engine_output.py", "netio/loop.py", "netio/workers/sessions.py"),
     *(
         f"netio/kernel/{name}.py"
         for name in ("netlink", "nfqueue", "path_mtu", "raw_socket", "route", "routing_tables")

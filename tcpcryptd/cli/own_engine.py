@@ -17,7 +17,7 @@ from tcpcryptd.crypt import CryptConfig
 from tcpcryptd.crypto.key_log import KeyLog
 from tcpcryptd.crypto.key_pool import KeyPool
 from tcpcryptd.eno import EnoConfig
-from tcpcryptd.netio.kernel.path_mtu import path_mtu
+from tcpcryptd.netio.kernel.path_mtu import RecentPathMtu, path_mtu
 
 
 class OwnEngine:
@@ -47,7 +47,14 @@ class OwnEngine:
         self.jobs = self._protocols.key_jobs()
         self.identified = Destinations(settings.require_identity)
         config = engine_config(settings, self.destinations, self.post_quantum, self.identified)
-        self.engine = Engine(config, self._protocols.factories, path_mtu=path_mtu, sessions=sessions, stock=kem_keys)
+        self.engine = Engine(
+            config,
+            self._protocols.factories,
+            path_mtu=path_mtu,
+            sessions=sessions,
+            stock=kem_keys,
+            recent_path_mtu=RecentPathMtu(),
+        )
 
     def apply(self, new: Settings) -> None:
         """Brings into force what can be reloaded, for connections that begin later."""

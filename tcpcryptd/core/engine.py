@@ -15,6 +15,7 @@ from tcpcryptd.core.flow_table import FlowTable
 from tcpcryptd.core.hosts import HostInfo
 from tcpcryptd.core.icmp_errors import translated
 from tcpcryptd.core.options import ConnectionOptions
+from tcpcryptd.core.path_mtu import PathMtu
 from tcpcryptd.core.protocol import Judge, ProtocolFactory, Routed
 from tcpcryptd.core.review import review
 from tcpcryptd.core.services import Services
@@ -39,9 +40,10 @@ class Engine:
         config: EngineConfig,
         protocols: Sequence[ProtocolFactory],
         random: Callable[[int], bytes] = os.urandom,
-        path_mtu: Callable[[bytes], int | None] = lambda _: None,
+        path_mtu: PathMtu = lambda _: None,
         sessions: SessionStore | None = None,
         stock: Stock | None = None,
+        recent_path_mtu: PathMtu | None = None,
     ) -> None:
         """Make an engine.
 
@@ -50,13 +52,14 @@ class Engine:
             protocols: What it speaks; the first one that an opening can belong to takes it.
             random: Gives so many bytes that nobody can guess.
             path_mtu: Bytes of IP packet that reach a host, given its address of 4 or 16 bytes; None: not known.
+            recent_path_mtu: The same as of a moment ago, for SYNs; None: `path_mtu`.
             sessions: Where sessions are kept to be resumed; None: in a cache of its own.
             stock: What the protocols draw from, to be refilled by who runs the engine.
         """
         self.stock = stock
         self._protocols = {protocol.name: protocol for protocol in protocols}
         self._table = FlowTable(config.max_connections, config.max_opening, config.max_closed, config.max_plain_records)
-        self._services = Services(config, random, path_mtu, self._table, sessions)
+        self._services = Services(config, random, path_mtu, recent_path_mtu, self._table, sessions)
         self._reported: set[str] = set()
         self.admission = Admission()
         """To be told of how far the packets are handled."""

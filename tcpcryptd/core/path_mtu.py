@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 from tcpcryptd.wire.icmp import LEAST_MTU
 from tcpcryptd.wire.syn import MAX_MSS
 
+PathMtu = Callable[[bytes], int | None]
+"""Given an address, bytes of IP packet that reach the host; None: not known."""
 _HEADERS: Final = {4: 40, 16: 60}
 """Bytes of IP and TCP header, by those of an address."""
 
@@ -23,22 +25,25 @@ class _Told(NamedTuple):
 class PathMtus:
     """Asks the kernel, and remembers what it was told; bounded."""
 
-    def __init__(self, lookup: Callable[[bytes], int | None], limit: int) -> None:
-        """`lookup`: what the kernel believes, in bytes of IP packet, given an address; None: it does not say."""
+    def __init__(self, lookup: PathMtu, limit: int, recent: PathMtu | None = None) -> None:
+        """`lookup`: what the kernel believes now; `recent`: lately, which costs less to ask."""
         self._lookup = lookup
+        self._recent = recent or lookup
         self._limit = limit
         self._told: OrderedDict[bytes, _Told] = OrderedDict()
 
     def of(self, address: bytes) -> int | None:
         """Bytes of IP packet that reach a host; None: not known."""
-        believed = self._lookup(address)
+        return self._carried(address, self._lookup(address))
+
+    def _carried(self, address: bytes, believed: int | None) -> int | None:
         told = self._told.get(address)
         # The kernel forgets in time, and may have learnt another one since.
         return told.path if told is not None and told.kernel == believed else believed
 
     def max_mss(self, address: bytes) -> int:
-        """The MSS for which packets to a host have room."""
-        mtu = self.of(address)
+        """The MSS for which packets to a host have room, as far as has been known lately."""
+        mtu = self._carried(address, self._recent(address))
         return MAX_MSS if mtu is None else max(mtu - _HEADERS[len(address)], 1)
 
     def narrowed(self, address: bytes, mtu: int, added: int, is_own: bool) -> tuple[int, int]:

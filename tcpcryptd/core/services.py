@@ -22,7 +22,7 @@ from tcpcryptd.core.limits import (
     UNREACHABLE_LIFETIME,
 )
 from tcpcryptd.core.options import OptionRegistry
-from tcpcryptd.core.path_mtu import PathMtus
+from tcpcryptd.core.path_mtu import PathMtu, PathMtus
 from tcpcryptd.core.peers import PeerMemory
 from tcpcryptd.core.protocol import Handler, Origin, Routed
 from tcpcryptd.core.session_cache import SessionCache, SessionStore
@@ -75,13 +75,14 @@ class Services:
         self,
         config: EngineConfig,
         random: Callable[[int], bytes],
-        path_mtu: Callable[[bytes], int | None],
+        path_mtu: PathMtu,
+        recent_path_mtu: PathMtu | None,
         table: Table,
         sessions: SessionStore | None,
     ) -> None:
         self.config = config
         self.random = random
-        self.path_mtus = PathMtus(path_mtu, MAX_PATHS)
+        self.path_mtus = PathMtus(path_mtu, MAX_PATHS, recent_path_mtu)
         self.counters: Counter[str] = Counter()
         self.table = table
         self.tombstones = Tombstones(MAX_TOMBSTONES)

@@ -36,9 +36,14 @@ def _take(context: HandshakeContext, key: bytes, now: float) -> Resumable | None
     connection = context.connection
     if not connection.options.cache:
         return None
-    encoded = connection.sessions.take(key, now, lambda encoded: _suitable(context, encoded) is not None)
-    found = _suitable(context, encoded) if encoded is not None else None
-    if found is None:
+    found: tuple[Resumable, PeerIdentity] | None = None
+
+    def accept(encoded: bytes) -> bool:
+        nonlocal found
+        found = _suitable(context, encoded)
+        return found is not None
+
+    if connection.sessions.take(key, now, accept) is None or found is None:
         return None
     state, identity = found
     if context.config.authenticator is not None:

@@ -46,9 +46,14 @@ def _take(context: HandshakeContext, key: bytes, now: float) -> SessionSecret | 
     if not connection.options.cache:
         return None
     # It could come from a key exchange under the options and the configuration of today, with a peer that is believed.
-    encoded = connection.sessions.take(key, now, lambda encoded: _decoded(context, encoded) is not None)
-    found = _decoded(context, encoded) if encoded is not None else None
-    if found is None:
+    found: tuple[SessionSecret, PeerIdentity] | None = None
+
+    def accept(encoded: bytes) -> bool:
+        nonlocal found
+        found = _decoded(context, encoded)
+        return found is not None
+
+    if connection.sessions.take(key, now, accept) is None or found is None:
         return None
     secret, identity = found
     if context.config.authenticator is not None:

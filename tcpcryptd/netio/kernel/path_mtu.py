@@ -1,9 +1,13 @@
 """The MTU of the path to a host, as far as the kernel has learnt it from ICMP (ip(7), IP_MTU)."""
 
 import socket
+import time
 
 _IP_MTU = 14
 _IPV6_MTU = 24
+_LIFETIME = 1.0
+"""Seconds for which the kernel is not asked the same again."""
+_MAX_KEPT = 1024
 
 
 def path_mtu(address: bytes) -> int | None:
@@ -21,3 +25,22 @@ def path_mtu(address: bytes) -> int | None:
             return probe.getsockopt(level, option)
     except OSError:
         return None
+
+
+class RecentPathMtu:
+    """What `path_mtu` has said lately: for SYNs, of which many can come, and for each it takes four system calls."""
+
+    def __init__(self) -> None:
+        self._kept: dict[bytes, tuple[float, int | None]] = {}
+
+    def __call__(self, address: bytes) -> int | None:
+        """See `path_mtu`."""
+        now = time.monotonic()
+        kept = self._kept.get(address)
+        if kept is not None and now < kept[0]:
+            return kept[1]
+        if len(self._kept) >= _MAX_KEPT:
+            self._kept.clear()
+        found = path_mtu(address)
+        self._kept[address] = now + _LIFETIME, found
+        return found

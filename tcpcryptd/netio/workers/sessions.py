@@ -8,11 +8,10 @@ A session's key alone decides on its bucket of slots. A lock of the kernel's gua
 the process that holds it, and what that process had not finished was not to be seen yet.
 """
 
-import contextlib
 import fcntl
 import mmap
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from struct import Struct
 from typing import Final, NamedTuple
@@ -25,6 +24,8 @@ _MAX_KEY: Final = 40
 _MAX_SESSION: Final = 96
 _SLOT: Final = _HEAD.size + _MAX_KEY + _MAX_SESSION
 _BUCKET: Final = SLOTS * _SLOT
+_FREE: Final = bytes(SLOTS)
+_ERASED: Final = bytes(_SLOT)
 _TRIES: Final = 100
 """A lock is held for microseconds, for longer only when its holder has lost the processor."""
 
@@ -67,65 +68,70 @@ class SharedSessions:
         """Keeps a session; the oldest in its bucket makes room. Its number for `discard`; None: it is not kept."""
         self._sweep(now)
         bucket = self._bucket(key)
-        if len(key) > _MAX_KEY or len(session) > _MAX_SESSION:
+        if len(key) > _MAX_KEY or len(session) > _MAX_SESSION or not self._lock(bucket):
             return None
-        with self._locked(bucket) as is_locked:
-            if not is_locked:
-                return None
-            entries = self._entries(bucket, now)
-            taken = {entry.at for entry in entries}
-            free = next((at for at in self._slots(bucket) if at not in taken), None)
-            if free is None:
-                free = min(entries).at
-                self._erase(free)
+        try:
+            slot = self._owners(bucket).find(0)
+            at = bucket * _BUCKET + slot * _SLOT if slot >= 0 else min(self._entries(bucket)).at
+            self._erase(at)
             number = os.getpid() << 32 | next(self._serial)
             head = _HEAD.pack(0, len(key), len(session), 0, number, now)
-            self._memory[free : free + _SLOT] = head + key.ljust(_MAX_KEY, b"\0") + session.ljust(_MAX_SESSION, b"\0")
-            self._memory[free] = self.owner
+            self._memory[at : at + _SLOT] = head + key.ljust(_MAX_KEY, b"\0") + session.ljust(_MAX_SESSION, b"\0")
+            self._memory[at] = self.owner
             return number
+        finally:
+            self._unlock(bucket)
 
     def take(self, key: bytes, now: float, accept: Callable[[bytes], bool]) -> bytes | None:
         """The newest session under a key that is accepted, and not in the table any more; None when there is none."""
         self._sweep(now)
         bucket = self._bucket(key)
-        with self._locked(bucket) as is_locked:
-            if is_locked:
-                for entry in sorted(self._entries(bucket, now), reverse=True):
-                    if entry.key == key and accept(entry.session):
-                        self._erase(entry.at)
-                        return entry.session
-        return None
+        if self._owners(bucket) == _FREE or not self._lock(bucket):
+            return None
+        try:
+            self._erase_old(bucket, now)
+            for entry in sorted(self._entries(bucket), reverse=True):
+                if entry.key == key and accept(entry.session):
+                    self._erase(entry.at)
+                    return entry.session
+            return None
+        finally:
+            self._unlock(bucket)
 
     def discard(self, key: bytes, number: int) -> None:
         """Forgets one session, if it is still there."""
         bucket = self._bucket(key)
-        with self._locked(bucket) as is_locked:
-            if is_locked:
-                for entry in self._entries(bucket, 0.0):
+        if self._lock(bucket):
+            try:
+                for entry in self._entries(bucket):
                     if entry.number == number:
                         self._erase(entry.at)
+            finally:
+                self._unlock(bucket)
 
     def flush(self) -> int:
         """Forgets all sessions, also of other workers; how many there were."""
         found = 0
         for bucket in range(self._buckets):
-            if any(self._memory[at] for at in self._slots(bucket)):
-                with self._locked(bucket) as is_locked:
-                    entries = self._entries(bucket, 0.0) if is_locked else []
+            if self._owners(bucket) != _FREE and self._lock(bucket):
+                try:
+                    entries = self._entries(bucket)
                     for entry in entries:
                         self._erase(entry.at)
                     found += len(entries)
+                finally:
+                    self._unlock(bucket)
         return found
 
     def _bucket(self, key: bytes) -> int:
         # The hash has the same seed in all workers, since they are forks of one process; peers don't know it.
         return hash(key) % self._buckets
 
-    def _slots(self, bucket: int) -> range:
-        return range(bucket * _BUCKET, (bucket + 1) * _BUCKET, _SLOT)
+    def _owners(self, bucket: int) -> bytes:
+        """One byte of each slot, 0 where it is empty; without the lock it can be about to change."""
+        return self._memory[bucket * _BUCKET : (bucket + 1) * _BUCKET : _SLOT]
 
-    @contextlib.contextmanager
-    def _locked(self, bucket: int) -> Iterator[bool]:
+    def _lock(self, bucket: int) -> bool:
         """Whether the bucket is this process's for now. No packet waits long for one that holds it and hangs."""
         for _ in range(_TRIES):
             try:
@@ -133,44 +139,46 @@ class SharedSessions:
             except (BlockingIOError, PermissionError):
                 os.sched_yield()
             else:
-                break
-        else:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, bucket)
+                return True
+        return False
 
-    def _entries(self, bucket: int, now: float) -> list[_Entry]:
-        """What is in a bucket, which is locked; what is too old is erased."""
+    def _unlock(self, bucket: int) -> None:
+        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, bucket)
+
+    def _taken(self, bucket: int) -> list[int]:
+        """Where the slots are that are not empty."""
+        first = bucket * _BUCKET
+        return [first + slot * _SLOT for slot, owner in enumerate(self._owners(bucket)) if owner]
+
+    def _entries(self, bucket: int) -> list[_Entry]:
+        """What is in a bucket, which is locked."""
         found = []
-        for at in self._slots(bucket):
-            owner, key_length, length, _, number, arrived = _HEAD.unpack_from(self._memory, at)
-            if not owner:
-                continue
-            if now - arrived >= self._lifetime:
-                self._erase(at)
-                continue
+        for at in self._taken(bucket):
+            _, key_length, length, _, number, arrived = _HEAD.unpack_from(self._memory, at)
             key, session = at + _HEAD.size, at + _HEAD.size + _MAX_KEY
-            found.append(
-                _Entry(
-                    arrived,
-                    number,
-                    at,
-                    self._memory[key : key + key_length],
-                    self._memory[session : session + length],
-                )
-            )
+            taken = self._memory[key : key + key_length], self._memory[session : session + length]
+            found.append(_Entry(arrived, number, at, *taken))
         return found
+
+    def _old(self, bucket: int, now: float) -> list[int]:
+        """Where the slots are whose sessions are too old."""
+        arrivals = [(at, _HEAD.unpack_from(self._memory, at)[5]) for at in self._taken(bucket)]
+        return [at for at, arrived in arrivals if now - arrived >= self._lifetime]
+
+    def _erase_old(self, bucket: int, now: float) -> None:
+        """The bucket is locked."""
+        for at in self._old(bucket, now):
+            self._erase(at)
 
     def _erase(self, at: int) -> None:
         self._memory[at] = 0
-        self._memory[at : at + _SLOT] = bytes(_SLOT)
+        self._memory[at : at + _SLOT] = _ERASED
 
     def _sweep(self, now: float) -> None:
         """Erases what is too old in one more bucket, since nobody may ask for it again."""
-        self._swept = (self._swept + 1) % self._buckets
-        with self._locked(self._swept) as is_locked:
-            if is_locked:
-                self._entries(self._swept, now)
+        bucket = self._swept = (self._swept + 1) % self._buckets
+        if self._owners(bucket) != _FREE and self._old(bucket, now) and self._lock(bucket):
+            try:
+                self._erase_old(bucket, now)
+            finally:
+                self._unlock(bucket)
