@@ -185,7 +185,7 @@ def protect(connection: dict[str, Any], aead: FrameAead, first: dict[str, int], 
     nonce = bytes.fromhex(connection["sn"])
     masters = [tcpcrypt_schedule.first_master_key(secret, nonce)]
     masters.append(tcpcrypt_schedule.next_master_key(masters[0]))
-    keys = [tcpcrypt_schedule.traffic_keys(master, aead) for master in masters]
+    keys = [[tcpcrypt_schedule.traffic_key(master, aead, direction) for direction in (0, 1)] for master in masters]
     connection["session_id"] = tcpcrypt_schedule.session_id(connection["tep_byte"], secret, nonce).hex()
     connection["generations"] = [
         {"mk": master.hex(), "k_ab": k_ab.hex(), "k_ba": k_ba.hex()}

@@ -19,7 +19,7 @@ class Destinations:
 
     def include(self, address: str) -> bool:
         """Whether the host is in one of them."""
-        return self._policy.requires(address)
+        return bool(self._policy.required) and self._policy.requires(address)
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,9 @@ class LiveEngineConfig(EngineConfig):
 
     def requires(self, address: str) -> bool:
         """Whether connections with this host must be encrypted now."""
-        return any(each.include(address) for each in (self.destinations, self.post_quantum, self.identified))
+        return (
+            self.destinations.include(address) or self.post_quantum.include(address) or self.identified.include(address)
+        )
 
     def requires_post_quantum(self, address: str) -> bool:
         """Whether their keys must come from a post-quantum key agreement."""

@@ -7,8 +7,9 @@ from ipaddress import ip_address
 from tcpcryptd.core.endpoint import Endpoint
 
 
+@lru_cache(maxsize=256)
 def endpoints(key: bytes) -> tuple[Endpoint, Endpoint]:
-    """Source and destination of a flow key."""
+    """Source and destination of a flow key; asked for several times while a connection begins."""
     half = (len(key) - 4) // 2
     source_port, destination_port = struct.unpack(">HH", key[-4:])
     return Endpoint(_text(key[:half]), source_port), Endpoint(_text(key[half:-4]), destination_port)

@@ -57,17 +57,17 @@ def digest(init1: bytes, init2: bytes) -> bytes:
     return hashlib.sha256(len(init1).to_bytes(4, "big") + init1 + init2).digest()
 
 
-def session_id(secret: bytes) -> bytes:
+def session_id(secret: bytes | Prf) -> bytes:
     """Return SID[i], the session ID that belongs to the session secret ss[i]."""
-    return hmac_sha1(secret, _TAG_SESSION_ID)
+    return _keyed(secret).of(_TAG_SESSION_ID)
 
 
-def master_key_and_next_secret(secret: bytes) -> tuple[bytes, bytes]:
+def master_key_and_next_secret(secret: bytes | Prf) -> tuple[bytes, bytes]:
     """Return what follows from the session secret ss[i] besides its ID.
 
     That is the first master key of its session, and ss[i+1], the secret of the session that may resume it.
     """
-    prf = Prf(secret)
+    prf = _keyed(secret)
     return prf.of(_TAG_MASTER_KEY), prf.of(_TAG_NEXT_SECRET)
 
 
@@ -85,6 +85,10 @@ def traffic_keys(master: bytes, *, mac: bool = True) -> TrafficKeys:
         server_encryption=_expand(prf, _TAG_SERVER_ENCRYPTION),
         server_mac=_expand(prf, _TAG_SERVER_MAC) if mac else b"",
     )
+
+
+def _keyed(secret: bytes | Prf) -> Prf:
+    return Prf(secret) if isinstance(secret, bytes) else secret
 
 
 def _expand(prf: Prf, tag: bytes) -> bytes:

@@ -7,6 +7,7 @@ import hmac
 from typing import Final
 
 from tcpcryptd.crypto.frame_aead import FrameAead
+from tcpcryptd.crypto.prf import Prf
 
 K_LEN: Final = 32
 """Bytes of PRK, ss[i] and mk[j]."""
@@ -33,7 +34,12 @@ def extract(salt: bytes, material: bytes) -> bytes:
     return hmac.digest(salt, material, _HASH)
 
 
-def cprf(key: bytes, constant: bytes, length: int) -> bytes:
+def keyed(secret: bytes) -> Prf:
+    """The pseudorandom function of ss[i], from which several values follow."""
+    return Prf(secret, is_sha256=True)
+
+
+def cprf(key: bytes | Prf, constant: bytes, length: int) -> bytes:
     """Return CPRF(key, constant, length) (Figure 1, HKDF-Expand).
 
     Raises:
@@ -45,7 +51,8 @@ def cprf(key: bytes, constant: bytes, length: int) -> bytes:
     block = b""
     material = b""
     for counter in range(1, blocks + 1):
-        block = hmac.digest(key, block + constant + bytes((counter,)), _HASH)
+        data = block + constant + bytes((counter,))
+        block = hmac.digest(key, data, _HASH) if isinstance(key, bytes) else key.of(data)
         material += block
     return material[:length]
 
@@ -63,12 +70,12 @@ def prk(nonce_a: bytes, eno_transcript: bytes, init1: bytes, init2: bytes, ephem
     return extract(nonce_a, eno_transcript + init1 + init2 + ephemeral_secret)
 
 
-def next_secret(secret: bytes) -> bytes:
+def next_secret(secret: bytes | Prf) -> bytes:
     """Return ss[i+1] for ss[i]."""
     return cprf(secret, _CONST_NEXTK, K_LEN)
 
 
-def session_id(tep_byte: int, secret: bytes, nonce: bytes) -> bytes:
+def session_id(tep_byte: int, secret: bytes | Prf, nonce: bytes) -> bytes:
     """Return session_id[i], 33 bytes (section 3.4).
 
     Args:
@@ -79,7 +86,7 @@ def session_id(tep_byte: int, secret: bytes, nonce: bytes) -> bytes:
     return bytes((tep_byte,)) + cprf(secret, _CONST_SESSID + nonce, K_LEN)
 
 
-def resumption_identifier(secret: bytes) -> bytes:
+def resumption_identifier(secret: bytes | Prf) -> bytes:
     """Return resume[i] of ss[i], 18 bytes (section 3.5).
 
     The first 9 are sent by the host that was A when ss[0] was made, the others by the host that was B.
@@ -87,7 +94,7 @@ def resumption_identifier(secret: bytes) -> bytes:
     return cprf(secret, _CONST_RESUME, RESUMPTION_IDENTIFIER_LENGTH)
 
 
-def first_master_key(secret: bytes, nonce: bytes) -> bytes:
+def first_master_key(secret: bytes | Prf, nonce: bytes) -> bytes:
     """Return mk[0] of ss[i] and sn[i], which is empty after a key exchange (section 3.3)."""
     return cprf(secret, _CONST_REKEY + nonce, K_LEN)
 
@@ -97,10 +104,9 @@ def next_master_key(master: bytes) -> bytes:
     return cprf(master, _CONST_REKEY, K_LEN)
 
 
-def traffic_keys(master: bytes, aead: FrameAead) -> tuple[bytes, bytes]:
-    """Return k_ab[j] and k_ba[j] of mk[j] (section 3.3).
+def traffic_key(master: bytes, aead: FrameAead, direction: int) -> bytes:
+    """Return k_ab[j] (direction 0) or k_ba[j] (1) of mk[j] (section 3.3).
 
     A and B are the roles when ss[0] was made, whatever they are in a session that resumes it (section 3.5).
     """
-    length = aead.traffic_key_length
-    return cprf(master, _CONST_KEY_A, length), cprf(master, _CONST_KEY_B, length)
+    return cprf(master, _CONST_KEY_B if direction else _CONST_KEY_A, aead.traffic_key_length)

@@ -44,7 +44,7 @@ class FrameKeys:
         return self._protection
 
     def _derive(self) -> FrameProtection:
-        return self._aead.protection(schedule.traffic_keys(self._master, self._aead)[self._index])
+        return self._aead.protection(schedule.traffic_key(self._master, self._aead, self._index))
 
 
 class FrameStream:

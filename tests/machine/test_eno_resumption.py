@@ -11,6 +11,7 @@ from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.crypto import tcpcrypt_schedule as schedule
 from tcpcryptd.crypto.frame_aead import FRAME_AEADS, FrameAead
 from tcpcryptd.crypto.key_scheme import KeyScheme
+from tcpcryptd.crypto.prf import Prf
 from tcpcryptd.eno import EnoConfig
 from tcpcryptd.eno.config import SCHEMES
 from tcpcryptd.eno.constants import ENO as ENO_KIND
@@ -141,12 +142,18 @@ def test_nonces_of_different_lengths(lengths: tuple[int, int]) -> None:
 def used(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Notes each session secret from which a host makes keys."""
     seen: list[bytes] = []
-    derive = schedule.first_master_key
+    secrets: list[tuple[Prf, bytes]] = []
+    key, derive = schedule.keyed, schedule.first_master_key
 
-    def note(secret: bytes, nonce: bytes) -> bytes:
-        seen.append(secret)
-        return derive(secret, nonce)
+    def keyed(secret: bytes) -> Prf:
+        secrets.append((key(secret), secret))
+        return secrets[-1][0]
 
+    def note(prf: Prf, nonce: bytes) -> bytes:
+        seen.extend(secret for each, secret in secrets if each is prf)
+        return derive(prf, nonce)
+
+    monkeypatch.setattr(schedule, "keyed", keyed)
     monkeypatch.setattr(schedule, "first_master_key", note)
     return seen
 

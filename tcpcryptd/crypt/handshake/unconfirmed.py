@@ -76,7 +76,8 @@ class Unconfirmed(ProtocolState):
         """Opens a segment; the first that is authentic ends this state."""
         verdict = self.protection.inbound(packet, offset, now)
         if self.protection.heard:
-            remember(self._connection, self._following, now)
+            # The segment goes on first.
+            self._connection.afterwards(lambda: remember(self._connection, self._following, now))
             self.protection.take_over(now)
             self._connection.encrypted(now)
             self._connection.identified()

@@ -7,6 +7,7 @@ from typing import Final, Self
 from tcpcryptd.core.protocol import Classical
 from tcpcryptd.crypt.roles import Role
 from tcpcryptd.crypto import key_schedule
+from tcpcryptd.crypto.prf import Prf
 from tcpcryptd.crypto.segment import SegmentProtection
 from tcpcryptd.crypto.suites import MLKEM768_X25519_HPKE, SymmetricSuite
 
@@ -44,7 +45,7 @@ class Keys:
 class Resumable:
     """What is kept of a session so that the next connection can resume it, once (docs/crypt-option.md section 8)."""
 
-    __slots__ = ("_session_id", "public_key_name", "role", "secret", "suite", "token")
+    __slots__ = ("_prf", "_session_id", "public_key_name", "role", "secret", "suite", "token")
 
     def __init__(
         self, secret: bytes, role: Role, suite: SymmetricSuite, public_key_name: str, token: bytes = b""
@@ -55,6 +56,7 @@ class Resumable:
         self.suite = suite
         self.public_key_name = public_key_name
         self.token = token
+        self._prf: Prf | None = None
         self._session_id: bytes | None = None
 
     def encode(self) -> bytes:
@@ -76,10 +78,17 @@ class Resumable:
         return cls(encoded[5:_TOKEN], role, suite, name, token) if suite is not None else None
 
     @property
+    def prf(self) -> Prf:
+        """Of the secret."""
+        if self._prf is None:
+            self._prf = Prf(self.secret)
+        return self._prf
+
+    @property
     def session_id(self) -> bytes:
         """The ID of the session that is about to start."""
         if self._session_id is None:
-            self._session_id = key_schedule.session_id(self.secret)
+            self._session_id = key_schedule.session_id(self.prf)
         return self._session_id
 
 
@@ -111,7 +120,7 @@ class Session:
         classical: Classical = Classical.PEER,
     ) -> tuple[Self, Resumable]:
         """The session of a session secret, and what the connection after it can go on from."""
-        master, next_secret = key_schedule.master_key_and_next_secret(state.secret)
+        master, next_secret = key_schedule.master_key_and_next_secret(state.prf)
         role, suite, name = state.role, state.suite, state.public_key_name
         keys = Keys.of(master, 0, suite, role)
         session = cls(state.session_id, role, suite, name, keys, resumed, public_key, public_key_spec, classical)

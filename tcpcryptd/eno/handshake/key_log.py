@@ -19,7 +19,7 @@ class ConnectionKeyLog:
         nonce = negotiated.resumed.session_nonce if negotiated.resumed is not None else b""
         self._key_log = key_log
         self._numbers = (local, remote) if active else (remote, local)
-        self._session_id = schedule.session_id(negotiated.tep_byte, secret.secret, nonce)
+        self._session_id = schedule.session_id(negotiated.tep_byte, secret.prf, nonce)
         self._suite = secret.aead.identifier.to_bytes(2, "big")
         # Which keys seal is decided by the role when ss[0] was made (RFC 8548 section 3.5).
         self._opener_role = "a" if (secret.original_role is EnoRole.A) == active else "b"

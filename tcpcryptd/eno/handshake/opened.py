@@ -19,11 +19,11 @@ def session_of(context: HandshakeContext, secret: SessionSecret, negotiated: Neg
     key_log = context.config.key_log
     log_keys = ConnectionKeyLog(key_log, context, secret, negotiated).add if key_log is not None else None
     nonce = negotiated.resumed.session_nonce if negotiated.resumed is not None else b""
-    master = schedule.first_master_key(secret.secret, nonce)
+    master = schedule.first_master_key(secret.prf, nonce)
     a_to_b, b_to_a = (GenerationKeys(master, secret.aead, direction, log_keys) for direction in (0, 1))
     outbound, inbound = (a_to_b, b_to_a) if secret.original_role is EnoRole.A else (b_to_a, a_to_b)
     return Session(
-        schedule.session_id(negotiated.tep_byte, secret.secret, nonce),
+        schedule.session_id(negotiated.tep_byte, secret.prf, nonce),
         negotiated.role,
         secret.scheme,
         secret.aead,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from tcpcryptd.crypto import tcpcrypt_schedule as schedule
 from tcpcryptd.crypto.frame_aead import FrameAead
 from tcpcryptd.crypto.key_scheme import KeyScheme
+from tcpcryptd.crypto.prf import Prf
 from tcpcryptd.eno.handshake.offer import Resumption
 from tcpcryptd.eno.role import EnoRole
 
@@ -22,11 +23,19 @@ class SessionSecret:
     """What this host was when ss[0] was made: it decides which keys it seals with."""
     token: bytes = b""
     """Stands for what the peer has proved then, see `PeerIdentity`."""
+    _prf: Prf | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def prf(self) -> Prf:
+        """Of the secret."""
+        if self._prf is None:
+            self._prf = schedule.keyed(self.secret)
+        return self._prf
 
     @property
     def following(self) -> "SessionSecret":
         """ss[i+1]."""
-        return replace(self, secret=schedule.next_secret(self.secret))
+        return replace(self, secret=schedule.next_secret(self.prf))
 
     def encode(self) -> bytes:
         """As it is kept: scheme (2 bytes), original role (1: A), AEAD algorithm (2, big endian), secret, token."""
@@ -48,5 +57,5 @@ class SessionSecret:
 
     def resumption(self, nonce: bytes) -> Resumption:
         """What names this secret in a SYN, with this host's nonce."""
-        identifier = schedule.resumption_identifier(self.secret)
+        identifier = schedule.resumption_identifier(self.prf)
         return Resumption(self.scheme.code, self.original_role, identifier, nonce)

@@ -206,9 +206,10 @@ class Channel(ProtocolState):
         """A frame has come: the peer has the keys. One that begins a generation asks for one of ours (section 3.8)."""
         self._identified()
         self._heard = True
-        if self._keep is not None:
-            self._keep(now)
-            self._keep = None
+        keep, self._keep = self._keep, None
+        if keep is not None:
+            # The frame goes on first.
+            self._connection.afterwards(lambda: keep(now))
         flow = self._flow
         if flow.outbound.generation >= flow.inbound.generation == flow.outbound.remote_generation:
             return False

@@ -70,4 +70,4 @@ class GenerationKeys:
             self._generation += 1
         if self._log_keys is not None:
             self._log_keys(self._generation, self._master)
-        return self._aead.protection(schedule.traffic_keys(self._master, self._aead)[self._direction])
+        return self._aead.protection(schedule.traffic_key(self._master, self._aead, self._direction))

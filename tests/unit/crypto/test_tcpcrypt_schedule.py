@@ -77,12 +77,18 @@ def test_values_have_their_constants_and_lengths() -> None:
     assert schedule.first_master_key(SECRET, NONCE) == hkdf_expand(SECRET, b"\x03" + NONCE, 32)
     assert schedule.next_master_key(SECRET) == hkdf_expand(SECRET, b"\x03", 32)
     assert schedule.resumption_identifier(SECRET) == hkdf_expand(SECRET, b"\x06", 18)
+    prf = schedule.keyed(SECRET)
+    for derive in (schedule.next_secret, schedule.resumption_identifier):
+        assert derive(prf) == derive(SECRET)
+    assert schedule.session_id(0xA3, prf, NONCE) == schedule.session_id(0xA3, SECRET, NONCE)
+    assert schedule.first_master_key(prf, NONCE) == schedule.first_master_key(SECRET, NONCE)
+    assert schedule.cprf(prf, b"\x01", 70) == hkdf_expand(SECRET, b"\x01", 70)
 
 
 @pytest.mark.parametrize("aead", FRAME_AEADS, ids=lambda aead: aead.name)
 def test_traffic_keys_are_as_long_as_the_algorithm_wants(aead: FrameAead) -> None:
     length = aead.key_length + 12
     expected = hkdf_expand(SECRET, b"\x04", length), hkdf_expand(SECRET, b"\x05", length)
-    assert schedule.traffic_keys(SECRET, aead) == expected
+    assert tuple(schedule.traffic_key(SECRET, aead, direction) for direction in (0, 1)) == expected
     for key in expected:
         aead.protection(key)

@@ -153,7 +153,7 @@ def test_session_ids_and_keys(chain: dict[str, Any]) -> None:
         masters = [schedule.first_master_key(secret, nonce)]
         masters.append(schedule.next_master_key(masters[0]))
         for master, generation in zip(masters, connection["generations"], strict=True):
-            k_ab, k_ba = schedule.traffic_keys(master, aead_of(chain))
+            k_ab, k_ba = (schedule.traffic_key(master, aead_of(chain), direction) for direction in (0, 1))
             assert generation == {"mk": master.hex(), "k_ab": k_ab.hex(), "k_ba": k_ba.hex()}
 
 

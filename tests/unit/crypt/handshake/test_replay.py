@@ -50,6 +50,7 @@ def replay(engine: Engine, trace: list[dict[str, str]], compare: Callable[[Segme
             skip_injected = False
             continue
         action, packet, _ = engine.handle_packet(bytes.fromhex(step["pkt"]), _DIRECTIONS[step["op"]], 0.0)
+        engine.packets_to_inject()
         assert action is not Action.DROP, step
         ours = packet if packet is not None else bytes.fromhex(step["pkt"])
         assert segment(ours).checksum_is_right
