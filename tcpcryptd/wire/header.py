@@ -41,14 +41,60 @@ def replaced(
     offset_and_flags = (header_length << 2 | packet[offset + 12] & 0x0F) << 8 | flags
     # 2^16 is 1 modulo 65535, so a number counts as the sum of its 16-bit words.
     total = sums + length + ports + sequence + acknowledgment + offset_and_flags + window + urgent
+    _write_tcp_header(writer, ports, sequence, acknowledgment, offset_and_flags, window, total % 65535 ^ 0xFFFF, urgent)
+    return b"".join((writer.getvalue(), area, payload))
+
+
+def written(
+    ip_header: bytes,
+    ports: int,
+    fields: tuple[int, int, int, int, int],
+    area: bytes,
+    payload: bytes | bytearray | memoryview,
+    sums: int | None,
+) -> bytes:
+    """A packet with the IP header of another one.
+
+    Args:
+        ip_header: The whole of it; lengths and its checksum follow from what stands behind.
+        ports: Source and destination, 32 bits.
+        fields: Sequence number, acknowledgment number, flags, window, urgent pointer.
+        area: The options, a multiple of 4 bytes.
+        payload: What follows them.
+        sums: As above; None: the checksum is left to the kernel, which makes it when it cuts the packet into segments.
+    """
+    sequence, acknowledgment, flags, window, urgent = fields
+    header_length = 20 + len(area)
+    length = header_length + len(payload)
+    offset = len(ip_header)
+    writer = BytesWriter()
+    _write_ip_header(writer, ip_header, offset, offset + length, 0)
+    offset_and_flags = header_length << 10 | flags
+    checksum = 0
+    if sums is not None:
+        total = sums + length + ports + sequence + acknowledgment + offset_and_flags + window + urgent
+        checksum = total % 65535 ^ 0xFFFF
+    _write_tcp_header(writer, ports, sequence, acknowledgment, offset_and_flags, window, checksum, urgent)
+    return b"".join((writer.getvalue(), area, payload))
+
+
+def _write_tcp_header(
+    writer: BytesWriter,
+    ports: int,
+    sequence: int,
+    acknowledgment: int,
+    offset_and_flags: int,
+    window: int,
+    checksum: int,
+    urgent: int,
+) -> None:
     put32(writer, ports)
     put32(writer, sequence)
     put32(writer, acknowledgment)
     put16(writer, offset_and_flags)
     put16(writer, window)
-    put16(writer, total % 65535 ^ 0xFFFF)
+    put16(writer, checksum)
     put16(writer, urgent)
-    return b"".join((writer.getvalue(), area, payload))
 
 
 def _write_ip_header(writer: BytesWriter, packet: bytes, offset: int, length: int, index: int) -> None:

@@ -19,7 +19,8 @@ from tcpcryptd.eno.stream.packets import (
     timestamp_area,
 )
 from tcpcryptd.wire import options
-from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, TCP_HEADER, URG, MalformedPacket, Segment, reverse_key
+from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, URG, MalformedPacket, Segment, reverse_key
+from tcpcryptd.wire.words import uint16, uint32
 
 _FATAL: Final = (Outcome.DAMAGED, Outcome.TRUNCATED, Outcome.INVALID)
 _ANSWERED: Final = (Outcome.OUT_OF_ORDER, Outcome.OUTDATED, Outcome.EMPTY)
@@ -62,18 +63,17 @@ class InboundPackets:
         if not self._builder.checksum_is_right(packet, offset):
             self._connection.count("bad_checksum")
             return DROP
-        _, _, number, acknowledgment, data_offset, flags, window, _, _ = TCP_HEADER.unpack_from(packet, offset)
-        start = offset + (data_offset >> 4) * 4
+        start, flags = offset + (packet[offset + 12] >> 4) * 4, packet[offset + 13]
         if not offset + 20 <= start <= len(packet):
             raise MalformedPacket("TCP data offset")
         if flags & (SYN | RST) or not flags & ACK:
             return self._rare(Segment(packet, offset), now)
         flow, outbound = self._flow, self._flow.outbound
-        wire_acknowledgment = flow.acknowledged_by_peer(acknowledgment)
+        wire_acknowledgment = flow.acknowledged_by_peer(uint32(packet, offset + 8))
         if wire_acknowledgment > outbound.wire_end + outbound.finished:
             self._connection.count("bad_acknowledgment")
             return DROP
-        wire = flow.received(number)
+        wire = flow.received(uint32(packet, offset + 4))
         if not flow.is_plausible(wire, wire_acknowledgment):
             self._connection.count("out_of_window")
             return DROP
@@ -81,7 +81,7 @@ class InboundPackets:
         outbound.acknowledge(wire_acknowledgment)
         plain_acknowledgment = outbound.plain_acknowledgment(wire_acknowledgment)
         area, sacked = self._options(packet, offset, packet[offset + 20 : start])
-        window = flow.shown_window(window, plain_acknowledgment, now)
+        window = flow.shown_window(uint16(packet, offset + 14), plain_acknowledgment, now)
         news = plain_acknowledgment > flow.forwarded or window != flow.peer_window or sacked
         flow.forwarded = max(flow.forwarded, plain_acknowledgment)
         flow.peer_window = window

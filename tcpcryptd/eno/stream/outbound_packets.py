@@ -14,8 +14,9 @@ from tcpcryptd.eno.stream.packets import (
     PacketBuilder,
     timestamp_area,
 )
-from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, TCP_HEADER, URG, MalformedPacket, Segment
+from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, URG, MalformedPacket, Segment
 from tcpcryptd.wire.syn import LOCAL_MAX_MSS, MAX_PACKET
+from tcpcryptd.wire.words import uint16, uint32
 
 _LARGE: Final = 1000
 """Bytes of packet: below any path MTU that IPv6 allows, with room for what is added."""
@@ -53,14 +54,13 @@ class OutboundPackets:
 
     def outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         """A segment from the local kernel."""
-        _, _, number, acknowledgment, data_offset, flags, window, _, urgent = TCP_HEADER.unpack_from(packet, offset)
-        start = offset + (data_offset >> 4) * 4
+        start, flags = offset + (packet[offset + 12] >> 4) * 4, packet[offset + 13]
         if not offset + 20 <= start <= len(packet):
             raise MalformedPacket("TCP data offset")
         if flags & (SYN | RST):
             return self._syn(Segment(packet, offset), now) if flags & SYN else self._reset(packet, offset, now)
         flow, outbound = self._flow, self._flow.outbound
-        plain = flow.sent(number)
+        plain = flow.sent(uint32(packet, offset + 4))
         payload = memoryview(packet)[start:]
         if plain < outbound.end:
             # It may end inside a frame, of which the peer's kernel would see nothing and say nothing.
@@ -69,7 +69,8 @@ class OutboundPackets:
                 self._follow_path_mtu(packet, offset)
             if not payload and flow.peer_window and self._probe(now):
                 return DROP
-        piece = outbound.send(plain, payload, flags & FIN != 0, plain + urgent - 1 if flags & URG else None)
+        urgent = plain + uint16(packet, offset + 18) - 1 if flags & URG else None
+        piece = outbound.send(plain, payload, flags & FIN != 0, urgent)
         if piece is None:
             self._connection.count("held_back")
             return DROP
@@ -78,7 +79,7 @@ class OutboundPackets:
         area = packet[offset + 20 : start]
         if len(area) != TIMESTAMP_AREA or area[:4] != TIMESTAMP_PREFIX:
             area = timestamp_area(packet, offset, area)
-        acknowledgment, window = self._note(acknowledgment, window, area)
+        acknowledgment, window = self._note(uint32(packet, offset + 8), uint16(packet, offset + 14), area)
         area += flow.extra_options(len(area), with_sack=len(packet) - offset <= self._max_segment)
         self._connection.last_seen = now
         if piece.fin:

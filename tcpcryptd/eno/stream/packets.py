@@ -6,7 +6,9 @@ from typing import Final, NamedTuple
 from tcpcryptd.eno.stream.frame import Buffer
 from tcpcryptd.wire import options
 from tcpcryptd.wire.checksum import address_sum, ones_complement_sum
-from tcpcryptd.wire.segment import TCP_HEADER, Segment
+from tcpcryptd.wire.header import written
+from tcpcryptd.wire.segment import Segment
+from tcpcryptd.wire.words import uint16, uint32
 
 TIMESTAMP_PREFIX: Final = b"\x01\x01\x08\x0a"
 TIMESTAMP_AREA: Final = 12
@@ -14,7 +16,6 @@ TIMESTAMP_AREA: Final = 12
 
 _UINT16: Final = struct.Struct(">H")
 _BLOCK: Final = struct.Struct(">II")
-_TIMESTAMP: Final = struct.Struct(">4xII")
 
 
 class Fields(NamedTuple):
@@ -35,13 +36,12 @@ class PacketBuilder:
     def __init__(self, key: bytes) -> None:
         """`key`: the flow key, source first."""
         self._address_sum = address_sum(key[:-4])
-        self._ports: tuple[int, int] = struct.unpack(">HH", key[-4:])
+        self._ports = uint32(key, len(key) - 4)
 
     def checksum_is_right(self, packet: bytes, offset: int) -> bool:
         """Whether the TCP checksum fits, or the kernel has verified it and left the sum of the pseudo header there."""
         constant = self._address_sum + len(packet) - offset
-        found: int = _UINT16.unpack_from(packet, offset + 16)[0]
-        if found == constant % 65535:
+        if uint16(packet, offset + 16) == constant % 65535:
             return True
         return (constant + ones_complement_sum(memoryview(packet)[offset:])) % 65535 == 0
 
@@ -50,29 +50,10 @@ class PacketBuilder:
 
         Without `checksum` it is left to the kernel, which makes it when it cuts the packet into segments.
         """
-        sequence, acknowledgment, flags, window, urgent = fields
-        length = 20 + len(area) + len(payload)
-        head = bytearray(
-            TCP_HEADER.pack(*self._ports, sequence, acknowledgment, (20 + len(area)) << 2, flags, window, 0, urgent)
-        )
-        head += area
+        sums = None
         if checksum:
-            total = self._address_sum + length + ones_complement_sum(head) + ones_complement_sum(payload)
-            _UINT16.pack_into(head, 16, total % 65535 ^ 0xFFFF)
-        return b"".join((_resized(ip_header, length), head, payload))
-
-
-def _resized(ip_header: bytes, segment_length: int) -> bytearray:
-    header = bytearray(ip_header)
-    if header[0] >> 4 == 4:
-        length = len(header) + segment_length
-        # The checksum follows from the old one (RFC 1624).
-        total = (_UINT16.unpack_from(header, 10)[0] ^ 0xFFFF) + length - _UINT16.unpack_from(header, 2)[0]
-        _UINT16.pack_into(header, 2, length)
-        _UINT16.pack_into(header, 10, total % 65535 ^ 0xFFFF)
-    else:
-        _UINT16.pack_into(header, 4, len(header) + segment_length - 40)
-    return header
+            sums = self._address_sum + ones_complement_sum(area) + ones_complement_sum(payload)
+        return written(ip_header, self._ports, fields, area, payload, sums)
 
 
 def is_marked(ip_header: bytes) -> bool:
@@ -105,8 +86,7 @@ def timestamp_area(packet: bytes, offset: int, area: bytes) -> bytes:
 
 def stamps(area: bytes) -> tuple[int, int]:
     """TSval and TSecr of such a timestamp area (RFC 7323 section 3.2)."""
-    sent, echoed = _TIMESTAMP.unpack_from(area)
-    return sent, echoed
+    return uint32(area, 4), uint32(area, 8)
 
 
 def sack_option(blocks: list[tuple[int, int]], room: int) -> bytes:
