@@ -77,7 +77,9 @@ class OwnEngine:
         """The same, as `reloadable_values` tells it to another process."""
         options = {option.name: option for option in OPTIONS}
         read: dict[str, Any] = {
-            options[name].key: read_value(options[name], value, "reload") for name, value in values.items()
+            # What is doubtful about an empty list was said when the file was read.
+            options[name].key: read_value(options[name], value, "reload") if value != [] else ()
+            for name, value in values.items()
         }
         self.apply(replace(self._settings, **read))
 

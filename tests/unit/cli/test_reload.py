@@ -113,7 +113,7 @@ def test_protocols_keep_their_identity_and_keys() -> None:
     assert job.name == "RSA"
 
 
-def test_another_process_understands_the_values() -> None:
+def test_another_process_understands_the_values(caplog: pytest.LogCaptureFixture) -> None:
     own = OwnEngine(Settings(require=(NETWORK,)), None)
     own.adjust(json.loads(json.dumps(reloadable_values(Settings(verbose=True, suites=("RSA-2048",))))))
     assert not own.destinations.include(INSIDE)
@@ -121,3 +121,5 @@ def test_another_process_understands_the_values() -> None:
     own.adjust(json.loads(json.dumps(reloadable_values(Settings(require=(NETWORK,))))))
     assert own.destinations.include(INSIDE)
     assert logging.getLogger("tcpcryptd").level == logging.INFO
+    # What is doubtful about them was said where they were read.
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
