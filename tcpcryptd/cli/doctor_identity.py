@@ -9,10 +9,13 @@ from tcpcryptd.cli.config import Settings
 from tcpcryptd.cli.identities import Identities
 from tcpcryptd.identity.certificate import period
 from tcpcryptd.identity.known_hosts import MAX_BYTES, KnownHosts
+from tcpcryptd.identity.proof import HostKey
 from tcpcryptd.identity.public_key import fingerprint
 from tcpcryptd.netio.doctor import Finding
 from tcpcryptd.netio.errors import DaemonError
 from tcpcryptd.netio.process.identity_files import read_public
+from tcpcryptd.netio.process.privileges import Account
+from tcpcryptd.netio.process.state_file import state_directory_objection
 from tcpcryptd.netio.process.wall_clock import wall_clock
 
 _SOON: Final = 14 * 86_400
@@ -22,23 +25,24 @@ _READABLE: Final = 0o004
 
 def examine_identity(settings: Settings) -> Iterator[Finding]:
     """The files as the daemon would take them; nothing is changed."""
+    key = None
     if settings.identity is not None:
-        yield from _own(settings)
+        try:
+            key = Identities(replace(settings, peers=None, first_use=False)).authenticator.host_key
+        except DaemonError as error:
+            yield Finding.problem("identity", error.message, "name another one, or make one: tcpcryptd keygen")
+    if key is not None:
+        yield from _own(key)
     if settings.peers is not None:
         try:
-            yield from _peers(Path(settings.peers))
+            yield from _peers(Path(settings.peers), key)
         except DaemonError as error:
             yield Finding.problem("peers", error.message, "name a file in the format of known_hosts")
+    if settings.first_use:
+        yield from _state(settings)
 
 
-def _own(settings: Settings) -> Iterator[Finding]:
-    try:
-        key = Identities(replace(settings, peers=None, first_use=False)).authenticator.host_key
-    except DaemonError as error:
-        yield Finding.problem("identity", error.message, "name another one, or make one: tcpcryptd keygen")
-        return
-    if key is None:
-        return
+def _own(key: HostKey) -> Iterator[Finding]:
     yield Finding.ok("identity", f"this host's identity is the key {fingerprint(key.public)}")
     if key.certificate is None:
         return
@@ -52,7 +56,7 @@ def _own(settings: Settings) -> Iterator[Finding]:
         yield Finding.ok("certificate", f"valid {shown}")
 
 
-def _peers(path: Path) -> Iterator[Finding]:
+def _peers(path: Path, own: HostKey | None) -> Iterator[Finding]:
     hosts = KnownHosts(read_public(path, MAX_BYTES))
     for line in hosts.malformed[:3]:
         yield Finding.warning("peers", f"{path}, line {line.number} is ignored: {line.reason}", "correct it")
@@ -64,3 +68,25 @@ def _peers(path: Path) -> Iterator[Finding]:
         yield Finding.warning("peers", f"{path} has no Ed25519 key", advice)
     else:
         yield Finding.ok("peers", f"{len(hosts.lines)} lines with an Ed25519 key")
+    if hosts.lines and own is not None and not {line.key for line in hosts.lines} & _shown_by(own):
+        advice = "if the other hosts have the same list, add this host's key there"
+        yield Finding.warning("peers", f"{path} has neither this host's own key nor its authority", advice)
+
+
+def _shown_by(key: HostKey) -> set[bytes]:
+    """Keys by which others can know this host."""
+    return {key.public} if key.certificate is None else {key.public, key.certificate.authority}
+
+
+def _state(settings: Settings) -> Iterator[Finding]:
+    directory = Path(settings.state_directory)
+    try:
+        wrong = state_directory_objection(directory, Account.find(settings.user).user_id)
+    except DaemonError as error:
+        wrong = error.message
+    except OSError as error:
+        wrong = f"{directory}: {error.strerror}"
+    if wrong is not None:
+        yield Finding.problem("state-directory", wrong, "name a directory that is tcpcryptd's alone")
+    else:
+        yield Finding.ok("state-directory", f"keys that are seen first are kept in {directory}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
-from tcpcryptd.crypto.identity import KEY_SIZE, SIGNATURE_SIZE, public_key
+from tcpcryptd.crypto.identity import KEY_SIZE, SIGNATURE_SIZE, public_key, signer
 from tcpcryptd.crypto.ssh_keys import MAX_CERTIFICATE, Certificate, SshKeyError, read_certificate
 from tcpcryptd.identity import sshsig
 from tcpcryptd.identity.claim import Claim
@@ -66,7 +66,7 @@ class HostKey:
     def __init__(self, private_key: bytes, certificate: bytes | None = None) -> None:
         """Raises ValueError for what is no private key, SshKeyError for a certificate of another key or none at all."""
         self.public = public_key(private_key)
-        self._private_key = private_key
+        self._sign = signer(private_key)
         self._shown = bytes((_KEY,)), self.public
         self.certificate = read_certificate(certificate) if certificate is not None else None
         if certificate is not None and self.certificate is not None:
@@ -81,7 +81,7 @@ class HostKey:
 
     def prove(self, part: Part) -> bytes:
         """The proof, as long as `unsigned`, which stands in the message now and gives its place to it."""
-        return sshsig.sign(self._private_key, part.statement).join(self._shown)
+        return self._sign(sshsig.signed_data(part.statement)).join(self._shown)
 
 
 class Proof:

@@ -15,6 +15,7 @@ from tcpcryptd.core.verdict import Action, Direction
 from tcpcryptd.crypto import identity
 from tcpcryptd.identity.authenticator import Authenticator
 from tcpcryptd.identity.learned import LearnedKeys
+from tcpcryptd.identity.proof import HostKey
 from tcpcryptd.identity.public_key import fingerprint, key_line
 from tcpcryptd.wire.segment import ACK, SYN, make, reverse_key
 from tests.machine.identities import (
@@ -323,19 +324,19 @@ def test_signatures_are_made_once_for_each_key_exchange(suite: Suite, monkeypatc
     calls: list[str] = []
 
     def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: bytes) -> Any:
+        def call(*arguments: Any) -> Any:
             calls.append(name)
             return function(*arguments)
 
         return call
 
-    for name in ("sign", "is_signed"):
-        monkeypatch.setattr(identity, name, counted(name, getattr(identity, name)))
+    for owner, name in ((HostKey, "prove"), (identity, "is_signed")):
+        monkeypatch.setattr(owner, name, counted(name, getattr(owner, name)))
     world = World(
         client=engine(authenticator("client"), 1, suite=suite), server=engine(authenticator("server"), 2, suite=suite)
     )
     assert not resumed(world, 40_000)
-    assert sorted(calls) == ["is_signed", "is_signed", "sign", "sign"]
+    assert sorted(calls) == ["is_signed", "is_signed", "prove", "prove"]
     assert resumed(world, 40_001)
     assert len(calls) == 4
 

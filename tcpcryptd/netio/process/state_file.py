@@ -23,6 +23,17 @@ def _version(status: os.stat_result) -> Version:
     return (status.st_ino, status.st_mtime_ns, status.st_size)
 
 
+def state_directory_objection(directory: Path, user_id: int) -> str | None:
+    """Why a directory cannot be the daemon's; None: it can, or can be made. Raises OSError."""
+    try:
+        status = directory.lstat()
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(status.st_mode) and status.st_uid in (0, os.geteuid(), user_id):
+        return None
+    return f"state directory {directory}: not a directory of root's or of the daemon's user"
+
+
 class StateFile:
     """Only public things are kept in it. After a power failure it is what it was before a change or after it."""
 
@@ -36,9 +47,9 @@ class StateFile:
         directory = self.path.parent
         try:
             directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
-            status = directory.lstat()
-            if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid(), user_id):
-                raise DaemonError(f"state directory {directory}: not a directory of root's or of the daemon's user")
+            wrong = state_directory_objection(directory, user_id)
+            if wrong is not None:
+                raise DaemonError(wrong)
             os.chown(directory, user_id, group_id, follow_symlinks=False)
             with contextlib.suppress(FileNotFoundError):
                 os.chown(self.path, user_id, group_id, follow_symlinks=False)

@@ -71,3 +71,38 @@ def test_a_list_of_peers(tmp_path: Path) -> None:
     path.chmod(0o644)
     path.write_text("# nothing\nnonsense\n")
     assert found(settings) == [("peers", Severity.WARNING)] * 2
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_list_without_this_hosts_own_key(key: Path, tmp_path: Path, listed: bool) -> None:
+    path = tmp_path / "peers"
+    path.write_text(f"192.0.2.1 {key_line(PUBLIC if listed else public_key(bytes(31) + bytes((1,))))}\n")
+    path.chmod(0o644)
+    missing = [] if listed else [("peers", Severity.WARNING)]
+    assert found(Settings(identity=str(key), peers=str(path))) == [
+        ("identity", Severity.OK),
+        ("peers", Severity.OK),
+        *missing,
+    ]
+
+
+@needs_ssh_keygen
+def test_a_list_with_this_hosts_authority(key: Path, tmp_path: Path) -> None:
+    certify(make_key(tmp_path / "ca"), key)
+    path = tmp_path / "peers"
+    path.write_text(f"@cert-authority * {(tmp_path / 'ca.pub').read_text()}")
+    path.chmod(0o644)
+    severities = {severity for _, severity in found(Settings(identity=str(key), peers=str(path)))}
+    assert severities == {Severity.OK}
+
+
+def test_the_state_directory(tmp_path: Path) -> None:
+    settings = Settings(first_use=True, state_directory=str(tmp_path / "state"), user="nobody")
+    assert found(settings) == [("state-directory", Severity.OK)]
+    assert not (tmp_path / "state").exists()
+    (tmp_path / "state").mkdir()
+    assert found(settings) == [("state-directory", Severity.OK)]
+    (tmp_path / "state").rmdir()
+    (tmp_path / "state").symlink_to("/")
+    assert found(settings) == [("state-directory", Severity.PROBLEM)]
+    assert found(Settings(first_use=True, user="nobody of that name")) == [("state-directory", Severity.PROBLEM)]
