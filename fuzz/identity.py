@@ -11,6 +11,7 @@ from contextlib import suppress
 from random import Random
 from typing import Final
 
+from tcpcryptd.crypt.handshake.messages import Init1, Init2, MessageError
 from tcpcryptd.crypto.ssh_keys import (
     MAX_CERTIFICATE,
     SshKeyError,
@@ -18,12 +19,19 @@ from tcpcryptd.crypto.ssh_keys import (
     read_private_key,
     write_private_key,
 )
+from tcpcryptd.dissect import Init1 as DissectedInit1
+from tcpcryptd.dissect import Init2 as DissectedInit2
+from tcpcryptd.dissect import Malformed
 from tcpcryptd.identity import sshsig
 from tcpcryptd.identity.host_pattern import HostNames, PatternError, canonical
+from tcpcryptd.identity.identification import IDENTITY
 from tcpcryptd.identity.known_hosts import KnownHosts
 from tcpcryptd.identity.learned import LearnedKeys
 from tcpcryptd.identity.proof import HostKey, Part, Proof, ProofError, Role
 from tcpcryptd.identity.public_key import decode_key, encode_key, from_base64, key_line
+from tcpcryptd.wire import extension
+from tcpcryptd.wire.extension import ExtensionError
+from tcpcryptd.wire.reader import Reader, ReadError
 
 _SEED: Final = bytes(range(32))
 _HOST: Final = HostKey(_SEED)
@@ -97,6 +105,27 @@ def proof(data: bytes) -> None:
         assert data == _HOST.prove(_PART)
 
 
+def extensions(data: bytes) -> None:
+    """A field of extensions, and nothing behind it."""
+    with suppress(ExtensionError, ReadError), Reader(data) as reader:
+        items = extension.read(reader, frozenset((IDENTITY,)))
+        assert extension.read(Reader(extension.encode(items)), frozenset((IDENTITY,))) == items
+
+
+def messages(data: bytes) -> None:
+    """INIT1 and INIT2 of the CRYPT protocol; the dissectors take the same for whole."""
+    # Without bytes a layer is one to be built.
+    for kind, layer in ((Init1, DissectedInit1), (Init2, DissectedInit2)) if data else ():
+        shown = layer(data)
+        try:
+            assert len(kind.decode(data).encode()) == len(data)
+        except MessageError:
+            assert isinstance(shown, Malformed)
+        else:
+            assert isinstance(shown, layer)
+        assert shown.mysummary()
+
+
 _KNOWN: Final = f"""\
 # a comment
 web1,192.0.2.1,[192.0.2.1]:2222 {key_line(_HOST.public)} comment
@@ -105,6 +134,7 @@ web1,192.0.2.1,[192.0.2.1]:2222 {key_line(_HOST.public)} comment
 @revoked 2001:db8::1 {key_line(_HOST.public)}
 |1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg= ssh-rsa AAAAB3NzaC1yc2EAAAA=
 """.encode()
+_FIELD: Final = extension.encode({IDENTITY: _HOST.prove(_PART), 2: b"another"})
 _TARGETS: Final[tuple[tuple[Callable[[bytes], None], bytes], ...]] = (
     (known_hosts, _KNOWN),
     (host_names, b"web1,192.0.2.1,[192.0.2.1]:2222,!10.0.0.0/8,[2001:db8::/32]:443,*.?"),
@@ -114,6 +144,9 @@ _TARGETS: Final[tuple[tuple[Callable[[bytes], None], bytes], ...]] = (
     (public_key, encode_key(_HOST.public)),
     (signature, sshsig.armor(_HOST.public, sshsig.sign(_SEED, b"message"))),
     (proof, _HOST.prove(_PART)),
+    (extensions, _FIELD),
+    (messages, Init1(bytes(8), bytes(16), b"\xf0\1\1", bytes(32), _FIELD).encode()),
+    (messages, Init2(bytes(4), bytes(64), _FIELD).encode()),
 )
 
 
