@@ -1,0 +1,1 @@
+"""Plain and encrypted TCP over networks as they are: long, slow, lossy (`make bench-paths`)."""
