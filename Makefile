@@ -10,7 +10,7 @@ SOURCES := tcpcryptd tests bench scripts examples fuzz setup.py
 COMPILED := $(abspath build/compiled)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compiled run demo test unit unit-second machine-compiled e2e coverage lint format types bench bench-peers dist deb man test-packages test-distributions test-kernels clean
+.PHONY: help setup compiled run demo test unit unit-second machine-compiled e2e coverage lint format types bench bench-paths bench-peers dist deb man test-packages test-distributions test-kernels clean
 
 help:
 	@echo "make run      encrypt this host's TCP connections (Ctrl-C stops; ARGS=... are tcpcryptd's options)"
@@ -23,6 +23,7 @@ help:
 	@echo "make coverage branch coverage of the tests that need no root"
 	@echo "make lint     ruff and mypy"
 	@echo "make bench    speed, CPU time and memory against plain TCP and other tunnels (root; ARGS=--quick, --check, "--against REVISION", --help)"
+	@echo "make bench-paths  over long, slow and lossy paths (root; half an hour; ARGS=--only, --control, --seconds)"
 	@echo "make dist     wheel and source archive, in dist/"
 	@echo "make deb      Debian package, in dist/"
 	@echo "make test-packages  installs the Debian package under a systemd of its own and tries it (root; a minute)"
@@ -77,6 +78,9 @@ format: setup
 
 bench: compiled
 	$(SUDO) env TCPCRYPTD_PACKAGE=$(COMPILED) $(abspath $(PYTHON)) -m bench $(ARGS)
+
+bench-paths: compiled
+	$(SUDO) env TCPCRYPTD_PACKAGE=$(COMPILED) $(abspath $(PYTHON)) -m bench.paths $(ARGS)
 
 bench-peers:
 	$(SUDO) bench/install_peers.sh

@@ -1,4 +1,4 @@
-"""`python -m bench.paths`: throughput, delay under load and time to the first byte over each path, as ratios to plain TCP.
+"""`python -m bench.paths`: throughput, delay under load and time to the first byte over each path, against plain TCP.
 
 All variants at once, each between hosts of its own: the rates are so low that the processor is not the limit.
 Exit codes: 0; 1 something failed; 3 not root.

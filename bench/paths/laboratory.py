@@ -91,9 +91,9 @@ class Ends:
 
     def _set(self, path: Path) -> None:
         for link in self.links:
-            assert link.stdin is not None
-            link.stdin.write(json.dumps(asdict(path)).encode() + b"\n")
-            link.stdin.flush()
+            if link.stdin is not None:
+                link.stdin.write(json.dumps(asdict(path)).encode() + b"\n")
+                link.stdin.flush()
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """A link between two TUN devices: `python -m bench.paths.link DESCRIPTOR DESCRIPTOR`.
 
-Each line on stdin is a Path as a JSON object, and begins anew: what is on the way is lost. TUN devices have no offloads, so
+Each line on stdin is a Path as a JSON object, and begins anew: what is on the way is lost. TUN devices have no offloads:
 what is read is what would be on a wire.
 """
 
@@ -76,7 +76,7 @@ class Link:
         """Becomes another link."""
         self._waiting.clear()
         self._outage = tuple(time.monotonic() + each for each in path.outage)
-        self._directions = [Direction(path, index == 0, Random(index)) for index in range(2)]
+        self._directions = [Direction(path, index == 0, Random(index)) for index in range(2)]  # noqa: S311 (seeded)
 
     def take(self, index: int) -> None:
         """A packet has come on a device."""
