@@ -1,7 +1,7 @@
 """A link between two TUN devices: `python -m bench.paths.link DESCRIPTOR DESCRIPTOR`.
 
-Each line on stdin is a Path as a JSON object, and begins anew: what is on the way is lost. TUN devices have no offloads.
-What is read is what would be on a wire.
+Each line on stdin is a Path as a JSON object, and begins anew: what is on the way is lost. TUN devices do not
+offload: what is read is what would be on a wire.
 """
 
 import heapq
