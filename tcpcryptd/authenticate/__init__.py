@@ -1,8 +1,8 @@
 """Who is at the other end of an encrypted connection (docs/authentication.md).
 
-tcpcrypt by itself keeps out who listens, not who sits in the middle: such an attacker has one session with each side,
-and their session IDs differ. Here both applications prove, over the connection itself, that they hold a key and see the
-same session ID.
+tcpcrypt by itself keeps out a passive eavesdropper, not a man in the middle: such an attacker has one session with each
+side, and their session IDs differ. Here both applications prove, over the connection itself, that they hold a key and
+see the same session ID.
 """
 
 from tcpcryptd.authenticate.credentials import Credentials, Ed25519Key, PresharedKey

@@ -1,4 +1,4 @@
-"""What a host proves who it is with, and whom it believes."""
+"""The keys with which a host proves who it is, and the keys of peers that it trusts."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -6,7 +6,7 @@ from typing import Protocol
 from tcpcryptd.crypto import identity
 
 MIN_SECRET = 16
-"""Bytes of a pre-shared key. It must be random: who answers one handshake can try out guesses afterwards."""
+"""Bytes of a pre-shared key. It must be random: an attacker who answers one handshake can try guesses offline."""
 
 
 class Credentials(Protocol):
@@ -15,9 +15,9 @@ class Credentials(Protocol):
     method: int
     """Its number in messages."""
     label: bytes
-    """Its name in what is proved."""
+    """Its name in the bytes that are proved."""
     claim: bytes
-    """What the host says it is, after the nonce of its hello."""
+    """Which key the host claims to have; behind the nonce of its hello."""
     claim_size: int
     proof_size: int
 
@@ -25,7 +25,7 @@ class Credentials(Protocol):
         """The proof over a message."""
 
     def accepts(self, claim: bytes, message: bytes, proof: bytes) -> bool:
-        """Whether the peer that made a claim is believed and has proved it."""
+        """Whether the peer's claim is trusted and proved."""
 
 
 class PresharedKey:

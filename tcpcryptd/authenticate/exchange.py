@@ -18,7 +18,7 @@ _CONTEXT = b"tcpcryptd authenticate 1"
 
 
 class Role(enum.Enum):
-    """The two sides, of which one speaks first. In general who opened the connection is the client."""
+    """The two sides; the client speaks first. Usually the opener of the connection is the client."""
 
     CLIENT = b"client"
     SERVER = b"server"

@@ -34,7 +34,7 @@ _RECEIVE_BYTES = 65_536
 
 
 def socket_path() -> Path:
-    """Where the control socket is expected: the environment's word, else the default."""
+    """The path of the control socket: from the environment, else the default."""
     return Path(os.environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET)
 
 
@@ -88,7 +88,7 @@ class ControlClient:
         return SessionRecord.from_json(self._single("session", arguments).get("session"))
 
     def peers(self) -> list[HostRecord]:
-        """The hosts that were asked who they are: for root all that are remembered, else those of own connections."""
+        """The hosts whose identity was checked: for root all that are remembered, else those of own connections."""
         found: list[HostRecord] = []
         for page in self.request("peers"):
             rows = page.get("peers")
@@ -120,14 +120,14 @@ class ControlClient:
         self._single("set_option", {"option": option, "value": value}, descriptor)
 
     def flush_cache(self) -> int:
-        """Forgets all sessions that could be resumed, for root; how many there were."""
+        """Forgets all sessions that could be resumed; returns their number. Root only."""
         flushed = self._single("flush_cache").get("flushed")
         if type(flushed) is not int:
             raise ControlProtocolError("the number of sessions is missing")
         return flushed
 
     def rekey(self, local: Address, remote: Address) -> None:
-        """Has the keys of a connection replaced."""
+        """Replaces the keys of a connection."""
         option = SocketOption.TCP_CRYPT_REKEY
         self._single("set_option", {"option": option, "value": 1, "local": local, "remote": remote})
 

@@ -19,7 +19,7 @@ VERSION = 1
 MAX_LINE = 65_536
 """Bytes of one message, with its newline."""
 MAX_ID = 2**53 - 1
-"""What every JSON implementation keeps exactly."""
+"""The largest number that every JSON implementation keeps exactly."""
 
 _ENVELOPE = ("version", "id", "command")
 
@@ -44,7 +44,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer that says why not; `errno` is a name such as ENOENT. `id` is None when the request's is not known."""
+    """A refusal; `errno` is a name such as ENOENT. `id` is None when the request's is not known."""
 
     id: int | None
     errno: str

@@ -1,4 +1,4 @@
-"""The requests that there are. A new one is an entry here and a handler in netio/clients/control_handlers.py."""
+"""All requests. A new one is an entry here and a handler in netio/clients/control_handlers.py."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What can go wrong when somebody talks to the daemon."""
+"""Errors of the control protocol."""
 
 import errno
 
@@ -36,7 +36,7 @@ class RequestRefused(ControlError):
 
 
 class BadMessage(ControlError):
-    """A line that cannot be taken; `errno_name` and `request_id` go into the reply.
+    """A line that cannot be accepted; `errno_name` and `request_id` go into the reply.
 
     `request_id` is None when the line does not tell it.
     """

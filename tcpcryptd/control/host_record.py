@@ -1,4 +1,4 @@
-"""What the daemon tells of one host that it has asked who it is."""
+"""What the daemon tells about one host whose identity it checked."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class HostRecord:
     last_seen: float
     """Seconds since its last connection began or was refused, or its last authentic packet came, whatever was last."""
     connections: int
-    """That are encrypted now, of those that the asking user may see."""
+    """Encrypted ones now, of those that the asking user may see."""
 
     def to_json(self) -> dict[str, object]:
         """The object that stands in a message."""

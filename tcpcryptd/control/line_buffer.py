@@ -36,5 +36,5 @@ class LineBuffer:
         return line
 
     def has_line(self) -> bool:
-        """Whether `next_line` has something to say."""
+        """Whether `next_line` has a line."""
         return len(self._data) >= MAX_LINE or self._data.find(b"\n", self._searched) >= 0

@@ -1,4 +1,4 @@
-"""What the daemon tells of the host at the other end of a connection."""
+"""What the daemon tells about the host at the other end of a connection."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the daemon tells of one connection."""
+"""What the daemon tells about one connection."""
 
 import math
 from collections.abc import Mapping

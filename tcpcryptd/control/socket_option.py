@@ -11,14 +11,14 @@ SYMMETRIC_SPEC_SIZE = 4
 TEP_SIZE = 1
 EXPERIMENT_SIZE = 2
 CIPHER_SIZE = 2
-"""Bytes of the same in TCP-ENO: a TEP identifier (RFC 8548 section 7, Table 4), TEP 0x20 with its key agreement
+"""Bytes of the same specs in TCP-ENO: a TEP identifier (RFC 8548 section 7, Table 4), TEP 0x20 with its key agreement
 (docs/eno.md), and sym_cipher (Table 5)."""
 MAX_SPECS = 16
-"""In one list that an application sets."""
+"""Specs in one list that an application sets, at most."""
 
 
 class SocketOption(enum.IntEnum):
-    """Numbers are the original library's where it has the option, else ours."""
+    """The options and their numbers: the original library's if it has the option, else ours."""
 
     TCP_CRYPT_ENABLE = 0
     TCP_CRYPT_SESSID = 2
@@ -61,7 +61,7 @@ class When(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """0 or 1, of a field that is true or false."""
+    """A value of 0 or 1, for a field that is true or false."""
 
     inverted: bool = False
     """1 makes the field false."""
@@ -79,7 +79,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A number from 0 on, of a field that is a number."""
+    """A value from 0 up to a limit, for a field that is a number."""
 
     highest: int
 
@@ -96,7 +96,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """1, which gives the fields certain values."""
+    """The value 1, which gives the fields certain values."""
 
     fields: tuple[object, ...] = ()
 
@@ -113,7 +113,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Specs:
-    """A list of specs, empty for those that the daemon is configured for, of a field that is None then."""
+    """A list of specs. An empty one stands for the daemon's configuration; the field is None then."""
 
     sizes: tuple[int, ...]
     """Bytes of one: in the CRYPT protocol, in TCP-ENO."""
@@ -133,13 +133,13 @@ class Specs:
 class Entry:
     """One option: when it can be read and set, its values, and the fields of core.options.ConnectionOptions it sets.
 
-    An option without fields that can be set is something that is done.
+    An option that can be set and has no fields is an action.
     """
 
     get: When
     set: When
     value: Flag | Level | Choice | Specs | None = None
-    """None: it can only be read, and has a form of its own."""
+    """None: the option can only be read, and its value has a special form."""
     fields: tuple[str, ...] = ()
 
 
@@ -173,4 +173,4 @@ OPTIONS: Mapping[SocketOption, Entry] = {
     _O.TCP_CRYPT_REKEY: Entry(When.NEVER, When.ENCRYPTED, Choice()),
     _O.TCP_ENO_PASSIVE_ROLE: Entry(When.ANY_TIME, When.BEFORE, Flag(), ("passive_role",)),
 }
-"""All that is known of them; the library, the daemon, the original library's port and the documents' test read it."""
+"""Everything about each option, for the library, the daemon, the original library's port and docs/sockopt.md's test."""

@@ -1,4 +1,4 @@
-"""Which new connections are begun while more packets come than can be handled.
+"""Limits new connections under overload, while more packets come than can be handled.
 
 Without a limit, packets of open connections are lost in full queues as often as SYN segments, and what each admitted
 connection still sends makes it worse: none gets done. A SYN that is dropped is sent again after a second. To let it
@@ -10,7 +10,7 @@ from typing import Final
 from tcpcryptd.core.verdict import Direction
 
 BURST: Final = {Direction.OUT: 256.0, Direction.IN: 1024.0}
-"""Connections that may begin after a time in which everything was handled."""
+"""Connections that may begin at once after a time without overload."""
 PER_SECOND: Final = {Direction.OUT: 100.0, Direction.IN: 400.0}
 """Connections that may begin meanwhile: a transfer that takes all of the processor's time must not keep others out.
 
@@ -20,7 +20,7 @@ clear, while a SYN that does not leave this host keeps its option.
 
 
 class Admission:
-    """Token buckets that are full whenever the packets that waited have all been handled."""
+    """Token buckets, filled up whenever all waiting packets have been handled."""
 
     def __init__(self) -> None:
         self._behind: set[int] = set()

@@ -16,16 +16,16 @@ _IPV4, _IPV4_NETWORK, _IPV6_NETWORK = 4, 3, 8
 
 
 class Times(NamedTuple):
-    """Seconds for which nothing is offered."""
+    """Seconds without an offer."""
 
     first: float
     trusted: float
-    """The same of a host that was encrypted with lately."""
+    """The same for a host with which a connection was encrypted lately."""
     longest: float
     network: float
-    """The longest of a whole network."""
+    """The longest time for a whole network."""
     trial: float
-    """While one connection tries again: longer than it takes until a bare SYN is answered."""
+    """The time of one trial: longer than it takes until a bare SYN is answered."""
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class BlackHoles:
         return sum(network.wait > 0 for network in self._networks.values())
 
     def withheld(self, local: bytes, remote: bytes, now: float, *, trusted: bool) -> str | None:
-        """Why nothing is to be offered in a SYN from `local` to `remote`; None: the connection is offered something.
+        """Why a SYN from `local` to `remote` gets no offer; None: it gets one.
 
         Addresses of 4 or 16 bytes. `trusted`: a connection with the host was encrypted lately.
         """

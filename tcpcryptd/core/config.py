@@ -1,4 +1,4 @@
-"""What the core can be told."""
+"""The configuration of the core."""
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -11,13 +11,13 @@ class EngineConfig:
     """Policy and bounds of one engine."""
 
     offers: tuple[str, ...] = ("crypt",)
-    """The protocols that are offered to peers, by name, the next one when a peer did not answer to the one before."""
+    """The protocols that are offered to peers, by name; a peer that did not answer one is offered the next."""
     answers: tuple[str, ...] | None = None
     """The protocols in which peers are answered; None: all."""
     required: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Destinations whose connections fail when they cannot be encrypted."""
+    """Destinations whose connections fail if they cannot be encrypted."""
     required_post_quantum: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Those whose connections fail without a post-quantum key agreement."""
+    """Destinations whose connections fail without a post-quantum key agreement."""
     required_identity: tuple[IPv4Network | IPv6Network, ...] = ()
     """Hosts with which connections fail, whoever opens them, unless the peer has proved who it is."""
     max_connections: int = limits.MAX_CONNECTIONS
@@ -31,9 +31,9 @@ class EngineConfig:
     max_options: int = limits.MAX_OPTIONS
     max_peers: int = limits.MAX_PEERS
     peer_lifetime: float = limits.PEER_LIFETIME
-    """Seconds for which, of several protocols, one is not offered again to a host that did not answer to it."""
+    """Seconds for which a host is not offered a protocol again that it did not answer, if there are others."""
     peer_trust: float = limits.PEER_TRUST
-    """Seconds for which a host is offered a protocol that it has answered to, although it seems to decline it."""
+    """Seconds for which a host is offered a protocol that it once answered, although it seems to decline it."""
 
     def requires(self, address: str) -> bool:
         """Whether connections with this host must be encrypted."""

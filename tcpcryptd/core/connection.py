@@ -56,12 +56,12 @@ class Connection:
         self.origin = origin
         self.protocol_name = protocol_name
         self.options = services.options.for_connection(key)
-        """What the application asked for; fixed in the handshake but for what an open connection can change."""
+        """What the application asked for; fixed in the handshake, except options that an open connection can change."""
         self.connection_class = ConnectionClass.UNDECIDED
         self.last_seen = origin.started
         self.outgrown = False
         self.identity: PeerIdentity | None = None
-        """Who the peer says it is, and has signed; None: no identities are in use, or it has not said so yet."""
+        """The identity that the peer has signed; None: no identities are in use, or it has not come yet."""
         self._is_identified = False
         self.must_authenticate = services.config.requires_identity(endpoints(key)[1].address)
         self.route = services.route  # The way of the local kernel's packets, see core.protocol.Routed.
@@ -108,14 +108,14 @@ class Connection:
             self._kept = (key, number) if number is not None else None
 
     def flush_session(self) -> None:
-        """Forgets what this connection has left for others, and lets it leave nothing more (RFC 8548 section 3.5)."""
+        """Forgets this connection's session for later ones, and lets it keep no other (RFC 8548 section 3.5)."""
         self.options = self.options.changed(cache=False)
         if self._kept is not None:
             self.sessions.discard(*self._kept)
             self._kept = None
 
     def random(self, size: int) -> bytes:
-        """`size` bytes that nobody can guess."""
+        """`size` random bytes that nobody can guess."""
         return self._services.random(size)
 
     def path_mtu(self) -> int | None:
@@ -157,22 +157,22 @@ class Connection:
         self._services.inject(direction, packet, self.route)
 
     def afterwards(self, action: Callable[[], None]) -> None:
-        """Calls `action` when the packets at hand have their verdicts, so that what it injects is not out of date."""
+        """Calls `action` once the current packets have their verdicts, so that it injects nothing outdated."""
         self._services.afterwards.append(action)
 
     def set_timer(self, when: float, callback: Callable[[float], None]) -> None:
-        """Calls `callback(now)` at `when`, in the place of what was set before."""
+        """Calls `callback(now)` at `when`, instead of what was set before."""
         self.cancel_timer()
         self._timer = self._services.schedule(when, callback)
 
     def cancel_timer(self) -> None:
-        """Nothing is called any more."""
+        """Cancels the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def delay(self, when: float, callback: Callable[[float], None]) -> None:
-        """Calls `callback(now)` at `when`, apart from the timer; nothing changes when a call waits already."""
+        """Calls `callback(now)` at `when`, apart from the timer; does nothing if such a call waits already."""
         if self._delayed is None or self._delayed.callback is None:
             self._delayed = self._services.schedule(when, callback)
 
@@ -226,17 +226,17 @@ class Connection:
 
     @property
     def must_encrypt(self) -> bool:
-        """The administrator wants this connection to fail rather than to be plain."""
+        """Whether this connection must fail rather than be plain."""
         remote = endpoints(self.key)[1].address
         return self.must_authenticate or (self.origin.active and self._services.config.requires(remote))
 
     @property
     def must_be_post_quantum(self) -> bool:
-        """The administrator wants it to fail rather than to have keys from another kind of key agreement."""
+        """Whether this connection must fail rather than have keys that are not post-quantum."""
         return self.origin.active and self._services.config.requires_post_quantum(endpoints(self.key)[1].address)
 
     def decide_plain(self, reason: str) -> Verdict:
-        """The connection goes on without the daemon, or is refused: the verdict on the packet at hand, as it came."""
+        """Leaves the connection plain, or refuses it; returns the verdict on the current packet, as it came."""
         if self.must_authenticate:
             self.refuse(reason)
             return DROP
@@ -349,14 +349,14 @@ class Connection:
         return self._state is not None and self._state.undeliverable(now)
 
     def abandon(self) -> None:
-        """Drops the entry of an unfinished handshake, whose kernels then go on in clear if they may, or an idle one."""
+        """Drops the entry of an unfinished handshake, whose kernels may then go on in clear, or an idle one."""
         if (self.must_encrypt or self.connection_class.is_encrypted) and self.phase is Phase.OPENING:
             self.reset()
         else:
             self.close()
 
     def watch_idleness(self) -> None:
-        """Sets the timer that drops the entry when nothing authentic comes any more."""
+        """Sets the timer that drops the entry when no more authentic segments come."""
         due = self.last_seen + IDLE[self.phase]
         if self._expiry is not None:
             if self._expiry.when <= due:

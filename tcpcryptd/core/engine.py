@@ -54,7 +54,7 @@ class Engine:
             path_mtu: Bytes of IP packet that reach a host, given its address of 4 or 16 bytes; None: not known.
             recent_path_mtu: The same as of a moment ago, for SYNs; None: `path_mtu`.
             sessions: Where sessions are kept to be resumed; None: in a cache of its own.
-            stock: What the protocols draw from, to be refilled by who runs the engine.
+            stock: What the protocols draw from; the engine's owner refills it.
         """
         self.stock = stock
         self._protocols = {protocol.name: protocol for protocol in protocols}
@@ -118,7 +118,7 @@ class Engine:
         return DROP
 
     def outgrown(self, packet: bytes) -> None:
-        """A packet was too large to be handled whole, and comes in segments; this is the beginning of it."""
+        """Notes a packet that was too large and comes in segments; `packet` has its first bytes."""
         try:
             _, key = locate(packet, whole=False)
         except MalformedPacket:
@@ -141,11 +141,11 @@ class Engine:
         return self._services.timers.next_timeout()
 
     def handle_timeout(self, now: float) -> None:
-        """Runs what is due: retransmissions, and the end of what has been idle too long."""
+        """Runs what is due: retransmissions, and the end of idle connections."""
         self._services.timers.run(now, self._report)
 
     def packets_to_inject(self) -> list[Routed]:
-        """Packets of the daemon's own that wait to be sent, with their ways; they are handed over once."""
+        """The daemon's own packets to send, with their routes; hands each over once."""
         afterwards, self._services.afterwards = self._services.afterwards, []
         for action in afterwards:
             try:
@@ -157,12 +157,12 @@ class Engine:
         return waiting
 
     def handle_undeliverable(self, packet: bytes, direction: Direction, now: float) -> None:
-        """One of them was refused for good by this host."""
+        """Notes that this host refused one of these packets for good."""
         if direction is Direction.OUT:
             self._handle_refusal(packet, now, lambda connection: connection.undeliverable(now))
 
     def handle_cut_off(self, packet: bytes, now: float) -> None:
-        """This host does not let out what a connection's packets were cut into (SPLIT), which is sealed: it ends."""
+        """Ends a connection whose sealed segments (SPLIT) this host does not let out."""
         self._handle_refusal(packet, now, Connection.reset)
 
     def _handle_refusal(self, packet: bytes, now: float, end: Callable[[Connection], bool | None]) -> None:
@@ -175,7 +175,7 @@ class Engine:
             self._report(error)
 
     def waiting_events(self) -> int:
-        """How many events were not collected yet."""
+        """The number of events that were not collected yet."""
         return len(self._services.events)
 
     def next_event(self) -> Event | None:
@@ -183,11 +183,11 @@ class Engine:
         return self._services.events.popleft()() if self._services.events else None
 
     def connections(self) -> Iterator[ConnectionInfo]:
-        """All that are known, also those that are only remembered: see FlowTable.infos."""
+        """All connections, including those that are only remembered: see FlowTable.infos."""
         return self._table.infos()
 
     def hosts(self) -> Iterator[HostInfo]:
-        """Those that were asked who they are, the latest ones last."""
+        """The hosts whose identity was checked, the latest ones last."""
         return iter(self._services.hosts)
 
     def connection(self, local: Endpoint, remote: Endpoint) -> ConnectionInfo | None:
@@ -234,7 +234,7 @@ class Engine:
         return connection is not None
 
     def was_reset(self, local: Endpoint, remote: Endpoint) -> bool:
-        """Whether such a connection was, and no new one took its place; the oldest are forgotten, see `Tombstones`."""
+        """Whether such a connection was reset, and no new one took its place; see `Tombstones`."""
         return flow_key(local, remote) in self._services.tombstones
 
     def flush_session(self, local: Endpoint, remote: Endpoint) -> bool:
@@ -245,11 +245,11 @@ class Engine:
         return connection is not None
 
     def flush_sessions(self) -> int:
-        """Forgets all sessions that could be resumed; how many there were."""
+        """Forgets all sessions that could be resumed; returns their number."""
         return self._services.sessions.flush()
 
     def review_identities(self, judge: Judge) -> None:
-        """What is believed of peers has changed: ends connections with those that are not who they should be."""
+        """Ends connections with peers that are not trusted any more, after the list of peers has changed."""
         review(self._table, judge)
 
     def _find(self, local: Endpoint, remote: Endpoint) -> Connection | None:

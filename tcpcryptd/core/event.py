@@ -1,4 +1,4 @@
-"""What the engine reports of connections, for the log and for whoever watches."""
+"""Events that the engine reports, for the log and for other observers."""
 
 import enum
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from tcpcryptd.core.peer_identity import PeerIdentity
 
 
 class ConnectionState(enum.Enum):
-    """How a connection stands, as users are told."""
+    """The state of a connection, as users see it."""
 
     HANDSHAKE = "handshake"
-    """The peer is not known to have the keys, nor that there will be none."""
+    """Not known yet whether the peer has the keys."""
     ENCRYPTED = "encrypted"
     CLOSED = "closed"
-    """Both ends have closed it, or one has reset it; it is kept for what is still retransmitted."""
+    """Both ends have closed it, or one has reset it; it is kept for retransmissions."""
     PLAIN = "plain"
 
 
@@ -85,7 +85,7 @@ class Disabled:
 
 @dataclass(slots=True)
 class Identified:
-    """It is clear who the peer of an encrypted connection is, or that it has not proved it."""
+    """The peer of an encrypted connection is identified, or has not proved who it is."""
 
     local: Endpoint
     remote: Endpoint

@@ -1,4 +1,4 @@
-"""What a connection is found by: the bytes source | destination | source port | destination port of its headers."""
+"""The key of a connection: the bytes source | destination | source port | destination port of its headers."""
 
 import struct
 from functools import lru_cache

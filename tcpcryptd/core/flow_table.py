@@ -127,7 +127,7 @@ class FlowTable:
         self._refused.pop(key, None)
 
     def record_refused(self, key: bytes, info: ConnectionInfo) -> None:
-        """Remembers why a connection was, as long as there is room."""
+        """Remembers why a connection was refused, as long as there is room."""
         self._refused[key] = info
         self._refused.move_to_end(key)
         if len(self._refused) > MAX_REFUSED_RECORDS:

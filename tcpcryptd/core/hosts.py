@@ -1,4 +1,4 @@
-"""The hosts that were asked who they are, also those that no connection is with any more."""
+"""Hosts whose identity was checked, also those without a connection now."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ class HostInfo:
 
 
 class HostTable:
-    """The hosts of the last connections; who has been there for longest without a new one makes room."""
+    """The hosts of the last connections. The one without a new connection for the longest time makes room."""
 
     def __init__(self, size: int) -> None:
         self._size = size

@@ -1,4 +1,4 @@
-"""TCP's closing as far as it decides how long a connection's keys are kept."""
+"""TCP's closing, as far as it decides how long keys are kept."""
 
 import enum
 
@@ -13,7 +13,7 @@ class Phase(enum.Enum):
     OPEN = enum.auto()
     HALF_CLOSED = enum.auto()
     CLOSED = enum.auto()
-    """Both FIN seen, or an RST. Keys stay for a while, so that retransmissions are enciphered too."""
+    """Both FIN seen, or an RST. Keys stay for a while, so that retransmissions are encrypted, too."""
 
 
 class Lifecycle:

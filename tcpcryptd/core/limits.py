@@ -28,7 +28,7 @@ MAX_CLOSED: Final = 16_384
 """Entries of connections that are over; the oldest is dropped. Each takes some 20 KiB, like an open one."""
 
 MAX_TOMBSTONES: Final = 16_384
-"""Connections that were reset here and are remembered."""
+"""Connections that were reset here, and are remembered."""
 
 MAX_PLAIN_RECORDS: Final = 16_384
 """Plain connections that are remembered, of those that this host opened and of its peers' each so many."""
@@ -37,14 +37,14 @@ MAX_REFUSED_RECORDS: Final = 1_024
 """Connections that were refused, and are remembered."""
 
 MAX_HOSTS: Final = 4_096
-"""Hosts that were asked who they are, and are remembered."""
+"""Hosts whose identity was checked, and are remembered."""
 
 MAX_EVENTS: Final = 4_096
 MAX_INJECTIONS: Final = 65_536
 """What waits to be collected; beyond it the newest is dropped and counted."""
 
 MAX_PATHS: Final = 4_096
-"""Hosts that the kernel was told a smaller path MTU for than there is."""
+"""Hosts for which the kernel was told a smaller path MTU."""
 
 MAX_SESSIONS: Final = 4_096
 SESSION_LIFETIME: Final = 3_600.0
@@ -67,4 +67,4 @@ BLACK_HOLES_IN_A_ROW: Final = 3
 
 MAX_UNREACHABLE: Final = 1_024
 UNREACHABLE_LIFETIME: Final = 600.0
-"""Hosts to which this one does not let the daemon send, and for how long nothing is offered to them."""
+"""Hosts to which this one refuses the daemon's packets, and how long they get no offer."""

@@ -1,4 +1,4 @@
-"""What an application may ask for its connections, and where it is kept until they open."""
+"""The options that applications set, and where they are kept until a connection opens."""
 
 import enum
 import struct
@@ -17,7 +17,7 @@ class Support(enum.IntEnum):
     AWARE = 1
     """It knows of tcpcrypt; the peer's application is told."""
     MANDATORY = 2
-    """The same, and it wants encryption only with a peer whose application is aware too."""
+    """The same, and it allows encryption only with a peer whose application is aware, too."""
 
 
 class ClientMode(enum.IntEnum):
@@ -43,7 +43,7 @@ class ConnectionOptions:
     cache: bool = True
     """Sessions may be resumed, and kept for that."""
     public_key_specs: tuple[bytes, ...] | None = None
-    """Public-key mechanisms to use, best first; None: as configured. A protocol heeds identifiers of its own length."""
+    """Public-key mechanisms to use, best first; None: as configured. A protocol uses identifiers of its own length."""
     client_ciphers: tuple[bytes, ...] | None = None
     """Symmetric suites to use as the client of the exchange; the same."""
     server_ciphers: tuple[bytes, ...] | None = None
@@ -66,7 +66,7 @@ class OptionRegistry:
         self._entries: OrderedDict[bytes, ConnectionOptions] = OrderedDict()
 
     def get(self, local: Endpoint) -> ConnectionOptions:
-        """What was asked for exactly this local end."""
+        """The options of exactly this local end."""
         return self._entries.get(_key(local), DEFAULT_OPTIONS)
 
     def set(self, local: Endpoint, options: ConnectionOptions) -> None:

@@ -19,7 +19,7 @@ _PROBE_DISTANCE: Final = 2048
 
 
 class Orphan(ProtocolState):
-    """Drops all that comes and resets both ends."""
+    """Drops every segment and resets both ends."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

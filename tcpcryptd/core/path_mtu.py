@@ -1,4 +1,4 @@
-"""What the path to a host carries, and what the local kernel was told that it carries.
+"""The MTU of the path to a host, and the MTU that the local kernel was told.
 
 The kernel cuts its segments to the path's MTU, and does not reckon with what is added to them afterwards. So it is told
 less; and whoever asks it must know which of the two it says.
@@ -63,6 +63,6 @@ class PathMtus:
         return path, kernel
 
     def is_reckoned_with(self, address: bytes) -> bool:
-        """Whether what the kernel believes is what it was told."""
+        """Whether the kernel believes what it was told."""
         told = self._told.get(address)
         return told is not None and told.kernel == self._lookup(address)

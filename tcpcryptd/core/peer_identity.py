@@ -1,11 +1,11 @@
-"""What a connection knows of the host at its other end (docs/identity.md)."""
+"""What a connection knows about its peer's identity (docs/identity.md)."""
 
 import enum
 from dataclasses import dataclass
 
 
 class Outcome(enum.Enum):
-    """Whether a peer is who it should be. Values are told to people and programs."""
+    """Whether a peer is the right host. People and programs see the values."""
 
     AUTHENTICATED = "authenticated"
     """It has a key, or a certificate of an authority, that is listed for its address."""
@@ -26,7 +26,7 @@ class Outcome(enum.Enum):
 
     @property
     def is_wrong(self) -> bool:
-        """The peer is known not to be who it should be: no connection with it is to come about."""
+        """The peer is known not to be the right host: connections with it are refused."""
         return self in _WRONG
 
 
@@ -48,12 +48,12 @@ class PeerIdentity:
     """Stands for what it has proved, 33 bytes, so that a later connection can be judged by it; empty: nothing."""
 
     def suits(self, *, must_authenticate: bool) -> bool:
-        """Whether a connection with such a peer may come about."""
+        """Whether a connection with such a peer is allowed."""
         return self.is_authenticated or not (must_authenticate or self.outcome.is_wrong)
 
     @property
     def is_authenticated(self) -> bool:
-        """The peer is known to be who it should be."""
+        """The peer is known to be the right host."""
         return self.outcome is Outcome.AUTHENTICATED
 
 

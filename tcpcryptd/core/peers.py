@@ -1,4 +1,4 @@
-"""Which protocols the peers were found to speak, so that the next connection offers what will be answered.
+"""The protocols that peers speak, so that the next connection offers one that they answer.
 
 An answer without a protocol can be forged by whoever sees the SYN. That makes one connection plain, but it must not
 make those plain that come when the forger has gone: a host that has answered to a protocol lately is offered it
@@ -39,7 +39,7 @@ class PeerMemory:
         return next((name for name in offers if peer is None or not self._declines(peer, name, now)), None)
 
     def declined(self, address: bytes, name: str, now: float) -> None:
-        """The host, or somebody in its place, has answered an offer of the protocol as one that does not speak it."""
+        """Notes that the host, or an attacker in its place, answered an offer as if it did not speak the protocol."""
         self._recent(address).declined[name] = now
 
     def answered(self, address: bytes, name: str, now: float) -> None:

@@ -1,4 +1,4 @@
-"""What a wire protocol and the core are to each other, and nothing more."""
+"""The interface between the core and a wire protocol, and nothing more."""
 
 import enum
 from collections.abc import Callable
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 SWALLOWED: Final = "the peer answered only the SYN without the option"
-"""Why a connection is plain whose offers got no answer."""
+"""The reason of a plain connection whose offers got no answer."""
 
 UNSEEN_ANSWER: Final = "the answer to its SYN did not pass tcpcryptd"
 """Why a connection is plain: addresses are translated in between, or the answer comes by another way."""
@@ -82,7 +82,7 @@ class Origin:
 
 
 class Stray(enum.Enum):
-    """What becomes of a protocol's segment whose connection the engine does not know."""
+    """How to treat a protocol's segment whose connection the engine does not know."""
 
     DROP = enum.auto()
     """The peer can still fall back to plain TCP."""
@@ -96,13 +96,13 @@ class Classical(enum.Enum):
     PEER = "classical_peer"
     """The peer does not know one, or did not choose it."""
     SETTING = "classical_setting"
-    """This host does not want one, or cannot."""
+    """This host's configuration excludes one, or its OpenSSL has none."""
     SIZE = "classical_size"
     """Its messages do not fit into segments here."""
     LOSS = "classical_loss"
     """Its messages were lost twice."""
     RESUMED = "classical_resumed"
-    """The session goes on from one without."""
+    """The session resumes one without."""
 
 
 @dataclass(slots=True)
@@ -139,7 +139,7 @@ class Quoted(NamedTuple):
 
 
 class ProtocolState:
-    """One connection's protocol at one stage; it binds its handlers to the connection when it begins.
+    """The protocol of one connection in one state; it binds its handlers to the connection when it begins.
 
     Here: without keys, and without anything that would have to end.
     """
@@ -148,7 +148,7 @@ class ProtocolState:
         return type(self).__name__
 
     def describe(self) -> Description:
-        """What the control socket may know; never a key."""
+        """What the control socket may show; never a key."""
         return Description()
 
     def resets(self) -> list[Injection]:
@@ -162,7 +162,7 @@ class ProtocolState:
         """Replaces the keys; only asked of an open connection. May put it off or do nothing."""
 
     def undeliverable(self, now: float) -> bool:
-        """This host does not let a packet of the daemon's own out, and will not the next time.
+        """This host refuses a packet of the daemon's own, now and later.
 
         Whether that was what the connection depends on: then it is left plain, if it may, or reset.
         """
@@ -189,9 +189,9 @@ class ConnectionHandle(Protocol):
     outgrown: bool
     """Whether the local kernel has sent a packet that was too large to be handled whole."""
     identity: PeerIdentity | None
-    """Who the peer says it is, and has signed; None: no identities are in use, or it has not said so yet."""
+    """The identity that the peer has signed; None: no identities are in use, or it has not come yet."""
     must_authenticate: bool
-    """The administrator wants it to fail rather than to be with a peer that is not authenticated, whoever opened it."""
+    """Whether this connection must fail unless the peer is authenticated, whoever opened it."""
 
     @property
     def phase(self) -> Phase:
@@ -207,11 +207,11 @@ class ConnectionHandle(Protocol):
 
     @property
     def must_encrypt(self) -> bool:
-        """The administrator wants this connection to fail rather than to be plain."""
+        """Whether this connection must fail rather than be plain."""
 
     @property
     def must_be_post_quantum(self) -> bool:
-        """The administrator wants it to fail rather than to have keys from another kind of key agreement."""
+        """Whether this connection must fail rather than have keys that are not post-quantum."""
 
     @property
     def peer_port(self) -> int | None:
@@ -227,14 +227,14 @@ class ConnectionHandle(Protocol):
         """Keeps a session under `key` in `sessions`, if the application lets us."""
 
     def random(self, size: int) -> bytes:
-        """`size` bytes that nobody can guess."""
+        """`size` random bytes that nobody can guess."""
 
     def path_mtu(self) -> int | None:
         """Bytes of IP packet that reach the peer; None: not known."""
 
     @property
     def max_mss(self) -> int:
-        """The MSS for which there is room on the way to the peer, as far as is known. SYNs do not reckon with IPsec."""
+        """The MSS that fits the path to the peer, as far as is known. SYNs do not allow for IPsec."""
 
     def narrowed(self, mtu: int, added: int, is_own: bool) -> tuple[int, int]:
         """An error gives an MTU, and `added` bytes are ours in every packet: what the path carries, and is told.
@@ -243,7 +243,7 @@ class ConnectionHandle(Protocol):
         """
 
     def tell_path_mtu(self, packet: bytes, offset: int, mtu: int, added: int) -> None:
-        """Lets the local kernel reckon with what is added to its segments; `packet` is one, not acknowledged."""
+        """Makes the local kernel allow for what is added to its segments; `packet` is one, not acknowledged."""
 
     def count(self, name: str) -> None:
         """Adds one to a counter."""
@@ -255,16 +255,16 @@ class ConnectionHandle(Protocol):
         """Sends a packet of the daemon's own."""
 
     def afterwards(self, action: Callable[[], None]) -> None:
-        """Calls `action` when the packets at hand have their verdicts, so that what it injects is not out of date."""
+        """Calls `action` once the current packets have their verdicts, so that it injects nothing outdated."""
 
     def set_timer(self, when: float, callback: Callable[[float], None]) -> None:
-        """Calls `callback(now)` at `when`, in the place of what was set before."""
+        """Calls `callback(now)` at `when`, instead of what was set before."""
 
     def cancel_timer(self) -> None:
-        """Nothing is called any more."""
+        """Cancels the timer."""
 
     def delay(self, when: float, callback: Callable[[float], None]) -> None:
-        """Calls `callback(now)` at `when`, apart from the timer; nothing changes when a call waits already."""
+        """Calls `callback(now)` at `when`, apart from the timer; does nothing if such a call waits already."""
 
     def offer_answered(self) -> None:
         """The peer has answered a SYN with an option of ours, whatever it said."""
@@ -279,7 +279,7 @@ class ConnectionHandle(Protocol):
         """Both sides have keys: from now on nothing passes that is not sealed. Later calls change nothing."""
 
     def decide_plain(self, reason: str) -> Verdict:
-        """The connection goes on without the daemon, or is refused: the verdict on the packet at hand, as it came."""
+        """Leaves the connection plain, or refuses it; returns the verdict on the current packet, as it came."""
 
     def saw_closing(self, flags: int, direction: Direction, now: float) -> None:
         """An authentic segment with FIN or RST passed."""
@@ -315,7 +315,7 @@ class ProtocolFactory(Protocol):
         """A peer opens a connection: the verdict on its SYN, or None when it is not in this protocol's dialect."""
 
     def discards_data(self, syn: Segment) -> bool:
-        """Data in this SYN of a peer's must get to no application, whatever becomes of the connection."""
+        """Whether data in this SYN of a peer must reach no application, whatever becomes of the connection."""
 
     def recognizes(self, segment: Segment) -> Stray | None:
-        """What to do with a segment of an unknown connection that can only belong to this protocol; None: it is not."""
+        """What to do with a segment of an unknown connection, if it can only belong to this protocol; else None."""

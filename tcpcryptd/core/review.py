@@ -1,4 +1,4 @@
-"""Connections whose peers are believed no more."""
+"""Connections whose peers are not trusted any more."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from tcpcryptd.core.protocol import Judge, Outcome
 
 
 def review(connections: Iterable[Connection], judge: Judge) -> None:
-    """Refuses those whose peer would be refused now, or was authenticated and would not be."""
+    """Ends connections whose peer would be refused now, or was authenticated and no longer is."""
     for connection in connections:
         before = connection.identity
         if before is None or not before.token:

@@ -59,7 +59,7 @@ class Table(Protocol):
         """Remembers why a connection is not encrypted, as long as there is room."""
 
     def record_refused(self, key: bytes, info: ConnectionInfo) -> None:
-        """Remembers why a connection was, as long as there is room."""
+        """Remembers why a connection was refused, as long as there is room."""
 
     def entry(self, key: bytes) -> Entry | None:
         """The connection with this outgoing key."""

@@ -1,15 +1,15 @@
-"""Secrets of ended key exchanges, from which new connections start. In memory alone, bounded, each used once."""
+"""Secrets of earlier key exchanges, which new connections resume. In memory only, bounded, each used once."""
 
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Protocol
 
 MAX_PER_KEY: Final = 16
-"""Sessions that one peer may have waiting, as connections that are open at once leave them."""
+"""Sessions kept for one peer: connections that are open at once leave one each."""
 
 
 class SessionStore(Protocol):
-    """Sessions under a key of the protocol's choice; what their bytes are only the protocol knows."""
+    """Sessions under a key that the protocol chooses; only the protocol knows the meaning of their bytes."""
 
     def __len__(self) -> int:
         """How many sessions are kept."""
@@ -18,17 +18,17 @@ class SessionStore(Protocol):
         """Keeps a session; the oldest make room. Its number for `discard`; None: it is not kept."""
 
     def take(self, key: bytes, now: float, accept: Callable[[bytes], bool]) -> bytes | None:
-        """The newest session under a key that is accepted, and not in the store any more; None when there is none."""
+        """Takes out the newest session under a key that is accepted; None when there is none."""
 
     def discard(self, key: bytes, number: int) -> None:
         """Forgets one session, if it is still there."""
 
     def flush(self) -> int:
-        """Forgets all sessions; how many there were."""
+        """Forgets all sessions; returns their number."""
 
 
 class SessionCache:
-    """The SessionStore of an engine that shares with none."""
+    """The SessionStore of a single engine."""
 
     def __init__(self, limit: int, lifetime: float) -> None:
         """`limit`: sessions in all; `lifetime`: seconds."""
@@ -57,7 +57,7 @@ class SessionCache:
         return self._serial
 
     def take(self, key: bytes, now: float, accept: Callable[[bytes], bool]) -> bytes | None:
-        """The newest session under a key that is accepted, and not in the cache any more; None when there is none."""
+        """Takes out the newest session under a key that is accepted; None when there is none."""
         self._expire(now)
         for serial in reversed(self._slots.get(key, ())):
             if accept(self._entries[key, serial][1]):
@@ -70,7 +70,7 @@ class SessionCache:
             self._drop(key, number)
 
     def flush(self) -> int:
-        """Forgets all sessions; how many there were."""
+        """Forgets all sessions; returns their number."""
         count = len(self._entries)
         self._entries.clear()
         self._slots.clear()

@@ -1,4 +1,4 @@
-"""What is told of a connection: its part that the core knows and its part that the protocol describes."""
+"""Descriptions of a connection: the core's part, and the protocol's part."""
 
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState, Negotiated
 from tcpcryptd.core.flow_key import endpoints
@@ -26,7 +26,7 @@ def negotiated(key: bytes, protocol: str, about: Description) -> Negotiated:
 
 
 def plain(key: bytes, origin: Origin, options: ConnectionOptions, reason: str) -> ConnectionInfo:
-    """What stays of a connection that goes on in clear."""
+    """The record of a connection that goes on in clear."""
     started = origin.started
     return ConnectionInfo(*endpoints(key), ConnectionState.PLAIN, reason=reason, started=started, options=options)
 
@@ -39,7 +39,7 @@ def refused(
     reason: str,
     identity: PeerIdentity | None,
 ) -> ConnectionInfo:
-    """What stays of a connection that was not allowed to come about, or to go on."""
+    """The record of a connection that was refused."""
     return ConnectionInfo(
         *endpoints(key),
         ConnectionState.CLOSED,

@@ -1,13 +1,13 @@
-"""What is made ahead of need."""
+"""Objects that are made ahead of need."""
 
 from typing import Protocol
 
 
 class Stock(Protocol):
-    """Things that take longer to make than a packet should wait; bounded."""
+    """Objects that take longer to make than a packet should wait; bounded."""
 
     made_on_demand: int
-    """How many were not ready when they were needed."""
+    """The number of objects that were not ready when they were needed."""
 
     def is_short(self) -> bool:
         """Whether `refill` would make one. Cheap: it is asked in each turn of the event loop."""

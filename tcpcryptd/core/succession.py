@@ -1,4 +1,4 @@
-"""What follows when a connection has given its place to a new one with the same addresses and ports."""
+"""Verdicts after a new connection with the same addresses and ports has replaced another one."""
 
 from tcpcryptd.core.services import Services
 from tcpcryptd.core.verdict import ACCEPT_PLAIN, DROP, Action, ConnectionClass, Direction, Verdict

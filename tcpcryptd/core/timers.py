@@ -1,4 +1,4 @@
-"""One clock for all connections: what is due, and when the next thing is."""
+"""Timers of all connections, on one clock."""
 
 import heapq
 from collections.abc import Callable
@@ -15,7 +15,7 @@ class Timer:
         self.callback: Callable[[float], None] | None = callback
 
     def cancel(self) -> None:
-        """The call will not be made."""
+        """Cancels the call."""
         self.callback = None
 
 

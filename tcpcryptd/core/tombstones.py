@@ -1,4 +1,4 @@
-"""Connections that were reset here, and must not go on in clear.
+"""Connections that were reset here and must not go on in clear.
 
 A reset can miss the local kernel: somebody on the path sends a byte before it gets there, and its number is not exact
 any more. With a forged RST and SYN the connection tracker forgets the mark, too. So whatever comes for such a
@@ -10,7 +10,7 @@ from tcpcryptd.core.protocol import Origin
 
 
 class Tombstones:
-    """Flow keys, of which the oldest makes room for a new one at the bound."""
+    """Flow keys; at the bound the oldest makes room."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -23,7 +23,7 @@ class Tombstones:
         return len(self._keys)
 
     def opened_by(self, key: bytes, isn: int) -> bool:
-        """Whether the connection was, by such a SYN of the local kernel."""
+        """Whether such a SYN of the local kernel opened the connection."""
         origin = self._keys.get(key)
         return origin is not None and origin.active and origin.isn == isn
 

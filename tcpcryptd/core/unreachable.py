@@ -1,4 +1,4 @@
-"""Peers to whom this host does not let the daemon send anything of its own: a rule of its firewall, or its routes.
+"""Peers to which this host's firewall or routes let the daemon send nothing.
 
 No handshake can end well with them, so the next connections are plain from their first segment, or fail with --require.
 """
@@ -17,14 +17,14 @@ class Unreachable:
         return len(self._until)
 
     def add(self, address: bytes, now: float) -> None:
-        """What was sent to that host was refused."""
+        """Notes that a packet to that host was refused."""
         self._until.pop(address, None)
         if len(self._until) >= self._limit:
             del self._until[next(iter(self._until))]
         self._until[address] = now + self._lifetime
 
     def has(self, address: bytes, now: float) -> bool:
-        """Whether that was lately."""
+        """Whether that happened lately."""
         if not self._until:
             return False
         until = self._until.get(address)

@@ -1,11 +1,11 @@
-"""What the engine answers for a packet."""
+"""The engine's answer for a packet."""
 
 import enum
 from typing import Final
 
 
 class Direction(enum.IntEnum):
-    """Which way a packet crosses this host's border."""
+    """The direction in which a packet crosses this host's border."""
 
     OUT = 0
     """From the local kernel to the wire."""
@@ -31,7 +31,7 @@ class Action(enum.IntEnum):
 
 
 class ConnectionClass(enum.IntEnum):
-    """What the firewall is to do with the connection's next packets (docs/architecture.md#diversion)."""
+    """How the firewall treats the connection's next packets (docs/architecture.md#diversion)."""
 
     UNDECIDED = 0
     """Divert; let them pass when no daemon runs."""

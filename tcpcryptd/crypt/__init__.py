@@ -1,4 +1,4 @@
-"""The CRYPT-option protocol: handshake in TCP options, payloads enciphered in place, a MAC option on each segment."""
+"""The CRYPT-option protocol: handshake in TCP options, payloads encrypted in place, a MAC option on each segment."""
 
 from tcpcryptd.crypt.config import (
     CryptConfig,

@@ -1,4 +1,4 @@
-"""What the CRYPT protocol can be told."""
+"""The configuration of the CRYPT protocol."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
@@ -23,9 +23,9 @@ class CryptConfig:
     """What this host offers and accepts, best first; negotiation never goes below it."""
 
     rsa_keys: KeyRing = field(default_factory=lambda: KeyRing(RSA_2048.agreement))
-    """Where the RSA key pair of new connections comes from."""
+    """The source of the RSA key pair for new connections."""
     kem_keys: KeyPool = field(default_factory=lambda: KeyPool(0))
-    """Where key pairs of the hybrid KEM come from."""
+    """The source of key pairs for the hybrid KEM."""
     public_key_algorithms: tuple[PublicKeyAlgorithm, ...] = PUBLIC_KEY_ALGORITHMS
     symmetric_suites: tuple[SymmetricSuite, ...] = SYMMETRIC_SUITES
     symmetric_offer: bytes | None = None
@@ -33,9 +33,9 @@ class CryptConfig:
     whole_packets: bool = False
     """Whether the kernel hands its packets over before it cuts them into segments."""
     authenticator: Authenticator | None = None
-    """What this host proves itself with, and whom it believes; None: nobody is asked."""
+    """This host's proof, and the peers that it trusts; None: no identities are in use."""
     key_log: KeyLog | None = None
-    """Takes the keys of every connection, when the administrator wants that (docs/keylog.md)."""
+    """Takes the keys of every connection, if the administrator wants that (docs/keylog.md)."""
 
     def new_key(self, agreement: KeyAgreement) -> PrivateKey | None:
         """The key pair for a new connection; None: there is none yet."""
@@ -66,7 +66,7 @@ def public_key_names() -> tuple[str, ...]:
 
 
 def post_quantum_names() -> tuple[str, ...]:
-    """Those of them that resist a quantum computer; none where OpenSSL has no ML-KEM."""
+    """Those that resist a quantum computer; none if OpenSSL has no ML-KEM."""
     return tuple(each.agreement.name for each in PUBLIC_KEY_ALGORITHMS if each.agreement.post_quantum)
 
 

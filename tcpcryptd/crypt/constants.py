@@ -42,7 +42,7 @@ PUBLIC_KEY_SPEC_SIZE: Final = 3
 SYMMETRIC_SPEC_SIZE: Final = 4
 
 EXTENSIONS: Final = 0xFF
-"""In the place of an algorithm in PKCONF's last spec: this host takes extensions (docs/identity.md)."""
+"""In PKCONF's last spec, instead of an algorithm: this host accepts extensions (docs/crypt-option.md section 17)."""
 
 MSS_REDUCTION: Final = 40
 """What the option and its padding can take from a segment (docs/crypt-option.md section 11)."""

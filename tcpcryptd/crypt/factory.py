@@ -30,7 +30,7 @@ class CryptFactory:
         return HelloReceived(HandshakeContext(connection, self._config), hello).answer(syn, now)
 
     def discards_data(self, syn: Segment) -> bool:
-        """This protocol's SYNs have none; the sender's kernel sends it again."""
+        """SYNs of this protocol carry no data; the sender's kernel sends it again."""
         return option.find(option.read(syn), *OPENINGS) is not None
 
     def recognizes(self, segment: Segment) -> Stray | None:

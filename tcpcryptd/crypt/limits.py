@@ -16,7 +16,7 @@ MAX_HELD: Final = 9_216
 frame; else it waits until the kernel sends it again."""
 
 SHORT_INTERVALS: Final[tuple[float, ...]] = (0.3, 0.6, 6.6)
-"""The same where the peer may be the original, which 1.1 s after its first answer takes what is sent again for data."""
+"""The same if the peer may be an original: 1.1 s after its first answer it takes retransmissions for data."""
 
 INIT2_GRACE: Final = 0.5
 """How long INIT2 may come after a sealed segment that has overtaken it."""

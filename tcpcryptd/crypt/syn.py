@@ -1,4 +1,4 @@
-"""What a SYN becomes on its way in and out (docs/crypt-option.md sections 3 and 11)."""
+"""Changes of a SYN on its way in and out (docs/crypt-option.md sections 3 and 11)."""
 
 from tcpcryptd.crypt.constants import MSS_REDUCTION
 from tcpcryptd.wire import options
@@ -20,7 +20,7 @@ def kept_options(syn: Segment, *, keeps_sack: bool) -> bytes:
 
 
 def for_local_kernel(syn: Segment, max_mss: int = LOCAL_MAX_MSS, window: int = 0, *, keeps_sack: bool = False) -> bytes:
-    """A SYN of the peer's as the local kernel may see it (docs/crypt-option.md sections 3 and 11).
+    """The peer's SYN as the local kernel may see it (docs/crypt-option.md sections 3 and 11).
 
     Window 0, no Fast Open, no AccECN, MSS lowered, and no SACK unless it may be kept.
     """

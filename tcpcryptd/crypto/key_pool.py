@@ -24,7 +24,7 @@ class KeyPool:
         self.capacity = capacity if is_available() else 0
         """Can be changed; key pairs that are too many go as they are used."""
         self.made_on_demand = 0
-        """How many were not ready when they were needed."""
+        """The number of objects that were not ready when they were needed."""
         self._generate = make
         self._keys: deque[KemKey] = deque()
 

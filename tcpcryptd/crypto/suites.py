@@ -23,7 +23,7 @@ from tcpcryptd.crypto.x25519_hpke import X25519Hpke
 
 PUBLIC_KEY_SPEC_LENGTH: Final = 3
 FIRST_PRIVATE: Final = 0xF0
-"""From here identifiers of algorithms are ours: who offers one is no original daemon."""
+"""From here identifiers of algorithms are ours: a peer that offers one is not an original daemon."""
 
 
 @dataclass(frozen=True, slots=True)

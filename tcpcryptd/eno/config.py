@@ -1,4 +1,4 @@
-"""What TCP-ENO and tcpcrypt can be told."""
+"""The configuration of TCP-ENO and tcpcrypt."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
@@ -29,11 +29,11 @@ class EnoConfig:
     """Bytes, 0 to 8 (RFC 8548 section 3.5). Less than 8 is for hosts whose memory is never copied or restored."""
     limits: Limits = DEFAULT_LIMITS
     kem_keys: KeyPool = field(default_factory=lambda: KeyPool(0))
-    """Where key pairs of the hybrid KEM come from."""
+    """The source of key pairs for the hybrid KEM."""
     authenticator: Authenticator | None = None
-    """What this host proves itself with, and whom it believes; None: nobody is asked."""
+    """This host's proof, and the peers that it trusts; None: no identities are in use."""
     key_log: KeyLog | None = None
-    """Takes the keys of every connection, when the administrator wants that (docs/keylog.md)."""
+    """Takes the keys of every connection, if the administrator wants that (docs/keylog.md)."""
 
     def with_identities(self, authenticator: Authenticator) -> "EnoConfig":
         """A copy in which hosts prove who they are, also with the key agreement that is not post-quantum."""

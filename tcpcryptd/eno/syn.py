@@ -1,4 +1,4 @@
-"""What a SYN becomes on its way in and out (RFC 8547 section 4.7; docs/eno.md#handshake)."""
+"""Changes of a SYN on its way in and out (RFC 8547 section 4.7; docs/eno.md#handshake)."""
 
 from tcpcryptd.eno.constants import ENO, OVERHEAD
 from tcpcryptd.wire import options
@@ -25,7 +25,7 @@ def with_eno(syn: Segment, eno: bytes) -> bytes | None:
 
 
 def for_local_kernel(syn: Segment, max_mss: int = LOCAL_MAX_MSS, window: int = 0) -> bytes:
-    """A SYN of the peer's as the local kernel may see it.
+    """The peer's SYN as the local kernel may see it.
 
     No data, no Fast Open, window 0, no AccECN, and room in each segment for a frame.
     """

@@ -50,7 +50,7 @@ class Authenticator:
         return self._judge(address, port, proof.claim, may_learn=may_learn)
 
     def recall(self, address: str, port: int | None, token: bytes) -> PeerIdentity | None:
-        """Who a peer is that proved it earlier, by what is believed now; None: what it proved is forgotten."""
+        """The identity of a peer that proved it earlier, by the present list; None: the proof is forgotten."""
         if not token:
             return ABSENT
         claim = Claim.of_key(token) or self._claims.get(token)

@@ -55,7 +55,7 @@ def accept(connection: ConnectionHandle, identity: PeerIdentity) -> bool:
 
 
 def recall(connection: ConnectionHandle, authenticator: Authenticator | None, token: bytes) -> PeerIdentity | None:
-    """Who a peer is that has proved earlier what a token stands for; None: no session may be resumed with it."""
+    """The identity of a peer by the token of an earlier proof; None: no session may be resumed with it."""
     identity: PeerIdentity | None = ABSENT
     if authenticator is not None:
         identity = authenticator.recall(_address(connection), connection.peer_port, token)

@@ -27,7 +27,7 @@ _CERTIFICATES_REMEMBERED: Final = 256
 
 
 class ProofError(ValueError):
-    """A proof that is malformed or wrong: the peer is not who it says, or somebody has changed what it sent."""
+    """A malformed or wrong proof: the peer is not the host that it claims to be, or its message was changed."""
 
 
 class Role(enum.Enum):

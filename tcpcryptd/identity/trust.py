@@ -1,4 +1,4 @@
-"""Whether a peer is who it should be: what a list says of the key that it has proved to have."""
+"""Whether a peer is the right host: what the list says of the key that it has proved."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Assembles the shell around what handles the packets, and takes it apart again so that nothing is left behind."""
+"""Starts the shell around the packet path, and stops it so that nothing is left behind."""
 
 import contextlib
 import logging
@@ -43,20 +43,20 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DaemonConfig:
-    """What the shell can be told."""
+    """The configuration of the shell."""
 
     selection: Selection = field(default_factory=Selection)
     queues: QueueNumbers = field(default_factory=QueueNumbers)
     marks: MarkScheme = field(default_factory=MarkScheme)
     firewall: str | None = choice.AUTO
-    """Whose rules divert packets, a name of `choice.NAMES` or AUTO; None: they are the administrator's."""
+    """The firewall for the rules, a name of `choice.NAMES` or AUTO; None: the administrator installs them."""
     user: str | None = None
-    """Whom to run as; None: tcpcryptd where that user exists, else nobody."""
+    """The user to run as; None: tcpcryptd if that user exists, else nobody."""
     runtime_directory: Path = DEFAULT_RUNTIME_DIRECTORY
     """A directory for tcpcryptd alone, one for each network namespace."""
 
     def firewalls(self) -> dict[str, Firewall]:
-        """All that rules of ours may be in."""
+        """All firewalls that can have our rules."""
         lock_file = self.lock_file if self.runtime_directory.is_dir() else None
         return choice.firewalls(self.selection, self.queues, self.marks, lock_file)
 
@@ -67,7 +67,7 @@ class DaemonConfig:
 
     @property
     def state_file(self) -> Path:
-        """What `cleanup` must know after the daemon was killed."""
+        """The state that `cleanup` needs after the daemon was killed."""
         return self.runtime_directory / STATE_NAME
 
 

@@ -1,4 +1,4 @@
-"""What an engine has for others between two packets: packets to inject, and events."""
+"""Collects an engine's output between two packets: packets to inject, and events."""
 
 import math
 import time
@@ -10,7 +10,7 @@ from tcpcryptd.core.verdict import Direction
 
 MAX_EVENTS_PER_TURN: Final = 256
 EVENT_BATCH: Final = 32
-"""So many events do not wait for more."""
+"""Events that are passed on at once."""
 EVENT_DELAY: Final = 0.02
 """Seconds that an event waits for others at most."""
 _REFUSALS: Final = 4
@@ -18,7 +18,7 @@ _REFUSALS: Final = 4
 
 
 class OutputEngine(Protocol):
-    """What an engine wants to be done between two packets."""
+    """The part of an engine that has output between two packets."""
 
     def packets_to_inject(self) -> list[tuple[Direction, bytes, int]]:
         """Hands them over."""
@@ -73,7 +73,7 @@ class EngineOutput:
                 self._engine.handle_undeliverable(packet, direction, now)
 
     def pass_on_events(self, limit: int) -> None:
-        """Passes on so many at most."""
+        """Passes on at most so many events."""
         self.due = math.inf
         for _ in range(limit):
             event = self._engine.next_event()

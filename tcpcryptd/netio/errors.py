@@ -1,4 +1,4 @@
-"""What stops the daemon, told so that whoever started it knows what to do."""
+"""Errors that stop the daemon, with messages that say what to do."""
 
 import enum
 
@@ -26,11 +26,11 @@ class DaemonError(Exception):
 
 
 class QueueError(DaemonError):
-    """A queue cannot be had."""
+    """A queue cannot be opened."""
 
 
 class InjectorError(DaemonError):
-    """A raw socket cannot be had."""
+    """A raw socket cannot be opened."""
 
 
 class FirewallError(DaemonError):

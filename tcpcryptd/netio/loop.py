@@ -17,7 +17,7 @@ _DRAIN_TURNS: Final = 64
 
 
 class Source(Protocol):
-    """What the loop waits for. A call of `handle_ready` does bounded work; what is left is ready again."""
+    """What the loop waits for. A call of `handle_ready` does bounded work; the source stays ready for the rest."""
 
     def fileno(self) -> int:
         """A descriptor that is readable when there is work."""

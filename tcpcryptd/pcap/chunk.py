@@ -25,7 +25,7 @@ class Chunk:
     from_opener: bool
     kind: Kind
     offset: int
-    """Of the first byte, from 0, in the TCP stream; of what was deciphered of frames, in the data of the frames."""
+    """Of the first byte, from 0, in the TCP stream; of deciphered frames, in the data of the frames."""
     data: bytes
     packet: int
     """The packet that completed it, as tshark counts."""

@@ -37,7 +37,7 @@ class Connection:
         self.opener = opener
         self.answerer = answerer
         self.sides = (Side(), Side())
-        """The opener, and who was connected to."""
+        """The opener, and the host that it connected to."""
         self.protocol: str | None = None
         """CRYPT or ENO, from the first packet that shows it."""
         self.is_encrypted = False

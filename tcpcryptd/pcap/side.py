@@ -22,7 +22,7 @@ class Side:
         """Of INIT1 or INIT2."""
         self.authentic = 0
         self.failures = 0
-        """Segments or frames that there are keys for, and that are not authentic."""
+        """Segments or frames that are not authentic although there are keys for them."""
         self.frames = FrameStream()
         self._first: int | None = None
         self._reach = 0

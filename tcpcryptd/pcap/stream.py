@@ -48,7 +48,7 @@ class FrameKeys:
 
 
 class FrameStream:
-    """Follows the frames, and deciphers those that there are keys for."""
+    """Follows the frames, and deciphers them if there are keys."""
 
     def __init__(self) -> None:
         self._stream = Reassembly()
@@ -62,7 +62,7 @@ class FrameStream:
         self.generation = 0
         self.authentic = 0
         self.failures = 0
-        """Frames that there are keys for, and that are not authentic."""
+        """Frames that are not authentic although there are keys for them."""
         self.data_end = 0
         """Bytes of data in the frames so far; those that were not deciphered count as if they were not urgent."""
         self.is_broken = False

@@ -43,7 +43,7 @@ class Info:
 
     encrypted: bool
     session_id: bytes | None
-    """The other end has the same, unless somebody sits in the middle. None unless encrypted."""
+    """The other end has the same, unless there is a man in the middle. None unless encrypted."""
     suite: str | None
     role: str | None
     """client or server of the key exchange, which need not be the one of the connection; with TCP-ENO A or B."""

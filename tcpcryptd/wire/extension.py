@@ -14,7 +14,7 @@ LENGTH_SIZE: Final = 2
 MAX_LENGTH: Final = 4096
 """Bytes of all items."""
 CRITICAL: Final = 0x8000
-"""In a type: who does not know it must abort the connection; without this bit it is ignored."""
+"""In a type: a receiver that does not know it must abort the connection; without this bit it is ignored."""
 
 _FIELD_SIZE: Final = 2
 

@@ -1,4 +1,4 @@
-"""Headers of a packet that takes the place of another one, written without an object for each field."""
+"""Headers of a packet that replaces another one, written without an object for each field."""
 
 from typing import Final
 

@@ -120,7 +120,7 @@ class IcmpError:
 
 
 def packet_too_big(packet: bytes, offset: int, mtu: int) -> bytes:
-    """What a router answers for a TCP segment that does not fit a link of `mtu` bytes; `offset`: of its TCP header.
+    """The answer of a router to a TCP segment that does not fit a link of `mtu` bytes; `offset`: of its TCP header.
 
     The destination is named as the router.
     """

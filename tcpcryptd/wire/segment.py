@@ -43,7 +43,7 @@ class MalformedPacket(ValueError):
 
 
 class Unseen(MalformedPacket):
-    """A packet in which the kernel would find a segment all the same: it must not get it."""
+    """A packet that cannot be read here, but in which the kernel would find a segment: it must not get it."""
 
     counter: ClassVar[str] = "malformed"
     """What counts them."""

@@ -1,4 +1,4 @@
-"""What a SYN says of its sender, and when it is better left alone."""
+"""What a SYN says about its sender, and when its connection is left alone."""
 
 import struct
 from dataclasses import dataclass
@@ -53,12 +53,12 @@ class SynParameters:
         )
 
     def is_answered(self, following: Segment) -> bool:
-        """Whether a segment of this end's shows that it has got an answer to its SYN: nobody else knows the number."""
+        """Whether a segment of this end shows that its SYN was answered: nobody else knows the number."""
         flags = following.flags & (SYN | ACK | RST)
         return flags == ACK and following.sequence == add(self.isn, 1) and following.checksum_is_right
 
     def is_acknowledged_too_far(self, answer: Segment) -> bool:
-        """Whether a SYN ACK acknowledges data of this end's SYN that never left: its kernel would believe it."""
+        """Whether a SYN ACK acknowledges data of this end's SYN that never left; the kernel would believe it."""
         return 0 < difference(answer.acknowledgment, add(self.isn, 1)) <= self.data
 
 

@@ -190,7 +190,7 @@ class PkconfSent(HandshakeState):
         self._connection.transition(self, self._outbound, self._inbound)
 
     def undeliverable(self, now: float) -> bool:
-        """PKCONF once more: the connection goes on in clear."""
+        """PKCONF was refused: the connection goes on in clear."""
         self._connection.cancel_timer()
         self._give_up(now)
         return True

@@ -126,21 +126,21 @@ class ClientExchange(HandshakeState):
         self._connection.transition(self, self._outbound, self._inbound)
 
     def send(self, now: float) -> None:
-        """Sends INIT1 without waiting for the kernel to send something."""
+        """Sends INIT1 without waiting for a segment of the kernel."""
         packet = self._context.make(Direction.OUT, 0, option.encode(_INIT1), self._message)
         self._sent = Retransmission(self._connection, packet, self._intervals, self._give_up)
         self._sent.repeat()
         self._sent.start(now)
 
     def undeliverable(self, now: float) -> bool:
-        """INIT1, by itself or once more: the connection goes on in clear."""
+        """INIT1 was refused, the first or a repeated one: the connection goes on in clear."""
         self._connection.cancel_timer()
         self._smaller = None
         self._give_up(now)
         return True
 
     def resets(self) -> list[Injection]:
-        """The peer may have taken INIT1 or not."""
+        """The peer may have accepted INIT1 or not."""
         resets: list[Injection] = []
         for sent in (*self._lengths, 0):
             resets += [reset for reset in self._context.resets(sent) if reset not in resets]

@@ -1,4 +1,4 @@
-"""What the states of one handshake share: the two ends as their SYNs described them.
+"""What the states of one handshake share.
 
 The states and where they lead: docs/protocol.md.
 
@@ -59,7 +59,7 @@ class HandshakeContext:
 
     @property
     def public_key_algorithms(self) -> tuple[PublicKeyAlgorithm, ...]:
-        """What is configured, or what the application chose of it, best first, and the administrator leaves of that."""
+        """The configured mechanisms, or the application's choice of them, as far as policy allows; best first."""
         wanted = _own(self.connection.options.public_key_specs, PUBLIC_KEY_SPEC_SIZE)
         configured = self.config.public_key_algorithms
         if self.connection.must_be_post_quantum:
@@ -100,7 +100,7 @@ class HandshakeContext:
 
     @property
     def client_suites(self) -> tuple[SymmetricSuite, ...]:
-        """What is configured, or what the application chose of it, best first."""
+        """The configured suites, or the application's choice of them; best first."""
         return self._chosen(self.connection.options.client_ciphers)
 
     @property
@@ -183,7 +183,7 @@ class HandshakeContext:
         return self.make(Direction.OUT)
 
     def numbers(self, *, sent: int, received: int) -> Numbers:
-        """Where the wire's sequence numbers are after handshake messages of these lengths."""
+        """The numbers after handshake messages of these lengths."""
         send_next, receive_next = add(self.local.isn, 1 + sent), add(self.remote.isn, 1 + received)
         ours, theirs = self.local.window_scale, self.remote.window_scale
         scales = (ours, theirs) if ours is not None and theirs is not None else (0, 0)

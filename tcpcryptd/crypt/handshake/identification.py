@@ -1,4 +1,4 @@
-"""Proofs of identity in INIT1 and INIT2: who takes them, what room they need, what they are over (docs/identity.md).
+"""Proofs of identity in INIT1 and INIT2: who accepts them, their size, the bytes that they cover (docs/identity.md).
 
 A PKCONF of a host with identities ends with a spec that is no mechanism: `EXTENSIONS`, and in 2 bytes how long the
 extension field of its INIT2 will be. INIT1 with such a field, which may be empty, asks for one in INIT2.

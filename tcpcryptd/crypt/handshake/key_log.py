@@ -1,4 +1,4 @@
-"""What a key log has of one connection (docs/keylog.md)."""
+"""The lines of one connection in a key log (docs/keylog.md)."""
 
 from tcpcryptd.core.protocol import Origin
 from tcpcryptd.crypt.protection.session import Keys, Session

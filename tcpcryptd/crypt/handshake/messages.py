@@ -23,7 +23,7 @@ class MessageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Init1:
-    """What the exchange's client sends: what it can do, its nonce and its public key."""
+    """INIT1, from the client of the exchange: its suites, nonce and public key."""
 
     symmetric_specs: bytes
     """4 bytes each."""
@@ -74,7 +74,7 @@ class Init1:
 
 @dataclass(frozen=True, slots=True)
 class Init2:
-    """What the exchange's server answers: its choice, and its nonce under the client's key."""
+    """INIT2, from the server of the exchange: its choice, and its nonce under the client's key."""
 
     symmetric_spec: bytes
     ciphertext: bytes
@@ -107,12 +107,12 @@ def _extension_field(reader: Reader) -> bytes:
 
 
 def init1_length(symmetric_specs: int, public_key: int) -> int:
-    """Bytes of an INIT1 with so many bytes of both, without extensions."""
+    """Bytes of an INIT1 with so many bytes of specs and of key, without extensions."""
     return _INIT1_FIXED + symmetric_specs + public_key
 
 
 def init2_length(ciphertext: int) -> int:
-    """The same of INIT2."""
+    """Bytes of an INIT2 with so many bytes of ciphertext."""
     return _INIT2_FIXED + ciphertext
 
 

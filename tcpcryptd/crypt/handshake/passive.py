@@ -20,7 +20,7 @@ from tcpcryptd.wire.sequence import add
 from tcpcryptd.wire.syn import SynParameters, refusal
 
 OPENINGS: Final = (Opcode.HELLO, Opcode.HELLO_SUPPORT, Opcode.NEXTK1, Opcode.NEXTK1_SUPPORT)
-"""What a SYN of this protocol carries."""
+"""Suboptions that a SYN of this protocol can carry."""
 
 
 class HelloReceived(HandshakeState):

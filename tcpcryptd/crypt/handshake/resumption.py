@@ -1,4 +1,4 @@
-"""Connections that go on from an earlier session, without public-key work (docs/crypt-option.md section 8)."""
+"""Resumption of an earlier session, without public-key work (docs/crypt-option.md section 8)."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ _PASSIVE: Final = b"crypt passive "
 
 
 def remember(connection: ConnectionHandle, following: Resumable, now: float) -> None:
-    """Keeps what the next connection in the same direction can go on from, if the application lets us."""
+    """Keeps the session for the next connection in the same direction, if the application lets us."""
     if connection.origin.active:
         key = _ACTIVE + connection.peer_address
     else:

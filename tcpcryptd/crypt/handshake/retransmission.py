@@ -1,4 +1,4 @@
-"""Sending again what no kernel stands behind."""
+"""Retransmission of packets that no kernel retransmits."""
 
 from collections.abc import Callable, Sequence
 
@@ -27,7 +27,7 @@ class Retransmission:
         self._connection.set_timer(now + self._intervals[self._tries], self._timeout)
 
     def repeat(self) -> None:
-        """Sends the packet again at once, since the peer seems not to have it."""
+        """Sends the packet again at once, since the peer does not seem to have it."""
         self._connection.inject(Direction.OUT, self._packet)
 
     def _timeout(self, now: float) -> None:

@@ -51,7 +51,7 @@ class Unanswered(HandshakeState):
             self._connection.inject(Direction.IN, self._context.make(Direction.IN))
 
     def resets(self) -> list[Injection]:
-        """The peer may have taken INIT1 or not."""
+        """The peer may have accepted INIT1 or not."""
         taken = [self._context.resets(length)[0] for length in self._lengths]
         return taken + [reset for reset in super().resets() if reset not in taken]
 

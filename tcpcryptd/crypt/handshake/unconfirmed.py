@@ -1,4 +1,4 @@
-"""Keys are there; the peer's first authentic segment is to show that it has them too."""
+"""There are keys; the peer's first authentic segment will show that it has them, too."""
 
 from collections.abc import Callable, Sequence
 
@@ -51,7 +51,7 @@ class Unconfirmed(ProtocolState):
             self.protection.log_keys(session.keys)
 
     def take_over(self) -> None:
-        """Binds the handlers; nothing passes any more that is not sealed."""
+        """Binds the handlers; from now on only sealed segments pass."""
         self._connection.transition(self, self.protection.outbound, self.inbound)
         self._connection.connection_class = ConnectionClass.ENCRYPTED
 

@@ -1,4 +1,4 @@
-"""What the two directions of an encrypted connection know of each other. Numbers are extended, on the wire."""
+"""The state that both directions of an encrypted connection share. Numbers are extended, on the wire."""
 
 from typing import Final, Protocol
 

@@ -1,6 +1,6 @@
 """The incoming direction of an encrypted connection (docs/crypt-option.md sections 3, 5, 6 and 9).
 
-`inbound` runs once for every segment; what is rare stands in methods of its own. Sequence numbers with the name
+`inbound` runs once for every segment; rare cases have methods of their own. Sequence numbers with the name
 `extended` count on where 32 bits wrap.
 """
 
@@ -35,7 +35,7 @@ class Successor(NamedTuple):
 
 
 class Opener:
-    """Verifies, deciphers and shifts back what comes from the wire."""
+    """Verifies, deciphers and shifts back segments from the wire."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Opener:
         self._worn_at = started + self._worn_after
 
     def forget_previous_keys(self) -> None:
-        """What was sealed with the generation before is not accepted any more."""
+        """Forgets the keys of the generation before: segments sealed with them are no longer accepted."""
         self.open_before = None
 
     def inbound(self, packet: bytes, offset: int, now: float) -> Verdict:

@@ -1,6 +1,6 @@
 """The outgoing direction of an encrypted connection (docs/crypt-option.md sections 3, 5, 6 and 9).
 
-`outbound` runs once for every segment; what is rare stands in methods of its own. Sequence numbers with the name
+`outbound` runs once for every segment; rare cases have methods of their own. Sequence numbers with the name
 `extended` count on where 32 bits wrap.
 """
 
@@ -33,7 +33,7 @@ _MAX_SEGMENT: Final = LOCAL_MAX_MSS + 20
 
 
 class Sealer:
-    """Shifts, enciphers and authenticates what the local kernel sends."""
+    """Shifts, encrypts and authenticates the segments of the local kernel."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Sealer:
         self.watch(False)
 
     def forget_previous_keys(self) -> None:
-        """Nothing of the generation before will be sent again."""
+        """Forgets the keys of the generation before: nothing of it will be sent again."""
         self._before = None
 
     def outbound(self, packet: bytes, offset: int, now: float) -> Verdict:

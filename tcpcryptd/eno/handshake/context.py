@@ -63,7 +63,7 @@ class HandshakeContext:
 
     @property
     def lacks(self) -> str | None:
-        """Why nothing can be negotiated with what the application wants; None: something can."""
+        """Why the application's options leave nothing to negotiate; None: they leave something."""
         is_a = self.connection.origin.active and not self.connection.options.passive_role
         if self.schemes and self.aeads(EnoRole.A if is_a else EnoRole.B):
             return None

@@ -1,4 +1,4 @@
-"""What the proofs of identity in Init1 and Init2 are over (docs/identity.md)."""
+"""The bytes that proofs of identity in Init1 and Init2 cover (docs/identity.md)."""
 
 from collections.abc import Callable, Mapping
 from typing import Final

@@ -58,7 +58,7 @@ def looks_like_init1(payload: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Init1:
-    """What host A sends: the AEAD algorithms that it accepts, its nonce and its ephemeral public key."""
+    """Init1, from host A: the AEAD algorithms that it accepts, its nonce and its ephemeral public key."""
 
     ciphers: tuple[int, ...]
     """sym_cipher_list: identifiers of 16 bits, 1 to 255 of them."""
@@ -106,7 +106,7 @@ class Init1:
 
 @dataclass(frozen=True, slots=True)
 class Init2:
-    """What host B answers: the AEAD algorithm of its choice, its nonce and its ephemeral public key."""
+    """Init2, from host B: the AEAD algorithm of its choice, its nonce and its ephemeral public key."""
 
     cipher: int
     """sym_cipher, 16 bits. Host A must abort when its Init1 does not have it: `answers`."""

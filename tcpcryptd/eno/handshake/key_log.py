@@ -1,4 +1,4 @@
-"""What a key log has of one connection (docs/keylog.md)."""
+"""The lines of one connection in a key log (docs/keylog.md)."""
 
 from tcpcryptd.crypto import tcpcrypt_schedule as schedule
 from tcpcryptd.crypto.key_log import ENO, KeyLog, KeyLogEntry

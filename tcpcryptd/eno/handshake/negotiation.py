@@ -1,4 +1,4 @@
-"""What two SYNs' ENO options come to (RFC 8547 sections 4.3, 4.5, 4.6 and 4.8; RFC 8548 sections 3.2 and 3.5)."""
+"""The result of two SYNs' ENO options (RFC 8547 sections 4.3, 4.5, 4.6 and 4.8; RFC 8548 sections 3.2 and 3.5)."""
 
 import enum
 from collections.abc import Callable, Sequence
@@ -155,7 +155,7 @@ def choose(
     require_aware: bool = False,
     space: int = options.MAX_LENGTH,
 ) -> Offer | NotNegotiated:
-    """What a passive opener answers: solely the TEP that it wishes, with b = 1 (RFC 8547 4.2 and 4.5, RFC 8548 3.2).
+    """The answer of a passive opener: only the TEP that it wants, with b = 1 (RFC 8547 4.2 and 4.5, RFC 8548 3.2).
 
     A session that is offered and found is resumed before any key exchange, in the order of `codes`; of several schemes
     that both ends have, the first of `codes` is taken whose answer fits. `negotiate` gives the result for the answer.

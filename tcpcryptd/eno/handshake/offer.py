@@ -21,7 +21,7 @@ class Resumption:
     code: int
     """Of the original session's scheme."""
     original_role: EnoRole
-    """What this host was when ss[0] was made; it decides who sends which half, not the role of today."""
+    """This host's role when ss[0] was made; it decides who sends which half, not the present role."""
     identifier: bytes = field(repr=False)
     """resume[i], 18 bytes."""
     nonce: bytes

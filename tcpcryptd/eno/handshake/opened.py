@@ -1,4 +1,4 @@
-"""What the handshake hands over to the stream."""
+"""What the handshake passes on to the stream."""
 
 from functools import partial
 

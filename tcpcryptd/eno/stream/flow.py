@@ -1,4 +1,4 @@
-"""What the two directions of an encrypted connection know of each other.
+"""The state that both directions of an encrypted connection share.
 
 The local kernel's numbers count plaintext, the wire's count frames. Each space has the first byte behind the SYN at
 offset 0; sequence numbers are 32-bit, offsets are not.
@@ -19,7 +19,7 @@ from tcpcryptd.wire.syn import Ends
 
 
 class Flow:
-    """Offsets, the two streams, and what each kernel said last."""
+    """Offsets, the two streams, and the latest values of each kernel."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Flow:
         self._told = received
         """Wire: the highest acknowledgment that the peer was sent."""
         self._wire_edge = 0
-        """Wire: behind what the peer was told that there is room for."""
+        """Wire: the end of the window that the peer was told."""
         self.stamp = ends.local.timestamp if ends.remote.timestamp is not None else None
         """TSval that the local kernel sent last."""
         self.peer_stamp = ends.remote.timestamp or 0
@@ -110,7 +110,7 @@ class Flow:
     def is_plausible(self, wire: int, acknowledgment: int) -> bool:
         """Whether a segment can be the peer's: its wire offset lies in a window, and its acknowledgment is not too old.
 
-        Somebody who guesses seldom gets further (RFC 9293 section 3.10.7.4, RFC 5961 section 5.2). The local kernel
+        A guess seldom passes (RFC 9293 section 3.10.7.4, RFC 5961 section 5.2). The local kernel
         cannot tell, since it is given numbers that fit.
         """
         reach = self._widest * MAX_EXPANSION + WINDOW_SLACK
@@ -118,7 +118,7 @@ class Flow:
         return -reach <= wire - self.inbound.next_wire <= reach and acknowledgment >= oldest
 
     def shown_window(self, window: int, acknowledgment: int, now: float) -> int:
-        """What the local kernel is shown of the peer's window, of which a plain `acknowledgment` is the beginning."""
+        """The part of the peer's window that the local kernel sees; it begins at a plain `acknowledgment`."""
         if self.aperture is None:
             if not self.connection.outgrown:
                 return window
@@ -153,7 +153,7 @@ class Flow:
         return (self._remote + offset) & MASK
 
     def note_local(self, acknowledgment: int, window: int, area: bytes) -> None:
-        """Keeps what a segment of the local kernel's says."""
+        """Keeps the numbers, window and timestamp of a segment of the local kernel."""
         plain = extend((acknowledgment - self._remote) & MASK, self.inbound.end)
         if plain > self.acknowledged:
             self.acknowledged = plain
@@ -229,7 +229,7 @@ class Flow:
         )
 
     def acknowledge(self) -> None:
-        """Acknowledges what has come, and says what is held behind a hole: the local kernel does not see the wire."""
+        """Acknowledges received bytes and ranges held behind a hole: the local kernel does not see the wire."""
         if self.sack and self._owed:
             # One that says everything does for all; without selective acknowledgments the peer counts them.
             return

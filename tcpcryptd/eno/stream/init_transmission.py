@@ -12,7 +12,7 @@ from tcpcryptd.wire.syn import Ends
 
 _TCP_HEADER: Final = 20
 _LEAST_ROOM: Final = 64
-"""Bytes of a message in a segment, whatever the peer says of its MSS, so that there are not too many."""
+"""Least bytes of a message in a segment, whatever MSS the peer announces, so that there are not too many."""
 _BLIND_AFTER: Final = 2
 """Repetitions after which the path is taken to swallow large segments without a word."""
 

@@ -1,1 +1,1 @@
-"""Who asks the daemon: the control socket, socket options, and programs that use the original library."""
+"""Clients of the daemon: the control socket, socket options, and programs that use the original library."""

@@ -76,7 +76,7 @@ class ControlConnection:
         return select.EPOLLIN if self._input is _Input.OPEN else 0
 
     def serve(self, events: int, now: float) -> None:
-        """Does a little of what is to be done; raises OSError when the client is gone."""
+        """Does a little of the pending work; raises OSError when the client is gone."""
         if not self._busy and events & (select.EPOLLIN | select.EPOLLHUP):
             self._receive(now)
         elif events & (select.EPOLLHUP | select.EPOLLERR):
@@ -117,7 +117,7 @@ class ControlConnection:
         self._passed = Refused("EBADF", "more than one descriptor came with a request")
 
     def examined(self, result: SocketIdentity | Refused) -> None:
-        """Takes what the descriptor that came stands for."""
+        """Takes the result of a descriptor's examination."""
         self._passed = result
         self._examining = False
 

@@ -1,4 +1,4 @@
-"""What the daemon answers to each request of the control protocol, and to whom."""
+"""Handlers for the requests of the control protocol."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,7 @@ Pages = Iterator[Page]
 ROOT = 0
 PEERS_PER_PAGE = 64
 SESSIONS_PER_PAGE = 32
-"""Keeps a page well below the longest message."""
+"""Connections in a page, which stays well below the longest message."""
 _WORK_PER_PAGE = 128
 """In units of one connection looked at (about 3 us). A page may be empty for it: the client sees that it goes on."""
 _OWNER_COST = 30
@@ -36,13 +36,13 @@ class ConnectionSource(Protocol):
     """What the handlers need of the engine."""
 
     def connections(self) -> Iterator[ConnectionInfo]:
-        """All that are known; the caller may take its time."""
+        """All connections, one after the other; the caller may take its time."""
 
     def connection(self, local: Endpoint, remote: Endpoint) -> ConnectionInfo | None:
         """One of them."""
 
     def flush_sessions(self) -> int:
-        """Forgets all sessions that could be resumed; how many there were."""
+        """Forgets all sessions that could be resumed; returns their number."""
 
 
 class HostSource(ConnectionSource, Protocol):
@@ -61,12 +61,12 @@ class Owners(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks (by the socket's peer credentials), and when (monotonic seconds)."""
+    """The client's user (by the socket's peer credentials), and the time (monotonic seconds)."""
 
     user_id: int
     now: float
     socket: SocketIdentity | Refused | None = None
-    """What the descriptor that came with the request stands for, or why it cannot be used."""
+    """The socket whose descriptor came with the request, or why it cannot be used."""
 
     @property
     def is_root(self) -> bool:
@@ -168,7 +168,7 @@ class ControlHandlers:
         yield {}
 
     def _target(self, arguments: Mapping[str, Argument], caller: Caller) -> SocketIdentity:
-        """The connection that the ends name, else the socket that was passed: who has its descriptor may use it."""
+        """The connection that the ends name, else the socket that was passed: whoever has its descriptor may use it."""
         if "local" not in arguments and "remote" not in arguments:
             return _passed(caller)
         if not ("local" in arguments and "remote" in arguments):

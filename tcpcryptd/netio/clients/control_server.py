@@ -19,7 +19,7 @@ from tcpcryptd.netio.errors import DaemonError, ExitCode
 
 MAX_CLIENTS = 64
 MAX_CLIENTS_PER_USER = 16
-"""For all users but root. At a limit, who was silent for the longest time is dropped."""
+"""For each user except root. At a limit, the client that was silent for the longest time is dropped."""
 IDLE_SECONDS = 60.0
 """A client that neither sends nor reads for so long is dropped."""
 

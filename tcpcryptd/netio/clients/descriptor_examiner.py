@@ -21,7 +21,7 @@ Result = SocketIdentity | Refused
 
 
 class Owner(Protocol):
-    """Who wants to know."""
+    """The client that waits for the result."""
 
     def fileno(self) -> int:
         """Its own descriptor, -1 when it is closed."""
@@ -63,7 +63,7 @@ class DescriptorExaminer:
         self._submit(descriptor, None)
 
     def deliver(self) -> list[Owner]:
-        """Hands over what is known by now; to whom."""
+        """Hands over the results so far; returns the clients that got one."""
         os.eventfd_read(self._wake)
         served = []
         while not self._results.empty():
@@ -73,7 +73,7 @@ class DescriptorExaminer:
         return served
 
     def close(self) -> None:
-        """The thread ends when it has nothing left to do, which is waited for a moment only."""
+        """Ends the thread when it has nothing left to do; waits only a moment for it."""
         if self._thread is not None:
             self._jobs.put(None)
             self._thread.join(1)

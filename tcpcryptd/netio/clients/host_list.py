@@ -1,4 +1,4 @@
-"""The hosts at the other ends, as one user is told of them."""
+"""The hosts at the other ends, as one user may see them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -50,7 +50,7 @@ class LibraryOptions:
         return info is not None and info.state is ConnectionState.HANDSHAKE
 
     def answer(self, message: LibraryMessage, user_id: int) -> bytes:
-        """Does what is asked; the data of the answer. Raises Refused, with EAGAIN while the handshake goes on."""
+        """Does what a request asks; returns the data. Raises Refused, with EAGAIN while the handshake goes on."""
         try:
             option = LibraryOption(message.option)
         except ValueError:

@@ -1,4 +1,4 @@
-"""Answers programs that use the original library (libtcpcrypt): datagrams on loopback, bounded work for each."""
+"""Answers programs that use the original library (libtcpcrypt): datagrams on loopback, with bounded work for each."""
 
 import contextlib
 import errno
@@ -108,13 +108,13 @@ class LibraryServer:
         self._socket.close()
 
     def on_event(self, event: Event) -> None:
-        """Answers soon who waits for the end of this connection's handshake."""
+        """Answers clients that wait for the end of this connection's handshake, soon."""
         match event:
             case Negotiated() | Disabled() | PeerRefused():
                 self.on_decided(event.local, event.remote)
 
     def on_decided(self, local: Endpoint, remote: Endpoint) -> None:
-        """The same, for who knows no more than the ends."""
+        """The same, for a caller that knows only the two ends."""
         self._decided += self._waiting.pop((local, remote), ())
         self._stay_ready()
 

@@ -13,7 +13,7 @@ from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.netio.kernel.sock_diag import TcpSockets, list_tcp_sockets, reports_bound_sockets
 
 INTERVAL = 10.0
-"""Seconds from one look at the kernel's sockets to the next."""
+"""Seconds between two readings of the kernel's list of sockets."""
 UNSEEN_ROUNDS = 30
 """How often a socket may be missing on a kernel that does not list all (before Linux 6.8)."""
 
@@ -56,7 +56,7 @@ class OptionKeeper:
         self._thread: threading.Thread | None = None
 
     def keep(self, local: Endpoint, cookie: int | None) -> None:
-        """The socket with this cookie is about to leave options for a local end: another one's are forgotten now."""
+        """Notes that the socket with this cookie sets options for a local end; forgets those of another socket."""
         previous = self._cookies.get(local)
         if previous is not None and previous != cookie:
             self._engine.set_options(ConnectionOptions(), local)

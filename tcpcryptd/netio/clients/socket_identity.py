@@ -1,4 +1,4 @@
-"""Which connection a descriptor that a client passed stands for."""
+"""Identifies the connection of a descriptor that a client passed."""
 
 import errno
 import socket

@@ -1,4 +1,4 @@
-"""The options of one socket: what the engine knows and can change, in the terms of the control protocol.
+"""The options of one socket, as the control protocol shows and sets them.
 
 Values are those of the messages (docs/control-protocol.md): whole numbers, hexadecimal strings, lists of them.
 """

@@ -1,4 +1,4 @@
-"""Looks at a host as `tcpcryptd doctor` does: what is there, what is missing, and what to do about it."""
+"""The checks of `tcpcryptd doctor`: what is there, what is missing, and what to do about it."""
 
 from tcpcryptd.netio.doctor.checks import examine
 from tcpcryptd.netio.doctor.finding import Finding, Severity

@@ -17,7 +17,7 @@ from tcpcryptd.netio.errors import DaemonError
 
 
 def examine(config: DaemonConfig, control_socket: Path, library_port: int | None) -> Iterator[Finding]:
-    """Looks at this host as far as it can be done without changing anything; raises nothing of the kernel's."""
+    """Checks this host without changing anything; errors of the kernel become findings."""
     if os.geteuid() != 0:
         yield Finding.problem("root", "not run by root: some checks are not possible", "sudo tcpcryptd doctor")
     try:

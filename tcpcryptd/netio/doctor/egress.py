@@ -1,4 +1,4 @@
-"""What this host does not let the daemon send: rules by owner, and routes by user, which know only the socket's own."""
+"""Rules by owner and routes by user that stop packets of the daemon, since these have another user."""
 
 import itertools
 import shlex

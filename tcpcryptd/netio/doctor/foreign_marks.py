@@ -1,4 +1,4 @@
-"""Rules of others that take the daemon's bits of the connection mark for theirs (docs/firewalls.md)."""
+"""Rules of others that use the daemon's bits of the connection mark (docs/firewalls.md)."""
 
 import itertools
 

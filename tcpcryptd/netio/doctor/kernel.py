@@ -1,4 +1,4 @@
-"""What the kernel and the process are able to do."""
+"""The abilities of the kernel and of the process."""
 
 import errno
 import socket

@@ -1,4 +1,4 @@
-"""Network namespaces. Those of the doctor are gone when it is, or, if it was killed, when the next one comes."""
+"""Network namespaces. Those of a doctor go with it, or, if it was killed, with the next doctor."""
 
 import contextlib
 import ctypes
@@ -54,7 +54,7 @@ class NamedNamespace:
 
 
 class Namespace(NamedNamespace):
-    """One of the doctor's own. `close` it whatever becomes of `open`, which an interrupt may end half-way."""
+    """A namespace of the doctor. Call `close` even if `open` failed: an interrupt may end it half-way."""
 
     def __init__(self, label: str) -> None:
         super().__init__(f"{PREFIX}-{os.getpid()}-{secrets.token_hex(2)}{label}")

@@ -1,4 +1,4 @@
-"""nft: whether the kernel takes the rules, and what is left of earlier ones. And which firewall it is about."""
+"""nft: whether the kernel accepts the rules, and what is left of earlier ones. And which firewall is used."""
 
 from collections.abc import Iterator, Mapping
 
@@ -15,7 +15,7 @@ _ADVICE = (
 
 
 def firewall_in_use(config: DaemonConfig, counters: Mapping[str, int] | None) -> str | None:
-    """Whose rules the running daemon has, whose counters these are, or one would have that were started now.
+    """The firewall of the running daemon, by its counters, or of one that were started now.
 
     None: nobody's.
     """
@@ -44,7 +44,7 @@ def check_nft(config: DaemonConfig, running: bool, used: str | None) -> Iterator
 
 
 def own_rules(subject: str, present: bool, running: bool, used: bool) -> Finding:
-    """About the rules that are there, or not, in a firewall; `used`: where the running daemon has its own."""
+    """Checks the rules in a firewall; `used`: the firewall of the running daemon."""
     subject = f"{subject} state"
     if running and used and not present:
         return Finding.problem(

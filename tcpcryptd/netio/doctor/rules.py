@@ -1,4 +1,4 @@
-"""iptables: what there is of it, whether the kernel takes the rules, and what is left of earlier ones."""
+"""iptables: whether it is there, whether the kernel accepts the rules, and what is left of earlier ones."""
 
 import shutil
 import subprocess

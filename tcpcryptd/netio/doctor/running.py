@@ -1,4 +1,4 @@
-"""Whether a daemon runs, how it fares, and who else has what it needs."""
+"""Whether a daemon runs, its state, and which other program has what it needs."""
 
 import errno
 import socket
@@ -103,7 +103,7 @@ def check_port(port: int, running: bool) -> Iterator[Finding]:
 
 
 def check_user(name: str | None) -> Iterator[Finding]:
-    """Whom the daemon runs as."""
+    """Checks the user that the daemon runs as."""
     try:
         account = Account.find(name)
     except PrivilegeError as error:

@@ -37,7 +37,7 @@ class SelfTest:
         self._stack = contextlib.ExitStack()
 
     def run(self) -> Finding:
-        """What came of it; raises nothing but KeyboardInterrupt and SystemExit, after cleaning up."""
+        """Returns the result; raises only KeyboardInterrupt and SystemExit, after cleaning up."""
         started = time.monotonic()
         try:
             with self._stack:

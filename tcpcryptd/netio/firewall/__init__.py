@@ -1,1 +1,1 @@
-"""The rules that divert TCP to the daemon: one interface (`backend`), and who speaks it: `iptables` and `nft`."""
+"""The rules that divert TCP to the daemon: one interface (`backend`), and two implementations: `iptables` and `nft`."""

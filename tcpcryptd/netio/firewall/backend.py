@@ -1,25 +1,25 @@
-"""What the daemon wants of a firewall."""
+"""The interface of a firewall."""
 
 import enum
 from typing import Protocol
 
 
 class RuleState(enum.Enum):
-    """What has become of our rules."""
+    """The state of our rules."""
 
     INTACT = enum.auto()
     MOVED = enum.auto()
-    """They are not where they have to be, but nothing got past them."""
+    """They are in the wrong place, but nothing got past them."""
     DAMAGED = enum.auto()
-    """Some are gone, or other ones, or rules of others may have let packets past them."""
+    """Some are gone or changed, or rules of others may have let packets past them."""
 
 
 class Firewall(Protocol):
-    """The rules for one selection; whoever installed those that are there, with whichever options, they are ours."""
+    """The rules for one selection. All rules of tcpcryptd count as ours, whoever installed them, however."""
 
     @property
     def name(self) -> str:
-        """As `--firewall` takes it."""
+        """The name that `--firewall` takes."""
 
     def check(self) -> None:
         """Raises FirewallError where it cannot be used: its programs, or what it needs of the kernel, are missing."""

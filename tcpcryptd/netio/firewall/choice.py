@@ -1,4 +1,4 @@
-"""Which firewall the rules are given to."""
+"""The choice of a firewall."""
 
 import contextlib
 import logging
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 def firewalls(
     selection: Selection, queues: QueueNumbers, marks: MarkScheme, lock_file: Path | None = None
 ) -> dict[str, Firewall]:
-    """All of them, by name, the first choice first. `lock_file`: see `iptables.tool`."""
+    """All firewalls by name, the first choice first. `lock_file`: see `iptables.tool`."""
     every: tuple[Firewall, ...] = (
         NftRules(selection, queues, marks),
         IptablesRules(selection, queues, marks, lock_file),

@@ -1,4 +1,4 @@
-"""Watches that the rules are there while the daemon runs, and puts them back.
+"""Watches the rules while the daemon runs, and puts them back if they are gone.
 
 Without them, the kernel sends what it has for encrypted connections as it is, and takes what comes as it is, under the
 numbers of the wire: acknowledgments of bytes that did not arrive, and enciphered bytes, which it would give to the
@@ -22,11 +22,11 @@ from tcpcryptd.netio.firewall.backend import RuleState
 from tcpcryptd.netio.firewall.rule_events import LegacyTable, RuleEvents
 
 CHECK_SECONDS = 2.0
-"""How often the rules are looked at when nothing announces a change."""
+"""Seconds between two checks of the rules when nothing announces a change."""
 LEGACY_SECONDS = 0.05
 """How often the size of the tables of iptables-legacy is read, which takes microseconds."""
 _SPACING = 0.02
-"""Seconds between two looks: somebody who changes rules without pause must not keep us busy."""
+"""Seconds between two checks: a program that changes rules without pause must not keep us busy."""
 _ATTEMPTS = 2
 _QUIET_SECONDS = 60.0
 """Repairs so soon after one that was logged are only counted."""

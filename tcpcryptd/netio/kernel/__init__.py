@@ -1,1 +1,1 @@
-"""What the kernel is asked and told: netlink, connection tracking, routes, sockets, queues, capabilities."""
+"""Interfaces of the kernel: netlink, connection tracking, routes, sockets, queues, capabilities."""

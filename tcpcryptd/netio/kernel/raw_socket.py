@@ -17,7 +17,7 @@ from tcpcryptd.netio.kernel.route import FORWARDED, interface_of, mark_of
 from tcpcryptd.netio.kernel.routing_tables import KernelRoutes
 
 INWARD_PRIORITY: Final = 0x74637064
-"""SO_PRIORITY of what is injected towards the local kernel, on the loopback interface, which has no use for it.
+"""SO_PRIORITY of packets injected towards the local kernel, on the loopback interface, which ignores it.
 
 Rules of nft know it by this when rules of others have taken its mark away.
 """

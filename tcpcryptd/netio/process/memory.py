@@ -26,7 +26,7 @@ def protect_memory() -> None:
 
 
 def forbid_dumps() -> None:
-    """No core dump, no debugger and no /proc/PID/mem but for root; raises OSError."""
+    """Allows core dumps, debuggers and /proc/PID/mem for root only; raises OSError."""
     prctl.set_dumpable(0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

@@ -1,4 +1,4 @@
-"""The engines of all workers as one, for those who ask of connections and leave options (core.engine.Engine)."""
+"""The engines of all workers as one, for the control server and its clients (core.engine.Engine)."""
 
 from collections.abc import Iterator
 

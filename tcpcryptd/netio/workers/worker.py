@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EngineParts:
-    """What a worker gets from who knows the protocols."""
+    """What the command, which knows the protocols, gives a worker."""
 
     engine: Engine
     jobs: Sequence[KeyJob]

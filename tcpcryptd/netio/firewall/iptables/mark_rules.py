@@ -10,7 +10,7 @@ NOT_OPENING = "-p tcp ! --syn"
 
 
 class MarkRules:
-    """What iptables is told of the marks; each method gives the rules of a chain, or a part of one."""
+    """Parts of iptables rules about marks; each method gives the rules of a chain, or a part of one."""
 
     def __init__(self, marks: MarkScheme) -> None:
         self._marks = marks
@@ -74,7 +74,7 @@ class MarkRules:
         return f"-m mark --mark {self._marks.match(0)} -m mark ! --mark 0x0/{self._marks.foreign:#x}"
 
     def leaving(self) -> Iterator[str]:
-        """In POSTROUTING, where what is injected towards the local kernel keeps its mark: it comes in yet."""
+        """In POSTROUTING. Packets injected towards the local kernel keep their mark: they still have to come in."""
         yield f"{self._injected(Direction.IN)} -j RETURN"
         yield self.clear
 

@@ -34,7 +34,7 @@ from tcpcryptd.netio.queue_numbers import QueueNumbers
 
 TABLE = "mangle"
 RAW_TABLE = "raw"
-"""Where what is injected towards a host behind this one is kept from connection tracking."""
+"""Keeps packets injected towards a host behind this one from connection tracking."""
 CHAIN_PREFIX = "TCPCRYPTD_"
 
 _PLAIN_CHAIN = CHAIN_PREFIX + "PLAIN"

@@ -91,7 +91,7 @@ class NftRules:
 
 
 def contents(listed: list[dict[str, tool.Json]]) -> Contents:
-    """What tells whether anything was changed: the kernel gives each object a number that it gives to no other one.
+    """Tells whether anything was changed: the kernel gives each object a unique number.
 
     So what nft prints of the rules themselves, which depends on its version, does not matter.
     """
