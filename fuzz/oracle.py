@@ -111,7 +111,7 @@ def snapshot(host: Host, key: bytes) -> dict[object, Any]:
     state: dict[object, Any] = {"sessions": len(engine._services.sessions)}
     known = engine._table.outbound.get(key)
     if known is not None:
-        state["connection"] = (known.phase, repr(known._state), known.info())
+        state["connection"] = (known.phase, repr(known.state), known.info())
     for other, socket in host.stack.sockets.items():
         state["socket", other] = (socket.state, socket.error, len(socket.received), socket.peer_finished)
     return state

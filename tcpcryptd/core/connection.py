@@ -31,7 +31,6 @@ class Connection:
         "_lifecycle",
         "_negotiated",
         "_services",
-        "_state",
         "_timer",
         "connection_class",
         "identity",
@@ -45,6 +44,7 @@ class Connection:
         "outgrown",
         "protocol_name",
         "route",
+        "state",
     )
 
     outbound: Handler
@@ -67,7 +67,7 @@ class Connection:
         self.route = services.route  # The way of the local kernel's packets, see core.protocol.Routed.
         self._services = services
         self._lifecycle = Lifecycle()
-        self._state: ProtocolState | None = None
+        self.state: ProtocolState | None = None  # None: no protocol has taken it, or it is over.
         self._timer: Timer | None = None
         self._delayed: Timer | None = None
         self._expiry: Timer | None = None
@@ -84,7 +84,7 @@ class Connection:
     @property
     def is_taken(self) -> bool:
         """Whether a protocol has taken it, and it is not over."""
-        return self._state is not None
+        return self.state is not None
 
     @property
     def peer_address(self) -> bytes:
@@ -140,7 +140,7 @@ class Connection:
 
     def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
         """See ProtocolState.translated."""
-        return self._state.translated(direction, error) if self._state is not None else None
+        return self.state.translated(direction, error) if self.state is not None else None
 
     def count(self, name: str) -> None:
         """Adds one to a counter."""
@@ -148,7 +148,7 @@ class Connection:
 
     def transition(self, state: ProtocolState, outbound: Handler, inbound: Handler) -> None:
         """The protocol enters a new state: these handlers take over."""
-        self._state = state
+        self.state = state
         self.outbound = outbound
         self.inbound = inbound
 
@@ -214,6 +214,7 @@ class Connection:
             self._services.peers.offered(self.peer_address, self.protocol_name)
         self.last_seen = now
         self.watch_idleness()
+        self._services.ready.add(self, now)
         self._services.emit(lambda: negotiated(self.key, self.protocol_name, about))
 
     def orphaned(self, now: float) -> None:
@@ -331,22 +332,22 @@ class Connection:
 
     def reset(self) -> None:
         """Ends the connection at both ends and drops its keys."""
-        if self._state is not None:
-            for direction, packet in self._state.resets():
+        if self.state is not None:
+            for direction, packet in self.state.resets():
                 self.inject(direction, packet)
         self._services.tombstones.add(self.key, self.origin)
         self.close()
 
     def rekey(self) -> bool:
         """Replaces the keys; False when the connection has none that can be replaced."""
-        if self.phase is not Phase.OPEN or self._state is None:
+        if self.phase is not Phase.OPEN or self.state is None:
             return False
-        self._state.rekey()
+        self.state.rekey()
         return True
 
     def undeliverable(self, now: float) -> bool:
         """See ProtocolState."""
-        return self._state is not None and self._state.undeliverable(now)
+        return self.state is not None and self.state.undeliverable(now)
 
     def abandon(self) -> None:
         """Drops the entry of an unfinished handshake, whose kernels may then go on in clear, or an idle one."""
@@ -379,7 +380,7 @@ class Connection:
         return snapshot(self, name, self._describe(), known, negotiated=self._negotiated)
 
     def _describe(self) -> Description:
-        return self._state.describe() if self._state is not None else Description()
+        return self.state.describe() if self.state is not None else Description()
 
     def _forget(self) -> None:
         if self._is_identified:
@@ -392,8 +393,8 @@ class Connection:
             self._expiry.cancel()
             self._expiry = None
         self._services.table.remove(self)
-        if self._state is not None:
+        if self.state is not None:
             # The protocol refers to this, too: the two would keep each other, and the keys.
-            self._state.forget()
-            self._state = None
+            self.state.forget()
+            self.state = None
             self.outbound = self.inbound = gone

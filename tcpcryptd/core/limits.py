@@ -46,6 +46,9 @@ MAX_INJECTIONS: Final = 65_536
 MAX_PATHS: Final = 4_096
 """Hosts for which the kernel was told a smaller path MTU."""
 
+MAX_READY: Final = 256
+"""Open connections that are not in use and whose ciphers are ready all the same; see `core.resting`."""
+
 MAX_SESSIONS: Final = 4_096
 SESSION_LIFETIME: Final = 3_600.0
 """Sessions that wait to be resumed."""

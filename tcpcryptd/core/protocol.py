@@ -158,6 +158,9 @@ class ProtocolState:
     def forget(self) -> None:
         """The connection is over: breaks cycles of references, so that keys go now and not with some collection."""
 
+    def rest(self) -> None:
+        """Drops what it can make again from the keys when a segment comes, see `core.resting`."""
+
     def rekey(self) -> None:
         """Replaces the keys; only asked of an open connection. May put it off or do nothing."""
 

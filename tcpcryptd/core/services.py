@@ -17,6 +17,7 @@ from tcpcryptd.core.limits import (
     MAX_HOSTS,
     MAX_INJECTIONS,
     MAX_PATHS,
+    MAX_READY,
     MAX_TOMBSTONES,
     MAX_UNREACHABLE,
     UNREACHABLE_LIFETIME,
@@ -25,6 +26,7 @@ from tcpcryptd.core.options import OptionRegistry
 from tcpcryptd.core.path_mtu import PathMtu, PathMtus
 from tcpcryptd.core.peers import PeerMemory
 from tcpcryptd.core.protocol import Handler, Origin, Routed
+from tcpcryptd.core.resting import Ready
 from tcpcryptd.core.session_cache import SessionCache, SessionStore
 from tcpcryptd.core.timers import Timer, TimerQueue
 from tcpcryptd.core.tombstones import Tombstones
@@ -94,6 +96,7 @@ class Services:
         self.peers = PeerMemory(config.max_peers, config.peer_lifetime, config.peer_trust)
         self.black_holes = BlackHoles(BLACK_HOLE_TIMES, MAX_BLACK_HOLES, MAX_DARK_NETWORKS, BLACK_HOLES_IN_A_ROW)
         self.unreachable = Unreachable(MAX_UNREACHABLE, UNREACHABLE_LIFETIME)
+        self.ready = Ready(MAX_READY)
         self.timers = TimerQueue()
         self.injections: deque[Routed] = deque()
         self.afterwards: list[Callable[[], None]] = []

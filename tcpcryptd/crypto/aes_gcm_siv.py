@@ -20,16 +20,25 @@ _NONCE_END: Final = bytes(4)
 class GcmSivProtection:
     """Seals with the first 32 bytes of the encryption key; the MAC key is not used, the mode makes its own."""
 
-    __slots__ = ("_decrypt", "_encrypt")
+    __slots__ = ("_aead", "_key")
 
     tag_length: Final = TAG_LENGTH
 
     def __init__(self, encryption_key: bytes, mac_key: bytes) -> None:
         if len(encryption_key) < KEY_LENGTH:
             raise ValueError(f"AES-256 key material of {len(encryption_key)} bytes")
-        aead = AESGCMSIV(encryption_key[:KEY_LENGTH])
-        self._encrypt = aead.encrypt
-        self._decrypt = aead.decrypt
+        self._key = encryption_key[:KEY_LENGTH]
+        self._aead: AESGCMSIV | None = AESGCMSIV(self._key)
+
+    def rest(self) -> None:
+        """See `SegmentProtection.rest`."""
+        self._aead = None
+
+    def _ready(self) -> AESGCMSIV:
+        aead = self._aead
+        if aead is None:
+            aead = self._aead = AESGCMSIV(self._key)
+        return aead
 
     def seal(
         self, sequence: int, header: bytes, acknowledgment: bytes, options: bytes, payload: bytes
@@ -37,7 +46,9 @@ class GcmSivProtection:
         """Return the ciphertext and its tag of 16 bytes; see `SegmentProtection.seal`."""
         if len(payload) > MAX_PAYLOAD_LENGTH:
             raise PayloadTooLong(f"payload of {len(payload)} bytes")
-        sealed = self._encrypt(sequence.to_bytes(8, "big") + _NONCE_END, payload, header + acknowledgment + options)
+        sealed = self._ready().encrypt(
+            sequence.to_bytes(8, "big") + _NONCE_END, payload, header + acknowledgment + options
+        )
         return sealed[:-TAG_LENGTH], sealed[-TAG_LENGTH:]
 
     def open(
@@ -50,7 +61,7 @@ class GcmSivProtection:
         if len(tag) != TAG_LENGTH:
             return None
         try:
-            return self._decrypt(
+            return self._ready().decrypt(
                 sequence.to_bytes(8, "big") + _NONCE_END, payload + tag, header + acknowledgment + options
             )
         except InvalidTag:

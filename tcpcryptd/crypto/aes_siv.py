@@ -19,16 +19,25 @@ TAG_LENGTH: Final = 16
 class SivProtection:
     """Seals with the first 32 bytes of the encryption key; the MAC key is not used."""
 
-    __slots__ = ("_decrypt", "_encrypt")
+    __slots__ = ("_aead", "_key")
 
     tag_length: Final = TAG_LENGTH
 
     def __init__(self, encryption_key: bytes, mac_key: bytes) -> None:
         if len(encryption_key) < KEY_LENGTH:
             raise ValueError(f"AES-SIV key material of {len(encryption_key)} bytes")
-        aead = AESSIV(encryption_key[:KEY_LENGTH])
-        self._encrypt = aead.encrypt
-        self._decrypt = aead.decrypt
+        self._key = encryption_key[:KEY_LENGTH]
+        self._aead: AESSIV | None = AESSIV(self._key)
+
+    def rest(self) -> None:
+        """See `SegmentProtection.rest`."""
+        self._aead = None
+
+    def _ready(self) -> AESSIV:
+        aead = self._aead
+        if aead is None:
+            aead = self._aead = AESSIV(self._key)
+        return aead
 
     def seal(
         self, sequence: int, header: bytes, acknowledgment: bytes, options: bytes, payload: bytes
@@ -36,7 +45,7 @@ class SivProtection:
         """Return the ciphertext and its tag of 16 bytes; see `SegmentProtection.seal`."""
         if len(payload) > MAX_PAYLOAD_LENGTH:
             raise PayloadTooLong(f"payload of {len(payload)} bytes")
-        sealed = self._encrypt(payload, [header + acknowledgment + options])
+        sealed = self._ready().encrypt(payload, [header + acknowledgment + options])
         return sealed[TAG_LENGTH:], sealed[:TAG_LENGTH]
 
     def open(
@@ -49,6 +58,6 @@ class SivProtection:
         if len(tag) != TAG_LENGTH:
             return None
         try:
-            return self._decrypt(tag + payload, [header + acknowledgment + options])
+            return self._ready().decrypt(tag + payload, [header + acknowledgment + options])
         except InvalidTag:
             return None

@@ -9,13 +9,28 @@ from tcpcryptd.crypto import aes_ctr_seqiv, segment_mac
 class CtrHmacProtection:
     """Encrypts, then authenticates; the cipher uses the first 16 bytes of its key, the MAC the whole of its own."""
 
-    __slots__ = ("_apply", "_compute_mac")
+    __slots__ = ("_cipher", "_encryption_key", "_mac", "_mac_key")
 
     tag_length: Final = segment_mac.TAG_LENGTH
 
     def __init__(self, encryption_key: bytes, mac_key: bytes) -> None:
-        self._apply = aes_ctr_seqiv.AesCtrSeqIv(encryption_key[: aes_ctr_seqiv.KEY_LENGTH]).apply
-        self._compute_mac = segment_mac.SegmentMac(mac_key).compute
+        self._encryption_key, self._mac_key = encryption_key[: aes_ctr_seqiv.KEY_LENGTH], mac_key
+        self._cipher: aes_ctr_seqiv.AesCtrSeqIv | None = aes_ctr_seqiv.AesCtrSeqIv(self._encryption_key)
+        self._mac: segment_mac.SegmentMac | None = segment_mac.SegmentMac(mac_key)
+
+    def rest(self) -> None:
+        """See `SegmentProtection.rest`."""
+        self._cipher = self._mac = None
+
+    def _apply(self, sequence: int, data: bytes) -> bytes:
+        if self._cipher is None:
+            self._cipher = aes_ctr_seqiv.AesCtrSeqIv(self._encryption_key)
+        return self._cipher.apply(sequence, data)
+
+    def _compute_mac(self, header: bytes, acknowledgment: bytes, options: bytes, payload: bytes) -> bytes:
+        if self._mac is None:
+            self._mac = segment_mac.SegmentMac(self._mac_key)
+        return self._mac.compute(header, acknowledgment, options, payload)
 
     def seal(
         self, sequence: int, header: bytes, acknowledgment: bytes, options: bytes, payload: bytes

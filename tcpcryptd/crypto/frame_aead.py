@@ -37,13 +37,24 @@ class FrameProtection:
     different frames at one offset: that would repeat a nonce.
     """
 
-    __slots__ = ("_decrypt", "_encrypt", "_nonce_randomizer")
+    __slots__ = ("_aead", "_cipher", "_key", "_nonce_randomizer")
 
-    def __init__(self, aead: _Aead, nonce_randomizer: bytes) -> None:
-        """Take K's cipher and NR, 12 bytes."""
-        self._encrypt = aead.encrypt
-        self._decrypt = aead.decrypt
+    def __init__(self, cipher: Callable[[bytes], _Aead], key: bytes, nonce_randomizer: bytes) -> None:
+        """Take what makes the cipher of a key, K, and NR, 12 bytes."""
+        self._cipher = cipher
+        self._key = key
+        self._aead: _Aead | None = cipher(key)
         self._nonce_randomizer = int.from_bytes(nonce_randomizer, "big")
+
+    def rest(self) -> None:
+        """Drop what the next frame makes again from the key."""
+        self._aead = None
+
+    def _ready(self) -> _Aead:
+        aead = self._aead
+        if aead is None:
+            aead = self._aead = self._cipher(self._key)
+        return aead
 
     def seal(self, offset: int, header: Buffer, plaintext: Buffer) -> bytes:
         """Return the ciphertext, 16 bytes longer than the plaintext.
@@ -55,7 +66,7 @@ class FrameProtection:
             raise OffsetTooLarge(f"frame at offset {offset}")
         # N = frame_ID XOR NR (section 3.6); the frame ID is the offset, padded with zeros on the left (4.2.3).
         nonce = (self._nonce_randomizer ^ offset).to_bytes(NONCE_LENGTH, "big")
-        return self._encrypt(nonce, plaintext, header)
+        return self._ready().encrypt(nonce, plaintext, header)
 
     def open(self, offset: int, header: Buffer, ciphertext: Buffer) -> bytes | None:
         """Return the plaintext of a ciphertext with its tag, or None if the frame is not authentic.
@@ -67,7 +78,7 @@ class FrameProtection:
             raise OffsetTooLarge(f"frame at offset {offset}")
         nonce = (self._nonce_randomizer ^ offset).to_bytes(NONCE_LENGTH, "big")
         try:
-            return self._decrypt(nonce, ciphertext, header)
+            return self._ready().decrypt(nonce, ciphertext, header)
         except InvalidTag:
             return None
 
@@ -111,7 +122,7 @@ class FrameAead:
         """
         if len(traffic_key) != self.traffic_key_length:
             raise ValueError(f"traffic key of {len(traffic_key)} bytes, not {self.traffic_key_length}")
-        return FrameProtection(self.cipher(traffic_key[: self.key_length]), traffic_key[self.key_length :])
+        return FrameProtection(self.cipher, traffic_key[: self.key_length], traffic_key[self.key_length :])
 
 
 AES_128_GCM: Final = FrameAead("AES-128-GCM", 0x0001, 16, 2**36, AESGCM)

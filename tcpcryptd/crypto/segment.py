@@ -23,6 +23,10 @@ class SegmentProtection(Protocol):
         """Bytes in the body of the MAC option."""
         ...
 
+    def rest(self) -> None:
+        """Drop what the next segment makes again from the key: it takes up to 4 KiB."""
+        ...
+
     def seal(
         self, sequence: int, header: bytes, acknowledgment: bytes, options: bytes, payload: bytes
     ) -> tuple[bytes, bytes]:

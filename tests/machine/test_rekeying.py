@@ -46,6 +46,7 @@ class Spy:
         class Spied:
             tag_length = protection.tag_length
             open = staticmethod(protection.open)
+            rest = staticmethod(protection.rest)
 
             @staticmethod
             def seal(

@@ -55,6 +55,10 @@ class Unconfirmed(ProtocolState):
         self._connection.transition(self, self.protection.outbound, self.inbound)
         self._connection.connection_class = ConnectionClass.ENCRYPTED
 
+    def rest(self) -> None:
+        """As an open connection does."""
+        self.protection.rest()
+
     def describe(self) -> Description:
         """The session, though the peer has not confirmed it."""
         return self.protection.describe()

@@ -138,6 +138,11 @@ class Protection(ProtocolState):
             injections.append((Direction.IN, reset))
         return injections
 
+    def rest(self) -> None:
+        """See ProtocolState."""
+        self._keys.outgoing.rest()
+        self._keys.incoming.rest()
+
     def rekey(self) -> None:
         """Begins a new generation of keys, unless the last change of keys is not over (docs/crypt-option.md section 9).
 

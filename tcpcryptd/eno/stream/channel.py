@@ -134,6 +134,11 @@ class Channel(ProtocolState):
         self._init2 = None
         del self.outbound, self.inbound, self._outbound_packets, self._inbound_packets
 
+    def rest(self) -> None:
+        """See ProtocolState."""
+        self._flow.outbound.rest()
+        self._flow.inbound.rest()
+
     def rekey(self) -> None:
         """Begins a new generation of keys with a frame without data."""
         self._flow.outbound.rekey()

@@ -43,6 +43,9 @@ class MalformedFrame(ValueError):
 class FrameProtection(Protocol):
     """The AEAD under one traffic key; `offset` is where the frame begins in the TCP data stream."""
 
+    def rest(self) -> None:
+        """Drop what the next frame makes again from the key."""
+
     def seal(self, offset: int, header: Buffer, plaintext: Buffer) -> bytes:
         """The ciphertext with its tag."""
 

@@ -93,6 +93,10 @@ class InboundStream:
         self.conflicts = 0
         """Segments that had other bytes than what was held at the same offset."""
 
+    def rest(self) -> None:
+        """Drops what the next frame makes again from the keys."""
+        self._protection.rest()
+
     @property
     def end(self) -> int:
         """Plain: behind the last byte that was delivered."""

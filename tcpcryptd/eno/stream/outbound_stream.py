@@ -70,6 +70,10 @@ class OutboundStream:
         self.remote_generation = 0
         """The peer's, as `follow` was told."""
 
+    def rest(self) -> None:
+        """Drops what the next frame makes again from the keys."""
+        self._protection.rest()
+
     @property
     def end(self) -> int:
         """Plain: behind the last byte that was sealed."""

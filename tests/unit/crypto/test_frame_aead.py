@@ -176,3 +176,14 @@ def test_protection_shows_nothing() -> None:
         assert traffic_key[:16].hex() not in shown
         assert str(randomizer) not in shown
         assert f"{randomizer:x}" not in shown
+
+
+@each_aead
+def test_rest_changes_nothing_that_comes_out(aead: FrameAead) -> None:
+    protection = aead.protection(bytes(aead.traffic_key_length))
+    sealed = protection.seal(7, HEADER, b"data")
+    for _ in range(2):
+        protection.rest()
+        assert protection.open(7, HEADER, sealed) == b"data"
+        protection.rest()
+        assert protection.seal(7, HEADER, b"data") == sealed

@@ -173,3 +173,14 @@ def test_recorded_payload_is_not_deciphered_without_its_mac(monkeypatch: pytest.
     assert deciphered == [7]
     assert protection.open(7, HEADER, ACKNOWLEDGMENT, b"", ciphertext, tag) is not None
     assert deciphered == [7, 7]
+
+
+@each_suite
+def test_rest_changes_nothing_that_comes_out(suite: SymmetricSuite) -> None:
+    protection = _protection(suite)
+    sealed = protection.seal(7, HEADER, ACKNOWLEDGMENT, b"", b"data")
+    for _ in range(2):
+        protection.rest()
+        assert protection.open(7, HEADER, ACKNOWLEDGMENT, b"", *sealed) == b"data"
+        protection.rest()
+        assert protection.seal(7, HEADER, ACKNOWLEDGMENT, b"", b"data") == sealed

@@ -14,6 +14,9 @@ class FakeProtection:
         self._key = key
         self._used = used
 
+    def rest(self) -> None:
+        pass
+
     def _cipher(self, offset: int, text: Buffer) -> bytes:
         stream = shake_128(b"%s %d" % (self._key, offset)).digest(len(text))
         return (int.from_bytes(text, "big") ^ int.from_bytes(stream, "big")).to_bytes(len(text), "big")
