@@ -10,8 +10,9 @@ from typing import Final
 
 from tcpcryptd.core.connection import Connection
 from tcpcryptd.core.protocol import ProtocolState
-from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict, modify
-from tcpcryptd.wire import sequence
+from tcpcryptd.core.verdict import DROP, ConnectionClass, Direction, Verdict, modify
+from tcpcryptd.wire import options, sequence
+from tcpcryptd.wire.fast_open import without_fast_open
 from tcpcryptd.wire.segment import ACK, RST, Segment, make, reverse_key
 
 _PROBE_DISTANCE: Final = 2048
@@ -40,13 +41,22 @@ class Orphan(ProtocolState):
     def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         return self._refuse(Segment(packet, offset), Direction.IN, now)
 
+    def _deliver_syn(self, syn: Segment) -> Verdict:
+        """Whoever sent it, the old connection lives until the kernel has opened a new one.
+
+        Data must not get to an application before it is clear what becomes of that.
+        """
+        if not syn.checksum_is_right:
+            return DROP
+        self._syn = syn
+        bare = syn.edited(option_area=options.pad(without_fast_open(syn)), payload=b"")
+        return modify(bare, ConnectionClass.ENCRYPTED)
+
     def _refuse(self, segment: Segment, direction: Direction, now: float) -> Verdict:
         if segment.is_opening and direction is Direction.OUT:
             return self._connection.renew(segment, direction, now)
         if segment.is_opening:
-            # Whoever sent it, the old connection lives until the kernel has opened a new one.
-            self._syn = segment
-            return Action.ACCEPT, None, ConnectionClass.ENCRYPTED
+            return self._deliver_syn(segment)
         if direction is Direction.OUT and self._syn is not None and segment.answers(self._syn):
             return self._connection.reopen(self._syn, segment, now)
         self._connection.count("orphaned_segments")

@@ -21,6 +21,9 @@ def after_crossing(services: Services, key: bytes, peers: Segment, verdict: Verd
 
 def answered(services: Services, key: bytes, syn: Segment, answer: Segment, now: float) -> Verdict:
     """The verdict on the local kernel's SYN ACK, whose SYN the new connection has not had yet."""
-    services.first_packet(syn, Direction.IN, now, ConnectionClass.UNDECIDED)
+    opened = services.first_packet(syn, Direction.IN, now, ConnectionClass.UNDECIDED)
     entry = services.table.entry(key)
-    return ACCEPT_PLAIN if entry is None else entry.outbound(answer.packet, answer.offset, now)
+    if entry is not None:
+        return entry.outbound(answer.packet, answer.offset, now)
+    # It goes on in clear when that was decided, and not when it was refused or put off.
+    return ACCEPT_PLAIN if opened[2] is ConnectionClass.PLAIN else DROP

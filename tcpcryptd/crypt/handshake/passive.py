@@ -156,7 +156,8 @@ class _SynAckSent(HandshakeState):
             # It overtook what we need first, lost its option, or follows an ACK that somebody else sent.
             self._connection.count("stray")
             return DROP
-        if not self._plain and not ahead and not segment.payload_length and not segment.flags & FIN:
+        bare = not segment.payload_length and not segment.flags & FIN
+        if bare and not self._plain and not ahead and not self._connection.must_encrypt:
             # Anybody on the way can send an ACK; what the peer itself goes on with is still to come.
             self._plain = True
             return ACCEPT

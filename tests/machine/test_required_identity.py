@@ -1,0 +1,164 @@
+"""Where identity is required, nothing passes in clear, whatever somebody does before there are keys."""
+
+from dataclasses import replace
+
+import pytest
+
+from tcpcryptd.core.config import EngineConfig
+from tcpcryptd.core.engine import Engine
+from tcpcryptd.core.event import ConnectionInfo
+from tcpcryptd.core.protocol import Outcome
+from tcpcryptd.crypt.constants import Opcode
+from tcpcryptd.crypt.handshake.messages import Init1
+from tcpcryptd.crypto.suites import X25519_HPKE
+from tcpcryptd.identity.identification import IDENTITY
+from tcpcryptd.identity.proof import HostKey, Part, Role
+from tcpcryptd.identity.public_key import key_line
+from tcpcryptd.wire import extension, options
+from tcpcryptd.wire.segment import RST, SYN
+from tests.machine.host import Host
+from tests.machine.identities import (
+    CLIENT,
+    EVERYBODY,
+    KEYS,
+    PROTOCOLS,
+    SEEDS,
+    authenticator,
+    counted,
+    engine,
+    outcomes,
+    refusals,
+)
+from tests.machine.link import CRYPT, Crossing, Filter, drop
+from tests.machine.original_state import find
+from tests.machine.world import ALL, MARKER, Suite, World, make_engine, text
+
+
+def world_of(suite: Suite, filters: list[Filter], *, requires: bool = True) -> World:
+    return World(
+        client=engine(authenticator("client"), 1, suite=suite),
+        server=engine(authenticator("server"), 2, suite=suite, requires=requires),
+        filters=filters,
+    )
+
+
+def serve(world: World) -> None:
+    """The server's application speaks first."""
+    greeted: set[int] = set()
+    for _ in range(100):
+        world.clock.run_for(0.3)
+        for each in world.server.stack.accepted:
+            if id(each) not in greeted and each.error is None:
+                greeted.add(id(each))
+                each.write(text(100))
+
+
+def assert_nothing_passed(world: World) -> None:
+    assert all(MARKER not in each.segment.payload for each in world.link.log if each.sender == "server"), world.trace()
+    assert all(not each.received for each in world.server.stack.accepted), world.trace()
+    assert refusals(world.server)
+    world.assert_healthy()
+
+
+def infos(host: Host) -> list[ConnectionInfo]:
+    assert isinstance(host.engine, Engine)
+    return list(host.engine.connections())
+
+
+def test_a_syn_without_offer_that_is_sent_again() -> None:
+    """The reset of the first one is lost, or its sender does not care."""
+    lost = drop(lambda each: bool(each.segment.flags & RST))
+    world = World(server=engine(authenticator("server"), 2, suite=ALL, requires=True), filters=[lost])
+    client = world.open()
+    client.write(text(2_000))
+    serve(world)
+    assert not client.received
+    assert_nothing_passed(world)
+
+
+def test_a_syn_that_somebody_damages_when_it_is_sent_again() -> None:
+    """The kernel answers the right one; the damaged one has the same number."""
+    seen = 0
+
+    def damage(crossing: Crossing) -> list[bytes]:
+        nonlocal seen
+        if crossing.sender == "server":
+            return [] if crossing.segment.flags & RST else [crossing.packet]
+        seen += bool(crossing.segment.flags & SYN)
+        changed = bytearray(crossing.packet)
+        changed[-1] ^= 1
+        return [crossing.packet, bytes(changed)] if crossing.segment.flags & SYN and seen > 1 else [crossing.packet]
+
+    world = World(server=engine(authenticator("server"), 2, suite=ALL, requires=True), filters=[damage])
+    world.open().write(text(2_000))
+    serve(world)
+    assert seen > 1
+    assert_nothing_passed(world)
+
+
+@PROTOCOLS
+def test_a_first_message_that_becomes_a_bare_acknowledgment(suite: Suite) -> None:
+    """The server's kernel would send what its application has to say, in clear."""
+
+    def bare(crossing: Crossing) -> list[bytes]:
+        segment = crossing.segment
+        if crossing.sender != "client" or segment.flags & SYN or segment.option(CRYPT) is None:
+            return [crossing.packet]
+        return [segment.edited(option_area=options.replace(segment.option_area, {CRYPT: None}), payload=b"")]
+
+    world = world_of(suite, [bare])
+    world.open()
+    serve(world)
+    assert_nothing_passed(world)
+
+
+def test_a_second_first_message_that_cannot_be_used_leaves_the_identity() -> None:
+    """Who is trusted at the same address signs one after the client's: the keys stay the client's, so does the name."""
+    mallory, transcript = HostKey(SEEDS["mallory"]), b""
+
+    def add_another(crossing: Crossing) -> list[bytes]:
+        nonlocal transcript
+        segment, sent = crossing.segment, [crossing.packet]
+        if segment.flags & SYN:
+            transcript += options.encode(CRYPT, segment.option(CRYPT) or b"")
+        elif find(segment, Opcode.INIT1) is not None:
+            first = Init1.decode(segment.payload)
+            # A key of low order.
+            bad = Init1(first.symmetric_specs, first.nonce, X25519_HPKE.spec, bytes(32)).encode()
+            unsigned = bad + extension.encode({IDENTITY: mallory.unsigned})
+            proof = mallory.prove(Part(b"crypt", Role.INITIATOR, transcript, unsigned))
+            sent.append(segment.edited(payload=bad + extension.encode({IDENTITY: proof})))
+        return sent
+
+    peers = "".join(f"{name},{CLIENT} {key_line(KEYS[name])}\n" for name in ("client", "mallory"))
+    world = World(
+        client=engine(authenticator("client"), 1, suite=ALL),
+        server=engine(authenticator("server", peers), 2, suite=ALL, requires=True),
+        filters=[add_another],
+    )
+    world.exchange(*world.connect())
+    assert world.server.engine is not None
+    assert world.server.engine.counters()["bad_init1"] == 1
+    assert outcomes(world.server) == [(Outcome.AUTHENTICATED, "client")]
+
+
+@PROTOCOLS
+@pytest.mark.parametrize("requires", [False, True])
+def test_a_refused_connection_is_not_said_to_be_with_whom_the_last_one_was(suite: Suite, requires: bool) -> None:
+    """A session that was offered to be resumed shows nothing before it is."""
+    config = EngineConfig(required=EVERYBODY, required_identity=EVERYBODY if requires else ())
+    own = authenticator("client")
+    world = World(
+        client=make_engine(1, replace(suite, eno=suite.eno.with_identities(own)), config),
+        server=engine(authenticator("server"), 2, suite=suite),
+    )
+    world.close(*world.connect())
+    world.server.kill_engine()
+    world.server.tracked.clear()
+    before = dict(counted(world.client))
+    again = world.open(port=40_001)
+    world.clock.run_for(30)
+    assert again.error is not None
+    refused = [info for info in infos(world.client) if (info.reason or "").startswith("refused")]
+    assert [info.identity for info in refused] == [None]
+    assert dict(counted(world.client)) == before
