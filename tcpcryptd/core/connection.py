@@ -6,6 +6,7 @@ from tcpcryptd.core.event import Closed, ConnectionInfo, Disabled, Identified, I
 from tcpcryptd.core.flow_key import endpoints, local_address, peer_address
 from tcpcryptd.core.lifecycle import Lifecycle, Phase
 from tcpcryptd.core.limits import IDLE
+from tcpcryptd.core.peer_identity import to_show
 from tcpcryptd.core.protocol import Description, Handler, Origin, PeerIdentity, ProtocolState, Quoted, gone
 from tcpcryptd.core.services import Services
 from tcpcryptd.core.session_cache import SessionStore
@@ -241,8 +242,7 @@ class Connection:
         if self.must_authenticate:
             self.refuse(reason)
             return DROP
-        local, remote = endpoints(self.key)
-        self._services.emit(lambda: Disabled(local, remote, reason))
+        self._services.emit(lambda: Disabled(*endpoints(self.key), reason))
         if self.must_encrypt:
             self._fail(reason)
             return DROP
@@ -264,19 +264,20 @@ class Connection:
     def refuse(self, reason: str) -> None:
         """Ends a connection whose peer is not who it should be, or has not proved it."""
         self._services.emit(lambda: PeerRefused(*endpoints(self.key), reason))
-        if self.identity is not None and not self._is_identified:
-            self.count(f"identity_{self.identity.outcome.value}")
-            self._services.hosts.saw(self.key, self.identity, self.last_seen)
+        identity = to_show(self.identity, self._is_identified, self.must_authenticate)
+        if identity is not None and not self._is_identified:
+            self.count(f"identity_{identity.outcome.value}")
+            self._services.hosts.saw(self.key, identity, self.last_seen)
         if self.phase is Phase.OPENING and not self.origin.active and self.origin.isn is not None:
             # Perhaps no kernel has answered the SYN.
             seen = add(self.origin.isn, 1)
             self.inject(Direction.OUT, make(self.key, sequence=0, acknowledgment=seen, flags=RST | ACK, window=0))
-        self._fail(reason)
+        self._fail(reason, identity)
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, identity: PeerIdentity | None = None) -> None:
         self.count("refused")
         self.reset()
-        info = refused(self.key, self.protocol_name, self.origin, self.options, reason, self.identity)
+        info = refused(self.key, self.protocol_name, self.origin, self.options, reason, identity)
         self._services.table.record_refused(self.key, info)
 
     def saw_closing(self, flags: int, direction: Direction, now: float) -> None:

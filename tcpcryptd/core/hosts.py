@@ -34,6 +34,10 @@ class HostTable:
         if identity is None:
             return
         address = endpoints(key)[1].address
+        before = self._hosts.get(address)
+        if before is not None and before.last_seen > now:
+            # Another connection has shown more since.
+            return
         self._hosts[address] = HostInfo(address, identity, now)
         self._hosts.move_to_end(address)
         if len(self._hosts) > self._size:

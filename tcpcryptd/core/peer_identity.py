@@ -58,3 +58,14 @@ class PeerIdentity:
 
 
 ABSENT = PeerIdentity(Outcome.ABSENT, reason="the peer has not proved who it is")
+
+
+def to_show(identity: PeerIdentity | None, is_identified: bool, must_authenticate: bool) -> PeerIdentity | None:
+    """Who a refused connection was with; None: that is not clear.
+
+    Before the peer has shown that it has the keys, a suitable identity is that of an earlier session or a proof that
+    anybody may have repeated, and not why the connection is refused.
+    """
+    if identity is None or is_identified:
+        return identity
+    return None if identity.suits(must_authenticate=must_authenticate) else identity

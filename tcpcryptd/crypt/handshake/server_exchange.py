@@ -77,13 +77,14 @@ class ServerExchange:
             takes_extensions = algorithm.is_private and self._context.config.authenticator is not None
             if init1.extension_field and not takes_extensions:
                 raise MessageError("INIT1 with extensions that were not asked for")
-            if not identify(self._context, proof.Role.INITIATOR, init1.extension_field, message1):
-                return DROP
             nonce = self._connection.random(NONCE_SIZE)
             ciphertext = algorithm.agreement.encapsulate(init1.public_key, nonce)
         except (MessageError, KeyAgreementError):
             self._connection.count("bad_init1")
             return None
+        # Last: the keys of an INIT1 before this one stay those of the identity in that one.
+        if not identify(self._context, proof.Role.INITIATOR, init1.extension_field, message1):
+            return DROP
         message = self._init2(init1, message1, algorithm, Init2(suite.spec, ciphertext))
         secret = initial_secret(
             server_nonce=nonce,

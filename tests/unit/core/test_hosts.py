@@ -24,3 +24,11 @@ def test_the_latest_are_remembered() -> None:
         HostInfo("192.0.2.1", WEB1, 4.0),
         HostInfo("192.0.2.4", ABSENT, 6.0),
     ]
+
+
+def test_what_ended_before_does_not_hide_what_came_since() -> None:
+    """A connection that is dropped for idleness was alive long ago."""
+    table = HostTable(3)
+    table.saw(key(1), WEB1, 9.0)
+    table.saw(key(1), ABSENT, 4.0)
+    assert list(table) == [HostInfo("192.0.2.1", WEB1, 9.0)]
