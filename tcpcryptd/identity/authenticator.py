@@ -14,7 +14,8 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 MAX_REMEMBERED: Final = 1024
-"""Claims that earlier connections can be judged by; what is forgotten costs a key exchange."""
+"""Certificates that earlier connections can be judged by, of those that are believed and of others each so many; what
+is forgotten costs a key exchange, and the connection when the list of peers has changed."""
 
 
 class Authenticator:
@@ -25,7 +26,9 @@ class Authenticator:
         self.host_key = host_key
         self.trust = trust
         self._wall_clock = wall_clock
-        self._claims: OrderedDict[bytes, Claim] = OrderedDict()
+        self._believed: OrderedDict[bytes, Claim] = OrderedDict()
+        self._others: OrderedDict[bytes, Claim] = OrderedDict()
+        """Apart, since anybody can make certificates: they push out none that is believed."""
         self._shared: OrderedDict[PeerIdentity, PeerIdentity] = OrderedDict()
 
     def identify(
@@ -53,13 +56,14 @@ class Authenticator:
         """The identity of a peer that proved it earlier, by the present list; None: the proof is forgotten."""
         if not token:
             return ABSENT
-        claim = Claim.of_key(token) or self._claims.get(token)
+        claim = Claim.of_key(token) or self._believed.get(token) or self._others.get(token)
         return self._judge(address, port, claim, may_learn=False) if claim is not None else None
 
     def _judge(self, address: str, port: int | None, claim: Claim, *, may_learn: bool) -> PeerIdentity:
         decision = self.trust.decide(address, port, claim, self._wall_clock(), may_learn=may_learn)
         if claim.certificate is not None:
-            _remember(self._claims, claim.token, claim)
+            is_believed = decision.outcome is Outcome.AUTHENTICATED
+            _remember(self._believed if is_believed else self._others, claim.token, claim)
         found = PeerIdentity(decision.outcome, decision.name, fingerprint(claim.key), decision.reason, claim.token)
         # One object for all connections with this peer.
         shared = self._shared.get(found, found)

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from tcpcryptd.control.address import Address
@@ -133,9 +134,11 @@ class ControlHandlers:
             if work >= _WORK_PER_PAGE:
                 yield {"peers": []}
                 work = 0
-        rows = [host.to_json() for host in hosts.records(caller.now)]
-        for start in range(0, len(rows) or 1, PEERS_PER_PAGE):
-            yield {"peers": rows[start : start + PEERS_PER_PAGE]}
+        records = (host.to_json() for host in hosts.records(caller.now))
+        rows = list(islice(records, PEERS_PER_PAGE))
+        yield {"peers": rows}
+        while rows := list(islice(records, PEERS_PER_PAGE)):
+            yield {"peers": rows}
 
     def _session(self, arguments: Mapping[str, Argument], caller: Caller) -> Pages:
         local, remote = _endpoint(arguments["local"]), _endpoint(arguments["remote"])

@@ -1,12 +1,14 @@
 import pytest
 
 from tcpcryptd.core.protocol import ABSENT, Outcome
+from tcpcryptd.crypto.identity import public_key
 from tcpcryptd.identity import authenticator as module
 from tcpcryptd.identity.authenticator import Authenticator
 from tcpcryptd.identity.known_hosts import KnownHosts
 from tcpcryptd.identity.proof import HostKey, Part, Role
 from tcpcryptd.identity.public_key import fingerprint, key_line
 from tcpcryptd.identity.trust import Trust
+from tests.machine.identities import AUTHORITY, SEEDS, certificate
 
 HOST = HostKey(bytes(range(32)))
 ADDRESS = "192.0.2.1"
@@ -59,3 +61,24 @@ def test_connections_share_what_is_known_and_it_is_bounded(monkeypatch: pytest.M
     for number in range(5):
         believing.recall(f"192.0.2.{number}", None, token)
     assert len(believing._shared) == 3
+
+
+def test_strangers_certificates_push_out_none_that_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each proof is right; whose authority is not listed, anybody can have made."""
+    monkeypatch.setattr(module, "MAX_REMEMBERED", 3)
+    believing = made(f"@cert-authority {ADDRESS} {key_line(public_key(AUTHORITY))}")
+
+    def token(address: str, name_length: int) -> bytes:
+        host = HostKey(SEEDS["client"], certificate("client", name_length))
+        unsigned = Part(b"eno", Role.INITIATOR, b"SYNs", host.unsigned)
+        proof = host.prove(unsigned)
+        part = Part(b"eno", Role.INITIATOR, b"SYNs", proof)
+        return believing.identify(address, None, proof, part, may_learn=False).token
+
+    own = token(ADDRESS, 8)
+    strangers = [token("192.0.2.99", length) for length in range(10, 15)]
+    found = believing.recall(ADDRESS, None, own)
+    assert found is not None
+    assert found.outcome is Outcome.AUTHENTICATED
+    recalled = [believing.recall("192.0.2.99", None, each) for each in strangers]
+    assert [each is not None for each in recalled] == [False, False, True, True, True]
