@@ -15,6 +15,7 @@ from tests.e2e.harness import (
     echo_server,
     exchange,
     same_session,
+    serve,
     wait_until,
 )
 from tests.e2e.harness.daemon import Daemon, entry_point
@@ -123,6 +124,17 @@ def test_a_daemon_in_the_servers_place_is_refused(fleet: Fleet, options: tuple[s
     capture.stop()
     assert not capture.contains(MARKER)
     wait_until(lambda: "refused: the peer's key is SHA256:" in fleet.log("client"), "the log says so")
+
+
+@one_protocol
+def test_a_client_that_does_not_hear_that_it_is_refused(fleet: Fleet) -> None:
+    """It sends its SYN again and again, without an offer, and never gets through."""
+    fleet.start("server", *ALL)
+    fleet.network.client.run(["iptables", "-A", "INPUT", "-p", "tcp", "--tcp-flags", "RST", "RST", "-j", "DROP"])
+    server = fleet.network.server
+    with serve(server.listen(0), echo_server) as port, pytest.raises(TimeoutError):
+        fleet.network.client.connect(server.ipv4, port, seconds=5)
+    wait_until(lambda: fleet.log("server").count("refused: ") > 1, "its SYN has come again")
 
 
 @pytest.mark.parametrize("peer", ["no daemon", "no identity", "the other protocol"])
