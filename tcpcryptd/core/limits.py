@@ -27,6 +27,10 @@ MAX_OPENING: Final = 8_192
 MAX_CLOSED: Final = 16_384
 """Entries of connections that are over; the oldest is dropped. Each takes some 20 KiB, like an open one."""
 
+MAX_HELD: Final = 9_216
+"""Bytes of packet: what the kernel has sent before there are keys goes out with them, if it is no longer than a jumbo
+frame; else it waits until the kernel sends it again."""
+
 MAX_TOMBSTONES: Final = 16_384
 """Connections that were reset here, and are remembered."""
 

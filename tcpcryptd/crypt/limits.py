@@ -11,10 +11,6 @@ RETRANSMISSION_INTERVALS: Final[tuple[float, ...]] = (0.5, 1.0, 2.0, 4.0)
 LARGE_TRIES: Final = 2
 """How often an INIT1 that nearly fills a packet is sent; perhaps it does not fit through, and a smaller one follows."""
 
-MAX_HELD: Final = 9_216
-"""Bytes of packet: what the kernel has sent before there are keys goes out with them, if it is no longer than a jumbo
-frame; else it waits until the kernel sends it again."""
-
 SHORT_INTERVALS: Final[tuple[float, ...]] = (0.3, 0.6, 6.6)
 """The same if the peer may be an original: 1.1 s after its first answer it takes retransmissions for data."""
 

@@ -46,10 +46,6 @@ SYN_TRIES: Final = 2
 INIT_INTERVALS: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds after which Init1 and Init2 are sent again; after the last one the connection is reset."""
 
-MAX_HELD: Final = 9_216
-"""Bytes of packet: what the kernel has sent before there are keys goes out with them, if it is no longer than a jumbo
-frame; else it waits until the kernel sends it again."""
-
 INIT1_PATIENCE: Final = 60.0
 """Seconds that host B waits for Init1, longer than host A sends it, before it resets the connection."""
 

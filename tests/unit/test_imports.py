@@ -16,8 +16,8 @@ ALLOWED = {
     "crypto": set[str](),
     "control": set[str](),
     "core": {"wire"},
-    "crypt": {"core.protocol", "crypto", "identity", "wire"},
-    "eno": {"core.protocol", "crypto", "identity", "wire"},
+    "crypt": {"core.handshake", "core.protocol", "crypto", "identity", "wire"},
+    "eno": {"core.handshake", "core.protocol", "crypto", "identity", "wire"},
     "identity": {"core.protocol", "crypto", "wire"},
     "netio": {"core", "control", "wire"},
     "cli": {

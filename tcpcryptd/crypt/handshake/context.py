@@ -11,7 +11,8 @@ left it.
 from collections.abc import Sequence
 from typing import Final
 
-from tcpcryptd.core.protocol import Classical, ConnectionHandle, Direction, Injection
+from tcpcryptd.core.handshake import CommonContext
+from tcpcryptd.core.protocol import Classical, ConnectionHandle, Direction
 from tcpcryptd.crypt.config import CryptConfig
 from tcpcryptd.crypt.constants import MAC, PUBLIC_KEY_SPEC_SIZE, SYMMETRIC_SPEC_SIZE, TIMESTAMP_AREA
 from tcpcryptd.crypt.handshake.messages import init1_length, init2_length, split_specs
@@ -27,7 +28,7 @@ from tcpcryptd.crypto.suites import (
 )
 from tcpcryptd.wire.segment import SYN, Segment
 from tcpcryptd.wire.sequence import add, difference
-from tcpcryptd.wire.syn import Ends, SynParameters
+from tcpcryptd.wire.syn import SynParameters
 
 _TCP_HEADER: Final = 20
 _OPTION_AREA: Final = 4
@@ -38,20 +39,17 @@ Fields = tuple[int, int]
 """Bytes that INIT1 and INIT2 take for extensions."""
 
 
-class HandshakeContext:
+class HandshakeContext(CommonContext):
     """The connection, its configuration and its two ends."""
 
     def __init__(self, connection: ConnectionHandle, config: CryptConfig) -> None:
-        self._ends = Ends(connection.key)
-        self.connection = connection
+        super().__init__(connection)
         self.config = config
         self.peer_aware = False
         self.transcript = b""
         """The CRYPT options of both SYNs, and of PKCONF's segment where that is another one; what proofs are over."""
         self.keeps_sack = any(leaves_room(each.tag_length) for each in (*self.client_suites, *self.server_suites))
         """Whether SACK-permitted stays in the SYNs. That of an original has none: it is only kept between ours."""
-        self.held: bytes | None = None
-        """The packet with the first bytes that the local kernel has sent before there were keys."""
 
     def kept_options(self, syn: Segment) -> bytes:
         """See `kept_options` of tcpcryptd.crypt.syn."""
@@ -150,25 +148,20 @@ class HandshakeContext:
     @property
     def local(self) -> SynParameters:
         """This host."""
-        return self._ends.local
+        return self.ends.local
 
     @local.setter
     def local(self, end: SynParameters) -> None:
-        self._ends.local = end
+        self.ends.local = end
 
     @property
     def remote(self) -> SynParameters:
         """The peer."""
-        return self._ends.remote
+        return self.ends.remote
 
     @remote.setter
     def remote(self, end: SynParameters) -> None:
-        self._ends.remote = end
-
-    def saw(self, segment: Segment, direction: Direction, now: float) -> None:
-        """Keeps the timestamp that a segment carries."""
-        self.connection.last_seen = now
-        self._ends.saw(segment, outbound=direction is Direction.OUT)
+        self.ends.remote = end
 
     def make(self, direction: Direction, shift: int = 0, option: bytes = b"", payload: bytes = b"") -> bytes:
         """The ACK that one end would send after the SYNs, with an option and a payload of our own.
@@ -176,7 +169,7 @@ class HandshakeContext:
         `shift` is added to the acknowledgment number.
         """
         outbound = direction is Direction.OUT
-        return self._ends.acknowledgment(outbound=outbound, shift=shift, option=option, payload=payload)
+        return self.ends.acknowledgment(outbound=outbound, shift=shift, option=option, payload=payload)
 
     def acknowledgment(self) -> bytes:
         """The local kernel's ACK of the peer's SYN, in its own numbers and without an option of ours."""
@@ -188,11 +181,6 @@ class HandshakeContext:
         ours, theirs = self.local.window_scale, self.remote.window_scale
         scales = (ours, theirs) if ours is not None and theirs is not None else (0, 0)
         return Numbers(sent, received, send_next, receive_next, *scales)
-
-    def resets(self, sent: int = 0) -> list[Injection]:
-        """RST segments for both kernels, which have not exchanged data yet; the peer's may have seen `sent` bytes."""
-        outbound, inbound = self._ends.resets(sent)
-        return [(Direction.OUT, outbound), (Direction.IN, inbound)]
 
 
 def _own(wanted: tuple[bytes, ...] | None, size: int) -> tuple[bytes, ...]:

@@ -72,7 +72,7 @@ class HelloReceived(HandshakeState):
             # Else the kernel has a connection already, and the SYN was forged or late.
             unseen = segment.acknowledgment == add(self._context.remote.isn, 1)
             return self._connection.decide_plain(UNSEEN_ANSWER if unseen else "the connection is older than the SYN")
-        verdict = self._answers_other_syn(segment, now)
+        verdict = self.answers_other_syn(segment, now)
         if verdict is not None:
             return verdict
         self._context.local = SynParameters.of(segment, self._connection.max_mss)
@@ -119,7 +119,7 @@ class _SynAckSent(HandshakeState):
         segment = Segment(packet, offset)
         if segment.is_opening:
             return self._connection.renew(segment, Direction.OUT, now)
-        verdict = self._answers_other_syn(segment, now)
+        verdict = self.answers_other_syn(segment, now)
         if verdict is not None:
             return verdict
         if segment.flags & (SYN | ACK) != SYN | ACK:

@@ -59,7 +59,7 @@ class Unanswered(HandshakeState):
         segment = Segment(packet, offset)
         if segment.is_opening:
             return self._connection.renew(segment, Direction.OUT, now)
-        verdict = self._answers_other_syn(segment, now)
+        verdict = self.answers_other_syn(segment, now)
         if verdict is not None:
             return verdict
         self._sent_plain = max(self._sent_plain, self._ahead(segment.end))

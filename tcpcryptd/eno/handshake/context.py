@@ -9,34 +9,30 @@ the connection at both ends.
 
 from typing import Final
 
-from tcpcryptd.core.protocol import Classical, ConnectionHandle, Direction
+from tcpcryptd.core.handshake import CommonContext
+from tcpcryptd.core.protocol import Classical, ConnectionHandle
 from tcpcryptd.crypto.frame_aead import FrameAead
 from tcpcryptd.crypto.hybrid import MLKEM768_X25519, HybridPair
 from tcpcryptd.crypto.key_scheme import KeyPair, KeyScheme
 from tcpcryptd.eno.config import EnoConfig
 from tcpcryptd.eno.role import EnoRole
-from tcpcryptd.wire.segment import Segment
-from tcpcryptd.wire.syn import Ends
 
 _SCHEME_SPEC_SIZES: Final = (1, 2)
 _CIPHER_SPEC_SIZE: Final = 2
 
 
-class HandshakeContext:
+class HandshakeContext(CommonContext):
     """The connection, its configuration and its two ends."""
 
     def __init__(self, connection: ConnectionHandle, config: EnoConfig) -> None:
-        self.connection = connection
+        super().__init__(connection)
         self.config = config
-        self.ends = Ends(connection.key)
         self._only_post_quantum = connection.must_be_post_quantum
         self.sack = False
         """Whether both SYNs permit selective acknowledgments."""
         self.best_is_offered = True
         """Whether this host's SYN had room for its best scheme. Else a session of a lesser one is not kept: resumed
         again and again, it would keep the best one from being offered to a peer that has come to know it."""
-        self.held: bytes | None = None
-        """The packet with the first bytes that the local kernel has sent before there were keys."""
         self.schemes = self._schemes()
         """What is configured, or what the application has chosen of it, best first, by `KeyScheme.spec`."""
 
@@ -85,8 +81,3 @@ class HandshakeContext:
     def key_pair(self, scheme: KeyScheme) -> KeyPair:
         """An ephemeral key pair for host A."""
         return HybridPair(self.config.kem_keys.take()) if scheme is MLKEM768_X25519 else scheme.generate()
-
-    def saw(self, segment: Segment, direction: Direction, now: float) -> None:
-        """Keeps the timestamp that a segment carries."""
-        self.connection.last_seen = now
-        self.ends.saw(segment, outbound=direction is Direction.OUT)

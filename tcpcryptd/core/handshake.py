@@ -1,0 +1,76 @@
+"""What the handshakes of all protocols have in common: the two ends, and states without keys."""
+
+from tcpcryptd.core.limits import MAX_HELD
+from tcpcryptd.core.protocol import ACCEPT, DROP, ConnectionHandle, Direction, Injection, ProtocolState, Verdict
+from tcpcryptd.wire.segment import FIN, PSH, RST, SYN, Segment
+from tcpcryptd.wire.sequence import add
+from tcpcryptd.wire.syn import Ends, refusal
+
+
+class CommonContext:
+    """A connection and its two ends, as their SYNs described them."""
+
+    def __init__(self, connection: ConnectionHandle) -> None:
+        self.connection = connection
+        self.ends = Ends(connection.key)
+        self.held: bytes | None = None
+        """The packet with the first bytes that the local kernel has sent before there were keys."""
+
+    def saw(self, segment: Segment, direction: Direction, now: float) -> None:
+        """Keeps the timestamp that a segment carries."""
+        self.connection.last_seen = now
+        self.ends.saw(segment, outbound=direction is Direction.OUT)
+
+    def resets(self, sent: int = 0) -> list[Injection]:
+        """RST segments for both kernels, which have not exchanged data yet; the peer's may have seen `sent` bytes."""
+        outbound, inbound = self.ends.resets(sent)
+        return [(Direction.OUT, outbound), (Direction.IN, inbound)]
+
+
+class KeylessState(ProtocolState):
+    """A state without keys: nothing is agreed, and neither kernel has sent data."""
+
+    def __init__(self, common: CommonContext) -> None:
+        self._common = common
+        self._ends = common.ends
+        self._connection = common.connection
+        self._other_syn: Segment | None = None
+
+    def resets(self) -> list[Injection]:
+        """For what the two kernels have sent so far: their SYNs."""
+        return self._common.resets()
+
+    def first_ack(self, segment: Segment, now: float) -> Segment | Verdict:
+        """The local kernel's ACK of the SYN ACK, which can carry our option; or the verdict on what else it sends.
+
+        A kernel whose SYN had data sends that in the place of the ACK, also into a closed window (RFC 7413 section 3):
+        it is cut off here and waits for the keys.
+        """
+        if segment.flags & RST:
+            return ACCEPT
+        if segment.is_opening and segment.sequence != self._ends.local.isn:
+            return self._connection.renew(segment, Direction.OUT, now)
+        if segment.flags & SYN or segment.sequence != add(self._ends.local.isn, 1):
+            # The window is closed; what comes all the same is sent again by the kernel.
+            self._connection.count("held_back")
+            return DROP
+        self._common.saw(segment, Direction.OUT, now)
+        if not segment.payload_length and not segment.flags & FIN:
+            return segment
+        self._connection.count("held_back")
+        self._common.held = segment.packet if len(segment.packet) <= MAX_HELD else None
+        return Segment(segment.edited(flags=segment.flags & ~(FIN | PSH), payload=b""), segment.offset)
+
+    def is_for_the_kernel(self, syn: Segment) -> bool:
+        """Whether the kernel decides about the peer's SYN that has come again, or another one, perhaps forged."""
+        if not syn.checksum_is_right or refusal(syn) is not None:
+            return False
+        if syn.sequence != self._ends.remote.isn:
+            self._other_syn = syn
+        return True
+
+    def answers_other_syn(self, syn_ack: Segment, now: float) -> Verdict | None:
+        """The verdict on the kernel's SYN ACK for that SYN: a new connection; None: it is for the first one."""
+        if self._other_syn is None or not syn_ack.answers(self._other_syn):
+            return None
+        return self._connection.reopen(self._other_syn, syn_ack, now)
