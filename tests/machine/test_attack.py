@@ -8,12 +8,14 @@ from tcpcryptd.core.event import IntegrityFailure
 from tcpcryptd.crypt.constants import Opcode
 from tcpcryptd.crypt.handshake.messages import Init2
 from tcpcryptd.crypt.option import HELLO, Suboption, encode
+from tcpcryptd.eno.constants import NON_SYN
+from tcpcryptd.eno.handshake import option as eno_option
 from tcpcryptd.wire.options import pad
 from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, make, reverse_key
 from tcpcryptd.wire.sequence import add, difference
 from tests.machine.endpoint import Socket
 from tests.machine.link import MAC, drop, sent_by
-from tests.machine.world import LIMIT, World, make_engine, text
+from tests.machine.world import ALL, EACH_PROTOCOL, EACH_SIDE, ENO, LIMIT, Suite, World, make_engine, text
 
 INIT2 = Init2(b"\0\xf1\0\xf1", bytes(64)).encode()
 
@@ -43,37 +45,48 @@ class Attacker:
         self.world.clock.run_for(0.1)
 
 
-FORGERIES: dict[str, Callable[[Attacker, str], None]] = {
+OFFER = eno_option.build(0, (eno_option.Suboption(0x23),), ordered=True).raw
+Forgery = Callable[[Attacker, str], None]
+COMMON: dict[str, Forgery] = {
     "data": lambda attacker, sender: attacker.forge(sender, ACK | PSH, payload=b"forged"),
+    "SYN": lambda attacker, sender: attacker.forge(sender, SYN),
+    "SYN far away": lambda attacker, sender: attacker.forge(sender, SYN, ahead=1 << 30),
+    "SYN ACK": lambda attacker, sender: attacker.forge(sender, SYN | ACK),
+    "RST ahead": lambda attacker, sender: attacker.forge(sender, RST, ahead=100),
+    "RST far away": lambda attacker, sender: attacker.forge(sender, RST, ahead=1 << 30),
+    "all flags": lambda attacker, sender: attacker.forge(sender, 0xFF, payload=b"forged"),
+    "no flags": lambda attacker, sender: attacker.forge(sender, 0, payload=b"forged"),
+}
+CRYPT_FORGERIES: dict[str, Forgery] = COMMON | {
     "data with a MAC option": lambda attacker, sender: attacker.forge(
         sender, ACK, options=bytes((MAC, 18)) + bytes(16), payload=b"forged"
     ),
     "FIN": lambda attacker, sender: attacker.forge(sender, ACK | FIN),
-    "SYN": lambda attacker, sender: attacker.forge(sender, SYN),
-    "SYN far away": lambda attacker, sender: attacker.forge(sender, SYN, ahead=1 << 30),
     "SYN with HELLO": lambda attacker, sender: attacker.forge(sender, SYN, options=encode(HELLO)),
-    "SYN ACK": lambda attacker, sender: attacker.forge(sender, SYN | ACK),
-    "RST ahead": lambda attacker, sender: attacker.forge(sender, RST, ahead=100),
-    "RST far away": lambda attacker, sender: attacker.forge(sender, RST, ahead=1 << 30),
     "INIT2": lambda attacker, sender: attacker.forge(
         sender, ACK, options=encode(Suboption(Opcode.INIT2)), payload=INIT2
     ),
     "INIT1": lambda attacker, sender: attacker.forge(
         sender, ACK, options=encode(Suboption(Opcode.INIT1)), payload=bytes(300)
     ),
-    "all flags": lambda attacker, sender: attacker.forge(sender, 0xFF, payload=b"forged"),
-    "no flags": lambda attacker, sender: attacker.forge(sender, 0, payload=b"forged"),
 }
+ENO_FORGERIES: dict[str, Forgery] = COMMON | {
+    "data": lambda attacker, sender: attacker.forge(sender, ACK | PSH, payload=b"\0\0\x20" + b"forged data" * 3),
+    "a frame": lambda attacker, sender: attacker.forge(sender, ACK | PSH, payload=b"\0\0\x11\0" + bytes(17)),
+    "SYN with an offer": lambda attacker, sender: attacker.forge(sender, SYN, options=OFFER),
+    "an ENO option": lambda attacker, sender: attacker.forge(sender, ACK, options=NON_SYN),
+}
+FORGERIES = [(suite, name) for suite, each in ((ALL, CRYPT_FORGERIES), (ENO, ENO_FORGERIES)) for name in each]
 
 
-@pytest.mark.parametrize("sender", ["client", "server"])
-@pytest.mark.parametrize("forgery", FORGERIES)
-def test_a_forged_segment_changes_nothing(forgery: str, sender: str) -> None:
-    world = World.encrypting()
+@EACH_SIDE
+@pytest.mark.parametrize(("suite", "forgery"), FORGERIES, ids=[f"{suite.protocol} {name}" for suite, name in FORGERIES])
+def test_a_forged_segment_changes_nothing(suite: Suite, forgery: str, side: str) -> None:
+    world = World.encrypting(suite)
     client, server = world.connect()
     world.exchange(client, server)
     for _ in range(3):
-        FORGERIES[forgery](Attacker(world, client), sender)
+        (ENO_FORGERIES if suite is ENO else CRYPT_FORGERIES)[forgery](Attacker(world, client), side)
     world.exchange(client, server)
     world.close(client, server)
     world.assert_nothing_in_clear()
@@ -85,15 +98,16 @@ def test_an_integrity_failure_is_reported_once(sender: str) -> None:
     client, server = world.connect()
     world.exchange(client, server)
     for _ in range(5):
-        FORGERIES["data"](Attacker(world, client), sender)
+        COMMON["data"](Attacker(world, client), sender)
     host = world.server if sender == "client" else world.client
     assert sum(isinstance(event, IntegrityFailure) for event in host.events) == 1
     assert host.engine is not None
     assert host.engine.counters()["integrity_failures"] == 5
 
 
-def test_a_replayed_segment_changes_nothing() -> None:
-    world = World.encrypting()
+@EACH_PROTOCOL
+def test_a_replayed_segment_changes_nothing(suite: Suite) -> None:
+    world = World.encrypting(suite)
     client, server = world.connect()
     world.exchange(client, server)
     for crossing in list(world.link.log):
