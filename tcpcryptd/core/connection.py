@@ -387,12 +387,10 @@ class Connection:
         if self._is_identified:
             self._services.hosts.saw(self.key, self.identity, self.last_seen)
         self.cancel_timer()
-        if self._delayed is not None:
-            self._delayed.cancel()
-            self._delayed = None
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
+        for timer in (self._delayed, self._expiry):
+            if timer is not None:
+                timer.cancel()
+        self._delayed = self._expiry = None
         self._services.table.remove(self)
         if self.state is not None:
             # The protocol refers to this, too: the two would keep each other, and the keys.
