@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from bench.peers import wireguard
+from bench.route import Unavailable
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.flow_key import flow_key
 from tcpcryptd.core.verdict import Direction
@@ -86,6 +88,34 @@ def test_links_above_others(network: Network, kind: str, protocol: str) -> None:
         same_session(network, client)
     capture.stop()
     assert_encrypted(capture, protocol)
+
+
+@FAMILIES
+@BOTH_PROTOCOLS
+def test_through_wireguard_and_beside_it(network: Network, family: int, protocol: str) -> None:
+    try:
+        wireguard.start(network)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    for host, number in zip(network.hosts(), (1, 2), strict=True):
+        host.run(["ip", "address", "add", f"fd70::{number}/64", "dev", wireguard.DEVICE])
+    if family == socket.AF_INET6:
+        for host, key in zip(network.hosts(), ("fd70::2", "fd70::1"), strict=True):
+            peer = host.run(["wg", "show", wireguard.DEVICE, "peers"]).stdout.strip()
+            host.run(["wg", "set", wireguard.DEVICE, "peer", peer, "allowed-ips", f"{key}/128"])
+    start(network, protocol)
+    data = random.Random(1).randbytes(SIZE)
+    inside = wireguard.SERVER_ADDRESS if family == socket.AF_INET else "fd70::2"
+    for interface, address in ((wireguard.DEVICE, inside), ("eth0", network.server.address(family))):
+        capture = network.server.capture(interface)
+        with (
+            serve(network.server.listen(0, family=family), echo_server) as port,
+            network.client.connect(address, port) as client,
+        ):
+            assert exchange(client, MARKER + data) == MARKER + data
+            same_session(network, client)
+        capture.stop()
+        assert_encrypted(capture, protocol)
 
 
 def in_vrf(host: Host) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.e2e.harness.host import Host
 
 ETHERNET_HEADER = 14
+LINKTYPE_RAW = 101
 DISCARD_PORT = 9
 TAIL_BYTES = 8 << 20
 """What a transfer at full speed can put behind the mark of the end before it is looked for."""
@@ -44,9 +45,8 @@ class Segment:
         return {kind for kind, _ in options.parse(self.options)}
 
 
-def parse_frame(frame: bytes) -> Segment | None:
-    """The TCP segment in an Ethernet frame; None for anything else."""
-    packet = frame[ETHERNET_HEADER:]
+def parse_packet(packet: bytes) -> Segment | None:
+    """The TCP segment in an IP packet; None for anything else."""
     if not packet:
         return None
     if packet[0] >> 4 == 4 and packet[9] == socket.IPPROTO_TCP:
@@ -110,8 +110,9 @@ class Capture:
     def segments(self) -> Iterator[Segment]:
         """The captured TCP segments in order; a running capture gives what is in the file so far."""
         with RawPcapReader(str(self._file)) as frames:
+            link_header = 0 if frames.linktype == LINKTYPE_RAW else ETHERNET_HEADER
             for frame, _ in frames:
-                segment = parse_frame(bytes(frame))
+                segment = parse_packet(bytes(frame[link_header:]))
                 if segment:
                     yield segment
 
