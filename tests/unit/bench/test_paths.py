@@ -27,22 +27,20 @@ def test_packets_come_in_turn_and_what_finds_no_room_is_dropped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "least", "most"),
+    ("path", "least", "most"),
     [
-        ({"loss": 0.5}, 350, 650),
-        ({"duplication": 0.5}, 1350, 1650),
-        ({"reordering": 0.5}, 1000, 1000),
-        ({"jitter": 0.05}, 1000, 1000),
-        ({"corruption": 0.5}, 1000, 1000),
+        (Path("loss", loss=0.5), 350, 650),
+        (Path("duplication", duplication=0.5), 1350, 1650),
+        (Path("reordering", reordering=0.5), 1000, 1000),
+        (Path("jitter", jitter=0.05), 1000, 1000),
+        (Path("corruption", corruption=0.5), 1000, 1000),
     ],
 )
-def test_what_happens_to_packets_of_the_senders_direction_alone(
-    change: dict[str, float], least: int, most: int
-) -> None:
-    path = replace(PATH, queue=10, **change)
-    assert least <= len(arrivals(path, 1000)) <= most
-    assert arrivals(path, 1000, senders=False) == arrivals(replace(PATH, queue=10), 1000, senders=False)
-    assert (sorted(found := arrivals(path, 1000)) == found) == ("reordering" not in change)
+def test_what_happens_to_packets_of_the_senders_direction_alone(path: Path, least: int, most: int) -> None:
+    path = replace(path, queue=10)
+    assert least <= len(found := arrivals(path, 1000)) <= most
+    assert arrivals(path, 1000, senders=False) == arrivals(Path("", queue=10), 1000, senders=False)
+    assert (sorted(found) == found) == (path.name != "reordering")
 
 
 def test_corruption_leaves_the_ip_header_alone() -> None:
