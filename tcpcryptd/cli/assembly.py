@@ -1,4 +1,4 @@
-"""The daemon's parts, put together as the settings say."""
+"""Assembles the daemon's parts by the settings."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -63,7 +63,7 @@ def daemon_config(settings: Settings) -> DaemonConfig:
 
 
 def run(settings: Settings, load: LoadSettings) -> int:
-    """Runs the daemon until it is stopped; the exit code. `load` gives new settings on SIGHUP. Raises ConfigError."""
+    """Runs the daemon; returns the exit code. `load` gives new settings on SIGHUP. Raises ConfigError."""
     config = daemon_config(settings)
     key_log = KeyLogFile(Path(settings.keylog), HEADER) if settings.keylog is not None else None
     try:

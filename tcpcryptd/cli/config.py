@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class ConfigError(Exception):
-    """A setting that cannot be; the message names it, where it stands and what is allowed."""
+    """An impossible setting; the message names it, its source and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Settings:
 
     @property
     def control_socket_path(self) -> Path:
-        """Where the control socket is."""
+        """The path of the control socket."""
         return Path(self.control_socket or Path(self.runtime_directory) / "control.sock")
 
 

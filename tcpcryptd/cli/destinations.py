@@ -1,4 +1,4 @@
-"""The hosts with which connections must be encrypted, and how; they can be others while the daemon runs."""
+"""The hosts with which connections must be encrypted, and how; they can change while the daemon runs."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ class Destinations:
         self.replace(networks)
 
     def replace(self, networks: Iterable[Network]) -> None:
-        """From now on it is these."""
+        """Replaces the networks."""
         self._policy = EngineConfig(required=tuple(networks))
 
     def include(self, address: str) -> bool:
@@ -24,7 +24,7 @@ class Destinations:
 
 @dataclass(frozen=True)
 class LiveEngineConfig(EngineConfig):
-    """An engine's configuration that asks these, each time, in the place of networks that are fixed."""
+    """An engine's configuration whose networks can change."""
 
     destinations: Destinations = field(default_factory=Destinations)
     post_quantum: Destinations = field(default_factory=Destinations)

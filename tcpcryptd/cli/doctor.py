@@ -1,4 +1,4 @@
-"""`tcpcryptd doctor`: is this host fit for tcpcryptd, and what to do where it is not."""
+"""`tcpcryptd doctor`: checks whether this host is fit for tcpcryptd, and says what to do if not."""
 
 import argparse
 import signal

@@ -1,4 +1,4 @@
-"""What `tcpcryptd doctor` says of host identities."""
+"""The checks of `tcpcryptd doctor` for host identities."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Settings that are allowed and cannot mean what was meant; each is a warning at the start."""
+"""Settings that are allowed but cannot do what was probably meant; each is a warning at the start."""
 
 from collections.abc import Collection, Iterator
 

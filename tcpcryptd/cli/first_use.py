@@ -1,4 +1,4 @@
-"""Keys that are believed when they are seen first (`--first-use`), kept for the next run and for other workers."""
+"""Keys that are trusted at first sight (`--first-use`), kept for the next run and for other workers."""
 
 import logging
 import queue
@@ -12,7 +12,7 @@ from tcpcryptd.netio.process.state_file import StateFile
 FILE_NAME: Final = "known_hosts"
 MAX_BYTES: Final = 4 * 1024 * 1024
 SPACING: Final = 1.0
-"""Seconds between two changes of the file, which take all that was learned meanwhile."""
+"""Seconds between two changes of the file; one change writes everything learned meanwhile."""
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class FirstUse:
         self._has_failed = False
 
     def key_of(self, address: str) -> bytes | None:
-        """The key that an address had when it was seen first; None: it has not been seen."""
+        """The first key that was seen at an address; None: it has not been seen."""
         # In this order: the thread takes it out only when it is in the file.
         pending = self._pending.get(address)
         self._refresh()

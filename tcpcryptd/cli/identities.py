@@ -1,4 +1,4 @@
-"""This host's identity and those that it believes, as the settings say."""
+"""This host's identity and the list of peers, by the settings."""
 
 import logging
 from pathlib import Path
@@ -28,7 +28,7 @@ class Identities:
     """To be made as root, before privileges are given up. Raises DaemonError.
 
     Attributes:
-        is_quiet: Another process tells of what is wrong with the list of peers.
+        is_quiet: Another process reports what is wrong with the list of peers.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -56,11 +56,11 @@ class Identities:
         return Trust(hosts, self._first_use)
 
     def forget_key(self) -> None:
-        """This process proves nothing: those that do have it already."""
+        """Drops the private key: the processes that prove have it already."""
         self.authenticator.host_key = None
 
     def reload(self) -> bool:
-        """Reads the list of peers again; whether it has changed. What cannot be read leaves all as it was."""
+        """Reads the list of peers again; returns whether it has changed. If it cannot be read, nothing changes."""
         before = self._text
         try:
             trust = self._trust()

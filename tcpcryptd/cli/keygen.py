@@ -1,4 +1,4 @@
-"""`tcpcryptd keygen`: makes a key that this host can prove itself with."""
+"""`tcpcryptd keygen`: makes a key with which this host can prove who it is."""
 
 import argparse
 import sys

@@ -32,7 +32,7 @@ class _Formatter(logging.Formatter):
 
 
 def reserve_standard_descriptors() -> None:
-    """Opens /dev/null in the place of stdin, stdout and stderr where they are closed, for no socket to take it."""
+    """Opens /dev/null for those of stdin, stdout and stderr that are closed, so that no socket takes their number."""
     # open() gives the lowest number that is free.
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         pass
@@ -40,7 +40,7 @@ def reserve_standard_descriptors() -> None:
 
 
 def set_up_log(verbose: bool) -> None:
-    """Sends the package's log to stderr, one line for each message. What cannot be written at once is lost."""
+    """Sends the package's log to stderr, one line for each message. A line that cannot be written at once is lost."""
     logging.raiseExceptions = False
     # Nothing of these is shown, and they are half of what a line costs (logging's "Optimization").
     logging._srcfile = None
@@ -64,7 +64,7 @@ def _inform(line: str) -> None:
 
 
 def log_event(event: Event) -> None:
-    """Writes what the engine reports of a connection."""
+    """Writes an event of the engine to the log."""
     match event:
         case Negotiated():
             session = event.session_id.hex() if event.session_id is not None else "-"

@@ -125,11 +125,11 @@ def _network(value: object) -> IPv4Network | IPv6Network:
 
 
 OFFERS: Final = {"crypt": ("crypt",), "eno": ("eno",), "auto": ("eno", "crypt")}
-"""What is offered to peers for each value of --protocol, in this order until one is answered."""
+"""The protocols that each value of --protocol offers, in this order until one is answered."""
 ANSWERS: Final[dict[str, tuple[str, ...] | None]] = {"crypt": ("crypt",), "eno": ("eno",), "both": None}
 FIREWALLS: Final = (choice.AUTO, *choice.NAMES)
 NO_FIREWALL: Final = "none"
-"""What --no-firewall says."""
+"""The value of --no-firewall."""
 ALGORITHMS: Final = (*crypt.algorithm_names(), *eno.algorithm_names())
 
 PORT: Final = Kind(_port, "a port from 1 to 65535", "PORT")

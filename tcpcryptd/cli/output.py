@@ -1,4 +1,4 @@
-"""Standard output that is closed, full, or whose reader has seen enough."""
+"""Standard output that is closed or full, or whose reader has left."""
 
 import argparse
 import errno

@@ -1,4 +1,4 @@
-"""An engine with its protocols as the settings say, and what can be changed about them while it runs."""
+"""An engine with its protocols by the settings, and the settings that can change while it runs."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -57,7 +57,7 @@ class OwnEngine:
         )
 
     def apply(self, new: Settings) -> None:
-        """Brings into force what can be reloaded, for connections that begin later."""
+        """Applies the settings that can be reloaded, for connections that begin later."""
         self.destinations.replace(new.require)
         self.post_quantum.replace(new.require_post_quantum)
         self.identified.replace(new.require_identity)

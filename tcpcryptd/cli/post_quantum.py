@@ -1,4 +1,4 @@
-"""Whether this host can have post-quantum key agreements, in words."""
+"""Whether this host can have post-quantum key agreements, as text."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -11,7 +11,7 @@ _ADVICE: Final = "install cryptography 48 or newer, built with OpenSSL 3.5 or ne
 
 
 def is_available() -> bool:
-    """Whether the library has what it takes."""
+    """Whether the library has ML-KEM."""
     return bool(crypt.post_quantum_names())
 
 

@@ -1,4 +1,4 @@
-"""How far a command has come with a file, on a terminal."""
+"""The progress of a command with a file, on a terminal."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ _MEGABYTE = 10**6
 
 
 class Progress:
-    """A line on standard error that is written anew as packets are read; nothing where that is no terminal."""
+    """A line on standard error that is updated as packets are read; nothing if that is not a terminal."""
 
     def __init__(
         self, total: int | None, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
@@ -41,7 +41,7 @@ class Progress:
         self._shown = len(line)
 
     def clear(self) -> None:
-        """Takes the line away."""
+        """Removes the line."""
         if self._shown:
             self._stream.write(f"\r{'':{self._shown}}\r")
             self._stream.flush()

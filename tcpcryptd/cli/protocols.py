@@ -1,4 +1,4 @@
-"""The wire protocols with the suites of the settings, which can be others for connections that begin later."""
+"""The wire protocols with the suites of the settings, which can change for later connections."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,14 @@ from tcpcryptd.netio.process.keygen import KeyJob
 
 
 class LiveFactory:
-    """A ProtocolFactory that hands on to another one."""
+    """A ProtocolFactory that delegates to another one."""
 
     def __init__(self, factory: ProtocolFactory) -> None:
         self.name = factory.name
         self.replace(factory)
 
     def replace(self, factory: ProtocolFactory) -> None:
-        """New connections are this one's; it must be of the same protocol."""
+        """Gives new connections to this one, which must be of the same protocol."""
         self.offer = factory.offer
         self.answer = factory.answer
         self.discards_data = factory.discards_data
@@ -39,13 +39,13 @@ class Protocols:
         return [self._crypt_factory, self._eno_factory]
 
     def choose_suites(self, names: Sequence[str]) -> None:
-        """Only these algorithms are used for new connections; of a kind of which none is named, all."""
+        """Uses only these algorithms for new connections; if none of a kind is named, all of that kind."""
         crypt = self._crypt.restricted([name for name in names if name in algorithm_names()])
         self._crypt_factory.replace(CryptFactory(crypt))
         self._eno_factory.replace(EnoFactory(self._eno.restricted(names)))
 
     def key_jobs(self) -> list[KeyJob]:
-        """Makes the first key pairs, which takes a fraction of a second; how to make the others in a thread."""
+        """Makes the first key pairs, in a fraction of a second; returns the jobs that make the others in a thread."""
         keys = self._crypt.rsa_keys
         keys.replace(keys.generate())
         return [KeyJob("RSA", keys.generate, keys.replace)]

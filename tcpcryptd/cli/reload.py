@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 
 
 class Reloader:
-    """Compares new settings with those in force and has applied what can be applied."""
+    """Compares new settings with those in force, and applies what can be applied."""
 
     def __init__(self, settings: Settings, load: LoadSettings, apply: Callable[[Settings], None]) -> None:
         """`apply` brings into force the reloadable ones of the settings it gets; the others are as they were."""

@@ -57,7 +57,7 @@ def _groups(widths: Sequence[int], room: int) -> list[range]:
 
 
 def or_dash(text: str | None) -> str:
-    """A text that can be shown, from whomever it is."""
+    """A text that is safe to show, whatever its source."""
     return "-" if text is None else "".join(character if character.isprintable() else "?" for character in text)
 
 

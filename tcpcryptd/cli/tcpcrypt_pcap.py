@@ -1,4 +1,4 @@
-"""tcpcrypt-pcap: shows the connections of a capture, and what of them can be read."""
+"""tcpcrypt-pcap: shows the connections of a capture, and how much of them is plain or encrypted."""
 
 import argparse
 import os

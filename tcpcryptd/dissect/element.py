@@ -1,4 +1,4 @@
-"""What options and messages are made of: entries of lists, specs, and bytes that are none of these."""
+"""Parts of options and messages: entries of lists, specs, and malformed bytes."""
 
 from typing import Any, ClassVar
 
@@ -9,7 +9,7 @@ from tcpcryptd.dissect.names import CIPHERS, EXTENSIONS, MACS, PUBLIC_KEY_ALGORI
 
 
 class Malformed(Packet):
-    """Bytes that are not what belongs in their place."""
+    """Bytes that lack the expected form."""
 
     name = "malformed"
     fields_desc: ClassVar[list[Any]] = [XStrField("data", b"")]

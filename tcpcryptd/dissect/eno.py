@@ -114,7 +114,7 @@ class EnoSynOption(Packet):
 
     @classmethod
     def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
-        """Malformed in the place of bytes that are not one ENO option."""
+        """Malformed instead of bytes that are not one ENO option."""
         return cls if not _pkt or is_option(_pkt, CRYPT) else Malformed
 
     def mysummary(self) -> str:
@@ -134,7 +134,7 @@ class EnoOption(Packet):
 
     @classmethod
     def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
-        """Malformed in the place of bytes that are not one ENO option."""
+        """Malformed instead of bytes that are not one ENO option."""
         return cls if not _pkt or is_option(_pkt, CRYPT) else Malformed
 
     def mysummary(self) -> str:

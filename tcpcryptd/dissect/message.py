@@ -40,7 +40,7 @@ class Init1(Packet):
 
     @classmethod
     def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
-        """Malformed in the place of bytes that are not exactly one INIT1."""
+        """Malformed instead of bytes that are not exactly one INIT1."""
         return cls if not _pkt or _is_init1(_pkt) else Malformed
 
     @property
@@ -70,7 +70,7 @@ class Init2(Packet):
 
     @classmethod
     def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
-        """Malformed in the place of bytes that are not exactly one INIT2."""
+        """Malformed instead of bytes that are not exactly one INIT2."""
         return cls if not _pkt or _is_init2(_pkt) else Malformed
 
     @property

@@ -25,7 +25,7 @@ class CryptOption(Packet):
 
     @classmethod
     def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
-        """Malformed in the place of bytes that are not one CRYPT option."""
+        """Malformed instead of bytes that are not one CRYPT option."""
         return cls if not _pkt or is_option(_pkt, CRYPT) else Malformed
 
     def mysummary(self) -> str:
@@ -45,7 +45,7 @@ class MacOption(Packet):
 
     @classmethod
     def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
-        """Malformed in the place of bytes that are not one MAC option."""
+        """Malformed instead of bytes that are not one MAC option."""
         return cls if not _pkt or is_option(_pkt, MAC) else Malformed
 
     def mysummary(self) -> str:

@@ -1,4 +1,4 @@
-"""What tcpcrypt put into one TCP segment."""
+"""The parts of tcpcrypt in one TCP segment."""
 
 from collections.abc import Callable
 from functools import cached_property

@@ -108,7 +108,7 @@ class TcpcryptInit1(Packet):
 
     @classmethod
     def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
-        """Malformed in the place of bytes that are not exactly one Init1."""
+        """Malformed instead of bytes that are not exactly one Init1."""
         if not _pkt:
             return cls
         whole = _is_message(_pkt, INIT1_MAGIC, _INIT1_FIXED) and _pkt[INIT_PREFIX_SIZE] > 0
@@ -146,7 +146,7 @@ class TcpcryptInit2(Packet):
 
     @classmethod
     def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
-        """Malformed in the place of bytes that are not exactly one Init2."""
+        """Malformed instead of bytes that are not exactly one Init2."""
         return cls if not _pkt or _is_message(_pkt, INIT2_MAGIC, _INIT2_FIXED) else Malformed
 
     @property
@@ -186,7 +186,7 @@ class Frame(Element):
 
 
 class FramePlaintext(Packet):
-    """What a frame's ciphertext deciphers to (RFC 8548 section 4.2.2)."""
+    """The plaintext of a frame (RFC 8548 section 4.2)."""
 
     name = "tcpcrypt frame plaintext"
     fields_desc: ClassVar[list[Any]] = [

@@ -1,4 +1,4 @@
-"""What a protocol asks of this host's identity and of its peers'."""
+"""The interface between a protocol and identities, this host's and its peers'."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,7 +19,7 @@ is forgotten costs a key exchange, and the connection when the list of peers has
 
 
 class Authenticator:
-    """This host's key, if it has one, and what it believes of others. Trust can be replaced while connections live."""
+    """This host's key, if it has one, and its trust in others. Trust can be replaced while connections live."""
 
     def __init__(self, host_key: HostKey | None, trust: Trust, wall_clock: Callable[[], float]) -> None:
         """`wall_clock`: seconds, by which certificates are valid or not."""

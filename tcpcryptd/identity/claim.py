@@ -1,4 +1,4 @@
-"""What a peer says of itself, and proves."""
+"""The claim that a peer makes and proves."""
 
 import hashlib
 from dataclasses import dataclass

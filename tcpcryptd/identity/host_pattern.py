@@ -21,7 +21,7 @@ _PLAIN = re.compile(r"[a-z0-9._:%\[\]-]+", re.ASCII)
 
 
 class PatternError(ValueError):
-    """Host names that match nothing, whatever they were meant to."""
+    """Host names that cannot be read, and match nothing."""
 
 
 def spelled(address: str, port: int | None) -> str:

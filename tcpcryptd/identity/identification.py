@@ -47,7 +47,7 @@ def identify(
 
 
 def accept(connection: ConnectionHandle, identity: PeerIdentity) -> bool:
-    """The same when it is known what the sender is."""
+    """The same, when the sender's identity is known."""
     if identity.suits(must_authenticate=connection.must_authenticate):
         return True
     connection.refuse(identity.reason)
@@ -64,7 +64,7 @@ def recall(connection: ConnectionHandle, authenticator: Authenticator | None, to
 
 
 def token_of(connection: ConnectionHandle) -> bytes:
-    """What stands for the peer that was identified; empty: nobody was."""
+    """The token of the identified peer; empty: it was not identified."""
     return connection.identity.token if connection.identity is not None else b""
 
 

@@ -36,7 +36,7 @@ class Marker(enum.Enum):
     AUTHORITY = "@cert-authority"
     """It signs the certificates of such hosts."""
     REVOKED = "@revoked"
-    """It must not be believed."""
+    """It must not be trusted."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Keys that were believed when they were seen first, by address; they are kept in the format of known_hosts."""
+"""Keys that were trusted at first sight, by address; kept in the format of known_hosts."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -30,7 +30,7 @@ class LearnedKeys:
         return len(self._keys)
 
     def key_of(self, address: str) -> bytes | None:
-        """The key that an address had when it was seen first; None: it has not been seen."""
+        """The first key that was seen at an address; None: it has not been seen."""
         return self._keys.get(address)
 
     def learn(self, address: str, key: bytes) -> bool:

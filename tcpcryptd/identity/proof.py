@@ -1,4 +1,4 @@
-"""What a host proves itself with in a key exchange (docs/identity.md).
+"""The proof of a host's identity in a key exchange (docs/identity.md).
 
     kind (1) | signature (64) | key (32)            kind 1
     kind (1) | signature (64) | certificate         kind 2, in OpenSSH's binary form
@@ -41,13 +41,13 @@ class Role(enum.Enum):
 
 @dataclass(frozen=True)
 class Part:
-    """One side's part of a key exchange, which its proof is over."""
+    """One side's part of a key exchange, which its proof covers."""
 
     protocol: bytes
     """Its name."""
     role: Role
     transcript: bytes
-    """What both SYNs have said of the protocol."""
+    """The protocol's options of both SYNs."""
     message: bytes
     """With the proof in it."""
     other: bytes = b""
@@ -61,7 +61,7 @@ class Part:
 
 
 class HostKey:
-    """This host's private key, and what it shows of it: the public key or a certificate for it."""
+    """This host's private key, with its public key or a certificate for it."""
 
     def __init__(self, private_key: bytes, certificate: bytes | None = None) -> None:
         """Raises ValueError for what is no private key, SshKeyError for a certificate of another key or none at all."""

@@ -28,7 +28,7 @@ class Decision:
 
 
 class Learned(Protocol):
-    """Keys that were believed when they were seen first."""
+    """Keys that were trusted at first sight."""
 
     def key_of(self, address: str) -> bytes | None:
         """The key that an address had then; None: it has not been seen."""
@@ -38,7 +38,7 @@ class Learned(Protocol):
 
 
 class Trust:
-    """Decides by a list, and for those that are not listed by what was learned, if anything is to be learned."""
+    """Decides by a list, and for unlisted hosts by learned keys, if keys are learned."""
 
     def __init__(self, listed: KnownHosts, learned: Learned | None = None) -> None:
         self._listed = listed

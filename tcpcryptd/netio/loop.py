@@ -69,7 +69,7 @@ class EventLoop:
         self._epoll.unregister(source.fileno())
 
     def stop(self) -> None:
-        """Ends `run` after the turn at hand."""
+        """Ends `run` after the present turn."""
         self._stopping = True
 
     def beat(self, interval: float, action: Callable[[], None]) -> None:

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 
 class Kind(enum.StrEnum):
-    """What some bytes of a connection are."""
+    """The kind of some bytes of a connection."""
 
     HANDSHAKE = "handshake"
     CIPHERTEXT = "ciphertext"
     PLAIN = "plain"
     UNKNOWN = "unknown"
-    """The capture has not the connection's beginning."""
+    """The capture lacks the connection's beginning."""
     DECIPHERED = "deciphered"
-    """What ciphertext was, by the key log: authentic."""
+    """Ciphertext that the key log opened, authentic."""
 
 
 @dataclass(frozen=True, slots=True)

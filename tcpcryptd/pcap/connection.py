@@ -30,7 +30,7 @@ Piece = tuple[Kind, int, bytes]
 
 
 class Connection:
-    """Takes a connection's packets in order, and tells what their payload is."""
+    """Takes a connection's packets in order, and tells the kind of their payload."""
 
     def __init__(self, number: int, opener: str, answerer: str, keys: KeyBook) -> None:
         self.number = number

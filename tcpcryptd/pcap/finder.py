@@ -1,4 +1,4 @@
-"""Looks for a text in what passes."""
+"""Looks for a text in chunks."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

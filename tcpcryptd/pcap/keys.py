@@ -7,9 +7,9 @@ from tcpcryptd.crypto.key_log import MAX_LINE_LENGTH, KeyLogEntry, KeyLogError
 
 
 class KeyBook:
-    """The first line of each connection that a key log has. The later generations follow from it.
+    """The first line of each connection in a key log. The later generations follow from it.
 
-    Who has answered two messages with keys, since the first answer was lost, has written two: the last one counts.
+    A host that answered two messages with keys has written two lines for generation 0: the last one counts.
     """
 
     def __init__(self, lines: Iterable[str] = ()) -> None:

@@ -1,4 +1,4 @@
-"""What one end of a connection has sent."""
+"""The segments of one end of a connection."""
 
 from collections import Counter
 

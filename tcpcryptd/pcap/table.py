@@ -19,7 +19,7 @@ class ConnectionTable:
         """The latest connection of a flow, and whether the flow's source is its opener."""
 
     def add(self, captured: Captured) -> Iterator[Chunk]:
-        """Takes the next packet; what its connection makes of it."""
+        """Takes the next packet; returns its connection's chunks."""
         segment = captured.dissection.segment
         if segment is None:
             return

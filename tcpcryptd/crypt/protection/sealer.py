@@ -180,7 +180,7 @@ class Sealer:
             self._connection.tell_path_mtu(packet, offset, mtu, MSS_REDUCTION)
 
     def narrow(self, mtu: int, is_own: bool) -> int:
-        """A link on the way takes `mtu` bytes of IP packet: how many the local kernel may reckon with."""
+        """Notes that a link on the way takes `mtu` bytes of IP packet; returns how many the local kernel may use."""
         path, self._told = self._connection.narrowed(mtu, MSS_REDUCTION, is_own)
         self._narrow(path - (20 if len(self._connection.key) == 12 else 40))
         self._limit = min(self._limit, self._usual_limit)

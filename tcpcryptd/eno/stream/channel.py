@@ -1,4 +1,4 @@
-"""An encrypted connection: its two directions, and what no kernel does for it (RFC 8548 sections 3.6 to 3.9).
+"""An encrypted connection: its two directions, and the tasks that no kernel does for it (RFC 8548 sections 3.6 to 3.9).
 
 Headers are not authenticated, by design of the protocol (RFC 8548 section 8).
 """
@@ -84,7 +84,7 @@ class Channel(ProtocolState):
                     connection.set_timer(now + CONFIRMATION_DELAY, self._confirm_late)
 
     def confirm(self, now: float) -> None:
-        """Host A has Init2, and with a proof in it knows its peer. A frame shows that to one that wants to know."""
+        """Host A has Init2, and knows its peer if it has a proof. A frame shows host B that A has the keys."""
         self._identified()
         if not self._proves or not self._send_empty(self._flow.outbound.empty_frame(), now):
             self._flow.acknowledge()
@@ -161,7 +161,7 @@ class Channel(ProtocolState):
         return number, None if error.mtu is None else self._outbound_packets.narrow(error.mtu, error.is_own)
 
     def undeliverable(self, now: float) -> bool:
-        """Init2, or what acknowledges it: nothing may pass in clear any more. Later the kernel's packets will do."""
+        """Init2 or its acknowledgment was refused: nothing may pass in clear. Later, the kernel's packets do."""
         if self._init2 is None and self._heard:
             return False
         self._connection.reset()

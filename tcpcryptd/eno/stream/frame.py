@@ -33,7 +33,7 @@ MAX_CIPHERTEXT: Final = 0xFFFF
 MAX_DATA: Final = MAX_CIPHERTEXT - TAG_LENGTH - 1 - URGENT_LENGTH
 """Data that fits one frame, whether urgent or not."""
 MAX_URGENT: Final = 0xFFFF
-"""How far behind a frame's first byte the last urgent byte can be."""
+"""The largest distance of the last urgent byte from a frame's first byte."""
 
 
 class MalformedFrame(ValueError):

@@ -28,7 +28,7 @@ _ANSWERED: Final = (Outcome.OUT_OF_ORDER, Outcome.OUTDATED, Outcome.EMPTY)
 
 
 class InboundPackets:
-    """Takes what comes from the wire."""
+    """Handles segments from the wire."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class InboundPackets:
         return fitting or flow.inbound.withheld(flow.withheld, flow.withheld + 1)
 
     def release(self) -> None:
-        """Gives the local kernel what it had no room for, as far as it has now."""
+        """Gives the local kernel held plaintext, as far as it has room now."""
         flow = self._flow
         start = max(flow.withheld, flow.acknowledged)
         flow.withheld = start

@@ -1,4 +1,4 @@
-"""Init1 and Init2 on their way: in as many segments as the path takes, sent again until they are acknowledged."""
+"""Sends Init1 and Init2 in as many segments as the path needs, and again until they are acknowledged."""
 
 from collections.abc import Callable, Iterator
 from typing import Final

@@ -118,7 +118,7 @@ class Ledger:
         return self._records[max(bisect_right(self._wires, wire) - 1, 0)]
 
     def to_wire(self, plain: int) -> int:
-        """What an acknowledgment of everything before a plain byte acknowledges on the wire.
+        """The wire offset that corresponds to an acknowledgment of everything before a plain byte.
 
         At the end of a frame that includes the frames without data that follow. What lies beyond the ledger maps to
         its ends.
@@ -129,10 +129,10 @@ class Ledger:
         return record.frame + max(plain - record.start, 0)
 
     def to_plain(self, wire: int) -> int:
-        """What an acknowledgment of everything before a wire byte acknowledges in plaintext.
+        """The plain offset that corresponds to an acknowledgment of everything before a wire byte.
 
-        A frame's last byte counts only with the tag, since who has forgotten the byte never sends the tag again. What
-        lies beyond the ledger maps to its ends.
+        A frame's last byte counts only with the tag, since a sender that has forgotten the byte never sends the tag
+        again. What lies beyond the ledger maps to its ends.
         """
         record = self._at_wire(wire)
         if record is None:

@@ -23,7 +23,7 @@ _LARGE: Final = 1000
 
 
 class OutboundPackets:
-    """Takes what the local kernel sends. Packets may be larger than the link carries: the kernel cuts them later."""
+    """Handles packets of the local kernel. They may be larger than the link carries: the kernel cuts them later."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class OutboundPackets:
         return packets
 
     def narrow(self, mtu: int, is_own: bool) -> int:
-        """A link on the way takes `mtu` bytes of IP packet: how many the local kernel may reckon with."""
+        """Notes that a link on the way takes `mtu` bytes of IP packet; returns how many the local kernel may use."""
         path, self._told = self._connection.narrowed(mtu, OVERHEAD, is_own)
         self._max_segment = min(self._max_segment, path - (20 if len(self._connection.key) == 12 else 40))
         return self._told

@@ -1,4 +1,4 @@
-"""The outgoing direction: the local kernel's stream, sealed into frames once and sent again as often as it likes.
+"""The outgoing direction: the local kernel's stream, sealed into frames once and retransmitted as often as needed.
 
 A FIN that has been sent takes one number behind the last byte in either number space, as in TCP: `end + 1` stands for
 what follows it, in positions and in acknowledgments.
@@ -34,7 +34,7 @@ class Piece(NamedTuple):
 
 
 class OutboundStream:
-    """Seals what is new and finds what has been sealed. `limits` bounds what is kept for sending again."""
+    """Seals new bytes and finds sealed ones. `limits` bounds what is kept for retransmission."""
 
     __slots__ = (
         "_acknowledged_frames",
@@ -170,7 +170,7 @@ class OutboundStream:
         return ledger.to_wire(start) + (self.finished and start > ledger.end)
 
     def acknowledge(self, wire: int) -> None:
-        """Drops the frames that the peer has acknowledged; what it cannot have received is not believed."""
+        """Drops the frames that the peer has acknowledged; ignores acknowledgments of what it cannot have received."""
         if self.acknowledged < wire <= self.wire_end + self.finished:
             self.acknowledged = min(wire, self.wire_end)
             for record in self._ledger.drop_wire(wire):

@@ -1,4 +1,4 @@
-"""What a segment from the wire led to."""
+"""The results of a segment from the wire."""
 
 from enum import Enum
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from tcpcryptd.eno.stream.delivery import Delivery
 
 
 class Outcome(Enum):
-    """What a segment led to. Deliveries are to be handed on whichever it is."""
+    """The result of a segment. Deliveries must be passed on, whatever it is."""
 
     DELIVERED = "new plaintext, or the end of the stream"
     REPEATED = "nothing new; the kernel has not acknowledged this plaintext yet"
@@ -23,7 +23,7 @@ class Outcome(Enum):
 
 
 class Received(NamedTuple):
-    """What `InboundStream.receive` says of a segment."""
+    """The result of `InboundStream.receive`."""
 
     outcome: Outcome
     deliveries: list[Delivery]

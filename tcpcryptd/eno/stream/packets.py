@@ -1,4 +1,4 @@
-"""Whole packets of an open connection, put together at little cost: they can have 64 KiB."""
+"""Builds whole packets of an open connection at little cost: they can have 64 KiB."""
 
 import struct
 from typing import Final, NamedTuple
@@ -19,7 +19,7 @@ _BLOCK: Final = struct.Struct(">II")
 
 
 class Fields(NamedTuple):
-    """What a TCP header says besides the ports."""
+    """The fields of a TCP header besides the ports."""
 
     sequence: int
     acknowledgment: int

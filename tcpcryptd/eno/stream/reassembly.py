@@ -10,11 +10,11 @@ from tcpcryptd.eno.limits import Limits
 from tcpcryptd.eno.stream.frame import Buffer
 
 MAX_SACK_BLOCKS: Final = 4
-"""That fit the option space (RFC 2018, section 3)."""
+"""Blocks that fit the option space (RFC 2018, section 3)."""
 
 
 class Kept(Enum):
-    """What became of a segment."""
+    """What was done with a segment."""
 
     YES = "kept"
     REFUSED = "beyond a bound"
@@ -86,7 +86,7 @@ class Reassembly:
                 head.start = self.next
 
     def pin(self) -> None:
-        """The contiguous bytes are acknowledged: they are not discarded any more."""
+        """Notes that the contiguous bytes are acknowledged, so that they are no longer discarded."""
         self.pinned = self.next + self.contiguous
 
     def discard(self) -> None:

@@ -1,4 +1,4 @@
-"""What an encrypted connection goes by: its keys and its names (RFC 8548 sections 3.3 and 3.4)."""
+"""The session of an encrypted connection: its keys and its ID (RFC 8548 sections 3.3 and 3.4)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

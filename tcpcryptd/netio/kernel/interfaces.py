@@ -22,7 +22,7 @@ _MAX_NAME = 15
 
 
 class Link(NamedTuple):
-    """An interface as the kernel tells of it."""
+    """An interface, as the kernel describes it."""
 
     name: str
     is_up: bool

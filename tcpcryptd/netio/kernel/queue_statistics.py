@@ -1,4 +1,4 @@
-"""What the kernel counts for each queue."""
+"""The kernel's counters of each queue."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Raw sockets whose packets go the way of the connection that they belong to.
+"""Raw sockets whose packets take the route of the connection that they belong to.
 
 The kernel looks for the way of a raw socket's packet before the firewall sees it: for protocol 255, and with the mark
 that says whose packet it is. In mangle OUTPUT a rule of ours takes that mark away, and since the mark has changed the
@@ -78,7 +78,7 @@ class RawSocket:
         self._interface = interface
 
     def relents(self, error: OSError) -> bool:
-        """Whether a packet that was refused can be tried again, with less said about its way."""
+        """Whether a refused packet can be tried again with less control data about its route."""
         if error.errno == errno.EINVAL and self._names_protocol:
             self._names_protocol = False
             return True
@@ -109,7 +109,7 @@ class RawSocket:
         return found
 
     def send(self, packet: bytes, route: int) -> None:
-        """Sends a packet by the way of its connection; raises OSError."""
+        """Sends a packet by the route of its connection; raises OSError."""
         self.take(packet, route)
         while True:
             destination, port, scope = self.name(packet)
