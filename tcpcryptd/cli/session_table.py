@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tcpcryptd.cli.table import Column, duration, or_dash, peer_name
-from tcpcryptd.control.session_record import SessionRecord
+from tcpcryptd.control.connection_info import ConnectionInfo
 
 _UNITS = ("", "k", "M", "G", "T", "P")
 _MAX_NUMBER = 10_000
@@ -24,7 +24,7 @@ def _bytes(count: int) -> str:
     return f"{count}{_UNITS[power]}"
 
 
-def _owner(record: SessionRecord) -> str:
+def _owner(record: ConnectionInfo) -> str:
     if record.owner is None:
         return "-"
     try:
@@ -33,17 +33,17 @@ def _owner(record: SessionRecord) -> str:
         return str(record.owner)
 
 
-SESSION_COLUMNS: Final[Sequence[Column[SessionRecord]]] = (
+SESSION_COLUMNS: Final[Sequence[Column[ConnectionInfo]]] = (
     ("Local address", lambda record: str(record.local)),
     ("Foreign address", lambda record: str(record.remote)),
     ("SessID", lambda record: record.session_id.hex() if record.session_id is not None else "-"),
 )
 """Those of the original tcnetstat."""
-STATE_COLUMNS: Final[Sequence[Column[SessionRecord]]] = (
+STATE_COLUMNS: Final[Sequence[Column[ConnectionInfo]]] = (
     ("State", lambda record: record.state),
     ("Reason", lambda record: or_dash(record.reason)),
 )
-LONG_COLUMNS: Final[Sequence[Column[SessionRecord]]] = (
+LONG_COLUMNS: Final[Sequence[Column[ConnectionInfo]]] = (
     ("Suite", lambda record: or_dash(record.suite)),
     ("Role", lambda record: or_dash(record.role)),
     ("Resumed", lambda record: _yes(record.resumed)),
@@ -54,5 +54,5 @@ LONG_COLUMNS: Final[Sequence[Column[SessionRecord]]] = (
     ("Received", lambda record: _bytes(record.bytes_received)),
     ("Owner", _owner),
     ("Peer", lambda record: peer_name(record.peer)),
-    ("Peer's key", lambda record: or_dash(record.peer.fingerprint if record.peer is not None else None)),
+    ("Peer's key", lambda record: or_dash(record.peer.key if record.peer is not None else None)),
 )

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from tcpcryptd.cli.screen import Screen
-from tcpcryptd.control.peer_record import PeerRecord
+from tcpcryptd.control.connection_info import PeerInfo
 
 
 class _Record(Protocol):
-    def to_json(self) -> dict[str, object]: ...
+    def to_message(self) -> dict[str, object]: ...
 
 
 _Any = TypeVar("_Any")
@@ -24,7 +24,7 @@ _STYLES = {"handshake": "33", "encrypted": "32", "closed": "2", "plain": "31"}
 
 def as_json(records: Sequence[_Record], indent: int | None = 2) -> str:
     """A JSON array with an object for each; on one line without `indent`."""
-    return json.dumps([record.to_json() for record in records], indent=indent)
+    return json.dumps([record.to_message() for record in records], indent=indent)
 
 
 def as_table(records: Sequence[_Any], columns: Sequence[Column[_Any]], screen: Screen | None = None) -> str:
@@ -72,7 +72,7 @@ def duration(length: float) -> str:
     return f"{minutes}m{seconds % 60}s" if minutes else f"{seconds}s"
 
 
-def peer_name(peer: PeerRecord | None) -> str:
+def peer_name(peer: PeerInfo | None) -> str:
     """Its name, or in parentheses why it has none."""
     if peer is None:
         return "-"

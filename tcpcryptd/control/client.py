@@ -10,6 +10,7 @@ from typing import Final, Self
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import Refusal, Request, decode_reply, encode_request
 from tcpcryptd.control.commands import Argument, OptionValue
+from tcpcryptd.control.connection_info import ConnectionInfo
 from tcpcryptd.control.errors import (
     BadMessage,
     ControlError,
@@ -19,9 +20,8 @@ from tcpcryptd.control.errors import (
     DaemonNotRunning,
     RequestRefused,
 )
-from tcpcryptd.control.host_record import HostRecord
+from tcpcryptd.control.host_info import HostInfo
 from tcpcryptd.control.line_buffer import LineBuffer
-from tcpcryptd.control.session_record import SessionRecord
 from tcpcryptd.control.socket_option import SocketOption
 
 DEFAULT_SOCKET: Final = Path("/run/tcpcryptd/control.sock")
@@ -72,29 +72,29 @@ class ControlClient:
         """Hangs up."""
         self._socket.close()
 
-    def sessions(self, *, include_plain: bool = False) -> list[SessionRecord]:
+    def sessions(self, *, include_plain: bool = False) -> list[ConnectionInfo]:
         """The connections that this user may see: the encrypted ones, or all that the daemon knows of."""
-        found: list[SessionRecord] = []
+        found: list[ConnectionInfo] = []
         for page in self.request("sessions", {"all": include_plain}):
             rows = page.get("sessions")
             if not isinstance(rows, list):
                 raise ControlProtocolError("the list of sessions is missing")
-            found += map(SessionRecord.from_json, rows)
+            found += map(ConnectionInfo.from_message, rows)
         return found
 
-    def session(self, local: Address, remote: Address) -> SessionRecord:
+    def session(self, local: Address, remote: Address) -> ConnectionInfo:
         """One connection by its two ends; RequestRefused with ENOENT when the daemon does not know it."""
         arguments: dict[str, Argument] = {"local": local, "remote": remote}
-        return SessionRecord.from_json(self._single("session", arguments).get("session"))
+        return ConnectionInfo.from_message(self._single("session", arguments).get("session"))
 
-    def peers(self) -> list[HostRecord]:
+    def peers(self) -> list[HostInfo]:
         """The hosts whose identity was checked: for root all that are remembered, else those of own connections."""
-        found: list[HostRecord] = []
+        found: list[HostInfo] = []
         for page in self.request("peers"):
             rows = page.get("peers")
             if not isinstance(rows, list):
                 raise ControlProtocolError("the list of peers is missing")
-            found += map(HostRecord.from_json, rows)
+            found += map(HostInfo.from_message, rows)
         return found
 
     def counters(self) -> dict[str, int]:
@@ -104,9 +104,9 @@ class ControlClient:
             raise ControlProtocolError("the counters are missing")
         return counters
 
-    def socket(self, descriptor: int) -> SessionRecord:
+    def socket(self, descriptor: int) -> ConnectionInfo:
         """The connection of a connected TCP socket, by its descriptor."""
-        return SessionRecord.from_json(self._single("socket", descriptor=descriptor).get("session"))
+        return ConnectionInfo.from_message(self._single("socket", descriptor=descriptor).get("session"))
 
     def get_option(self, descriptor: int, option: SocketOption) -> object:
         """An option's value as it stands in the message (docs/control-protocol.md)."""

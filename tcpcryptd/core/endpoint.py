@@ -1,14 +1,5 @@
 """An address and a port."""
 
-from typing import NamedTuple
+from tcpcryptd.control.address import Address as Endpoint
 
-
-class Endpoint(NamedTuple):
-    """One end of a connection."""
-
-    address: str
-    """IPv4 or IPv6, textual."""
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+__all__ = ["Endpoint"]

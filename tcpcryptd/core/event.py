@@ -1,62 +1,24 @@
 """Events that the engine reports, for the log and for other observers."""
 
-import enum
 from dataclasses import dataclass
 
+from tcpcryptd.control.connection_info import ConnectionInfo, ConnectionState
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.options import DEFAULT_OPTIONS, ConnectionOptions
 from tcpcryptd.core.peer_identity import PeerIdentity
 
-
-class ConnectionState(enum.Enum):
-    """The state of a connection, as users see it."""
-
-    HANDSHAKE = "handshake"
-    """Not known yet whether the peer has the keys."""
-    ENCRYPTED = "encrypted"
-    CLOSED = "closed"
-    """Both ends have closed it, or one has reset it; it is kept for retransmissions."""
-    PLAIN = "plain"
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionInfo:
-    """What is known of one connection, at one moment."""
-
-    local: Endpoint
-    remote: Endpoint
-    state: ConnectionState
-    protocol: str | None = None
-    """The wire protocol: crypt."""
-    session_id: bytes | None = None
-    """None unless the connection is encrypted, or was."""
-    role: str | None = None
-    """client or server of the key exchange, which need not be the one of the connection."""
-    suite: str | None = None
-    resumed: bool = False
-    post_quantum: bool = False
-    """The key agreement behind the keys resists a quantum computer."""
-    peer_aware: bool = False
-    """The application on the other side said that it knows of tcpcrypt."""
-    reason: str | None = None
-    """Why the connection is not encrypted."""
-    started: float = 0.0
-    """Seconds on the clock of the engine's caller."""
-    bytes_sent: int = 0
-    bytes_received: int = 0
-    public_key: bytes | None = None
-    """Of the key exchange, this host's when its role is client; None when the session was resumed."""
-    public_key_spec: bytes | None = None
-    """The mechanism's identifier in the protocol."""
-    symmetric_spec: bytes | None = None
-    """The suite's identifier in the protocol."""
-    generation: int = 0
-    """How often keys were replaced, modulo 256."""
-    options: ConnectionOptions = DEFAULT_OPTIONS
-    identity: PeerIdentity | None = None
-    """Who the peer is; None: no identities are in use, or it is not clear yet."""
-    last_seen: float = 0.0
-    """When the last authentic segment passed, on the same clock as `started`."""
+__all__ = [
+    "Closed",
+    "ConnectionInfo",
+    "ConnectionState",
+    "Disabled",
+    "Event",
+    "Identified",
+    "IntegrityFailure",
+    "InternalError",
+    "Negotiated",
+    "PeerRefused",
+    "raised_at",
+]
 
 
 @dataclass(slots=True)

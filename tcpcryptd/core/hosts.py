@@ -2,21 +2,19 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from tcpcryptd.control.connection_info import PeerInfo
+from tcpcryptd.control.host_info import HostInfo
 from tcpcryptd.core.flow_key import endpoints
 from tcpcryptd.core.peer_identity import PeerIdentity
 
+__all__ = ["HostInfo", "HostTable", "peer_info"]
 
-@dataclass(frozen=True, slots=True)
-class HostInfo:
-    """One host, by the address that connections with it have."""
 
-    address: str
-    identity: PeerIdentity
-    """By its last connection."""
-    last_seen: float
-    """When that was identified or refused, or its last authentic segment once it is over; seconds as in the engine."""
+def peer_info(identity: PeerIdentity) -> PeerInfo:
+    """What is told of an identity."""
+    name, key, reason = (each or None for each in (identity.name, identity.fingerprint, identity.reason))
+    return PeerInfo(identity.outcome.value, name, key, reason)
 
 
 class HostTable:
@@ -38,7 +36,7 @@ class HostTable:
         if before is not None and before.last_seen > now:
             # Another connection has shown more since.
             return
-        self._hosts[address] = HostInfo(address, identity, now)
+        self._hosts[address] = HostInfo(address, peer_info(identity), now)
         self._hosts.move_to_end(address)
         if len(self._hosts) > self._size:
             self._hosts.popitem(last=False)

@@ -2,6 +2,7 @@
 
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState, Negotiated
 from tcpcryptd.core.flow_key import endpoints
+from tcpcryptd.core.hosts import peer_info
 from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.core.protocol import Classical, ConnectionHandle, Description, Origin, PeerIdentity, Phase
 
@@ -47,7 +48,7 @@ def refused(
         reason=f"refused: {reason}",
         started=origin.started,
         options=options,
-        identity=identity,
+        peer=peer_info(identity) if identity is not None else None,
     )
 
 
@@ -69,14 +70,14 @@ def snapshot(
         about.post_quantum,
         about.peer_aware,
         None if negotiated else _NO_KEYS[state],
-        connection.origin.started,
-        about.bytes_sent,
-        about.bytes_received,
-        about.public_key,
-        about.public_key_spec,
-        about.symmetric_spec,
-        about.generation,
-        connection.options,
-        identity,
-        connection.last_seen,
+        bytes_sent=about.bytes_sent,
+        bytes_received=about.bytes_received,
+        peer=peer_info(identity) if identity is not None else None,
+        started=connection.origin.started,
+        last_seen=connection.last_seen,
+        public_key=about.public_key,
+        public_key_spec=about.public_key_spec,
+        symmetric_spec=about.symmetric_spec,
+        generation=about.generation,
+        options=connection.options,
     )

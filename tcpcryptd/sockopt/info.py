@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 
 from tcpcryptd.control.client import ControlClient
+from tcpcryptd.control.connection_info import ConnectionInfo
 from tcpcryptd.control.errors import ControlError, RequestRefused
-from tcpcryptd.control.session_record import SessionRecord
 from tcpcryptd.sockopt.descriptor import SocketLike, descriptor_of
 
 TIMEOUT = 5.0
@@ -142,7 +142,7 @@ async def async_require(sock: SocketLike, timeout: float = TIMEOUT, *, identity:
     return await asyncio.to_thread(require, sock, timeout, identity=identity)
 
 
-def _ask(client: ControlClient, descriptor: int) -> SessionRecord | None:
+def _ask(client: ControlClient, descriptor: int) -> ConnectionInfo | None:
     """None when the daemon does not know the connection."""
     try:
         return client.socket(descriptor)
@@ -152,7 +152,7 @@ def _ask(client: ControlClient, descriptor: int) -> SessionRecord | None:
         raise OSError(refused.errno, str(refused)) from refused
 
 
-def _of(record: SessionRecord) -> Info:
+def _of(record: ConnectionInfo) -> Info:
     # What can still be read from a connection that both ends have closed came encrypted, too.
     encrypted = record.state in ("encrypted", "closed") and record.session_id is not None
     return Info(
@@ -165,7 +165,7 @@ def _of(record: SessionRecord) -> Info:
         reason=None if encrypted else record.reason or "the session has no ID",
         post_quantum=encrypted and record.post_quantum,
         peer_identity=record.peer.name if encrypted and record.peer is not None else None,
-        peer_key=record.peer.fingerprint if encrypted and record.peer is not None else None,
+        peer_key=record.peer.key if encrypted and record.peer is not None else None,
         peer_reason=record.peer.reason if encrypted and record.peer is not None else None,
     )
 

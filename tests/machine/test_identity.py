@@ -72,8 +72,8 @@ def test_what_the_control_socket_is_told(suite: Suite) -> None:
     assert world.client.engine is not None
     info = world.client.engine.connection(*world.ends(client))
     assert info is not None
-    assert info.identity is not None
-    assert (info.identity.name, info.identity.fingerprint) == ("server", fingerprint(KEYS["server"]))
+    assert info.peer is not None
+    assert (info.peer.name, info.peer.key) == ("server", fingerprint(KEYS["server"]))
 
 
 @pytest.mark.parametrize("loses", [False, True])
@@ -198,7 +198,7 @@ def test_a_refused_connection_and_its_peer_are_remembered(suite: Suite) -> None:
     assert info.reason == f"refused: {refusals(world.client)[0]}"
     assert info == world.client.engine.connection(info.local, info.remote)
     (host,) = world.client.engine.hosts()
-    assert (host.address, host.identity.outcome) == (SERVER, Outcome.CHANGED)
+    assert (host.address, host.peer.outcome) == (SERVER, "changed")
     # The next one from there takes its place.
     client = world.open()
     world.clock.run_for(0.1)
@@ -214,7 +214,7 @@ def test_a_host_is_remembered_when_its_connections_are_over(suite: Suite) -> Non
     world.clock.run_for(600)
     assert not list(world.client.engine.connections())
     (host,) = world.client.engine.hosts()
-    assert (host.address, host.identity.name) == (SERVER, "server")
+    assert (host.address, host.peer.name) == (SERVER, "server")
     assert before.last_seen <= host.last_seen < world.clock.now - 590
 
 

@@ -160,5 +160,5 @@ def test_a_refused_connection_is_not_said_to_be_with_whom_the_last_one_was(suite
     world.clock.run_for(30)
     assert again.error is not None
     refused = [info for info in infos(world.client) if (info.reason or "").startswith("refused")]
-    assert [info.identity for info in refused] == [None]
+    assert [info.peer for info in refused] == [None]
     assert dict(counted(world.client)) == before

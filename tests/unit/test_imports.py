@@ -15,7 +15,7 @@ ALLOWED = {
     "wire": set[str](),
     "crypto": set[str](),
     "control": set[str](),
-    "core": {"wire"},
+    "core": {"control.address", "control.connection_info", "control.connection_options", "control.host_info", "wire"},
     "crypt": {"core.handshake", "core.protocol", "crypto", "identity", "wire"},
     "eno": {"core.handshake", "core.protocol", "crypto", "identity", "wire"},
     "identity": {"core.protocol", "crypto", "wire"},

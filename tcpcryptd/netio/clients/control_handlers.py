@@ -2,19 +2,18 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
 
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import Request
 from tcpcryptd.control.commands import COMMANDS, Argument
-from tcpcryptd.control.session_record import SessionRecord
 from tcpcryptd.control.socket_option import SocketOption
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.hosts import HostInfo
-from tcpcryptd.netio.clients.host_list import HostList, peer_record
+from tcpcryptd.netio.clients.host_list import HostList
 from tcpcryptd.netio.clients.refusal import Refused
 from tcpcryptd.netio.clients.socket_identity import SocketIdentity
 from tcpcryptd.netio.clients.socket_options import SocketOptions
@@ -116,7 +115,7 @@ class ControlHandlers:
                 work += _OWNER_COST
                 owner = (self._owner_to_show if caller.is_root else self._owner)(info.local, info.remote)
                 if caller.is_root or owner == caller.user_id:
-                    rows.append(_record(info, caller.now, owner).to_json())
+                    rows.append(_told(info, caller.now, owner))
             if len(rows) == SESSIONS_PER_PAGE or work >= _WORK_PER_PAGE:
                 yield {"sessions": rows}
                 rows, work = [], 0
@@ -127,14 +126,14 @@ class ControlHandlers:
         work = 0
         for info in self._engine.connections():
             work += 1
-            if info.identity is not None and info.state is ConnectionState.ENCRYPTED:
+            if info.peer is not None and info.state is ConnectionState.ENCRYPTED:
                 work += 0 if caller.is_root else _OWNER_COST
                 if caller.is_root or self._owner(info.local, info.remote) == caller.user_id:
                     hosts.add(info)
             if work >= _WORK_PER_PAGE:
                 yield {"peers": []}
                 work = 0
-        records = (host.to_json() for host in hosts.records(caller.now))
+        records = (host.to_message() for host in hosts.told(caller.now))
         rows = list(islice(records, PEERS_PER_PAGE))
         yield {"peers": rows}
         while rows := list(islice(records, PEERS_PER_PAGE)):
@@ -155,7 +154,7 @@ class ControlHandlers:
         info = self._engine.connection(local, remote)
         if info is None:
             raise Refused("ENOENT", "tcpcryptd does not know this connection")
-        return {"session": _record(info, caller.now, self._owner_to_show(local, remote)).to_json()}
+        return {"session": _told(info, caller.now, self._owner_to_show(local, remote))}
 
     def _get_option(self, arguments: Mapping[str, Argument], caller: Caller) -> Pages:
         yield {"value": self._options.get(self._target(arguments, caller), _option(arguments))}
@@ -230,22 +229,5 @@ def _endpoint(value: Argument) -> Endpoint:
     return Endpoint(value.address, value.port)
 
 
-def _record(info: ConnectionInfo, now: float, owner: int | None) -> SessionRecord:
-    return SessionRecord(
-        local=Address(*info.local),
-        remote=Address(*info.remote),
-        state=info.state.value,
-        protocol=info.protocol,
-        session_id=info.session_id,
-        role=info.role,
-        suite=info.suite,
-        resumed=info.resumed,
-        post_quantum=info.post_quantum,
-        peer=peer_record(info.identity) if info.identity is not None else None,
-        peer_aware=info.peer_aware,
-        reason=info.reason,
-        age=max(0.0, now - info.started),
-        bytes_sent=info.bytes_sent,
-        bytes_received=info.bytes_received,
-        owner=owner,
-    )
+def _told(info: ConnectionInfo, now: float, owner: int | None) -> Page:
+    return replace(info, age=max(0.0, now - info.started), owner=owner).to_message()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from tcpcryptd.control.codec import Request
+from tcpcryptd.control.connection_info import ConnectionInfo
 from tcpcryptd.control.errors import BadMessage
 from tcpcryptd.control.libtcpcrypt import (
     MAX_DATAGRAM,
@@ -20,7 +21,6 @@ from tcpcryptd.control.libtcpcrypt import (
     LibraryRecord,
     encode_records,
 )
-from tcpcryptd.control.session_record import SessionRecord
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Disabled, Event, Negotiated, PeerRefused
 from tcpcryptd.netio.clients.control_handlers import Caller, Pages
@@ -58,7 +58,7 @@ class _Listing:
         room = len(self.question.message.data)
         if page is not None:
             rows = page["sessions"]
-            self._records += _records(map(SessionRecord.from_json, rows if isinstance(rows, list) else ()))
+            self._records += _records(map(ConnectionInfo.from_message, rows if isinstance(rows, list) else ()))
             if len(encode_records(self._records, room)) == len(encode_records(self._records, MAX_DATAGRAM)):
                 return None
         return encode_records(self._records, room)
@@ -202,7 +202,7 @@ class LibraryServer:
             self._socket.sendto(answer.encode(), question.sender)
 
 
-def _records(sessions: Iterator[SessionRecord]) -> Iterator[LibraryRecord]:
+def _records(sessions: Iterator[ConnectionInfo]) -> Iterator[LibraryRecord]:
     """The library knows IPv4 alone."""
     for session in sessions:
         if session.session_id is not None and ":" not in session.local.address:

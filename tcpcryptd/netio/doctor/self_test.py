@@ -9,8 +9,8 @@ from pathlib import Path
 
 import tcpcryptd
 from tcpcryptd.control.client import ControlClient
+from tcpcryptd.control.connection_info import ConnectionInfo
 from tcpcryptd.control.errors import ControlError
-from tcpcryptd.control.session_record import SessionRecord
 from tcpcryptd.netio.doctor.finding import Finding
 from tcpcryptd.netio.doctor.namespace import Namespace, poll_until, remove_leftovers
 from tcpcryptd.netio.errors import DaemonError
@@ -86,7 +86,7 @@ class SelfTest:
         command = [*program, "--runtime-directory", str(runtime), "--protocol", self._protocol]
         host.spawn(command, {"PYTHONPATH": str(package)}, runtime.with_suffix(".log"))
 
-    def _converse(self, hosts: list[Namespace], runtime: list[Path]) -> list[SessionRecord]:
+    def _converse(self, hosts: list[Namespace], runtime: list[Path]) -> list[ConnectionInfo]:
         listener = self._stack.enter_context(hosts[1].socket(socket.AF_INET, socket.SOCK_STREAM))
         client = self._stack.enter_context(hosts[0].socket(socket.AF_INET, socket.SOCK_STREAM))
         for each in (listener, client):
@@ -117,7 +117,7 @@ def _wait_until_ready(runtime: Path) -> None:
     raise DaemonError(f"a daemon did not start: {' '.join(log.split()) or 'it printed nothing'}")
 
 
-def _session(runtime: Path) -> SessionRecord:
+def _session(runtime: Path) -> ConnectionInfo:
     with ControlClient(runtime / "control.sock") as client:
         found = [record for record in client.sessions() if record.session_id]
     if len(found) != 1:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from tcpcryptd.control.json_codec import decode, encode
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo
 from tcpcryptd.core.hosts import HostInfo
@@ -10,7 +11,6 @@ from tcpcryptd.netio.clients.refusal import Refused
 from tcpcryptd.netio.workers.channel import Json
 from tcpcryptd.netio.workers.link import UNANSWERED
 from tcpcryptd.netio.workers.pool import WorkerPool
-from tcpcryptd.netio.workers.records import decode_host, decode_info, encode_options
 from tcpcryptd.netio.workers.worker_state import WorkerState
 
 
@@ -27,11 +27,11 @@ class SharedEngine:
 
     def connections(self) -> Iterator[ConnectionInfo]:
         """All that are known, in pages, so that no worker is kept from its packets for long."""
-        return map(decode_info, self._rows("connections"))
+        return (decode(ConnectionInfo, row) for row in self._rows("connections"))
 
     def hosts(self) -> Iterator[HostInfo]:
         """Those that were asked who they are, worker by worker."""
-        return map(decode_host, self._rows("hosts"))
+        return (decode(HostInfo, row) for row in self._rows("hosts"))
 
     def _rows(self, name: str) -> Iterator[Json]:
         for index in self._pool.indexes():
@@ -50,7 +50,7 @@ class SharedEngine:
     def connection(self, local: Endpoint, remote: Endpoint) -> ConnectionInfo | None:
         """One of them."""
         row = self._of_connection("connection", local, remote)
-        return decode_info(row) if row else None
+        return decode(ConnectionInfo, row) if row else None
 
     def options(self, local: Endpoint, remote: Endpoint | None = None) -> ConnectionOptions | None:
         """The options for a connection, or for a local end's next ones."""
@@ -62,7 +62,7 @@ class SharedEngine:
     def set_options(self, options: ConnectionOptions, local: Endpoint, remote: Endpoint | None = None) -> bool:
         """Replaces them. A local end's may become connections of any worker."""
         if remote is not None:
-            return bool(self._of_connection("set_options", encode_options(options), local, remote))
+            return bool(self._of_connection("set_options", encode(options), local, remote))
         self._state.options.set(local, options)
         self._pool.share_options(local)
         return True

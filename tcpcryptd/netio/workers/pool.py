@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Final
 
+from tcpcryptd.control.json_codec import encode
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.kernel.queue_statistics import QueueStatistics
@@ -18,7 +19,6 @@ from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.workers.channel import Channel, Closed, Json
 from tcpcryptd.netio.workers.fork_server import ForkServer
 from tcpcryptd.netio.workers.link import DEADLINE, OPEN_DEADLINE, UNANSWERED, Answer, WorkerLink
-from tcpcryptd.netio.workers.records import encode_options
 from tcpcryptd.netio.workers.respawn import MAX_DEATHS, WINDOW, RespawnLimit
 from tcpcryptd.netio.workers.worker_state import WorkerState
 
@@ -298,7 +298,7 @@ class WorkerPool:
         if local is not None:
             del link.options_to_tell[local]
             link.is_telling = True
-            row = encode_options(self._state.options.get(local))
+            row = encode(self._state.options.get(local))
             self._post(link, "set_options", (row, local, None), partial(self._told_options, link))
         elif not link.is_open:
             link.is_telling = True

@@ -12,9 +12,11 @@ from itertools import count, islice
 
 import prctl
 
+from tcpcryptd.control.json_codec import decode, encode
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Disabled, Event, Negotiated, PeerRefused
+from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.loop import EventLoop
 from tcpcryptd.netio.marks import MarkScheme
@@ -25,7 +27,6 @@ from tcpcryptd.netio.process.memory import protect_memory
 from tcpcryptd.netio.process.memory_shortage import MemoryShortage
 from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.workers.channel import Channel, Closed, Json
-from tcpcryptd.netio.workers.records import decode_options, encode_host, encode_info
 
 ROWS_PER_PAGE = 16
 """So that they fit a message with the largest keys and the most options."""
@@ -178,10 +179,10 @@ class Worker:
         return None
 
     def _list_connections(self) -> Json:
-        return self._list(map(encode_info, self._parts.engine.connections()))
+        return self._list(map(encode, self._parts.engine.connections()))
 
     def _list_hosts(self) -> Json:
-        return self._list(map(encode_host, self._parts.engine.hosts()))
+        return self._list(map(encode, self._parts.engine.hosts()))
 
     def _list(self, rows: Iterator[Json]) -> Json:
         number = next(self._listing_numbers)
@@ -200,11 +201,11 @@ class Worker:
 
     def _describe(self, local: Json, remote: Json) -> Json:
         info = self._parts.engine.connection(*_ends(local, remote))
-        return encode_info(info) if info is not None else None
+        return encode(info) if info is not None else None
 
     def _set_options(self, row: Json, local: Json, remote: Json) -> Json:
         there = Endpoint(*remote) if remote is not None else None
-        return self._parts.engine.set_options(decode_options(row), Endpoint(*local), there)
+        return self._parts.engine.set_options(decode(ConnectionOptions, row), Endpoint(*local), there)
 
     def _counters(self) -> Json:
         counters = Counter(self._path.counters({}))

@@ -14,10 +14,9 @@ from tcpcryptd.cli.screen import Screen
 from tcpcryptd.cli.session_table import LONG_COLUMNS, SESSION_COLUMNS, STATE_COLUMNS
 from tcpcryptd.cli.table import as_table
 from tcpcryptd.control.address import Address
+from tcpcryptd.control.connection_info import ConnectionInfo, ConnectionState, PeerInfo
 from tcpcryptd.control.errors import ControlPermissionDenied, DaemonNotRunning
-from tcpcryptd.control.host_record import HostRecord
-from tcpcryptd.control.peer_record import PeerRecord
-from tcpcryptd.control.session_record import SessionRecord
+from tcpcryptd.control.host_info import HostInfo
 from tests.unit.control.daemon import RunningServer
 from tests.unit.control.samples import record
 
@@ -25,8 +24,8 @@ from tests.unit.control.samples import record
 class FakeClient:
     """Answers with what the test chose."""
 
-    records: tuple[SessionRecord, ...] = ()
-    hosts: tuple[HostRecord, ...] = ()
+    records: tuple[ConnectionInfo, ...] = ()
+    hosts: tuple[HostInfo, ...] = ()
     rekeyed: ClassVar[list[tuple[Address, Address]]] = []
     values: ClassVar[dict[str, int]] = {}
 
@@ -39,10 +38,10 @@ class FakeClient:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def sessions(self, *, include_plain: bool = False) -> list[SessionRecord]:
+    def sessions(self, *, include_plain: bool = False) -> list[ConnectionInfo]:
         return [each for each in self.records if include_plain or each.state == "encrypted"]
 
-    def peers(self) -> list[HostRecord]:
+    def peers(self) -> list[HostInfo]:
         return list(self.hosts)
 
     def counters(self) -> dict[str, int]:
@@ -79,7 +78,7 @@ def test_all_says_why_not(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_long_tells_the_rest(capsys: pytest.CaptureFixture[str], client: type[FakeClient]) -> None:
     unknown = replace(record(), suite=None, role=None)
-    web1, unnamed = PeerRecord("authenticated", "web1", "SHA256:x", None), PeerRecord("unknown", None, None, "why")
+    web1, unnamed = PeerInfo("authenticated", "web1", "SHA256:x", None), PeerInfo("unknown", None, None, "why")
     records = (
         replace(record(), owner=0, age=59.9, bytes_sent=9999, bytes_received=10_000, peer=web1),
         replace(
@@ -99,8 +98,8 @@ def test_long_tells_the_rest(capsys: pytest.CaptureFixture[str], client: type[Fa
 
 def test_peers(capsys: pytest.CaptureFixture[str], client: type[FakeClient]) -> None:
     client.hosts = (
-        HostRecord("192.0.2.1", PeerRecord("authenticated", "web1", "SHA256:x", None), 61.0, 2),
-        HostRecord("2001:db8::1", PeerRecord("changed", None, "SHA256:y", "another\x1b key"), 3_700.0, 0),
+        HostInfo("192.0.2.1", PeerInfo("authenticated", "web1", "SHA256:x", None), 61.0, 2),
+        HostInfo("2001:db8::1", PeerInfo("changed", None, "SHA256:y", "another\x1b key"), 3_700.0, 0),
     )
     assert tcnetstat.main(["--peers"]) == 0
     assert capsys.readouterr().out == (
@@ -111,7 +110,7 @@ def test_peers(capsys: pytest.CaptureFixture[str], client: type[FakeClient]) -> 
     assert tcnetstat.main(["--peers", "--long"]) == 0
     assert capsys.readouterr().out.splitlines()[2].endswith("0             another? key")
     assert tcnetstat.main(["--peers", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == [each.to_json() for each in client.hosts]
+    assert json.loads(capsys.readouterr().out) == [each.to_message() for each in client.hosts]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +127,7 @@ def test_watching_prints_again_until_the_daemon_is_gone(
 ) -> None:
     left = [(record(80),), (record(81),)]
 
-    def sessions(self: FakeClient, *, include_plain: bool = False) -> list[SessionRecord]:
+    def sessions(self: FakeClient, *, include_plain: bool = False) -> list[ConnectionInfo]:
         if not left:
             raise DaemonNotRunning("tcpcryptd is not running")
         return list(left.pop(0))
@@ -171,7 +170,7 @@ def test_nothing_but_the_heading(capsys: pytest.CaptureFixture[str], client: typ
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert tcnetstat.main(["--json", "--all"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [SessionRecord.from_json(row).state for row in rows] == ["encrypted", "plain"]
+    assert [ConnectionInfo.from_message(row).state for row in rows] == ["encrypted", "plain"]
 
 
 def test_a_daemon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,7 +230,11 @@ def test_a_key_log_is_not_kept_quiet(
     assert json.loads(shown.out)
 
 
-SHOWN = (record(80), replace(record(81), state="plain", reason="no option"), replace(record(82), state="closed"))
+SHOWN = (
+    record(80),
+    replace(record(81), state=ConnectionState.PLAIN, reason="no option"),
+    replace(record(82), state=ConnectionState.CLOSED),
+)
 
 
 @pytest.mark.parametrize("width", [1, 70, 80, 100, 132, 500])

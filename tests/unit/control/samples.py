@@ -4,21 +4,20 @@ from hypothesis import strategies as st
 
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import MAX_ID
-from tcpcryptd.control.peer_record import PeerRecord
-from tcpcryptd.control.session_record import STATES, SessionRecord
+from tcpcryptd.control.connection_info import ConnectionInfo, ConnectionState, PeerInfo
 
 ids = st.integers(0, MAX_ID)
 addresses = st.builds(Address, st.ip_addresses().map(str), st.integers(0, 65535))
 _text = st.none() | st.text(max_size=40)
 _count = st.integers(0, 2**63)
-peers = st.builds(PeerRecord, st.just("authenticated"), st.text(max_size=40), _text, _text) | st.builds(
-    PeerRecord, st.sampled_from(["unknown", "absent", "first_use", "invalid"]), st.none(), _text, _text
+peers = st.builds(PeerInfo, st.just("authenticated"), st.text(max_size=40), _text, _text) | st.builds(
+    PeerInfo, st.sampled_from(["unknown", "absent", "first_use", "invalid"]), st.none(), _text, _text
 )
 records = st.builds(
-    SessionRecord,
+    ConnectionInfo,
     local=addresses,
     remote=addresses,
-    state=st.sampled_from(STATES),
+    state=st.sampled_from(ConnectionState),
     protocol=_text,
     session_id=st.none() | st.binary(max_size=64),
     role=_text,
@@ -35,12 +34,12 @@ records = st.builds(
 )
 
 
-def record(port: int = 80, state: str = "encrypted", reason: str | None = None) -> SessionRecord:
+def record(port: int = 80, state: str = "encrypted", reason: str | None = None) -> ConnectionInfo:
     """One connection with a known session ID."""
-    return SessionRecord(
+    return ConnectionInfo(
         local=Address("192.0.2.1", 40000),
         remote=Address("2001:db8::2", port),
-        state=state,
+        state=ConnectionState(state),
         protocol="crypt",
         session_id=bytes(range(20)) if state == "encrypted" else None,
         role="client",

@@ -56,14 +56,14 @@ def answer(*replies: Reply) -> bytes:
 
 def test_pages_are_put_together(serve: Serve) -> None:
     rows = [record(port) for port in (1, 2, 3)]
-    pages = [[rows[0].to_json(), rows[1].to_json()], [rows[2].to_json()]]
+    pages = [[rows[0].to_message(), rows[1].to_message()], [rows[2].to_message()]]
     path = serve(answer(Result(1, {"sessions": pages[0]}, more=True), Result(1, {"sessions": pages[1]})))
     with ControlClient(path) as client:
         assert client.sessions() == rows
 
 
 def test_a_session(serve: Serve) -> None:
-    with ControlClient(serve(answer(Result(1, {"session": record().to_json()})))) as client:
+    with ControlClient(serve(answer(Result(1, {"session": record().to_message()})))) as client:
         assert client.session(record().local, record().remote) == record()
 
 

@@ -4,12 +4,9 @@ import pytest
 
 from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import Request, Result, encode_reply
-from tcpcryptd.control.host_record import HostRecord
-from tcpcryptd.control.peer_record import PeerRecord
-from tcpcryptd.control.session_record import SessionRecord
+from tcpcryptd.control.connection_info import ConnectionInfo, PeerInfo
+from tcpcryptd.control.host_info import HostInfo
 from tcpcryptd.core.event import ConnectionState
-from tcpcryptd.core.hosts import HostInfo
-from tcpcryptd.core.peer_identity import ABSENT, Outcome, PeerIdentity
 from tcpcryptd.netio.clients.control_handlers import PEERS_PER_PAGE, SESSIONS_PER_PAGE, Caller, Page
 from tcpcryptd.netio.clients.host_list import MAX_HOSTS
 from tcpcryptd.netio.clients.refusal import Refused
@@ -22,7 +19,7 @@ LOCAL, REMOTE = Address("192.0.2.1", 40000), Address("192.0.2.1", 80)
 
 def ports(pages: list[Page]) -> list[int]:
     rows = [row for page in pages for row in page["sessions"]]  # type: ignore[attr-defined]
-    return [SessionRecord.from_json(row).remote.port for row in rows]
+    return [ConnectionInfo.from_message(row).remote.port for row in rows]
 
 
 def listing(include_plain: bool = False) -> Request:
@@ -48,7 +45,7 @@ def test_who_sees_what(caller: Caller, include_plain: bool, seen: list[int]) -> 
 
 def test_the_record() -> None:
     (page,) = handlers(connection(80)).handle(Request(1, "session", {"local": LOCAL, "remote": REMOTE}), ROOT)
-    record = SessionRecord.from_json(page["session"])
+    record = ConnectionInfo.from_message(page["session"])
     assert (record.local, record.remote, record.state, record.age) == (LOCAL, REMOTE, "encrypted", 2.5)
     assert record.session_id == (80).to_bytes(20, "big")
 
@@ -104,44 +101,43 @@ def test_counters_are_for_all() -> None:
     assert list(handlers().handle(Request(1, "counters"), USER)) == [{"counters": {"plain": 3}}]
 
 
-WEB1 = PeerIdentity(Outcome.AUTHENTICATED, "web1", "SHA256:x", "", b"token")
-CHANGED = PeerIdentity(Outcome.CHANGED, "", "SHA256:y", "another key")
-SAID = PeerRecord("authenticated", "web1", "SHA256:x", None)
+WEB1 = PeerInfo("authenticated", "web1", "SHA256:x")
+CHANGED = PeerInfo("changed", None, "SHA256:y", "another key")
+NOBODY = PeerInfo("absent", reason="nothing was proved")
 
 
-def peers(pages: list[Page]) -> list[HostRecord]:
-    return [HostRecord.from_json(row) for page in pages for row in page["peers"]]  # type: ignore[attr-defined]
+def peers(pages: list[Page]) -> list[HostInfo]:
+    return [HostInfo.from_message(row) for page in pages for row in page["peers"]]  # type: ignore[attr-defined]
 
 
 def test_peers() -> None:
     """Root sees what is remembered and open; others what is open of theirs; who was seen last comes first."""
     known = [
-        replace(connection(80), identity=WEB1, last_seen=6.0),
-        replace(connection(81, address="192.0.2.9"), identity=ABSENT, last_seen=7.0),
-        replace(connection(82), identity=WEB1, last_seen=6.5),
-        replace(connection(83, ConnectionState.HANDSHAKE), identity=WEB1, last_seen=7.0),
+        replace(connection(80), peer=WEB1, last_seen=6.0),
+        replace(connection(81, address="192.0.2.9"), peer=NOBODY, last_seen=7.0),
+        replace(connection(82), peer=WEB1, last_seen=6.5),
+        replace(connection(83, ConnectionState.HANDSHAKE), peer=WEB1, last_seen=7.0),
         connection(84, address="192.0.2.8"),
     ]
     remembered = [
-        HostInfo("192.0.2.1", ABSENT, 1.0),
+        HostInfo("192.0.2.1", NOBODY, 1.0),
         HostInfo("192.0.2.7", CHANGED, 2.5),
         HostInfo("192.0.2.1", WEB1, 5.0),
-        HostInfo("192.0.2.7", ABSENT, 2.0),
+        HostInfo("192.0.2.7", NOBODY, 2.0),
     ]
     table = handlers(*known, owners={80: 1000, 81: 0, 82: 0}, hosts=remembered)
-    nobody = PeerRecord("absent", None, None, ABSENT.reason)
     assert peers(list(table.handle(Request(1, "peers", {}), ROOT))) == [
-        HostRecord("192.0.2.9", nobody, 0.5, 1),
-        HostRecord("192.0.2.1", SAID, 1.0, 2),
-        HostRecord("192.0.2.7", PeerRecord("changed", None, "SHA256:y", "another key"), 5.0, 0),
+        HostInfo("192.0.2.9", NOBODY, 0.5, 1),
+        HostInfo("192.0.2.1", WEB1, 1.0, 2),
+        HostInfo("192.0.2.7", CHANGED, 5.0),
     ]
-    assert peers(list(table.handle(Request(1, "peers", {}), USER))) == [HostRecord("192.0.2.1", SAID, 1.5, 1)]
+    assert peers(list(table.handle(Request(1, "peers", {}), USER))) == [HostInfo("192.0.2.1", WEB1, 1.5, 1)]
 
 
 def test_the_list_of_peers_is_bounded_and_comes_in_parts() -> None:
     addresses = [f"2001:db8:1111:2222:3333:4444:{number:x}:6666" for number in range(MAX_HOSTS + 100)]
-    long = PeerIdentity(Outcome.UNKNOWN, "", "SHA256:" + 43 * "x", "the key " * 20)
-    known = [replace(connection(80, address=address), identity=long) for address in addresses]
+    long = PeerInfo("unknown", None, "SHA256:" + 43 * "x", "the key " * 20)
+    known = [replace(connection(80, address=address), peer=long) for address in addresses]
     pages = list(handlers(*known).handle(Request(1, "peers", {}), ROOT))
     assert len(peers(pages)) == MAX_HOSTS
     for page in pages:

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcpcryptd.control.errors import ControlProtocolError
-from tcpcryptd.control.host_record import HostRecord
+from tcpcryptd.control.host_info import HostInfo
 from tests.unit.control.samples import peers
 
 SAMPLES = st.builds(
-    HostRecord,
+    HostInfo,
     st.ip_addresses().map(str),
     peers,
     st.integers(0, 10**9).map(lambda milliseconds: milliseconds / 1000),
@@ -19,8 +19,8 @@ TOLD = {"address": "192.0.2.1", "peer": {"outcome": "absent"}, "last_seen": 1.5,
 
 
 @given(SAMPLES)
-def test_records_round_trip(sample: HostRecord) -> None:
-    assert HostRecord.from_json(json.loads(json.dumps(sample.to_json() | {"weather": "fine"}))) == sample
+def test_records_round_trip(sample: HostInfo) -> None:
+    assert HostInfo.from_message(json.loads(json.dumps(sample.to_message() | {"weather": "fine"}))) == sample
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,6 @@ def test_records_round_trip(sample: HostRecord) -> None:
     ],
 )
 def test_a_wrong_field_is_refused(wrong: object) -> None:
-    assert HostRecord.from_json(TOLD).connections == 2
+    assert HostInfo.from_message(TOLD).connections == 2
     with pytest.raises(ControlProtocolError):
-        HostRecord.from_json(wrong)
+        HostInfo.from_message(wrong)

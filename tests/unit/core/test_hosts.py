@@ -2,7 +2,8 @@
 
 from ipaddress import ip_address
 
-from tcpcryptd.core.hosts import HostInfo, HostTable
+from tcpcryptd.control.connection_info import PeerInfo
+from tcpcryptd.core.hosts import HostInfo, HostTable, peer_info
 from tcpcryptd.core.peer_identity import ABSENT, Outcome, PeerIdentity
 
 WEB1 = PeerIdentity(Outcome.AUTHENTICATED, "web1")
@@ -20,9 +21,9 @@ def test_the_latest_are_remembered() -> None:
     table.saw(key(9), None, 5.0)
     table.saw(key(4), ABSENT, 6.0)
     assert list(table) == [
-        HostInfo("192.0.2.3", ABSENT, 3.0),
-        HostInfo("192.0.2.1", WEB1, 4.0),
-        HostInfo("192.0.2.4", ABSENT, 6.0),
+        HostInfo("192.0.2.3", peer_info(ABSENT), 3.0),
+        HostInfo("192.0.2.1", PeerInfo("authenticated", "web1"), 4.0),
+        HostInfo("192.0.2.4", peer_info(ABSENT), 6.0),
     ]
 
 
@@ -31,4 +32,4 @@ def test_what_ended_before_does_not_hide_what_came_since() -> None:
     table = HostTable(3)
     table.saw(key(1), WEB1, 9.0)
     table.saw(key(1), ABSENT, 4.0)
-    assert list(table) == [HostInfo("192.0.2.1", WEB1, 9.0)]
+    assert list(table) == [HostInfo("192.0.2.1", peer_info(WEB1), 9.0)]

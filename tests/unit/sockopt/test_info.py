@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcpcryptd import sockopt
+from tcpcryptd.control.connection_info import PeerInfo
 from tcpcryptd.core.event import ConnectionState
-from tcpcryptd.core.peer_identity import Outcome, PeerIdentity
 from tests.unit.sockopt.conftest import SESSION, Daemon
 
 
@@ -35,7 +35,7 @@ def test_not_encrypted(daemon: Daemon, connected: socket.socket) -> None:
 
 
 def test_who_the_other_host_is(daemon: Daemon, connected: socket.socket) -> None:
-    daemon.learn(connected, identity=PeerIdentity(Outcome.AUTHENTICATED, "web1", "SHA256:x"))
+    daemon.learn(connected, peer=PeerInfo("authenticated", "web1", "SHA256:x"))
     for identity in ("web1", "SHA256:x"):
         assert sockopt.require(connected, identity=identity).peer_identity == "web1"
     with pytest.raises(sockopt.NotAuthenticated, match="it is web1, not web2"):
@@ -44,7 +44,7 @@ def test_who_the_other_host_is(daemon: Daemon, connected: socket.socket) -> None
 
 
 def test_a_host_that_is_not_known(daemon: Daemon, connected: socket.socket) -> None:
-    daemon.learn(connected, identity=PeerIdentity(Outcome.UNKNOWN, "", "SHA256:x", "nobody knows it"))
+    daemon.learn(connected, peer=PeerInfo("unknown", None, "SHA256:x", "nobody knows it"))
     assert sockopt.require(connected).peer_identity is None
     for identity in ("web1", "SHA256:x"):
         with pytest.raises(sockopt.NotAuthenticated, match="nobody knows it") as raised:
@@ -56,8 +56,8 @@ def test_a_host_that_shows_late_who_it_is(daemon: Daemon, connected: socket.sock
     daemon.learn(connected)
     with pytest.raises(sockopt.NotAuthenticated, match="no identities"):
         sockopt.require(connected, 0.1, identity="web1")
-    known = PeerIdentity(Outcome.AUTHENTICATED, "web1", "SHA256:x")
-    threading.Timer(0.1, lambda: daemon.learn(connected, identity=known)).start()
+    known = PeerInfo("authenticated", "web1", "SHA256:x")
+    threading.Timer(0.1, lambda: daemon.learn(connected, peer=known)).start()
     assert sockopt.require(connected, 10, identity="web1").peer_identity == "web1"
 
 

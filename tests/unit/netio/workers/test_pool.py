@@ -10,11 +10,12 @@ from contextlib import ExitStack
 
 import pytest
 
+from tcpcryptd.control.connection_info import PeerInfo
+from tcpcryptd.control.json_codec import encode
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.hosts import HostInfo
 from tcpcryptd.core.options import ConnectionOptions
-from tcpcryptd.core.peer_identity import ABSENT
 from tcpcryptd.netio.clients.refusal import Refused
 from tcpcryptd.netio.errors import DaemonError
 from tcpcryptd.netio.kernel.queue_statistics import QueueStatistics
@@ -26,7 +27,6 @@ from tcpcryptd.netio.workers.engine import SharedEngine
 from tcpcryptd.netio.workers.fork_server import ForkServer
 from tcpcryptd.netio.workers.link import UNANSWERED
 from tcpcryptd.netio.workers.pool import WorkerPool
-from tcpcryptd.netio.workers.records import encode_host, encode_info, encode_options
 from tcpcryptd.netio.workers.worker_state import WorkerState
 
 WORKERS = 2
@@ -67,16 +67,16 @@ class PlayedWorker:
         info = ConnectionInfo(LOCAL[self._index], REMOTE, ConnectionState.ENCRYPTED)
         match name:
             case "connection":
-                return encode_info(info) if arguments == [[*LOCAL[self._index]], [*REMOTE]] else None
+                return encode(info) if arguments == [[*LOCAL[self._index]], [*REMOTE]] else None
             case "rekey":
                 return arguments == [[*LOCAL[self._index]], [*REMOTE]]
             case "hosts":
-                return [[encode_host(HostInfo(REMOTE.address, ABSENT, float(self._index)))], None]
+                return [[encode(HostInfo(REMOTE.address, PeerInfo("absent"), float(self._index)))], None]
             case "connections":
-                return [[encode_info(info)], 1]
+                return [[encode(info)], 1]
             case "more":
                 (page,) = arguments
-                return [[encode_info(info)], page + 1 if page + 1 < PAGES else None]
+                return [[encode(info)], page + 1 if page + 1 < PAGES else None]
             case "flush_sessions":
                 return 10 + self._index
             case "counters":
@@ -199,7 +199,7 @@ def test_one_that_hangs_does_later_what_all_must_do(rig: Rig) -> None:
     rig.turn_until(rig.pool.is_alive)
     told = rig.pool.ask("told")
     assert told[0] == told[1]
-    assert told[0] == [["set_options", encode_options(options), [*LOCAL[0]], None], ["adjust", {"verbose": True}]]
+    assert told[0] == [["set_options", encode(options), [*LOCAL[0]], None], ["adjust", {"verbose": True}]]
 
 
 def test_a_successor_is_told_what_the_others_know(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:

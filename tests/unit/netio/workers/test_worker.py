@@ -8,13 +8,14 @@ from typing import cast
 
 import pytest
 
+from tcpcryptd.control.connection_info import PeerInfo
+from tcpcryptd.control.json_codec import decode, encode
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Closed as ConnectionClosed
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState, Disabled, Event, Negotiated
 from tcpcryptd.core.hosts import HostInfo
 from tcpcryptd.core.options import ConnectionOptions
-from tcpcryptd.core.peer_identity import ABSENT
 from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio.errors import DaemonError
 from tcpcryptd.netio.loop import EventLoop
@@ -22,11 +23,10 @@ from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.workers import worker as module
 from tcpcryptd.netio.workers.channel import Channel, Json, socket_pair
-from tcpcryptd.netio.workers.records import decode_host, decode_info, encode_options
 from tcpcryptd.netio.workers.worker import MAX_LISTINGS, ROWS_PER_PAGE, EngineParts, Worker, WorkerConfig
 
 LOCAL, REMOTE = Endpoint("192.0.2.1", 1), Endpoint("192.0.2.2", 2)
-HOST = HostInfo("192.0.2.2", ABSENT, 2.5)
+HOST = HostInfo("192.0.2.2", PeerInfo("absent"), 2.5)
 INFOS = [
     ConnectionInfo(Endpoint("192.0.2.1", port), REMOTE, ConnectionState.ENCRYPTED)
     for port in range(1, 2 * ROWS_PER_PAGE + 2)
@@ -146,12 +146,12 @@ def test_lists_come_in_pages(rig: Rig) -> None:
         assert len(rows) == ROWS_PER_PAGE
         (_, (rows, listing)) = rig.ask("more", listing)
         found += rows
-    assert [decode_info(row) for row in found] == INFOS
+    assert [decode(ConnectionInfo, row) for row in found] == INFOS
 
 
 def test_hosts_are_listed(rig: Rig) -> None:
     (_, (rows, listing)) = rig.ask("hosts")
-    assert [decode_host(row) for row in rows] == [HOST]
+    assert [decode(HostInfo, row) for row in rows] == [HOST]
     assert listing is None
 
 
@@ -163,7 +163,7 @@ def test_a_list_that_was_given_up_is_not_taken_for_its_end(rig: Rig) -> None:
 
 
 def test_one_connection(rig: Rig) -> None:
-    assert decode_info(rig.ask("connection", LOCAL, REMOTE)[1]) == INFOS[0]
+    assert decode(ConnectionInfo, rig.ask("connection", LOCAL, REMOTE)[1]) == INFOS[0]
     assert rig.ask("connection", REMOTE, LOCAL) == [True, None]
     assert (rig.ask("rekey", LOCAL, REMOTE), rig.ask("rekey", REMOTE, LOCAL)) == ([True, True], [True, False])
     assert rig.ask("flush_sessions") == [True, 3]
@@ -171,8 +171,8 @@ def test_one_connection(rig: Rig) -> None:
 
 def test_options(rig: Rig) -> None:
     options = ConnectionOptions(enabled=False)
-    assert rig.ask("set_options", encode_options(options), LOCAL, None) == [True, True]
-    assert rig.ask("set_options", encode_options(options), LOCAL, REMOTE) == [True, False]
+    assert rig.ask("set_options", encode(options), LOCAL, None) == [True, True]
+    assert rig.ask("set_options", encode(options), LOCAL, REMOTE) == [True, False]
     assert rig.engine.options == [(options, LOCAL, None), (options, LOCAL, REMOTE)]
 
 

@@ -5,22 +5,15 @@ from dataclasses import fields, replace
 
 import pytest
 
+from tcpcryptd.control.connection_info import PeerInfo
+from tcpcryptd.control.json_codec import decode, encode
 from tcpcryptd.control.socket_option import MAX_SPECS, SYMMETRIC_SPEC_SIZE
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.hosts import HostInfo
 from tcpcryptd.core.options import DEFAULT_OPTIONS, ClientMode, ConnectionOptions, Support
-from tcpcryptd.core.peer_identity import Outcome, PeerIdentity
 from tcpcryptd.crypto.mlkem768_x25519 import PUBLIC_KEY_LENGTH
 from tcpcryptd.netio.workers.channel import MAX_MESSAGE
-from tcpcryptd.netio.workers.records import (
-    decode_host,
-    decode_info,
-    decode_options,
-    encode_host,
-    encode_info,
-    encode_options,
-)
 from tcpcryptd.netio.workers.worker import ROWS_PER_PAGE
 
 OPTIONS = ConnectionOptions(
@@ -57,7 +50,9 @@ ENCRYPTED = ConnectionInfo(
     symmetric_spec=b"\x01",
     generation=255,
     options=OPTIONS,
-    identity=PeerIdentity(Outcome.AUTHENTICATED, "web1", "SHA256:x", "why"),
+    peer=PeerInfo("authenticated", "web1", "SHA256:x", "why"),
+    age=2.5,
+    owner=1000,
     last_seen=13.25,
 )
 
@@ -73,14 +68,14 @@ def test_a_page_of_the_largest_records_fits_a_message() -> None:
     specs = (bytes(SYMMETRIC_SPEC_SIZE),) * MAX_SPECS
     options = replace(OPTIONS, public_key_specs=specs, client_ciphers=specs, server_ciphers=specs)
     largest = replace(ENCRYPTED, public_key=bytes(PUBLIC_KEY_LENGTH), session_id=bytes(64), options=options)
-    size = len(json.dumps(encode_info(largest)))
+    size = len(json.dumps(encode(largest)))
     assert size > 2 * PUBLIC_KEY_LENGTH
     assert ROWS_PER_PAGE * (size + 2) + 100 < MAX_MESSAGE
 
 
 @pytest.mark.parametrize("info", [PLAIN, ENCRYPTED])
 def test_connections(info: ConnectionInfo) -> None:
-    copy = decode_info(json.loads(json.dumps(encode_info(info))))
+    copy = decode(ConnectionInfo, json.loads(json.dumps(encode(info))))
     assert copy == info
     assert isinstance(copy.local, Endpoint)
     assert copy.state is info.state
@@ -88,16 +83,16 @@ def test_connections(info: ConnectionInfo) -> None:
 
 @pytest.mark.parametrize("options", [DEFAULT_OPTIONS, OPTIONS])
 def test_options(options: ConnectionOptions) -> None:
-    copy = decode_options(json.loads(json.dumps(encode_options(options))))
+    copy = decode(ConnectionOptions, json.loads(json.dumps(encode(options))))
     assert copy == options
     assert isinstance(copy.support, Support)
     assert isinstance(copy.client_mode, ClientMode)
 
 
 def test_hosts() -> None:
-    host = HostInfo("192.0.2.1", PeerIdentity(Outcome.CHANGED, "", "SHA256:x", "why"), 12.5)
-    assert decode_host(json.loads(json.dumps(encode_host(host)))) == host
+    host = HostInfo("192.0.2.1", PeerInfo("changed", None, "SHA256:x", "why"), 12.5)
+    assert decode(HostInfo, json.loads(json.dumps(encode(host)))) == host
     longest = HostInfo(
-        "2001:db8:1111:2222:3333:4444:5555:6666", PeerIdentity(Outcome.UNKNOWN, "x" * 253, "", "y" * 600), 1.0
+        "2001:db8:1111:2222:3333:4444:5555:6666", PeerInfo("authenticated", "x" * 253, None, "y" * 600), 1.0
     )
-    assert len(json.dumps([1, True, [[encode_host(longest)] * ROWS_PER_PAGE, 1 << 60]])) < MAX_MESSAGE
+    assert len(json.dumps([1, True, [[encode(longest)] * ROWS_PER_PAGE, 1 << 60]])) < MAX_MESSAGE

@@ -3,24 +3,24 @@ import json
 import pytest
 from hypothesis import given
 
+from tcpcryptd.control.connection_info import ConnectionInfo
 from tcpcryptd.control.errors import ControlProtocolError
-from tcpcryptd.control.session_record import SessionRecord
 from tests.unit.control.samples import record, records
 
 
 @given(records)
-def test_records_round_trip(sample: SessionRecord) -> None:
-    assert SessionRecord.from_json(json.loads(json.dumps(sample.to_json()))) == sample
+def test_records_round_trip(sample: ConnectionInfo) -> None:
+    assert ConnectionInfo.from_message(json.loads(json.dumps(sample.to_message()))) == sample
 
 
 def test_what_a_later_daemon_adds_is_ignored() -> None:
-    assert SessionRecord.from_json(record().to_json() | {"weather": "fine"}) == record()
+    assert ConnectionInfo.from_message(record().to_message() | {"weather": "fine"}) == record()
 
 
 def test_an_earlier_daemon_does_not_tell_the_owner() -> None:
-    told = record().to_json()
+    told = record().to_message()
     del told["owner"]
-    assert SessionRecord.from_json(told) == record()
+    assert ConnectionInfo.from_message(told) == record()
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_an_earlier_daemon_does_not_tell_the_owner() -> None:
 )
 def test_a_wrong_field_is_refused(field: str, value: object) -> None:
     with pytest.raises(ControlProtocolError):
-        SessionRecord.from_json(record().to_json() | {field: value})
+        ConnectionInfo.from_message(record().to_message() | {field: value})
 
 
 @pytest.mark.parametrize(
@@ -64,15 +64,15 @@ def test_a_wrong_field_is_refused(field: str, value: object) -> None:
 )
 def test_a_peer_that_makes_no_sense(peer: object) -> None:
     with pytest.raises(ControlProtocolError):
-        SessionRecord.from_json(record().to_json() | {"peer": peer})
+        ConnectionInfo.from_message(record().to_message() | {"peer": peer})
 
 
 def test_an_earlier_daemon_does_not_tell_of_post_quantum_keys() -> None:
-    value = record().to_json()
+    value = record().to_message()
     del value["post_quantum"]
-    assert SessionRecord.from_json(value).post_quantum is False
+    assert ConnectionInfo.from_message(value).post_quantum is False
 
 
 def test_only_objects_are_records() -> None:
     with pytest.raises(ControlProtocolError):
-        SessionRecord.from_json([])
+        ConnectionInfo.from_message([])
