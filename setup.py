@@ -15,7 +15,7 @@ from setuptools import setup
 from setuptools.command.build_ext import build_ext
 
 PACKET_PATH = (
-    *("wire", "core", "crypto", "crypt", "eno"),
+    *("wire", "core", "crypto", "crypt", "eno", "identity"),
     *("netio/engine_output.py", "netio/loop.py", "netio/workers/sessions.py"),
     *(
         f"netio/kernel/{name}.py"

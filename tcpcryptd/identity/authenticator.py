@@ -10,6 +10,8 @@ from tcpcryptd.identity.proof import HostKey, Part, Proof, ProofError
 from tcpcryptd.identity.public_key import fingerprint
 from tcpcryptd.identity.trust import Trust
 
+_Question = tuple[str, int | None, bytes]
+"""A peer's address, the port that this host connected to, and the key that it has proved, without a certificate."""
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
@@ -24,12 +26,24 @@ class Authenticator:
     def __init__(self, host_key: HostKey | None, trust: Trust, wall_clock: Callable[[], float]) -> None:
         """`wall_clock`: seconds, by which certificates are valid or not."""
         self.host_key = host_key
-        self.trust = trust
+        self._trust = trust
+        self._settled: dict[_Question, PeerIdentity] = {}
+        """What the list says of keys, as long as it is the same."""
         self._wall_clock = wall_clock
         self._believed: OrderedDict[bytes, Claim] = OrderedDict()
         self._others: OrderedDict[bytes, Claim] = OrderedDict()
         """Apart, since anybody can make certificates: they push out none that is believed."""
         self._shared: OrderedDict[PeerIdentity, PeerIdentity] = OrderedDict()
+
+    @property
+    def trust(self) -> Trust:
+        """What decides whom this host believes."""
+        return self._trust
+
+    @trust.setter
+    def trust(self, trust: Trust) -> None:
+        self._trust = trust
+        self._settled.clear()
 
     def identify(
         self, address: str, port: int | None, encoded: bytes | None, part: Part, *, may_learn: bool
@@ -60,7 +74,10 @@ class Authenticator:
         return self._judge(address, port, claim, may_learn=False) if claim is not None else None
 
     def _judge(self, address: str, port: int | None, claim: Claim, *, may_learn: bool) -> PeerIdentity:
-        decision = self.trust.decide(address, port, claim, self._wall_clock(), may_learn=may_learn)
+        question = (address, port, claim.key)
+        if claim.certificate is None and question in self._settled:
+            return self._settled[question]
+        decision = self._trust.decide(address, port, claim, self._wall_clock(), may_learn=may_learn)
         if claim.certificate is not None:
             is_believed = decision.outcome is Outcome.AUTHENTICATED
             _remember(self._believed if is_believed else self._others, claim.token, claim)
@@ -68,6 +85,8 @@ class Authenticator:
         # One object for all connections with this peer.
         shared = self._shared.get(found, found)
         _remember(self._shared, shared, shared)
+        if decision.is_settled and len(self._settled) < MAX_REMEMBERED:
+            self._settled[question] = shared
         return shared
 
 

@@ -1,7 +1,6 @@
 """Who the hosts of a connection are: the proofs in the two messages of its key exchange (docs/identity.md)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from ipaddress import ip_address
 from typing import Final
 
@@ -26,7 +25,7 @@ def with_proof(
     key = authenticator.host_key if authenticator is not None else None
     if key is None:
         return encode({})
-    return encode({IDENTITY: key.prove(replace(part, message=encode({IDENTITY: key.unsigned})))})
+    return encode({IDENTITY: key.prove(part.with_message(encode({IDENTITY: key.unsigned})))})
 
 
 def identify(

@@ -7,7 +7,7 @@ The signature is over a statement with all of the sender's message, in which the
 """
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -52,6 +52,10 @@ class Part:
     """With the proof in it."""
     other: bytes = b""
     """The message that this one answers, as it came; empty for the initiator."""
+
+    def with_message(self, message: bytes) -> "Part":
+        """The same with another message."""
+        return Part(self.protocol, self.role, self.transcript, message, self.other)
 
     @property
     def statement(self) -> bytes:
@@ -109,7 +113,7 @@ class Proof:
         if part.message.count(self._encoded) != 1:
             raise ProofError("a message that does not carry its proof")
         shown = self._encoded[:1], self._encoded[1 + SIGNATURE_SIZE :]
-        signed = replace(part, message=part.message.replace(self._encoded, _NO_SIGNATURE.join(shown)))
+        signed = part.with_message(part.message.replace(self._encoded, _NO_SIGNATURE.join(shown)))
         if not sshsig.is_signed(self.claim.key, signed.statement, self._signature):
             raise ProofError("a wrong signature")
 

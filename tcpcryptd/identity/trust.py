@@ -25,6 +25,8 @@ class Decision:
     """What people call the peer, when it is authenticated."""
     reason: str = ""
     """For people; empty when it is authenticated."""
+    is_settled: bool = False
+    """It follows from the list and the key alone."""
 
 
 class Learned(Protocol):
@@ -96,7 +98,8 @@ def _decide(address: str, lines: Sequence[Line], claim: Claim, now: float) -> De
     keys = [line for line in lines if line.marker is Marker.KEY]
     for line in keys:
         if line.key == claim.key:
-            return Decision(Outcome.AUTHENTICATED, _name(address, line.names.shown))
+            name = _name(address, line.names.shown)
+            return Decision(Outcome.AUTHENTICATED, name, is_settled=claim.certificate is None)
     certificate = claim.certificate
     authorities = [line.key for line in lines if line.marker is Marker.AUTHORITY]
     if certificate is not None and certificate.authority in authorities:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
@@ -13,13 +14,16 @@ from tcpcryptd.core.protocol import Outcome
 from tcpcryptd.crypt.constants import Opcode
 from tcpcryptd.crypto.identity import public_key
 from tcpcryptd.crypto.suites import MLKEM768_X25519_HPKE, RSA_2048
+from tcpcryptd.identity import sshsig
 from tcpcryptd.identity.authenticator import Authenticator
 from tcpcryptd.identity.public_key import key_line
+from tcpcryptd.wire.segment import SYN
 from tests.machine.endpoint import Behaviour
 from tests.machine.host import Host
 from tests.machine.identities import (
     AUTHORITY,
     EVERYBODY,
+    KEYS,
     SERVER,
     authenticator,
     certificate,
@@ -30,6 +34,7 @@ from tests.machine.identities import (
 from tests.machine.link import Filter, drop, drop_nth
 from tests.machine.original_state import find
 from tests.machine.world import ALL, FROM_ORIGINAL, PORT, TO_ORIGINAL, Suite, World, make_engine, make_original, text
+from tests.unit.identity.openssh import needs_ssh_keygen, ssh_keygen
 
 AUTHENTICATED = Outcome.AUTHENTICATED
 HYBRID, CLASSICAL = "MLKEM768-X25519-HPKE", "X25519-HPKE"
@@ -236,3 +241,35 @@ def test_who_has_identities_asks_for_them_and_nobody_else() -> None:
         assert (lengths(world, Opcode.INIT1), lengths(world, Opcode.INIT2)) == ([INIT1], [INIT2])
     assert MLKEM768_X25519_HPKE.is_private
     assert not RSA_2048.is_private
+
+
+def ssh_fields(*fields: bytes) -> bytes:
+    return b"".join(len(field).to_bytes(4, "big") + field for field in fields)
+
+
+@needs_ssh_keygen
+def test_openssh_verifies_what_is_on_the_wire(tmp_path: Path) -> None:
+    """The statement as docs/identity.md has it, built from the capture without what the daemon builds it with."""
+    world = world_of(*both())
+    world.exchange(*world.connect())
+    syns = [each.segment for each in world.link.log if each.segment.flags & SYN][:2]
+    transcript = b"".join(bytes((69, len(value) + 2)) + value for value in (syn.option(69) or b"" for syn in syns))
+    init1, init2 = (
+        next(each.segment.payload for each in world.link.log if find(each.segment, opcode) is not None)
+        for opcode in (Opcode.INIT1, Opcode.INIT2)
+    )
+    for name, role, message, other in (
+        ("client", b"initiator", init1, b""),
+        ("server", b"responder", init2, init1),
+    ):
+        # The proof is the end of the message: kind, signature, key.
+        signature, key = message[-96:-32], message[-32:]
+        assert key == KEYS[name]
+        unsigned = message[:-96] + bytes(64) + key
+        statement = ssh_fields(b"tcpcryptd host identity 1", b"crypt", role, transcript, unsigned, other)
+        (tmp_path / "signature").write_bytes(sshsig.armor(key, signature))
+        (tmp_path / "signers").write_text(f"{name} {key_line(key)}\n")
+        namespace = ("-n", "host-identity@tcpcryptd")
+        check = ("-Y", "verify", *namespace, "-I", name, "-f", tmp_path / "signers", "-s", tmp_path / "signature")
+        assert "Good" in ssh_keygen(*check, stdin=statement)
+        ssh_keygen(*check, stdin=statement + b"\0", succeeds=False)

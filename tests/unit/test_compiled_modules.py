@@ -30,7 +30,7 @@ def bound(node: ast.stmt) -> list[str]:
 
 def test_each_part_of_the_packet_path_is_compiled() -> None:
     found = {module.relative_to(PACKAGE).parts[0] for module in compiled_modules()}
-    assert found == {"core", "crypt", "crypto", "eno", "netio", "wire"}
+    assert found == {"core", "crypt", "crypto", "eno", "identity", "netio", "wire"}
 
 
 def handled(function: ast.AST) -> dict[str, set[str]]:

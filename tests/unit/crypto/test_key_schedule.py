@@ -1,3 +1,4 @@
+import hashlib
 import hmac
 from typing import Any
 
@@ -32,6 +33,23 @@ def test_initial_secret_of_the_first_connection() -> None:
         client_nonce=bytes.fromhex(FIRST["N_C"]),
     )
     assert secret.hex() == FIRST["ss"]
+
+
+def test_initial_secret_of_messages_with_extensions() -> None:
+    """docs/crypt-option.md section 17."""
+    init1, init2 = b"INIT1", b"INIT2 of the server"
+    secret = key_schedule.initial_secret(
+        server_nonce=bytes(16),
+        public_key=b"key",
+        public_specs=b"pub",
+        symmetric_specs=b"symmetric",
+        chosen_symmetric=b"spec",
+        client_nonce=b"nonce",
+        messages=key_schedule.digest(init1, init2),
+    )
+    both = hashlib.sha256(b"\0\0\0\5INIT1INIT2 of the server").digest()
+    assert secret == hmac.new(bytes(16), b"keypubsymmetricspecnonce" + both, "sha1").digest()
+    assert key_schedule.digest(b"INIT1I", b"NIT2 of the server") != both
 
 
 @each_connection
