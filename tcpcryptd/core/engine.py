@@ -24,7 +24,7 @@ from tcpcryptd.core.stock import Stock
 from tcpcryptd.core.verdict import ACCEPT, DROP, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.icmp import is_icmp
 from tcpcryptd.wire.options import OptionError
-from tcpcryptd.wire.segment import MalformedPacket, Segment, Unseen, locate
+from tcpcryptd.wire.segment import SYN, MalformedPacket, Segment, Unseen, locate, reverse_key
 from tcpcryptd.wire.words import uint16
 
 _PLAIN_IPV4_HEADER: Final = 0x45  # Version 4, five words: no IP options.
@@ -79,7 +79,7 @@ class Engine:
         `packet` starts with the IP header; `now` is in seconds and never goes back; `diverted_as` is the class under
         which the firewall diverted it; `route` says by which way it leaves, or came: the connection keeps it, and it
         comes back with what is injected. An exception is a bug: it is counted, and the packet is dropped when the
-        connection is encrypted and accepted when it is not.
+        connection is encrypted or has to be, and else accepted.
         """
         connection = None
         try:
@@ -104,8 +104,8 @@ class Engine:
             self._report(error)
             if direction == Direction.IN and self._belongs_to_a_protocol(packet):
                 return DROP
-        encrypted = diverted_as.is_encrypted or (connection is not None and connection.connection_class.is_encrypted)
-        return DROP if encrypted else ACCEPT
+        encrypted = connection is not None and (connection.connection_class.is_encrypted or connection.must_encrypt)
+        return DROP if encrypted or diverted_as.is_encrypted else ACCEPT
 
     def _handle_icmp_error(self, packet: bytes, direction: Direction, diverted_as: ConnectionClass) -> Verdict:
         try:
@@ -127,6 +127,19 @@ class Engine:
         if connection is not None and not connection.outgrown:
             connection.outgrown = True
             self._services.counters["outgrown"] += 1
+
+    def holds(self, packet: bytes) -> bool:
+        """Whether a packet that could not be handled, of which this is the beginning, must not pass.
+
+        It opens a connection, or is of one whose handshake is not over or that was reset.
+        """
+        try:
+            offset, key = locate(packet, whole=False)
+        except MalformedPacket as error:
+            return isinstance(error, Unseen)
+        known = key in self._table.outbound or key in self._table.inbound
+        was_reset = key in self._services.tombstones or reverse_key(key) in self._services.tombstones
+        return known or was_reset or packet[offset + 13] & SYN != 0
 
     def _belongs_to_a_protocol(self, packet: bytes) -> bool:
         """Whether a packet that could not be handled holds what no application may see."""

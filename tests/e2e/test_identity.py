@@ -4,10 +4,16 @@ import errno
 import os
 import shutil
 import signal
+import socket
 from pathlib import Path
 
 import pytest
 
+from tcpcryptd.core.endpoint import Endpoint
+from tcpcryptd.core.flow_key import flow_key
+from tcpcryptd.crypt.option import HELLO, encode
+from tcpcryptd.wire.segment import ACK, SYN, make
+from tcpcryptd.wire.sequence import add
 from tests.e2e.harness import (
     MARKER,
     Network,
@@ -19,6 +25,8 @@ from tests.e2e.harness import (
     wait_until,
 )
 from tests.e2e.harness.daemon import Daemon, entry_point
+from tests.e2e.harness.host import Host
+from tests.machine.link import view
 
 needs_ssh_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen (openssh-client)")
 RELOADED = "configuration read again"
@@ -135,6 +143,46 @@ def test_a_client_that_does_not_hear_that_it_is_refused(fleet: Fleet) -> None:
     with serve(server.listen(0), echo_server) as port, pytest.raises(TimeoutError):
         fleet.network.client.connect(server.ipv4, port, seconds=5)
     wait_until(lambda: fleet.log("server").count("refused: ") > 1, "its SYN has come again")
+
+
+@one_protocol
+def test_a_segment_that_is_too_large_to_be_handled(fleet: Fleet) -> None:
+    """A packet of 65,535 bytes, which comes in fragments, is longer than what a queue hands over."""
+    fleet.start("server", *ALL)
+    client, server = fleet.network.client, fleet.network.server
+    # Its kernel does not know of the connection.
+    client.run(["iptables", "-A", "OUTPUT", "-p", "tcp", "--tcp-flags", "RST", "RST", "-j", "DROP"])
+    with client.namespace.entered():
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+    received = bytearray()
+
+    def keep(connection: socket.socket) -> None:
+        while data := connection.recv(100_000):
+            received.extend(data)
+
+    with raw, serve(server.listen(0), keep) as port:
+        raw.settimeout(20)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        key = flow_key(Endpoint(client.ipv4, 40_000), Endpoint(server.ipv4, port))
+
+        def send(sequence: int, acknowledgment: int, flags: int, area: bytes = b"", payload: bytes = b"") -> None:
+            numbers = {"sequence": sequence, "acknowledgment": acknowledgment}
+            packet = make(key, **numbers, flags=flags, window=60_000, option_area=area, payload=payload)
+            raw.sendto(packet[20:], (server.ipv4, 0))
+
+        send(1, 0, SYN, encode(HELLO) + bytes(2))
+        while (answer := view(raw.recv(65_535))).flags != SYN | ACK:
+            pass
+        send(2, add(answer.sequence, 1), ACK, payload=bytes(65_495))
+        wait_until(lambda: truncated(server), "the daemon has its beginning")
+        send(2, add(answer.sequence, 1), ACK, payload=b"x")
+        wait_until(lambda: "refused: " in fleet.log("server"), "it is refused")
+        assert not received
+
+
+def truncated(host: Host) -> bool:
+    """Whether the daemon was given a part of a packet."""
+    return 'tcpcryptd_queue_errors_total{reason="truncated"} 0' not in host.tcnetstat("--metrics").stdout
 
 
 @pytest.mark.parametrize("peer", ["no daemon", "no identity", "the other protocol"])

@@ -15,7 +15,7 @@ from tcpcryptd.identity.identification import IDENTITY
 from tcpcryptd.identity.proof import HostKey, Part, Role
 from tcpcryptd.identity.public_key import key_line
 from tcpcryptd.wire import extension, options
-from tcpcryptd.wire.segment import RST, SYN
+from tcpcryptd.wire.segment import ACK, RST, SYN, locate, make
 from tests.machine.host import Host
 from tests.machine.identities import (
     CLIENT,
@@ -162,3 +162,52 @@ def test_a_refused_connection_is_not_said_to_be_with_whom_the_last_one_was(suite
     refused = [info for info in infos(world.client) if (info.reason or "").startswith("refused")]
     assert [info.peer for info in refused] == [None]
     assert dict(counted(world.client)) == before
+
+
+def test_a_segment_that_cannot_be_handled_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug would let the peer's data through, as nothing is encrypted yet."""
+
+    def fail(_payload: bytes) -> bool:
+        raise RuntimeError
+
+    def stripped(crossing: Crossing) -> list[bytes]:
+        segment = crossing.segment
+        if crossing.sender != "client" or find(segment, Opcode.INIT1) is None:
+            return [crossing.packet]
+        return [segment.edited(option_area=options.replace(segment.option_area, {CRYPT: None}))]
+
+    monkeypatch.setattr("tcpcryptd.crypt.handshake.passive.looks_like_init1", fail)
+    world = world_of(ALL, [stripped])
+    world.open()
+    world.clock.run_for(20)
+    assert world.server.engine is not None
+    assert world.server.engine.counters()["internal_errors"]
+    assert all(not each.received for each in world.server.stack.accepted), world.trace()
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_packet_that_is_too_large_to_be_handled_does_not_pass_before_it_is_decided(version: int) -> None:
+    """The kernel would give its data to the application. What belongs to no handshake passes."""
+    world = World(client=engine(None, 1, suite=ALL), server=engine(None, 2, suite=ALL), version=version)
+    server = world.server.engine
+    assert server is not None
+    world.open()
+    world.clock.run_for(0.015)
+    syn = next(each for each in world.link.log if each.sender == "client")
+    key = locate(syn.packet)[1]
+    size = 65_535 - (40 if version == 4 else 60)
+
+    def beginning(port: int, flags: int) -> bytes:
+        flow = key[:-4] + port.to_bytes(2, "big") + key[-2:]
+        return make(flow, sequence=1, acknowledgment=1, flags=flags, window=1, payload=bytes(size))[:65_531]
+
+    assert server.holds(beginning(40_000, ACK))
+    assert not server.holds(beginning(40_001, ACK))
+    assert server.holds(beginning(40_001, SYN))
+    assert not server.holds(b"E" + bytes(60))
+    world.clock.run_for(5)
+    (info,) = infos(world.server)
+    assert server.reset(info.local, info.remote)
+    world.clock.run_for(500)
+    assert infos(world.server) == []
+    assert server.holds(beginning(40_000, ACK))

@@ -112,6 +112,7 @@ class PacketPath:
             queue.seen = seen
             if gso:
                 queue.segmenting, queue.on_oversize = self._queues[-1], self._engine.outgrown
+            queue.holds = self._engine.holds
             queue.next_worker = None if self._is_last else number + 1
             stack.callback(queue.close)
             self._queues.append(queue)

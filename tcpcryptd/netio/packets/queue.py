@@ -110,6 +110,8 @@ class PacketQueue:
         """Whether packets were too large for another queue, and whether what comes in is injected then."""
         self.on_oversize: Callable[[bytes], None] = lambda _: None
         """Given the beginning of each such packet."""
+        self.holds: Callable[[bytes], bool] = lambda _: False
+        """Whether a packet that could not be handled must not pass although its connection is undecided."""
         self.next_worker: int | None = None
         """The queue of the worker that may know what this one does not."""
         self.exceptions = 0
@@ -329,7 +331,7 @@ class PacketQueue:
 
     def _decide_unseen(self, packet: DivertedPacket) -> None:
         # Only our copy may be cut: what goes on is the kernel's.
-        if self.diverted_as.is_encrypted:
+        if self.diverted_as.is_encrypted or self.holds(packet.payload):
             self._verdicts.add(packet.identifier, NF_DROP)
         else:
             self._passage.let(packet, ConnectionClass.UNDECIDED, packet.mark)

@@ -237,6 +237,22 @@ def test_cut_packets_do_not_reach_the_engine(undecided: Rig, encrypted: Rig, key
     assert [rig.queue.counters()["truncated"] for rig in (undecided, encrypted)] == [1, 1]
 
 
+def test_what_is_not_handled_does_not_pass_before_its_connection_is_decided(undecided: Rig) -> None:
+    """Neither a packet that is cut nor one that an exception has met."""
+    asked: list[bytes] = []
+
+    def holds(packet: bytes) -> bool:
+        asked.append(packet)
+        return len(asked) % 2 == 1
+
+    undecided.queue.holds = holds
+    cut = packet_of(bytes(9000))[:4016]
+    assert [undecided.handle(FakePacket(cut)).verdict for _ in range(2)] == ["drop", "pass"]
+    undecided.error = RuntimeError()
+    assert [undecided.handle(FakePacket(packet_of())).verdict for _ in range(2)] == ["drop", "pass"]
+    assert asked == [cut, cut, packet_of(), packet_of()]
+
+
 JUMBO = b"\x60" + bytes(3) + b"\0\0\0\x40" + KEY6[:32] + b"\x06\x00\xc2\x04" + (1 << 17).to_bytes(4, "big")
 BEGUN = {
     "ipv4": packet_of(bytes(65_491))[:2] + bytes(2) + packet_of(bytes(65_491))[4:],
