@@ -145,6 +145,20 @@ def test_what_leads_nowhere_is_seen(text: str) -> None:
     assert len(mistakes(text, ROOT / "docs/protocol.md")) == 1
 
 
+def test_the_worked_examples_name_files_that_define_what_they_name() -> None:
+    rows = re.findall(r"^\| (`.+) \| (.+) \| .*\|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    checked = 0
+    for where, change in rows:
+        named = [path for path in re.findall(r"`([\w/.-]+\.(?:py|lua))`", where) if (ROOT / path).is_file()]
+        text = "\n".join((ROOT / path).read_text() for path in named)
+        for name in re.findall(r"`([A-Za-z_.]+)`", change) if named else ():
+            for part in name.split("."):
+                defined = rf"(?:class|def) {part}\b|^(?:local )?{part}\b.*="
+                assert re.search(defined, text, re.MULTILINE), f"{name} is not in {where}"
+                checked += 1
+    assert checked > 10
+
+
 def test_citations_are_found() -> None:
     found = "".join(map(text_of, sources()))
     assert len(_CRYPT.findall(found)) > 50
