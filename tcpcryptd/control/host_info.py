@@ -20,7 +20,7 @@ class HostInfo:
     """When that was identified or refused, or its last authentic segment once it is over; seconds as in the engine. In
     messages and for clients: seconds since."""
     connections: int = 0
-    """That are encrypted now, of those that the asking user may see."""
+    """Connections that are encrypted now, of those that the asking user may see."""
 
     def __post_init__(self) -> None:
         Address.from_json({"address": self.address, "port": 1})

@@ -1,10 +1,11 @@
-"""Where SYNs that carry an option of ours get no answer, and bare ones do: nothing is offered there for a while.
+"""Hosts from which SYNs with an option of ours get no answer, but bare ones do: they get no offer for a while.
 
-Packets are lost for other reasons as well. So the first suspicion is short, shorter still of a host with which a
-connection was encrypted lately, and one connection then tries again; each trial that fails doubles the time. What
-overlaps in time counts once, since it can have one cause that passes. An attacker who drops such SYNs is remembered
-for about as long as he has been there, not longer. Addresses that swallow can be anybody's, who then has this host
-connect to them: what they say of all others does not count for hosts with which a connection was encrypted lately.
+Packets are lost for other reasons as well. So the first suspicion is short, and shorter still for a host with which a
+connection was encrypted lately. Then one connection tries again, and each trial that fails doubles the time. Cases
+that overlap in time count once, since they can have one cause that passes. So an attacker who drops such SYNs is
+remembered for about as long as the attack lasted. An attacker can also own addresses that swallow SYNs, and make this
+host connect to them. Therefore a suspicion about a whole network does not hold for hosts with which a connection was
+encrypted lately.
 """
 
 from collections import OrderedDict

@@ -1,9 +1,9 @@
 """Connections that were reset here and must not go on in clear.
 
-A reset can miss the local kernel: somebody on the path sends a byte before it gets there, and its number is not exact
-any more. With a forged RST and SYN the connection tracker forgets the mark, too. So whatever comes for such a
-connection is treated as what an earlier daemon has encrypted (`orphan.py`), until the local kernel opens or accepts a
-new one. A SYN of the old one that waits in a queue is none.
+A reset can miss the local kernel: an attacker on the path sends a byte before it, and its number is not exact any more.
+With a forged RST and SYN the connection tracker forgets the mark, too. So every segment of such a connection is treated
+like one that an earlier daemon encrypted (`orphan.py`), until the local kernel opens or accepts a new connection. A SYN
+of the old connection that waits in a queue does not count as a new one.
 """
 
 from tcpcryptd.core.protocol import Origin

@@ -13,8 +13,8 @@ CAPACITY: Final = 64
 class KeyPool:
     """Hands out each key pair once.
 
-    `refill` makes one at a time and is for moments when no packet waits. No thread does it: OpenSSL is called with
-    Python's lock held, so that one would stand in the packets' way all the same.
+    `refill` makes one at a time and is for moments when no packet waits. A thread would not help: OpenSSL is called
+    with Python's lock held, so it would delay the packets, too.
     """
 
     __slots__ = ("_generate", "_keys", "capacity", "made_on_demand")

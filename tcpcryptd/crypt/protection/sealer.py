@@ -195,10 +195,10 @@ class Sealer:
         return True
 
     def _follow_kernel(self, length: int, extended: int, *, is_large: bool) -> None:
-        """The kernel cuts what it sends again to one segment, which tells their size where it probes for the path's.
+        """Learns the kernel's segment size from a retransmission, which is one segment (path MTU probing, RFC 4821).
 
-        RFC 4821; nothing else says so, and what is lost in a black hole would be lost for ever. A small one may be all
-        that the application has written at once, unless it was longer the time before; a tiny one, what a window takes.
+        Nothing else tells the size, and segments that a black hole swallows would be lost for ever. A small segment may
+        be all that the application wrote at once, unless it was longer the time before; a tiny one, what a window takes.
         """
         is_shorter = extended == self._again_from and _LEAST <= length < self._again_length
         self._again_from, self._again_length = extended, length

@@ -1,6 +1,6 @@
 """The options of the original library, for a connection or for a socket that is not connected yet.
 
-Values are C integers in the host's byte order, but for the session ID and for what APP_SUPPORT says of a connection: a
+Values are C integers in the host's byte order, except the session ID, and APP_SUPPORT of a connection. The latter is a
 byte whose first bit is this application's support and whose second bit is the peer's, then the session ID.
 """
 

@@ -1,8 +1,8 @@
 """Ends the local sockets of connections that are marked as encrypted.
 
-Without the rules and the daemon their kernel would send on in clear. Which they are is known to connection tracking,
-which remembers them for a while after they are over. So each is looked for in the list of sockets, and ended by its
-cookie: by its ends alone, the kernel would end who listens there when the connection's own socket is gone.
+Without the rules and the daemon their kernel would go on sending in clear. Connection tracking knows these connections,
+and remembers them for a while after they are over. So each is looked up in the list of sockets and ended by its cookie:
+by its ends alone, the kernel would end the listening socket when the connection's own one is gone.
 """
 
 import errno

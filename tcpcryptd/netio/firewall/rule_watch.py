@@ -1,11 +1,11 @@
 """Watches the rules while the daemon runs, and puts them back if they are gone.
 
-Without them, the kernel sends what it has for encrypted connections as it is, and takes what comes as it is, under the
-numbers of the wire: acknowledgments of bytes that did not arrive, and enciphered bytes, which it would give to the
-application once the gap before them is filled. So these connections cannot go on, even when the rules are back at once.
+Without them, the kernel sends the data of encrypted connections in clear. It also accepts their segments as they come,
+under the numbers of the wire: acknowledgments of bytes that did not arrive, and encrypted bytes, which the application
+would get once the gap before them is filled. So these connections cannot go on, even if the rules are back at once.
 
-iptables has to be run to look and to repair, which would block the event loop: a thread does it, woken by the kernel or
-by the time.
+To check and to repair takes runs of iptables, which would block the event loop. So a thread does it, woken by the
+kernel or by the clock.
 """
 
 import contextlib

@@ -3,7 +3,7 @@
 A packet for the local kernel is sent to a local address, so it takes the loopback interface. It is not lost there
 although its source is a remote host: it keeps the route that was found on the way out, and neither the reverse path
 filter nor the check for martian sources looks at packets that have a route. Sockets that are bound to the interface
-which has the address get it all the same.
+with the address get it, too.
 """
 
 import errno

@@ -58,7 +58,7 @@ class WorkerLink:
         return True
 
     def read(self) -> Iterator[Json]:
-        """Takes what has come: answers go to those who asked, what the worker says unasked is returned."""
+        """Reads messages: passes answers on to whoever asked, and returns messages that answer nothing."""
         try:
             while (message := self.channel.receive()) is not None:
                 number, succeeded, value = message

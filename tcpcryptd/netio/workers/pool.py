@@ -63,8 +63,8 @@ class WorkerPool:
         self._deaths: deque[tuple[int, int]] = deque()
         """Index and exit status."""
         self._decided: deque[Json] = deque()
-        """Ends of connections whose handshake is over, for the next turn: who hears that it is not begins to wait in
-        this one."""
+        """Ends of connections whose handshake is over, for the next turn: a client that was told that it is not over
+        begins to wait in this turn."""
         self._failure: DaemonError | None = None
         self._started = False
         self._counted: Counter[str] = Counter()
@@ -162,8 +162,8 @@ class WorkerPool:
     ) -> dict[int, Answer]:
         """What workers answer, by their number; returns early when an answer is `enough`.
 
-        Nothing is asked of workers that would not answer soon, unless `everyone` must do it sooner or later; who is
-        `patient` waits for these, too.
+        Workers that would not answer soon are not asked, unless `everyone` must do it sooner or later; a `patient`
+        caller waits for these, too.
         """
         now = time.monotonic()
         answers: dict[int, Answer] = {}

@@ -56,8 +56,8 @@ class WorkerConfig:
     queues: QueueNumbers
     marks: MarkScheme
     build: Callable[[int], EngineParts]
-    """Called in the worker, with its number: no key and no random number is shared with another one, but for what
-    sessions are resumed from."""
+    """Called in the worker, with its number. Workers share no key and no random number, except secrets of sessions that
+    can be resumed."""
     tells_decisions: bool
     """Whether the daemon wants to know of each handshake that is over."""
     forwards: bool = False
