@@ -198,7 +198,8 @@ class Sealer:
         """Learns the kernel's segment size from a retransmission, which is one segment (path MTU probing, RFC 4821).
 
         Nothing else tells the size, and segments that a black hole swallows would be lost for ever. A small segment may
-        be all that the application wrote at once, unless it was longer the time before; a tiny one, what a window takes.
+        be all that the application wrote at once, unless it was longer the time before. A tiny one may be what a window
+        takes.
         """
         is_shorter = extended == self._again_from and _LEAST <= length < self._again_length
         self._again_from, self._again_length = extended, length
