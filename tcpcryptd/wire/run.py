@@ -63,10 +63,11 @@ class Run:
         self._offset = 20 if packet[0] == _PLAIN_IPV4_HEADER else 40
         self._start = start
         self._sequence = uint32(packet, self._offset + 4)
-        self._last = packet
+        self._first = self._last = packet
         self._size = len(packet)
         """Bytes of the packet that they make."""
-        self._payloads = [packet[start:]]
+        self._further: list[bytes] = []
+        """The payloads of all but the first, which is copied only when there are others: it can have 64 KiB."""
 
     def take(self, packet: bytes, start: int) -> bool:
         """Whether the segment continues the run, which has it then."""
@@ -84,7 +85,7 @@ class Run:
         elif packet[:4] != last[:4] or packet[7] != last[7]:
             return False
         # First what memory can be short for: a run must not count bytes that it does not have.
-        self._payloads.append(packet[start:])
+        self._further.append(packet[start:])
         self._last = packet
         self._size += len(packet) - start
         return True
@@ -100,10 +101,10 @@ class Run:
 
     def packet(self) -> bytes:
         """The first one's number, all payloads, and the rest as the last one has it."""
-        if len(self._payloads) == 1:
+        if not self._further:
             return self._last
         last, offset = self._last, self._offset
-        payload = b"".join(self._payloads)
+        payload = b"".join((memoryview(self._first)[self._start :], *self._further))
         area = last[offset + 20 : self._start]
         addresses = last[12:20] if offset == 20 else last[8:40]
         sums = address_sum(addresses) + ones_complement_sum(area) + ones_complement_sum(payload)
