@@ -29,7 +29,7 @@ from tests.machine.identities import (
     outcomes,
     refusals,
 )
-from tests.machine.link import CRYPT, Crossing, Filter, drop
+from tests.machine.link import CRYPT, Crossing, Filter, drop, drop_nth
 from tests.machine.original_state import find
 from tests.machine.world import ALL, MARKER, Suite, World, make_engine, text
 
@@ -211,3 +211,18 @@ def test_a_packet_that_is_too_large_to_be_handled_does_not_pass_before_it_is_dec
     world.clock.run_for(500)
     assert infos(world.server) == []
     assert server.holds(beginning(40_000, ACK))
+
+
+@PROTOCOLS
+@pytest.mark.parametrize("sender", ["client", "server"])
+def test_lost_syns_do_not_make_it_fail(suite: Suite, sender: str) -> None:
+    """Elsewhere the third one has no option, in case the path drops those that have; here that would help nobody."""
+    lost = drop_nth(lambda each: each.sender == sender and bool(each.segment.flags & SYN), 1, 2, 3)
+    world = World(
+        client=engine(authenticator("client"), 1, suite=suite, requires=True),
+        server=engine(authenticator("server"), 2, suite=suite, requires=True),
+        filters=[lost],
+    )
+    world.exchange(*world.connect())
+    world.assert_encrypted()
+    assert outcomes(world.server) == [(Outcome.AUTHENTICATED, "client")]

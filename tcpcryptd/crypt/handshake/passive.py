@@ -131,7 +131,8 @@ class _SynAckSent(HandshakeState):
         if segment.sequence != self._context.local.isn:
             return self._connection.decide_plain("the local host has opened another connection")
         area = self.area(segment)
-        return ACCEPT if area is None or self._tries >= HELLO_TRIES else self.send(segment, area, now)
+        is_enough = self._tries >= HELLO_TRIES and not self._connection.must_encrypt
+        return ACCEPT if area is None or is_enough else self.send(segment, area, now)
 
     def send(self, syn_ack: Segment, area: bytes, now: float) -> Verdict:
         """The verdict on a SYN ACK that gets another option area."""
