@@ -332,11 +332,12 @@ class Connection:
             self._services.emit(lambda: Closed(*endpoints(self.key)))
 
     def reset(self) -> None:
-        """Ends the connection at both ends and drops its keys."""
+        """Ends the connection at both ends and drops its keys. It is remembered, unless no kernel has seen its SYN."""
         if self.state is not None:
             for direction, packet in self.state.resets():
                 self.inject(direction, packet)
-        self._services.tombstones.add(self.key, self.origin)
+        if self.state is not None or self.origin.active:
+            self._services.tombstones.add(self.key, self.origin)
         self.close()
 
     def rekey(self) -> bool:

@@ -29,9 +29,9 @@ from tests.machine.identities import (
     outcomes,
     refusals,
 )
-from tests.machine.link import CRYPT, Crossing, Filter, drop, drop_nth
+from tests.machine.link import CRYPT, Crossing, Filter, drop_nth
 from tests.machine.original_state import find
-from tests.machine.world import ALL, MARKER, Suite, World, make_engine, text
+from tests.machine.world import ALL, ENO, MARKER, Suite, World, make_engine, text
 
 
 def world_of(suite: Suite, filters: list[Filter], *, requires: bool = True) -> World:
@@ -65,35 +65,62 @@ def infos(host: Host) -> list[ConnectionInfo]:
     return list(host.engine.connections())
 
 
-def test_a_syn_without_offer_that_is_sent_again() -> None:
-    """The reset of the first one is lost, or its sender does not care."""
-    lost = drop(lambda each: bool(each.segment.flags & RST))
-    world = World(server=engine(authenticator("server"), 2, suite=ALL, requires=True), filters=[lost])
-    client = world.open()
-    client.write(text(2_000))
-    serve(world)
-    assert not client.received
-    assert_nothing_passed(world)
+@pytest.mark.parametrize("damages", [False, True])
+@pytest.mark.parametrize("suite", [None, ALL, ENO], ids=["new", "crypt", "eno"])
+def test_a_syn_without_offer_that_is_sent_again(suite: Suite | None, damages: bool) -> None:
+    """The reset of the first one is lost, or its sender does not care.
 
+    Also where a connection was reset: then the kernel decides on a SYN. It answers the right one, when a damaged one
+    with the same number follows.
+    """
+    syns = 0
 
-def test_a_syn_that_somebody_damages_when_it_is_sent_again() -> None:
-    """The kernel answers the right one; the damaged one has the same number."""
-    seen = 0
-
-    def damage(crossing: Crossing) -> list[bytes]:
-        nonlocal seen
-        if crossing.sender == "server":
-            return [] if crossing.segment.flags & RST else [crossing.packet]
-        seen += bool(crossing.segment.flags & SYN)
+    def attack(crossing: Crossing) -> list[bytes]:
+        nonlocal syns
+        if world.client.engine is not None or not crossing.segment.flags & (RST | SYN):
+            return [crossing.packet]
+        if crossing.segment.flags & RST:
+            return []
+        syns += crossing.sender == "client"
         changed = bytearray(crossing.packet)
         changed[-1] ^= 1
-        return [crossing.packet, bytes(changed)] if crossing.segment.flags & SYN and seen > 1 else [crossing.packet]
+        return [crossing.packet, bytes(changed)] if damages and crossing.sender == "client" else [crossing.packet]
 
-    world = World(server=engine(authenticator("server"), 2, suite=ALL, requires=True), filters=[damage])
-    world.open().write(text(2_000))
+    server = engine(authenticator("server"), 2, suite=ALL, requires=True)
+    client = None if suite is None else engine(authenticator("client"), 1, suite=suite)
+    world = World(client=client, server=server, filters=[attack])
+    if suite is not None:
+        world.connect()
+        (info,) = infos(world.server)
+        assert server.reset(info.local, info.remote)
+        world.server.collect()
+        world.clock.run_for(5)
+        world.client.kill_engine()
+        world.client.tracked.clear()
+        world.server.stack.accepted.clear()
+    socket = world.open()
+    socket.write(text(2_000))
     serve(world)
-    assert seen > 1
+    assert syns > 1
+    assert not socket.received
     assert_nothing_passed(world)
+
+
+def test_syns_without_offer_push_out_nothing_that_was_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tcpcryptd.core.services.MAX_TOMBSTONES", 3)
+    server = engine(authenticator("server"), 2, suite=ALL, requires=True)
+    world = World(client=engine(authenticator("client"), 1, suite=ALL), server=server)
+    world.connect()
+    (info,) = infos(world.server)
+    assert server.reset(info.local, info.remote)
+    world.clock.run_for(5)
+    world.client.kill_engine()
+    world.client.tracked.clear()
+    for port in range(40_001, 40_009):
+        world.open(port=port)
+    world.clock.run_for(5)
+    assert len(refusals(world.server)) == 8
+    assert server.was_reset(info.local, info.remote)
 
 
 @PROTOCOLS
