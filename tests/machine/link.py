@@ -6,7 +6,7 @@ from random import Random
 
 from tcpcryptd.wire import options
 from tcpcryptd.wire.checksum import address_sum
-from tcpcryptd.wire.segment import FIN, PSH, SYN, Segment, locate
+from tcpcryptd.wire.segment import ACK, FIN, PSH, SYN, Segment, locate
 from tcpcryptd.wire.sequence import add
 from tests.machine.clock import Clock
 
@@ -197,6 +197,12 @@ def has_option(kind: int) -> Predicate:
 
 def has_flags(mask: int, value: int) -> Predicate:
     return lambda crossing: crossing.segment.flags & mask == value
+
+
+IS_SYN = has_flags(SYN, SYN)
+SYN_ALONE = has_flags(SYN | ACK, SYN)
+SYN_ACK = has_flags(SYN | ACK, SYN | ACK)
+NO_SYN = has_flags(SYN, 0)
 
 
 def has_payload(crossing: Crossing) -> bool:

@@ -7,13 +7,20 @@ import pytest
 
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.protocol import SWALLOWED
-from tcpcryptd.wire.segment import ACK, SYN
 from tests.machine.endpoint import Behaviour
-from tests.machine.link import Conditions, Crossing, all_of, drop, drop_nth, has_flags, has_option, sent_by
+from tests.machine.link import (
+    SYN_ACK,
+    SYN_ALONE,
+    Conditions,
+    Crossing,
+    all_of,
+    drop,
+    drop_nth,
+    has_option,
+    sent_by,
+)
 from tests.machine.world import ALL, AUTO, EACH_PROTOCOL, ENO, Suite, World, make_engine
 
-SYN_ALONE = has_flags(SYN | ACK, SYN)
-SYN_ACK = has_flags(SYN | ACK, SYN | ACK)
 OFFER = all_of(SYN_ALONE, has_option(69))
 AT_ONCE = 4 * Conditions().delay
 SUITES = pytest.mark.parametrize("suite", [ALL, ENO, AUTO], ids=["crypt", "eno", "auto"])

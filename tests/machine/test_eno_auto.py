@@ -7,12 +7,10 @@ from tcpcryptd.core.event import Negotiated
 from tcpcryptd.crypto.suites import RSA_2048
 from tcpcryptd.eno.constants import ENO as ENO_KIND
 from tcpcryptd.wire import options
-from tcpcryptd.wire.segment import ACK, SYN
-from tests.machine.link import Crossing, drop_nth, has_flags, strip
+from tcpcryptd.wire.segment import SYN
+from tests.machine.link import SYN_ACK, SYN_ALONE, Crossing, drop_nth, has_flags, strip
 from tests.machine.world import ALL, AUTO, ENO, World, make_engine
 
-SYN_ALONE = has_flags(SYN | ACK, SYN)
-SYN_ACK = has_flags(SYN | ACK, SYN | ACK)
 ONLY_CRYPT = EngineConfig(answers=("crypt",))
 ONLY_ENO = EngineConfig(answers=("eno",))
 

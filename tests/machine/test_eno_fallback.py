@@ -15,9 +15,13 @@ from tcpcryptd.eno.handshake.negotiation import Reason
 from tcpcryptd.eno.handshake.option import SynOption
 from tcpcryptd.eno.limits import SYN_TRIES
 from tcpcryptd.wire import options
-from tcpcryptd.wire.segment import ACK, SYN
+from tcpcryptd.wire.segment import SYN
 from tests.machine.endpoint import Behaviour
 from tests.machine.link import (
+    IS_SYN,
+    NO_SYN,
+    SYN_ACK,
+    SYN_ALONE,
     Crossing,
     Filter,
     Predicate,
@@ -25,18 +29,12 @@ from tests.machine.link import (
     any_packet,
     drop,
     drop_nth,
-    has_flags,
     has_option,
     repeat,
     sent_by,
     strip,
 )
 from tests.machine.world import EACH_SIDE, ENO, LIMIT, PORT, World, make_engine, text
-
-IS_SYN = has_flags(SYN, SYN)
-SYN_ALONE = has_flags(SYN | ACK, SYN)
-SYN_ACK = has_flags(SYN | ACK, SYN | ACK)
-NO_SYN = has_flags(SYN, 0)
 
 
 def talk(world: World, behaviour: Behaviour | None = None) -> None:

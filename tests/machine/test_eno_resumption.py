@@ -16,10 +16,13 @@ from tcpcryptd.eno import EnoConfig
 from tcpcryptd.eno.config import SCHEMES
 from tcpcryptd.eno.constants import ENO as ENO_KIND
 from tcpcryptd.wire import options
-from tcpcryptd.wire.segment import ACK, SYN
+from tcpcryptd.wire.segment import SYN
 from tests.machine.endpoint import Socket
 from tests.machine.host import Host
 from tests.machine.link import (
+    NO_SYN,
+    SYN_ACK,
+    SYN_ALONE,
     Conditions,
     Crossing,
     Filter,
@@ -27,17 +30,12 @@ from tests.machine.link import (
     any_packet,
     drop,
     drop_nth,
-    has_flags,
     has_option,
     sent_by,
     strip,
 )
 from tests.machine.test_eno_exchange import carries
 from tests.machine.world import EACH_SIDE, ENO, LIMIT, PORT, World, make_engine, text
-
-SYN_ALONE = has_flags(SYN | ACK, SYN)
-SYN_ACK = has_flags(SYN | ACK, SYN | ACK)
-NO_SYN = has_flags(SYN, 0)
 
 
 def engine_of(host: Host) -> Engine:

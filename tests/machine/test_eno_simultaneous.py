@@ -10,6 +10,8 @@ from tcpcryptd.eno.handshake.negotiation import Reason
 from tcpcryptd.wire.segment import ACK, SYN
 from tests.machine.endpoint import Socket
 from tests.machine.link import (
+    NO_SYN,
+    SYN_ACK,
     Conditions,
     Predicate,
     all_of,
@@ -23,8 +25,6 @@ from tests.machine.link import (
 from tests.machine.world import ENO, LIMIT, World, make_engine, text
 
 PORTS = {"client": 5000, "server": 5001}
-SYN_ACK = has_flags(SYN | ACK, SYN | ACK)
-NO_SYN = has_flags(SYN, 0)
 
 
 def choose_roles(world: World, passive: tuple[str, ...], ports: dict[str, int]) -> None:

@@ -9,14 +9,12 @@ from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.eno.constants import ENO as ENO_KIND
 from tcpcryptd.wire import options
-from tcpcryptd.wire.segment import ACK, SYN
+from tcpcryptd.wire.segment import SYN
 from tests.machine.endpoint import Behaviour, Socket
-from tests.machine.link import Crossing, Filter, Predicate, has_flags, strip
+from tests.machine.link import SYN_ACK, SYN_ALONE, Crossing, Filter, Predicate, strip
 from tests.machine.world import EACH_SIDE, ENO, LIMIT, PORT, World, make_engine, text
 
 EARLY = b"in the SYN"
-SYN_ALONE = has_flags(SYN | ACK, SYN)
-SYN_ACK = has_flags(SYN | ACK, SYN | ACK)
 COOKIES = [bytes((34, 10)) + b"a cookie", bytes((254, 12)) + b"\xf9\x89" + b"a cookie"]
 
 

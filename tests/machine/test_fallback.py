@@ -4,10 +4,13 @@ import pytest
 
 from tcpcryptd.crypto.suites import AES128_CTR_SEQIV_HMAC_SHA1, AES_256_GCM_SIV, RSA_2048, X25519_HPKE
 from tcpcryptd.eno.handshake.negotiation import Reason
-from tcpcryptd.wire.segment import ACK, SYN
 from tests.machine.endpoint import Behaviour
 from tests.machine.link import (
     CRYPT,
+    IS_SYN,
+    NO_SYN,
+    SYN_ACK,
+    SYN_ALONE,
     Conditions,
     Filter,
     Merge,
@@ -15,7 +18,6 @@ from tests.machine.link import (
     all_of,
     any_packet,
     drop,
-    has_flags,
     has_option,
     has_payload,
     sent_by,
@@ -23,11 +25,6 @@ from tests.machine.link import (
     strip,
 )
 from tests.machine.world import ALL, EACH_PROTOCOL, ENO, PORT, Suite, World, make_engine
-
-IS_SYN = has_flags(SYN, SYN)
-SYN_ALONE = has_flags(SYN | ACK, SYN)
-SYN_ACK = has_flags(SYN | ACK, SYN | ACK)
-NO_SYN = has_flags(SYN, 0)
 
 
 def talk(world: World, **arguments: object) -> None:

@@ -3,9 +3,11 @@
 import pytest
 
 from tcpcryptd.wire import options
-from tcpcryptd.wire.segment import ACK, SYN
+from tcpcryptd.wire.segment import SYN
 from tests.machine.endpoint import Behaviour, Socket
 from tests.machine.link import (
+    SYN_ACK,
+    SYN_ALONE,
     Conditions,
     Crossing,
     all_of,
@@ -25,8 +27,6 @@ COOKIES = {
     "no cookie": b"",
 }
 EARLY = text(900, b"early ")
-SYN_ALONE = has_flags(SYN | ACK, SYN)
-SYN_ACK = has_flags(SYN | ACK, SYN | ACK)
 SUITES = pytest.mark.parametrize("suite", [ALL, ORIGINAL, ENO], ids=["crypt", "original", "eno"])
 ROUND_TRIP = 2 * Conditions().delay
 

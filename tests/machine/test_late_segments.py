@@ -8,13 +8,12 @@ from tcpcryptd.core.verdict import Action, ConnectionClass, Direction
 from tcpcryptd.wire.segment import RST, SYN, Segment, locate, make
 from tests.machine.endpoint import Socket
 from tests.machine.host import Host
-from tests.machine.link import CRYPT, Crossing, all_of, drop, has_flags, sent_by, strip
+from tests.machine.link import CRYPT, NO_SYN, Crossing, all_of, drop, has_flags, sent_by, strip
 from tests.machine.test_limits import flood_syn
 from tests.machine.world import ALL, ENO, LIMIT, MODERN, ORIGINAL, Suite, World, make_engine, text
 
 SUITES = pytest.mark.parametrize("suite", [ALL, ENO], ids=["crypt", "eno"])
 SYN_ACK = all_of(has_flags(SYN, SYN), sent_by("server"))
-NO_SYN = has_flags(SYN, 0)
 
 
 def syn_of(socket: Socket) -> bytes:
