@@ -54,7 +54,7 @@ EMPTY_FRAME_INTERVALS: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 may be the answer to the peer's keep-alive, which counts nothing else."""
 
 CONFIRMATION_DELAY: Final = 0.02
-"""Seconds for which the opener of a resumed session waits for data of its own that shows who it is."""
+"""Seconds for which a host that proves who it is waits for data of its own, which shows the peer that it has keys."""
 
 REKEY_INTERVAL: Final = 3600.0
 """Seconds after which keys are replaced whatever was sent with them."""

@@ -255,3 +255,34 @@ def test_the_sender_learns_what_came_twice(late: float) -> None:
     assert blocks == [(add(client.isn, sent), add(client.isn, sent + 900))]
     assert len(server.received) == before + 900
     world.assert_healthy()
+
+
+def test_what_was_overtaken_keeps_its_place_for_the_local_kernel() -> None:
+    """It has an older timestamp than the kernel has had with the acknowledgment in the segment that was first."""
+    held: list[bytes] = []
+    begun = False
+
+    def overtaken(crossing: Crossing) -> list[bytes]:
+        nonlocal begun
+        if not begun or crossing.sender != "client" or not crossing.segment.payload_length:
+            return [crossing.packet]
+        if not held:
+            held.append(crossing.packet)
+            return []
+        begun = False
+        return [crossing.packet, held[0]]
+
+    world = World(client=make_engine("c", ENO), server=make_engine("s", ENO), filters=[overtaken])
+    client, server = world.connect()
+    world.exchange(client, server, 1000)
+    begun = True
+    before = len(server.received)
+    # Something to be acknowledged by the second segment.
+    server.write(text(100))
+    client.write(text(100))
+    world.clock.run_for(0.025)
+    client.write(text(100))
+    world.clock.run_for(0.1)
+    assert held
+    assert len(server.received) == before + 200, world.trace()
+    world.assert_healthy()

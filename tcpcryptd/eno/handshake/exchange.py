@@ -192,7 +192,7 @@ class InitSent(_Exchange):
             sent=len(self._message),
             received=len(message),
         )
-        channel.confirm(now)
+        channel.received_init2(now)
         if self._context.held is not None:
             channel.send(self._context.held, now)
         following = self._following(segment, len(message))

@@ -79,18 +79,21 @@ class Channel(ProtocolState):
             connection.set_timer(now + REKEY_INTERVAL, self._rekey_in_time)
             if self._session.resumed and connection.origin.active:
                 # Only who has the secret knows its half of the identifier, which stood in the SYN ACK.
-                self._identified()
-                if self._proves:
-                    connection.set_timer(now + CONFIRMATION_DELAY, self._confirm_late)
+                self._confirm(now)
 
-    def confirm(self, now: float) -> None:
-        """Host A has Init2, and knows its peer if it has a proof. A frame shows host B that A has the keys."""
+    def received_init2(self, now: float) -> None:
+        """Host A has Init2, and knows its peer if it has a proof."""
+        self._flow.acknowledge()
+        self._confirm(now)
+
+    def _confirm(self, now: float) -> None:
+        """This host knows its peer. The peer wants to see a frame, which in general the application's data soon is."""
         self._identified()
-        if not self._proves or not self._send_empty(self._flow.outbound.empty_frame(), now):
-            self._flow.acknowledge()
+        if self._proves:
+            self._connection.set_timer(now + CONFIRMATION_DELAY, self._show_keys)
 
-    def _confirm_late(self, now: float) -> None:
-        """The same in a session that is resumed, where in general the application's data shows it soon."""
+    def _show_keys(self, now: float) -> None:
+        """Sends a frame without data if there was none with data."""
         outbound = self._flow.outbound
         if outbound.wire_end > self._sent_length or not self._send_empty(outbound.empty_frame(), now):
             self._connection.set_timer(now + REKEY_INTERVAL, self._rekey_in_time)

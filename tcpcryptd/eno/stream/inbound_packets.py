@@ -20,6 +20,7 @@ from tcpcryptd.eno.stream.packets import (
 )
 from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, URG, MalformedPacket, Segment, reverse_key
+from tcpcryptd.wire.sequence import difference
 from tcpcryptd.wire.words import uint16, uint32
 
 _FATAL: Final = (Outcome.DAMAGED, Outcome.TRUNCATED, Outcome.INVALID)
@@ -130,6 +131,10 @@ class InboundPackets:
     ) -> Verdict:
         if self._marked:
             ip_header, self._marked = marked(ip_header), False
+        if area[:4] == TIMESTAMP_PREFIX and stamps(area)[0] != self._flow.peer_stamp:
+            # It was overtaken. The local kernel may have had the later stamp with an acknowledgment, and would drop
+            # this (PAWS of RFC 7323), and what came in the segment that was first with it.
+            area = TIMESTAMP_PREFIX + self._flow.peer_stamp.to_bytes(4, "big") + area[8:]
         last = deliveries[-1]
         if last.start + len(last.data) > self._flow.edge:
             self._template = ip_header, fields, area
@@ -197,11 +202,11 @@ class InboundPackets:
         """The option area for the local kernel, and whether it has a selective acknowledgment."""
         flow = self._flow
         if len(area) == TIMESTAMP_AREA and area[:4] == TIMESTAMP_PREFIX:
-            flow.peer_stamp = stamps(area)[0]
+            self._saw_stamp(stamps(area)[0])
             return area, False
         stamp = timestamp_area(packet, offset, area)
         if stamp:
-            flow.peer_stamp = stamps(stamp)[0]
+            self._saw_stamp(stamps(stamp)[0])
         if not flow.sack:
             return stamp, False
         blocks = [
@@ -213,6 +218,10 @@ class InboundPackets:
         ]
         sack = sack_option(plain, options.MAX_LENGTH - len(stamp))
         return stamp + sack, bool(sack)
+
+    def _saw_stamp(self, stamp: int) -> None:
+        if difference(stamp, self._flow.peer_stamp) > 0:
+            self._flow.peer_stamp = stamp
 
     def _rare(self, segment: Segment, now: float) -> Verdict:
         if segment.flags & SYN:
