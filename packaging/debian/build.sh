@@ -56,7 +56,9 @@ for file in "$work"/manual/zsh/*; do
 done
 put 755 scripts/launch_iptables.sh "$library/scripts/launch_iptables.sh"
 put 644 LICENSE /usr/share/doc/tcpcryptd/copyright
-put 644 README.md /usr/share/doc/tcpcryptd/README.md
+# The pages of docs/ are beside it there.
+sed 's,(docs/,(,g' README.md >"$work/README.md"
+put 644 "$work/README.md" /usr/share/doc/tcpcryptd/README.md
 for file in docs/*.md docs/*.svg; do
     put 644 "$file" "/usr/share/doc/tcpcryptd/${file#docs/}"
 done
