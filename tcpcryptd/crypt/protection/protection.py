@@ -95,9 +95,10 @@ class Protection(ProtocolState):
 
     def send(self, packet: bytes, now: float) -> None:
         """Seals a packet that the local kernel sent in the handshake, or would have, and injects it."""
-        latest = self._sealer.last_acknowledgment
+        latest, seen = self._sealer.last_acknowledgment, self._connection.last_seen
         sealed = self.outbound(packet, locate(packet)[0], now)[1] or b""
-        self._sealer.last_acknowledgment = latest
+        # What is answered may be forged, and nothing of the kernel's has passed.
+        self._sealer.last_acknowledgment, self._connection.last_seen = latest, seen
         for length in lengths(sealed):
             self._connection.inject(Direction.OUT, sealed[:length])
             sealed = sealed[length:]
