@@ -34,8 +34,8 @@ from tests.machine.world import ALL, ENO, LIMIT, Suite, World, make_engine, text
 HOURS = 24
 INTERVAL = 90.0
 """Seconds between two connections of the day."""
-SETTLED = 4
-"""Hours after which everything that is kept for a time has reached its level."""
+SETTLED = 8
+"""Hours after which all that is kept has reached its level: connections that are over, as many as may be ready."""
 FLOOD = 5_000
 MAX_OPENING = 100
 

@@ -106,6 +106,7 @@ def test_a_syn_without_offer_that_is_sent_again(suite: Suite | None, damages: bo
     assert_nothing_passed(world)
 
 
+@pytest.mark.interpreted
 def test_syns_without_offer_push_out_nothing_that_was_reset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tcpcryptd.core.services.MAX_TOMBSTONES", 3)
     server = engine(authenticator("server"), 2, suite=ALL, requires=True)
@@ -191,6 +192,7 @@ def test_a_refused_connection_is_not_said_to_be_with_whom_the_last_one_was(suite
     assert dict(counted(world.client)) == before
 
 
+@pytest.mark.interpreted
 def test_a_segment_that_cannot_be_handled_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug would let the peer's data through, as nothing is encrypted yet."""
 
