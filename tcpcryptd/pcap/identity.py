@@ -33,7 +33,7 @@ class IdentityCheck:
             self._late = option
 
     def saw_crypt(self, layer: Init1 | Init2, message: bytes) -> str | None:
-        """The same for a segment with INIT1 or INIT2."""
+        """What is to be said of the proof in INIT1 or INIT2; None: there is none."""
         return self._said(layer, b"crypt", message, self._transcript(a_is_opener=True) + self._late)
 
     def saw_message(self, message: bytes, from_opener: bool) -> str | None:
