@@ -119,7 +119,7 @@ def test_start_after_kill_resets_old_connections(encrypted: Network, transfer: T
     host.daemons[0].kill()
     host.start_daemon()
     wait_until(lambda: transfer.errors, "the sender sees the reset", 30)
-    assert isinstance(transfer.errors[0], ConnectionResetError | BrokenPipeError)
+    assert isinstance(transfer.errors[0], ConnectionError)
     with dialogue(encrypted, echo_server) as new:
         assert exchange(new, MARKER) == MARKER
         same_session(encrypted, new)
@@ -135,7 +135,7 @@ def test_orderly_stop_resets_encrypted_connections(encrypted: Network, transfer:
     capture = encrypted.client.capture()
     assert host.daemons[0].stop() == 0
     wait_until(lambda: transfer.errors, "the sender sees the reset")
-    assert isinstance(transfer.errors[0], ConnectionResetError | BrokenPipeError)
+    assert isinstance(transfer.errors[0], ConnectionError)
     capture.stop()
     assert not capture.contains(MARKER)
     assert transfer.arrived_unchanged()

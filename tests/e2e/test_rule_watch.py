@@ -151,7 +151,8 @@ def test_nobody_reads_what_is_not_deciphered(encrypted: Network, protocol: str, 
             send()
         wait_until(lambda: ends, "the server sees the reset")
     assert flushed
-    assert ends == [ConnectionResetError]
+    # By an RST or, where it missed what was under way, by the daemon through the kernel.
+    assert ends in ([ConnectionResetError], [ConnectionAbortedError])
     assert unchanged(bytes(received))
     wait_until(partial(repaired, host), "the rules are repaired")
     assert_new_connections_are_encrypted(encrypted, protocol)
