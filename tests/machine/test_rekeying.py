@@ -1,5 +1,6 @@
 """Keys are replaced in time, in both directions, on any path (docs/crypt-option.md section 9)."""
 
+import gc
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 
 from tcpcryptd.core.event import InternalError
 from tcpcryptd.crypt.limits import OLD_KEYS_LIFETIME
+from tcpcryptd.crypt.protection.session import Keys
 from tcpcryptd.crypto.segment import SegmentProtection
 from tcpcryptd.crypto.suites import (
     AES128_CTR_SEQIV_HMAC_SHA1,
@@ -217,6 +219,28 @@ def test_old_keys_are_forgotten() -> None:
     world.link.deliver("client", old.packet)
     assert world.server.engine is not None
     assert world.server.engine.counters()["integrity_failures"] == 1
+
+
+@pytest.mark.interpreted
+def test_nothing_keeps_the_first_master_key() -> None:
+    """Whoever gets the memory of a connection must not be able to open what was sent before its keys were replaced."""
+
+    def alive() -> list[Keys]:
+        gc.collect()
+        return [each for each in gc.get_objects() if isinstance(each, Keys)]
+
+    def kept() -> set[int]:
+        return {each.generation for each in alive() if not any(each is other for other in others)}
+
+    others = alive()
+    world = World.encrypting()
+    client, server = world.connect()
+    world.clock.run_for(3700)
+    world.exchange(client, server)
+    assert 0 in kept()
+    world.clock.run_for(OLD_KEYS_LIFETIME + 1)
+    world.exchange(client, server)
+    assert kept() == {1}
 
 
 def test_a_forged_announcement_changes_nothing() -> None:

@@ -203,7 +203,8 @@ class Protection(ProtocolState):
             self.log_keys(keys)
         if keys is not self._keys:
             self._successor = None
-        self._keys = keys
+        # Nothing keeps the keys before them, from which all later ones follow.
+        self._keys = self._session.keys = keys
 
     def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
         """Shifts the number (docs/crypt-option.md section 3)."""
