@@ -1,4 +1,3 @@
-import itertools
 import os
 import signal
 import socket
@@ -230,9 +229,11 @@ def test_a_beat_as_long_as_the_loop_goes_round(rig: Rig) -> None:
         if len(beats) == 4:
             rig.loop.stop()
 
+    begin = time.monotonic()
     rig.loop.beat(0.02, beat)
     rig.loop.run()
-    assert all(later - earlier >= 0.02 for earlier, later in itertools.pairwise(beats))
+    # Two can be closer together, when the first is late.
+    assert all(each - begin >= 0.0199 * number for number, each in enumerate(beats, 1))
     assert beats[-1] - beats[0] < 5.0
 
 
