@@ -8,8 +8,8 @@ from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import InternalError
 from tcpcryptd.core.limits import MAX_EVENTS, MAX_INJECTIONS
 from tcpcryptd.core.verdict import Action, ConnectionClass, Verdict
-from tcpcryptd.wire.segment import MalformedPacket, reverse_key
-from tests.machine.host import Host, adjacent_packets
+from tcpcryptd.wire.segment import MalformedPacket, adjacent_packets, reverse_key
+from tests.machine.host import Host
 from tests.machine.link import view
 from tests.machine.stack import folded_sum
 

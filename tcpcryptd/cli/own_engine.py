@@ -17,7 +17,9 @@ from tcpcryptd.crypt import CryptConfig
 from tcpcryptd.crypto.key_log import KeyLog
 from tcpcryptd.crypto.key_pool import KeyPool
 from tcpcryptd.eno import EnoConfig
+from tcpcryptd.eno.cutting import Cutting
 from tcpcryptd.netio.kernel.path_mtu import RecentPathMtu, path_mtu
+from tcpcryptd.netio.kernel.queueing import QueueingDisciplines
 
 
 class OwnEngine:
@@ -38,7 +40,12 @@ class OwnEngine:
         crypt = CryptConfig(
             whole_packets=settings.whole_packets, kem_keys=kem_keys, key_log=take_keys, authenticator=authenticator
         )
-        eno = EnoConfig(resumption_nonce_length=settings.resumption_nonce, kem_keys=kem_keys, key_log=take_keys)
+        eno = EnoConfig(
+            resumption_nonce_length=settings.resumption_nonce,
+            kem_keys=kem_keys,
+            key_log=take_keys,
+            cutting=Cutting(QueueingDisciplines().treat_alike),
+        )
         if authenticator is not None:
             eno = eno.with_identities(authenticator)
         self._protocols = Protocols(crypt, eno, settings.suites)

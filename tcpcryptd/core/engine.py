@@ -175,8 +175,8 @@ class Engine:
             self._handle_refusal(packet, now, lambda connection: connection.undeliverable(now))
 
     def handle_cut_off(self, packet: bytes, now: float) -> None:
-        """Ends a connection whose sealed segments (SPLIT) this host does not let out."""
-        self._handle_refusal(packet, now, Connection.reset)
+        """Ends a connection whose sealed segments (SPLIT) this host does not let out, if it cannot go on otherwise."""
+        self._handle_refusal(packet, now, _cut_off)
 
     def _handle_refusal(self, packet: bytes, now: float, end: Callable[[Connection], bool | None]) -> None:
         try:
@@ -308,3 +308,10 @@ def _locate(packet: bytes) -> tuple[int, bytes]:
     elif len(packet) >= 60 and packet[0] >> 4 == 6 and uint16(packet, 4) + 40 == len(packet) and packet[6] == _TCP:
         return 40, packet[8:44]
     return locate(packet)
+
+
+def _cut_off(connection: Connection) -> bool:
+    if connection.state is not None and connection.state.cut_off():
+        return False
+    connection.reset()
+    return True

@@ -171,6 +171,13 @@ class ProtocolState:
         """
         return False
 
+    def cut_off(self) -> bool:
+        """This host does not let out the segments that a packet was cut into (SPLIT).
+
+        Whether the connection can go on without them.
+        """
+        return False
+
     def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
         """What an ICMP error that goes in this direction says on this side: sequence number and MTU.
 

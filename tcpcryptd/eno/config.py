@@ -12,6 +12,7 @@ from tcpcryptd.crypto.key_log import KeyLog
 from tcpcryptd.crypto.key_pool import KeyPool
 from tcpcryptd.crypto.key_scheme import KeyScheme
 from tcpcryptd.eno.constants import MAX_RESUMPTION_NONCE
+from tcpcryptd.eno.cutting import Cutting
 from tcpcryptd.eno.limits import DEFAULT_LIMITS, Limits
 from tcpcryptd.identity.authenticator import Authenticator
 
@@ -32,6 +33,7 @@ class EnoConfig:
     """The source of key pairs for the hybrid KEM."""
     authenticator: Authenticator | None = None
     """This host's proof, and the peers that it trusts; None: no identities are in use."""
+    cutting: Cutting = field(default_factory=Cutting)
     key_log: KeyLog | None = None
     """Takes the keys of every connection, if the administrator wants that (docs/keylog.md)."""
 

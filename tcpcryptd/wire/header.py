@@ -52,6 +52,7 @@ def written(
     area: bytes,
     payload: bytes | bytearray | memoryview,
     sums: int | None,
+    index: int = 0,
 ) -> bytes:
     """A packet with the IP header of another one.
 
@@ -62,13 +63,14 @@ def written(
         area: The options, a multiple of 4 bytes.
         payload: What follows them.
         sums: As above; None: the checksum is left to the kernel, which makes it when it cuts the packet into segments.
+        index: As above.
     """
     sequence, acknowledgment, flags, window, urgent = fields
     header_length = 20 + len(area)
     length = header_length + len(payload)
     offset = len(ip_header)
     writer = BytesWriter()
-    _write_ip_header(writer, ip_header, offset, offset + length, 0)
+    _write_ip_header(writer, ip_header, offset, offset + length, index)
     offset_and_flags = header_length << 10 | flags
     checksum = 0
     if sums is not None:

@@ -105,6 +105,16 @@ def lengths(packets: bytes) -> list[int]:
     return found
 
 
+def adjacent_packets(packets: bytes) -> list[bytes]:
+    """IP packets that stand one after the other."""
+    found = []
+    position = 0
+    for length in lengths(packets):
+        found.append(packets[position : position + length])
+        position += length
+    return found
+
+
 def skip_extension_headers(packet: bytes, offset: int, protocol: int) -> tuple[int, int]:
     """Where the header behind IPv6's extension headers starts, and its protocol; they start at `offset`.
 

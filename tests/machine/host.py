@@ -7,19 +7,10 @@ from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Event
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction
 from tcpcryptd.netio.packets.forwarded import cut
-from tcpcryptd.wire.segment import FIN, RST, MalformedPacket, Segment, lengths, locate, reverse_key
+from tcpcryptd.wire.segment import FIN, RST, MalformedPacket, Segment, adjacent_packets, locate, reverse_key
 from tests.machine.clock import Clock
 from tests.machine.link import Link
 from tests.machine.stack import Stack, folded_sum
-
-
-def adjacent_packets(data: bytes) -> list[bytes]:
-    """IP packets that stand one after the other."""
-    packets = []
-    for length in lengths(data):
-        packets.append(data[:length])
-        data = data[length:]
-    return packets
 
 
 @dataclass

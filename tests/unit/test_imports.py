@@ -46,7 +46,7 @@ _BASE = {"netio.engine_output", "netio.errors", "netio.loop", "netio.marks", "ne
 _PROCESS = _BASE | {"netio.kernel", "netio.process"}
 _DAEMON = _PROCESS | {"netio.packets", "netio.firewall", "netio.clients", "netio.workers", "netio.daemon"}
 _CRYPT = {f"crypt.{name}" for name in ("config", "constants", "limits", "option", "roles", "syn")}
-_ENO = {f"eno.{name}" for name in ("config", "constants", "limits", "role", "syn")}
+_ENO = {f"eno.{name}" for name in ("config", "constants", "cutting", "limits", "role", "syn")}
 # Room of a part -> rooms and modules of that part that it may import, besides itself.
 ROOMS = {
     **dict.fromkeys(_CRYPT, _CRYPT),

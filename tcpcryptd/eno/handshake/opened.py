@@ -57,6 +57,6 @@ def open_channel(
         keep = partial(remember, connection, secret.following)
     authenticator = config.authenticator
     proves = secret.scheme.is_extensible and authenticator is not None and authenticator.host_key is not None
-    channel = Channel(flow, session, keep, proves=proves)
+    channel = Channel(flow, session, keep, config.cutting, proves=proves)
     channel.begin(context.ends, init2, now)
     return channel

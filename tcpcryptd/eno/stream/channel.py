@@ -8,7 +8,6 @@ from typing import Final
 
 from tcpcryptd.core.protocol import (
     DROP,
-    Action,
     ConnectionClass,
     Description,
     Direction,
@@ -18,6 +17,7 @@ from tcpcryptd.core.protocol import (
     Verdict,
     modify,
 )
+from tcpcryptd.eno.cutting import Cutting
 from tcpcryptd.eno.limits import CONFIRMATION_DELAY, EMPTY_FRAME_INTERVALS, REKEY_INTERVAL
 from tcpcryptd.eno.stream.flow import Flow
 from tcpcryptd.eno.stream.inbound_packets import InboundPackets
@@ -26,7 +26,7 @@ from tcpcryptd.eno.stream.outbound_packets import OutboundPackets
 from tcpcryptd.eno.stream.outbound_stream import Piece
 from tcpcryptd.eno.stream.session import Session
 from tcpcryptd.eno.syn import for_local_kernel
-from tcpcryptd.wire.segment import ACK, PSH, RST, Segment, locate, make, reverse_key
+from tcpcryptd.wire.segment import ACK, PSH, RST, Segment, adjacent_packets, locate, make, reverse_key
 from tcpcryptd.wire.syn import Ends, refusal
 
 _TCP_HEADER: Final = 20
@@ -38,7 +38,15 @@ class Channel(ProtocolState):
     # For mypyc: `forget` deletes them.
     __deletable__ = ("outbound", "inbound", "_outbound_packets", "_inbound_packets")
 
-    def __init__(self, flow: Flow, session: Session, keep: Callable[[float], None] | None, *, proves: bool) -> None:
+    def __init__(
+        self,
+        flow: Flow,
+        session: Session,
+        keep: Callable[[float], None] | None,
+        cutting: Cutting,
+        *,
+        proves: bool,
+    ) -> None:
         """`keep`: keeps what the next connection can go on from; `proves`: this host has proved who it is."""
         self._connection = flow.connection
         self._proves = proves
@@ -49,13 +57,19 @@ class Channel(ProtocolState):
         self._is_identified = self._connection.identity is None
         """It needs no frame of the peer's any more to show that the peer is the one that was identified."""
         self._flow = flow
+        self._cutting = cutting
         self._sent_length = flow.outbound.wire_end
         self._init2: InitTransmission | None = None
         self._empty_tries = 0
         self._syn: Segment | None = None
         self._inbound_packets = InboundPackets(self._flow, self._inbound_syn, self._authentic, self._acknowledged)
         self._outbound_packets = OutboundPackets(
-            self._flow, flow.segment + _TCP_HEADER, self._outbound_syn, self._probe, self._inbound_packets.release
+            self._flow,
+            flow.segment + _TCP_HEADER,
+            self._outbound_syn,
+            self._probe,
+            self._inbound_packets.release,
+            cutting,
         )
         self.outbound = self._outbound_packets.outbound
         self.inbound = self._inbound_packets.inbound
@@ -105,9 +119,10 @@ class Channel(ProtocolState):
 
     def send(self, packet: bytes, now: float) -> None:
         """Seals a packet that the local kernel has sent before there were keys, and sends it."""
-        action, sealed, _ = self.outbound(packet, locate(packet)[0], now)
-        if action is Action.MODIFY and sealed is not None:
-            self._connection.inject(Direction.OUT, sealed)
+        _, sealed, _ = self.outbound(packet, locate(packet)[0], now)
+        # One packet, or those that it was cut into.
+        for each in adjacent_packets(sealed or b""):
+            self._connection.inject(Direction.OUT, each)
 
     def describe(self) -> Description:
         """For the control socket."""
@@ -168,6 +183,11 @@ class Channel(ProtocolState):
         if self._init2 is None and self._heard:
             return False
         self._connection.reset()
+        return True
+
+    def cut_off(self) -> bool:
+        """See ProtocolState: from now on it is left to the kernel to cut packets."""
+        self._cutting.refuse()
         return True
 
     def _probe(self, now: float) -> bool:

@@ -63,6 +63,8 @@ class Flow:
         """Plain: from where on the local kernel was not given what is opened, for want of room; -1: it was."""
         self.segment = ends.local.mss
         """Bytes: what the peer sends in a segment at most."""
+        self.peer_segment = ends.remote.mss
+        """The same of what the peer takes."""
         self._parts = 0
         """Segments since the last acknowledgment that held a part of a frame."""
         self._told = received

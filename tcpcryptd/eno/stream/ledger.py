@@ -5,7 +5,8 @@ first one after the SYN. Both number spaces have no end here; FIN is in neither.
 
 What matters of a place is when a kernel sends it again, not which bytes stand there. So a frame's plain byte n has its
 wire byte n, and what the frame is longer travels with the last one: the segments that a kernel cuts from plaintext
-begin where those begin that it cuts from the frame, and a lost one is one lost one to it.
+begin where those begin that it cuts from the frame, and a lost one is one lost one to it. Where the daemon cuts the
+frame, it travels with the last byte of the first segment, for the same reason.
 """
 
 from bisect import bisect_right
@@ -31,10 +32,32 @@ class Record(NamedTuple):
     """Wire: where the frame with data begins, and its first byte of data stands; `wire_end` when there is no data."""
     wire_end: int
     """Wire: behind the tag."""
+    turn: int
+    """Plain: behind the byte that what the frame is longer travels with. From there on bytes stand later by that."""
     kept: Buffer
     """What is kept of it: the sealed bytes, or the data."""
     empty_frames: int
     """How many frames without data."""
+
+    def wire_of(self, plain: int) -> int:
+        """Where a plain byte of the frame stands."""
+        at = self.frame + plain - self.start
+        return at if plain < self.turn else at + self.longer
+
+    def plain_of(self, wire: int) -> int:
+        """Which plain byte of the frame stands there or, where none does, was the last one before."""
+        plain = self.start + max(wire - self.frame, 0)
+        return plain if plain < self.turn else max(plain - self.longer, self.turn - 1)
+
+    def plain_from(self, wire: int) -> int:
+        """The first plain byte of the frame that stands there or behind."""
+        plain = self.plain_of(wire)
+        return plain if self.wire_of(plain) >= wire else plain + 1
+
+    @property
+    def longer(self) -> int:
+        """By how many bytes the frame is longer than its data."""
+        return self.wire_end - self.frame - (self.end - self.start)
 
 
 class Ledger:
@@ -73,9 +96,13 @@ class Ledger:
         records = self._records
         return records[-1] if records and records[-1].start == records[-1].end else None
 
-    def append(self, length: int, wire_length: int, kept: Buffer) -> None:
-        """Adds the next frame: bytes of data, bytes in all, and what to keep of it."""
+    def append(self, length: int, wire_length: int, kept: Buffer, first: int = 0) -> None:
+        """Adds the next frame: bytes of data, bytes in all, and what to keep of it.
+
+        `first`: bytes of data in the segment that all other bytes of the frame travel with; 0: in the last one.
+        """
         start, wire = self.end, self.wire_end
+        turn = start + (first or length)
         end, wire_end = start + length, wire + wire_length
         frame, empty = (wire, 0) if length else (wire_end, 1)
         records = self._records
@@ -83,11 +110,11 @@ class Ledger:
         if before is None or before.start != before.end:
             self._starts.append(start)
             self._wires.append(wire)
-            records.append(Record(start, end, wire, frame, wire_end, kept, empty))
+            records.append(Record(start, end, wire, frame, wire_end, turn, kept, empty))
         else:
             kept = b"".join((before.kept, kept)) if before.kept else kept
             empty += before.empty_frames
-            records[-1] = Record(start, end, before.wire, frame, wire_end, kept, empty)
+            records[-1] = Record(start, end, before.wire, frame, wire_end, turn, kept, empty)
         self.end, self.wire_end = end, wire_end
 
     def drop_wire(self, wire: int) -> list[Record]:
@@ -126,20 +153,18 @@ class Ledger:
         record = self._at_plain(plain)
         if record is None:
             return self.wire_end
-        return record.frame + max(plain - record.start, 0)
+        return record.wire_of(plain) if plain > record.start else record.frame
 
     def to_plain(self, wire: int) -> int:
         """The plain offset that corresponds to an acknowledgment of everything before a wire byte.
 
-        A frame's last byte counts only with the tag, since a sender that has forgotten the byte never sends the tag
-        again. What lies beyond the ledger maps to its ends.
+        A byte counts only with what travels with it, such as the tag, since a sender that has forgotten the byte never
+        sends that again. What lies beyond the ledger maps to its ends.
         """
         record = self._at_wire(wire)
         if record is None:
             return self.end
-        if wire <= record.frame:
-            return record.start
-        return min(record.start + wire - record.frame, record.end - 1)
+        return record.plain_of(wire) if wire > record.frame else record.start
 
     def start_of(self, wire: int) -> int:
         """The plain start of the record that a wire byte stands in, of the first one when it is older."""
@@ -156,7 +181,7 @@ class Ledger:
             return self.end
         if wire <= record.wire:
             return record.start
-        return min(max(record.start + wire - record.frame, record.start + 1), record.end)
+        return min(max(record.plain_from(wire), record.start + 1), record.end)
 
     def begin(self, plain: int) -> int:
         """The first wire byte that travels with a plain byte."""
@@ -164,14 +189,14 @@ class Ledger:
         if record is None:
             last = self.trailing
             return last.wire if last is not None else self.wire_end
-        return record.frame + plain - record.start if plain > record.start else record.wire
+        return record.wire_of(plain) if plain > record.start else record.wire
 
     def finish(self, plain: int) -> int:
         """Behind the last wire byte that travels with the plain byte before `plain`, which is kept."""
         record = self._at_plain(plain - 1)
         if record is None:
             return self.wire_end
-        return record.frame + plain - record.start if plain < record.end else record.wire_end
+        return record.wire_of(plain) if plain < record.end else record.wire_end
 
     def sealed(self, wire: int, wire_end: int) -> Buffer:
         """The wire bytes from `wire` up to `wire_end`, of a ledger that keeps the sealed bytes."""

@@ -1,10 +1,12 @@
 """The outgoing direction of an encrypted connection: the kernel's segments become pieces of the stream of frames."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final
 
 from tcpcryptd.core.protocol import DROP, Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.eno.constants import OVERHEAD
+from tcpcryptd.eno.cutting import Cutting
 from tcpcryptd.eno.stream.flow import Flow
 from tcpcryptd.eno.stream.outbound_stream import Piece
 from tcpcryptd.eno.stream.packets import (
@@ -14,10 +16,14 @@ from tcpcryptd.eno.stream.packets import (
     PacketBuilder,
     timestamp_area,
 )
-from tcpcryptd.wire.segment import ACK, FIN, PSH, RST, SYN, URG, MalformedPacket, Segment
+from tcpcryptd.wire.segment import ACK, CWR, FIN, PSH, RST, SYN, URG, MalformedPacket, Segment
 from tcpcryptd.wire.syn import LOCAL_MAX_MSS, MAX_PACKET
 from tcpcryptd.wire.words import uint16, uint32
 
+_CUT_HERE: Final = 4_500
+"""Bytes of payload up to which a packet is cut here. The kernel cuts a frame where it would have cut the plaintext, so
+that the frame's last 20 bytes are a segment of their own. A slow connection has such packets; in a larger one, of a
+fast connection, one more segment counts little, and cutting takes time."""
 _LARGE: Final = 1000
 """Bytes of packet: below any path MTU that IPv6 allows, with room for what is added."""
 
@@ -32,6 +38,7 @@ class OutboundPackets:
         syn: Callable[[Segment, float], Verdict],
         probe: Callable[[float], bool],
         release: Callable[[], None],
+        cutting: Cutting,
     ) -> None:
         """Take over a connection.
 
@@ -41,6 +48,7 @@ class OutboundPackets:
             syn: Takes a segment with SYN.
             probe: Sees whether the peer is alive, in the place of a keep-alive; False: it cannot.
             release: Gives the local kernel what it had no room for.
+            cutting: Whether packets may be cut here.
         """
         self._flow = flow
         self._connection = flow.connection
@@ -51,6 +59,7 @@ class OutboundPackets:
         self._syn = syn
         self._probe = probe
         self._release = release
+        self._cutting = cutting
 
     def outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         """A segment from the local kernel."""
@@ -70,7 +79,8 @@ class OutboundPackets:
             if not payload and flow.peer_window and self._probe(now):
                 return DROP
         urgent = plain + uint16(packet, offset + 18) - 1 if flags & URG else None
-        piece = outbound.send(plain, payload, flags & FIN != 0, urgent)
+        segment = self._segment(len(payload), start - offset)
+        piece = outbound.send(plain, payload, flags & FIN != 0, urgent, segment)
         if piece is None:
             self._connection.count("held_back")
             return DROP
@@ -85,7 +95,15 @@ class OutboundPackets:
         if piece.fin:
             self._connection.saw_closing(FIN, Direction.OUT, now)
         fields = Fields(flow.local_number(piece.wire), acknowledgment, flags & ~(FIN | URG), window)
-        return self._sent(packet[:offset], fields, area, piece, len(packet) - offset)
+        cuts = outbound.cuts(plain, plain + len(payload), segment) if segment else []
+        return self._sent(packet[:offset], fields, area, piece, len(packet) - offset, cuts)
+
+    def _segment(self, length: int, header_length: int) -> int:
+        """Bytes of payload in each segment of a packet which is cut here; 0: it is not, or not into full segments."""
+        if length > _CUT_HERE:
+            return 0
+        segment = min(self._max_segment - 20, self._flow.peer_segment) - OVERHEAD - header_length + 20
+        return segment if 0 < segment < length and length % segment == 0 and self._cutting() else 0
 
     def _note(self, acknowledgment: int, window: int, area: bytes) -> tuple[int, int]:
         """Keeps what the local kernel says; what the peer is told of it."""
@@ -95,14 +113,21 @@ class OutboundPackets:
             self._release()
         return told
 
-    def _sent(self, ip_header: bytes, fields: Fields, area: bytes, piece: Piece, original: int) -> Verdict:
-        """The verdict on a packet that had a segment of `original` bytes."""
+    def _sent(
+        self, ip_header: bytes, fields: Fields, area: bytes, piece: Piece, original: int, cuts: list[int]
+    ) -> Verdict:
+        """The verdict on a packet that had a segment of `original` bytes; `cuts`: wire offsets, if it is cut here."""
         if self._flow.aperture is not None:
             self._flow.open_window(self._flow.aperture, self._connection.last_seen)
         room = self._max_segment - 20 - len(area)
         is_large = original > self._max_segment
         """The kernel cuts the packet after us, and computes the checksums then."""
         length = len(piece.payload)
+        if cuts:
+            starts = [0, *(cut - piece.wire for cut in cuts)]
+            if all(0 < end - start <= room for start, end in pairwise([*starts, length])):
+                packets = self._cut(ip_header, fields, area, piece, starts)
+                return Action.SPLIT, b"".join(packets), ConnectionClass.STREAM
         if length <= room if not is_large else room < length <= MAX_PACKET - len(ip_header) - 20 - len(area):
             if piece.fin:
                 fields = fields._replace(flags=fields.flags | FIN)
@@ -111,23 +136,23 @@ class OutboundPackets:
                 self._connection.inject(Direction.OUT, packet)
                 return DROP
             return Action.MODIFY, packet, ConnectionClass.STREAM
-        packets = self._cut(ip_header, fields, area, piece, room)
+        packets = self._cut(ip_header, fields, area, piece, [*range(0, max(length, 1), max(room, 1))])
         # A packet that the kernel would cut cannot become one that needs no cutting.
         first = None if is_large else packets.pop(0)
         for each in packets:
             self._connection.inject(Direction.OUT, each)
         return DROP if first is None else (Action.MODIFY, first, ConnectionClass.STREAM)
 
-    def _cut(self, ip_header: bytes, fields: Fields, area: bytes, piece: Piece, room: int) -> list[bytes]:
+    def _cut(self, ip_header: bytes, fields: Fields, area: bytes, piece: Piece, starts: list[int]) -> list[bytes]:
+        """A packet for the payload from each of these places on, as the kernel's segmentation would make it."""
         payload = memoryview(piece.payload)
-        starts = range(0, max(len(payload), 1), max(room, 1))
         packets = []
-        for at in starts:
-            is_last = at == starts[-1]
-            flags = fields.flags & ~(0 if is_last else PSH) | (FIN if is_last and piece.fin else 0)
-            sequence = self._flow.local_number(piece.wire + at)
-            cut = fields._replace(sequence=sequence, flags=flags)
-            packets.append(self._builder.build(ip_header, cut, area, payload[at : at + room]))
+        for index, (at, end) in enumerate(pairwise([*starts, len(payload)])):
+            is_last = index + 1 == len(starts)
+            flags = fields.flags & ~((CWR if index else 0) | (0 if is_last else PSH))
+            flags |= FIN if is_last and piece.fin else 0
+            cut = fields._replace(sequence=self._flow.local_number(piece.wire + at), flags=flags)
+            packets.append(self._builder.build(ip_header, cut, area, payload[at:end], index=index))
         return packets
 
     def narrow(self, mtu: int, is_own: bool) -> int:

@@ -19,7 +19,7 @@ from tcpcryptd.eno.stream.frame import (
     KeyChain,
     seal_frame,
 )
-from tcpcryptd.eno.stream.ledger import Ledger
+from tcpcryptd.eno.stream.ledger import Ledger, Record
 
 
 class Piece(NamedTuple):
@@ -57,8 +57,8 @@ class OutboundStream:
         self._ledger = Ledger(0, wire_start)
         self._limits = limits
         self._rekeying = False
-        self._acknowledged_frames: deque[tuple[int, int, int, int]] = deque(maxlen=limits.acknowledged_frames)
-        """Of the latest frames that are not kept any more: where they begin and end on the wire, and in plaintext."""
+        self._acknowledged_frames: deque[Record] = deque(maxlen=limits.acknowledged_frames)
+        """Of the latest frames, without their bytes."""
         self.finished = False
         """Whether the frame with FINp has been sealed."""
         self.acknowledged = wire_start
@@ -84,12 +84,15 @@ class OutboundStream:
         """Wire: behind the last frame."""
         return self._ledger.wire_end
 
-    def send(self, start: int, payload: Buffer, fin: bool = False, urgent: int | None = None) -> Piece | None:
+    def send(
+        self, start: int, payload: Buffer, fin: bool = False, urgent: int | None = None, segment: int = 0
+    ) -> Piece | None:
         """The wire bytes of a segment of the local kernel's, whose first byte is at plain offset `start`.
 
-        `urgent` is the plain offset of the last urgent byte. What has been sealed before is given byte for byte,
-        whatever the payload is; nothing is given for what has been acknowledged. A segment without payload and FIN has
-        a position alone.
+        `urgent` is the plain offset of the last urgent byte. `segment`: bytes of the payload in each segment, the first
+        of which has what the frame is longer (see `cuts`); 0: the last one. What has been sealed before is given byte
+        for byte, whatever the payload is; nothing is given for what has been acknowledged. A segment without payload
+        and FIN has a position alone.
 
         None: it begins behind a hole, goes on behind the FIN, or new bytes have no room before something is
         acknowledged. The segment is to be dropped; the kernel will send it again.
@@ -103,7 +106,11 @@ class OutboundStream:
         if not self._has_room(len(payload)):
             return None
         wire = ledger.wire_end
-        return Piece(wire, self._seal(payload, fin, urgent), fin)
+        return Piece(wire, self._seal(payload, fin, urgent, segment), fin)
+
+    def cuts(self, start: int, end: int, segment: int) -> list[int]:
+        """Where the wire bytes of plain offsets that were sent are cut, so that segments of plaintext fill segments."""
+        return [self._ledger.finish(at) for at in range(start + segment, end, segment)]
 
     def _send_again(self, start: int, end: int, payload: Buffer, fin: bool, urgent: int | None) -> Piece | None:
         ledger = self._ledger
@@ -130,15 +137,15 @@ class OutboundStream:
             self._ledger.cost + length + frames * (FRAME_COST + OVERHEAD + URGENT_LENGTH) <= self._limits.unacknowledged
         )
 
-    def _seal(self, payload: Buffer, fin: bool, urgent: int | None) -> Buffer:
+    def _seal(self, payload: Buffer, fin: bool, urgent: int | None, first: int = 0) -> Buffer:
         """Seals what comes next in the stream, in as many frames as it takes; no payload makes an empty frame."""
         if len(payload) <= MAX_DATA:
-            return self._seal_one(payload, fin, urgent)
+            return self._seal_one(payload, fin, urgent, first)
         view = memoryview(payload)
         cuts = range(0, len(view), MAX_DATA)
         return b"".join([self._seal_one(view[at : at + MAX_DATA], fin and at == cuts[-1], urgent) for at in cuts])
 
-    def _seal_one(self, data: Buffer, fin: bool, urgent: int | None) -> bytes:
+    def _seal_one(self, data: Buffer, fin: bool, urgent: int | None, first: int = 0) -> bytes:
         ledger = self._ledger
         wire = ledger.wire_end
         rekey = self._rekeying
@@ -152,7 +159,7 @@ class OutboundStream:
             if not 0 <= urgent <= MAX_URGENT:
                 urgent = None
         frame = seal_frame(self._protection, wire, data, rekey=rekey, fin=fin, urgent=urgent)
-        ledger.append(len(data), len(frame), frame)
+        ledger.append(len(data), len(frame), frame, first if urgent is None else 0)
         self.finished = fin
         return frame
 
@@ -174,7 +181,8 @@ class OutboundStream:
         if self.acknowledged < wire <= self.wire_end + self.finished:
             self.acknowledged = min(wire, self.wire_end)
             for record in self._ledger.drop_wire(wire):
-                self._acknowledged_frames.append((record.frame, record.wire_end, record.start, record.end))
+                places = record.start, record.end, record.wire, record.frame, record.wire_end, record.turn
+                self._acknowledged_frames.append(Record(*places, b"", 0))
 
     def plain_acknowledgment(self, wire: int) -> int:
         """The plain offset that an acknowledgment of the peer's stands for.
@@ -208,12 +216,12 @@ class OutboundStream:
     def _plain_duplicate(self, left: int, right: int) -> tuple[int, int]:
         """The plain offsets of acknowledged wire bytes; an empty range when they are forgotten."""
         start = end = 0
-        for frame, wire_end, plain, plain_end in reversed(self._acknowledged_frames):
-            if wire_end <= left:
+        for record in reversed(self._acknowledged_frames):
+            if record.wire_end <= left:
                 break
-            if frame < right:
-                start = min(plain + max(left - frame, 0), plain_end)
-                end = max(end, min(plain + right - frame, plain_end))
+            if record.frame < right:
+                start = min(record.plain_from(left), record.end)
+                end = max(end, min(record.plain_of(right - 1) + 1, record.end))
         return start, end
 
     def rekey(self) -> None:

@@ -45,15 +45,26 @@ class PacketBuilder:
             return True
         return (constant + ones_complement_sum(memoryview(packet)[offset:])) % 65535 == 0
 
-    def build(self, ip_header: bytes, fields: Fields, area: bytes, payload: Buffer, *, checksum: bool = True) -> bytes:
+    def build(
+        self,
+        ip_header: bytes,
+        fields: Fields,
+        area: bytes,
+        payload: Buffer,
+        *,
+        checksum: bool = True,
+        index: int = 0,
+    ) -> bytes:
         """A packet with the IP header of another one; `area` has a multiple of four bytes.
+
+        `index`: so many packets that were cut from the same one come before.
 
         Without `checksum` it is left to the kernel, which makes it when it cuts the packet into segments.
         """
         sums = None
         if checksum:
             sums = self._address_sum + ones_complement_sum(area) + ones_complement_sum(payload)
-        return written(ip_header, self._ports, fields, area, payload, sums)
+        return written(ip_header, self._ports, fields, area, payload, sums, index)
 
 
 def is_marked(ip_header: bytes) -> bool:

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict
 from tcpcryptd.wire.options import pad
-from tcpcryptd.wire.segment import MalformedPacket, Segment, locate
-from tests.machine.host import adjacent_packets
+from tcpcryptd.wire.segment import MalformedPacket, Segment, adjacent_packets, locate
 from tests.machine.link import Crossing, view
 from tests.machine.world import World, make_engine, text
 

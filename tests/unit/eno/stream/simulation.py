@@ -139,10 +139,18 @@ class Simulation:
         if start == end and not fin:
             return
         urgent = next((byte for byte in self.urgent if start <= byte), None)
-        piece = self.outbound.send(start, self.stream[start:end], fin, urgent)
+        segment = self.random.choice([0, 0, 1, 3, 20])
+        segment = segment if segment < end - start else 0
+        piece = self.outbound.send(start, self.stream[start:end], fin, urgent, segment)
+        if piece is not None and segment:
+            self._check_cuts(piece, self.outbound.cuts(start, end, segment))
         if piece is not None:
             sender.sent, sender.fin_sent = end, fin and piece.fin
         self.put(piece)
+
+    def _check_cuts(self, piece: Piece, cuts: list[int]) -> None:
+        assert cuts == sorted({*cuts})
+        assert cuts[-1] < piece.wire + len(piece.payload)
 
     def send_again(self) -> None:
         missing = self.sender.missing()

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from tcpcryptd.eno.stream.ledger import Ledger
 
 WIRE_START = 50
-FRAMES = st.lists(st.tuples(st.integers(0, 5), st.sampled_from([20, 22])), max_size=12)
-"""Length of the data, and by how much the frame is longer."""
+Frame = tuple[int, int, int]
+"""Length of the data, by how much the frame is longer, and behind how many bytes of data that stands; 0: all."""
+FRAMES = st.lists(st.tuples(st.integers(0, 5), st.sampled_from([20, 22]), st.integers(0, 4)), max_size=12)
 
 
 class Model(NamedTuple):
@@ -29,20 +30,22 @@ class Model(NamedTuple):
     """Wire offsets of the frames without data at the end."""
 
 
-def build(frames: list[tuple[int, int]], keep_plaintext: bool = False) -> Model:
+def build(frames: list[Frame], keep_plaintext: bool = False) -> Model:
     ledger = Ledger(0, WIRE_START)
     model = Model(ledger, b"", [], [], {}, set(), set())
     sealed = b""
     waiting: set[int] = set()
-    for number, (length, overhead) in enumerate(frames):
+    for number, (length, overhead, chosen) in enumerate(frames):
+        first = min(chosen, length)
+        turn = first or length
         wire = WIRE_START + len(sealed)
         total = length + overhead
-        own = range(wire, wire + length)
+        own = [wire + at if at < turn else wire + at + overhead for at in range(length)]
         if length:
             model.frame[len(model.own)] = wire
             model.travels.extend({offset} for offset in own)
             model.travels[-length] |= waiting
-            model.travels[-1] |= set(range(wire + length, wire + total))
+            model.travels[turn - length - 1] |= set(range(wire + turn, wire + turn + overhead))
             model.own.extend(own)
             model.frame_ends.add((len(model.own), wire + total))
             waiting = set()
@@ -50,13 +53,13 @@ def build(frames: list[tuple[int, int]], keep_plaintext: bool = False) -> Model:
             waiting |= set(range(wire, wire + total))
         frame = bytes([number]) * total
         sealed += frame
-        ledger.append(length, total, b"p" * length if keep_plaintext else frame)
+        ledger.append(length, total, b"p" * length if keep_plaintext else frame, first)
     model.trailing.update(waiting)
     return model._replace(sealed=sealed)
 
 
 @given(FRAMES)
-def test_pieces_hold_what_travels_with_their_bytes(frames: list[tuple[int, int]]) -> None:
+def test_pieces_hold_what_travels_with_their_bytes(frames: list[Frame]) -> None:
     model = build(frames)
     ledger, count = model.ledger, len(model.own)
     assert (ledger.end, ledger.wire_end) == (count, WIRE_START + len(model.sealed))
@@ -70,7 +73,7 @@ def test_pieces_hold_what_travels_with_their_bytes(frames: list[tuple[int, int]]
 
 
 @given(FRAMES)
-def test_an_acknowledgment_on_the_wire_covers_only_whole_bytes(frames: list[tuple[int, int]]) -> None:
+def test_an_acknowledgment_on_the_wire_covers_only_whole_bytes(frames: list[Frame]) -> None:
     model = build(frames)
     ledger, before = model.ledger, 0
     for wire in range(WIRE_START - 3, ledger.wire_end + 3):
@@ -83,7 +86,7 @@ def test_an_acknowledgment_on_the_wire_covers_only_whole_bytes(frames: list[tupl
 
 
 @given(FRAMES)
-def test_an_acknowledgment_of_plaintext_covers_the_empty_frames_behind_it(frames: list[tuple[int, int]]) -> None:
+def test_an_acknowledgment_of_plaintext_covers_the_empty_frames_behind_it(frames: list[Frame]) -> None:
     model = build(frames)
     ledger = model.ledger
     wires = []
@@ -96,7 +99,7 @@ def test_an_acknowledgment_of_plaintext_covers_the_empty_frames_behind_it(frames
 
 
 @given(FRAMES)
-def test_the_mappings_are_inverse_at_frame_borders(frames: list[tuple[int, int]]) -> None:
+def test_the_mappings_are_inverse_at_frame_borders(frames: list[Frame]) -> None:
     model = build(frames)
     ledger = model.ledger
     for plain, wire in model.frame.items():
@@ -109,7 +112,7 @@ def test_the_mappings_are_inverse_at_frame_borders(frames: list[tuple[int, int]]
 
 
 @given(FRAMES.map(lambda frames: frames[:4]))
-def test_a_selective_acknowledgment_covers_only_whole_bytes(frames: list[tuple[int, int]]) -> None:
+def test_a_selective_acknowledgment_covers_only_whole_bytes(frames: list[Frame]) -> None:
     model = build(frames)
     ledger = model.ledger
     for left in range(WIRE_START, ledger.wire_end, 3):
@@ -120,7 +123,7 @@ def test_a_selective_acknowledgment_covers_only_whole_bytes(frames: list[tuple[i
 
 
 @given(FRAMES, st.data())
-def test_what_is_dropped_leaves_the_rest_as_it_was(frames: list[tuple[int, int]], data: st.DataObject) -> None:
+def test_what_is_dropped_leaves_the_rest_as_it_was(frames: list[Frame], data: st.DataObject) -> None:
     model, whole = build(frames), build(frames).ledger
     ledger, by_plain = model.ledger, build(frames).ledger
     wire = data.draw(st.integers(WIRE_START, ledger.wire_end))
@@ -140,7 +143,7 @@ def test_what_is_dropped_leaves_the_rest_as_it_was(frames: list[tuple[int, int]]
 
 
 @given(FRAMES, st.data())
-def test_kept_plaintext(frames: list[tuple[int, int]], data: st.DataObject) -> None:
+def test_kept_plaintext(frames: list[Frame], data: st.DataObject) -> None:
     model = build(frames, keep_plaintext=True)
     start = data.draw(st.integers(0, len(model.own)))
     end = data.draw(st.integers(start, len(model.own)))

@@ -1,5 +1,6 @@
 """The outgoing direction, case by case; tests/unit/eno/stream/test_stream.py has the generated ones."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
@@ -167,6 +168,26 @@ def test_what_came_twice_and_is_acknowledged() -> None:
     assert outbound.plain_sack([(0, 100), (100, 124)]) == []
     outbound.acknowledge(outbound.wire_end)
     assert outbound.plain_sack([(172, 196), (196, 196 + OVERHEAD)]) == [(12, 16)]
+
+
+@pytest.mark.parametrize("length", [6, 7, 8])
+def test_segments_of_a_frame_that_is_cut(length: int) -> None:
+    """Each stands for a segment of plaintext: sent again, acknowledged, selectively, and when it has come twice."""
+    outbound = make()
+    outbound.send(0, b"before")
+    start, stop = 6, 6 + length
+    piece = sent(outbound.send(start, b"abcdefgh"[:length], segment=2))
+    cuts = [piece.wire, *outbound.cuts(start, stop, 2), outbound.wire_end]
+    assert [end - begin for begin, end in pairwise(cuts)][:3] == [2 + OVERHEAD, 2, 2]
+    segments = [(at, min(at + 2, stop)) for at in range(start, stop, 2)]
+    blocks = [*pairwise(cuts)]
+    for (begin, end), (at, until) in zip(blocks, segments, strict=True):
+        assert outbound.plain_acknowledgment(end) == until
+        assert outbound.plain_sack([(begin, end)]) == [(at, until)]
+        again = sent(outbound.send(at, bytes(until - at)))
+        assert (again.wire, again.payload) == (begin, piece.payload[begin - piece.wire : end - piece.wire])
+    outbound.acknowledge(outbound.wire_end)
+    assert outbound.plain_sack(blocks) == segments
 
 
 def test_a_lost_frame_without_data_is_sent_with_the_byte_behind_it() -> None:
