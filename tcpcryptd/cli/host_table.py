@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tcpcryptd.cli.table import Column, duration, or_dash, peer_name
-from tcpcryptd.control.host_info import HostInfo
+from tcpcryptd.records.host_info import HostInfo
 
 HOST_COLUMNS: Final[Sequence[Column[HostInfo]]] = (
     ("Peer", lambda record: peer_name(record.peer)),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tcpcryptd.cli.table import Column, duration, or_dash, peer_name
-from tcpcryptd.control.connection_info import ConnectionInfo
+from tcpcryptd.records.connection_info import ConnectionInfo
 
 _UNITS = ("", "k", "M", "G", "T", "P")
 _MAX_NUMBER = 10_000

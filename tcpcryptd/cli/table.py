@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from tcpcryptd.cli.screen import Screen
-from tcpcryptd.control.connection_info import PeerInfo
+from tcpcryptd.records.connection_info import PeerInfo
 
 
 class _Record(Protocol):

@@ -13,9 +13,9 @@ from tcpcryptd.cli.output import Parser, show, showing
 from tcpcryptd.cli.screen import Screen
 from tcpcryptd.cli.session_table import LONG_COLUMNS, SESSION_COLUMNS, STATE_COLUMNS
 from tcpcryptd.cli.table import as_json, as_table
-from tcpcryptd.control.address import Address
 from tcpcryptd.control.client import DEFAULT_SOCKET, SOCKET_VARIABLE, ControlClient
 from tcpcryptd.control.errors import ControlError, DaemonNotRunning
+from tcpcryptd.records.address import Address
 
 EXIT_OK = 0
 EXIT_FAILURE = 1

@@ -2,15 +2,13 @@
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
-from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import Refusal, Request, decode_reply, encode_request
 from tcpcryptd.control.commands import Argument, OptionValue
-from tcpcryptd.control.connection_info import ConnectionInfo
 from tcpcryptd.control.errors import (
     BadMessage,
     ControlError,
@@ -20,9 +18,11 @@ from tcpcryptd.control.errors import (
     DaemonNotRunning,
     RequestRefused,
 )
-from tcpcryptd.control.host_info import HostInfo
 from tcpcryptd.control.line_buffer import LineBuffer
 from tcpcryptd.control.socket_option import SocketOption
+from tcpcryptd.records.address import Address
+from tcpcryptd.records.connection_info import ConnectionInfo
+from tcpcryptd.records.host_info import HostInfo
 
 DEFAULT_SOCKET: Final = Path("/run/tcpcryptd/control.sock")
 SOCKET_VARIABLE: Final = "TCPCRYPTD_SOCKET"
@@ -31,6 +31,7 @@ TIMEOUT: Final = 5.0
 """Seconds that the daemon may be silent."""
 
 _RECEIVE_BYTES = 65_536
+_Record = TypeVar("_Record", ConnectionInfo, HostInfo)
 
 
 def socket_path() -> Path:
@@ -79,13 +80,13 @@ class ControlClient:
             rows = page.get("sessions")
             if not isinstance(rows, list):
                 raise ControlProtocolError("the list of sessions is missing")
-            found += map(ConnectionInfo.from_message, rows)
+            found += (_read(ConnectionInfo.from_message, row) for row in rows)
         return found
 
     def session(self, local: Address, remote: Address) -> ConnectionInfo:
         """One connection by its two ends; RequestRefused with ENOENT when the daemon does not know it."""
         arguments: dict[str, Argument] = {"local": local, "remote": remote}
-        return ConnectionInfo.from_message(self._single("session", arguments).get("session"))
+        return _read(ConnectionInfo.from_message, self._single("session", arguments).get("session"))
 
     def peers(self) -> list[HostInfo]:
         """The hosts whose identity was checked: for root all that are remembered, else those of own connections."""
@@ -94,7 +95,7 @@ class ControlClient:
             rows = page.get("peers")
             if not isinstance(rows, list):
                 raise ControlProtocolError("the list of peers is missing")
-            found += map(HostInfo.from_message, rows)
+            found += (_read(HostInfo.from_message, row) for row in rows)
         return found
 
     def counters(self) -> dict[str, int]:
@@ -106,7 +107,7 @@ class ControlClient:
 
     def socket(self, descriptor: int) -> ConnectionInfo:
         """The connection of a connected TCP socket, by its descriptor."""
-        return ConnectionInfo.from_message(self._single("socket", descriptor=descriptor).get("session"))
+        return _read(ConnectionInfo.from_message, self._single("socket", descriptor=descriptor).get("session"))
 
     def get_option(self, descriptor: int, option: SocketOption) -> object:
         """An option's value as it stands in the message (docs/control-protocol.md)."""
@@ -194,3 +195,10 @@ class ControlClient:
         except BadMessage as error:
             raise ControlProtocolError(str(error)) from error
         return line
+
+
+def _read(read: Callable[[object], _Record], value: object) -> _Record:
+    try:
+        return read(value)
+    except ValueError as error:
+        raise ControlProtocolError(str(error)) from error

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tcpcryptd.control.address import Address
 from tcpcryptd.control.socket_option import MAX_SPECS, SYMMETRIC_SPEC_SIZE, SocketOption
+from tcpcryptd.records.address import Address
 
 OptionValue = int | tuple[bytes, ...]
 """What an option can be set to: a number (flags are 0 and 1), or a list of specs."""

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
-from tcpcryptd.control.address import Address
 from tcpcryptd.control.errors import BadMessage
+from tcpcryptd.records.address import Address
 
 MAX_DATAGRAM = 4096
 """Bytes; the library sends and takes no more than 1236."""

@@ -1,5 +1,5 @@
 """An address and a port."""
 
-from tcpcryptd.control.address import Address as Endpoint
+from tcpcryptd.records.address import Address as Endpoint
 
 __all__ = ["Endpoint"]

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from tcpcryptd.control.connection_info import ConnectionInfo, ConnectionState
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.peer_identity import PeerIdentity
+from tcpcryptd.records.connection_info import ConnectionInfo, ConnectionState
 
 __all__ = [
     "Closed",

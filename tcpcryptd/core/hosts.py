@@ -3,10 +3,10 @@
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from tcpcryptd.control.connection_info import PeerInfo
-from tcpcryptd.control.host_info import HostInfo
 from tcpcryptd.core.flow_key import endpoints
 from tcpcryptd.core.peer_identity import PeerIdentity
+from tcpcryptd.records.connection_info import PeerInfo
+from tcpcryptd.records.host_info import HostInfo
 
 __all__ = ["HostInfo", "HostTable", "peer_info"]
 

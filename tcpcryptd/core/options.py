@@ -4,8 +4,8 @@ import struct
 from collections import OrderedDict
 from ipaddress import ip_address
 
-from tcpcryptd.control.connection_options import DEFAULT_OPTIONS, ClientMode, ConnectionOptions, Support
 from tcpcryptd.core.endpoint import Endpoint
+from tcpcryptd.records.connection_options import DEFAULT_OPTIONS, ClientMode, ConnectionOptions, Support
 
 __all__ = ["DEFAULT_OPTIONS", "ClientMode", "ConnectionOptions", "OptionRegistry", "Support"]
 

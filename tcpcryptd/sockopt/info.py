@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 
 from tcpcryptd.control.client import ControlClient
-from tcpcryptd.control.connection_info import ConnectionInfo
 from tcpcryptd.control.errors import ControlError, RequestRefused
+from tcpcryptd.records.connection_info import ConnectionInfo
 from tcpcryptd.sockopt.descriptor import SocketLike, descriptor_of
 
 TIMEOUT = 5.0

@@ -6,11 +6,11 @@ import errno
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tcpcryptd.control.address import Address
 from tcpcryptd.control.client import ControlClient
 from tcpcryptd.control.commands import OptionValue
 from tcpcryptd.control.errors import ControlError, ControlTimeout, DaemonNotRunning, RequestRefused
 from tcpcryptd.control.socket_option import MAX_SPECS, OPTIONS, SocketOption, Specs
+from tcpcryptd.records.address import Address
 from tcpcryptd.sockopt.descriptor import SocketLike, bind_if_unbound, descriptor_of
 
 _O = SocketOption

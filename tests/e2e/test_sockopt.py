@@ -329,7 +329,7 @@ def test_asyncio(api: Api, at: At) -> None:
 
 STRANGER = """
 import sys
-from tcpcryptd.control.address import Address
+from tcpcryptd.records.address import Address
 from tcpcryptd.control.client import ControlClient
 from tcpcryptd.control.errors import RequestRefused
 from tcpcryptd.control.socket_option import SocketOption

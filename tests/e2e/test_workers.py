@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from tcpcryptd import sockopt
-from tcpcryptd.control.address import Address
 from tcpcryptd.control.client import ControlClient
 from tcpcryptd.control.errors import RequestRefused
 from tcpcryptd.netio.queue_numbers import DEFAULT_QUEUE
+from tcpcryptd.records.address import Address
 from tcpcryptd.sockopt import SocketOption
 from tests.e2e.harness import (
     FLUSH,

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
 
-from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import Request
 from tcpcryptd.control.commands import COMMANDS, Argument
 from tcpcryptd.control.socket_option import SocketOption
@@ -17,6 +16,7 @@ from tcpcryptd.netio.clients.host_list import HostList
 from tcpcryptd.netio.clients.refusal import Refused
 from tcpcryptd.netio.clients.socket_identity import SocketIdentity
 from tcpcryptd.netio.clients.socket_options import SocketOptions
+from tcpcryptd.records.address import Address
 
 Page = Mapping[str, object]
 Pages = Iterator[Page]

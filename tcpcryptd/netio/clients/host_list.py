@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from tcpcryptd.control.host_info import HostInfo
 from tcpcryptd.core.event import ConnectionInfo
+from tcpcryptd.records.host_info import HostInfo
 
 MAX_HOSTS: Final = 4_096
 """In one list; connections with further hosts are not counted."""

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from tcpcryptd.control.codec import Request
-from tcpcryptd.control.connection_info import ConnectionInfo
 from tcpcryptd.control.errors import BadMessage
 from tcpcryptd.control.libtcpcrypt import (
     MAX_DATAGRAM,
@@ -28,6 +27,7 @@ from tcpcryptd.netio.clients.library_options import Ends, LibraryOptions
 from tcpcryptd.netio.clients.refusal import Refused
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.kernel.sock_diag import datagram_owner
+from tcpcryptd.records.connection_info import ConnectionInfo
 
 ADDRESS = "127.0.0.1"
 MAX_WAITING = 64

@@ -76,7 +76,8 @@ class SocketOptions:
                 raise Refused("ENODATA", resumed if info.resumed else "the keys of this key exchange are not kept")
             return {"mine": info.role == "client", "key": info.public_key.hex()}
         entry, chosen = OPTIONS[option], self._options_of(target)
-        assert entry.value is not None  # noqa: S101 (of an option that has none, all forms are above)
+        if entry.value is None:
+            raise Refused("ENOPROTOOPT", f"{option.name} has no value")
         return entry.value.show(*(getattr(chosen, field) for field in entry.fields))
 
     def set(self, target: SocketIdentity, option: SocketOption, value: OptionValue) -> None:

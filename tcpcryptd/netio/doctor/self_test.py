@@ -9,11 +9,11 @@ from pathlib import Path
 
 import tcpcryptd
 from tcpcryptd.control.client import ControlClient
-from tcpcryptd.control.connection_info import ConnectionInfo
 from tcpcryptd.control.errors import ControlError
 from tcpcryptd.netio.doctor.finding import Finding
 from tcpcryptd.netio.doctor.namespace import Namespace, poll_until, remove_leftovers
 from tcpcryptd.netio.errors import DaemonError
+from tcpcryptd.records.connection_info import ConnectionInfo
 
 _ADDRESSES = "192.0.2.1", "192.0.2.2"
 _PORT = 7069

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from tcpcryptd.control.json_codec import decode, encode
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo
 from tcpcryptd.core.hosts import HostInfo
@@ -12,6 +11,7 @@ from tcpcryptd.netio.workers.channel import Json
 from tcpcryptd.netio.workers.link import UNANSWERED
 from tcpcryptd.netio.workers.pool import WorkerPool
 from tcpcryptd.netio.workers.worker_state import WorkerState
+from tcpcryptd.records.json_codec import decode, encode
 
 
 class SharedEngine:

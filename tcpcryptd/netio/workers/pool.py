@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Final
 
-from tcpcryptd.control.json_codec import encode
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.kernel.queue_statistics import QueueStatistics
@@ -21,6 +20,7 @@ from tcpcryptd.netio.workers.fork_server import ForkServer
 from tcpcryptd.netio.workers.link import DEADLINE, OPEN_DEADLINE, UNANSWERED, Answer, WorkerLink
 from tcpcryptd.netio.workers.respawn import MAX_DEATHS, WINDOW, RespawnLimit
 from tcpcryptd.netio.workers.worker_state import WorkerState
+from tcpcryptd.records.json_codec import encode
 
 HEARTBEAT = 1.0
 """Seconds between two questions for counters, which show that a worker lives and what it has counted when it dies."""

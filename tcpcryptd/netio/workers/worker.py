@@ -12,7 +12,6 @@ from itertools import count, islice
 
 import prctl
 
-from tcpcryptd.control.json_codec import decode, encode
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Disabled, Event, Negotiated, PeerRefused
@@ -27,6 +26,7 @@ from tcpcryptd.netio.process.memory import protect_memory
 from tcpcryptd.netio.process.memory_shortage import MemoryShortage
 from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.workers.channel import Channel, Closed, Json
+from tcpcryptd.records.json_codec import decode, encode
 
 ROWS_PER_PAGE = 16
 """So that they fit a message with the largest keys and the most options."""

@@ -13,10 +13,10 @@ from tcpcryptd.cli import tcnetstat
 from tcpcryptd.cli.screen import Screen
 from tcpcryptd.cli.session_table import LONG_COLUMNS, SESSION_COLUMNS, STATE_COLUMNS
 from tcpcryptd.cli.table import as_table
-from tcpcryptd.control.address import Address
-from tcpcryptd.control.connection_info import ConnectionInfo, ConnectionState, PeerInfo
 from tcpcryptd.control.errors import ControlPermissionDenied, DaemonNotRunning
-from tcpcryptd.control.host_info import HostInfo
+from tcpcryptd.records.address import Address
+from tcpcryptd.records.connection_info import ConnectionInfo, ConnectionState, PeerInfo
+from tcpcryptd.records.host_info import HostInfo
 from tests.unit.control.daemon import RunningServer
 from tests.unit.control.samples import record
 

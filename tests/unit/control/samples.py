@@ -2,9 +2,9 @@
 
 from hypothesis import strategies as st
 
-from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import MAX_ID
-from tcpcryptd.control.connection_info import ConnectionInfo, ConnectionState, PeerInfo
+from tcpcryptd.records.address import Address
+from tcpcryptd.records.connection_info import ConnectionInfo, ConnectionState, PeerInfo
 
 ids = st.integers(0, MAX_ID)
 addresses = st.builds(Address, st.ip_addresses().map(str), st.integers(0, 65535))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tcpcryptd.control.address import Address
 from tcpcryptd.control.client import DEFAULT_SOCKET, SOCKET_VARIABLE, ControlClient, socket_path
 from tcpcryptd.control.codec import Refusal, Reply, Result, decode_request, encode_reply
 from tcpcryptd.control.errors import (
@@ -18,6 +17,7 @@ from tcpcryptd.control.errors import (
     DaemonNotRunning,
     RequestRefused,
 )
+from tcpcryptd.records.address import Address
 from tests.unit.control.samples import record
 
 Serve = Callable[[bytes], Path]
@@ -96,6 +96,13 @@ def test_a_refusal_has_an_errno(serve: Serve, name: str, number: int) -> None:
 def test_an_answer_without_sense(serve: Serve, sent: bytes) -> None:
     with ControlClient(serve(sent)) as client, pytest.raises(ControlProtocolError):
         client.counters()
+
+
+@pytest.mark.parametrize("rows", ["sessions", "peers"])
+def test_a_row_without_sense(serve: Serve, rows: str) -> None:
+    sent = answer(Result(1, {rows: [{"local": 1}]}))
+    with ControlClient(serve(sent)) as client, pytest.raises(ControlProtocolError, match="not a "):
+        getattr(client, rows)()
 
 
 def test_nobody_is_there(tmp_path: Path) -> None:

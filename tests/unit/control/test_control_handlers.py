@@ -2,14 +2,14 @@ from dataclasses import replace
 
 import pytest
 
-from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import Request, Result, encode_reply
-from tcpcryptd.control.connection_info import ConnectionInfo, PeerInfo
-from tcpcryptd.control.host_info import HostInfo
 from tcpcryptd.core.event import ConnectionState
 from tcpcryptd.netio.clients.control_handlers import PEERS_PER_PAGE, SESSIONS_PER_PAGE, Caller, Page
 from tcpcryptd.netio.clients.host_list import MAX_HOSTS
 from tcpcryptd.netio.clients.refusal import Refused
+from tcpcryptd.records.address import Address
+from tcpcryptd.records.connection_info import ConnectionInfo, PeerInfo
+from tcpcryptd.records.host_info import HostInfo
 from tests.unit.control.daemon import connection, handlers
 
 ROOT = Caller(0, now=7.5)

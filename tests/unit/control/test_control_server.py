@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tcpcryptd.control.address import Address
 from tcpcryptd.control.client import ControlClient
 from tcpcryptd.control.codec import MAX_LINE, Request
 from tcpcryptd.control.errors import ControlError, DaemonNotRunning, RequestRefused
@@ -21,6 +20,7 @@ from tcpcryptd.netio.clients.control_connection import RequestHandler
 from tcpcryptd.netio.clients.control_handlers import Caller, Pages
 from tcpcryptd.netio.clients.control_server import MAX_CLIENTS, MAX_CLIENTS_PER_USER, ControlServer
 from tcpcryptd.netio.errors import DaemonError, ExitCode
+from tcpcryptd.records.address import Address
 from tests.unit.control.daemon import RunningServer, StartServer, connection, handlers
 
 COUNTERS = b'{"version":1,"id":%d,"command":"counters"}\n'

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcpcryptd.control.address import Address
 from tcpcryptd.control.errors import BadMessage
 from tcpcryptd.control.libtcpcrypt import (
     MAX_DATAGRAM,
@@ -15,6 +14,7 @@ from tcpcryptd.control.libtcpcrypt import (
     decode_records,
     encode_records,
 )
+from tcpcryptd.records.address import Address
 
 numbers = st.integers(0, 2**32 - 1)
 ends = st.builds(Address, st.ip_addresses(v=4).map(str), st.integers(0, 65535))

@@ -2,9 +2,9 @@
 
 from ipaddress import ip_address
 
-from tcpcryptd.control.connection_info import PeerInfo
 from tcpcryptd.core.hosts import HostInfo, HostTable, peer_info
 from tcpcryptd.core.peer_identity import ABSENT, Outcome, PeerIdentity
+from tcpcryptd.records.connection_info import PeerInfo
 
 WEB1 = PeerIdentity(Outcome.AUTHENTICATED, "web1")
 

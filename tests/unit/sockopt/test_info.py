@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcpcryptd import sockopt
-from tcpcryptd.control.connection_info import PeerInfo
 from tcpcryptd.core.event import ConnectionState
+from tcpcryptd.records.connection_info import PeerInfo
 from tests.unit.sockopt.conftest import SESSION, Daemon
 
 

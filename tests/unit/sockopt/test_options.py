@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 
 from tcpcryptd import sockopt
-from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import Request
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
@@ -15,6 +14,7 @@ from tcpcryptd.core.options import ClientMode, ConnectionOptions
 from tcpcryptd.netio.clients.control_handlers import Caller
 from tcpcryptd.netio.clients.refusal import Refused
 from tcpcryptd.netio.clients.socket_identity import SocketIdentity
+from tcpcryptd.records.address import Address
 from tcpcryptd.sockopt import SocketOption
 from tests.unit.sockopt.conftest import SESSION, Daemon
 

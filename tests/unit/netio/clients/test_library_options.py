@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcpcryptd.control.address import Address
 from tcpcryptd.control.libtcpcrypt import SET, LibraryMessage, LibraryOption
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
@@ -14,6 +13,7 @@ from tcpcryptd.netio.clients.library_options import LibraryOptions
 from tcpcryptd.netio.clients.refusal import Refused
 from tcpcryptd.netio.clients.socket_options import SocketOptions
 from tcpcryptd.netio.kernel.sock_diag import BoundSocket
+from tcpcryptd.records.address import Address
 from tests.unit.control.daemon import FakeEngine, FakeOwners, connection
 
 O = LibraryOption  # noqa: E741

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tcpcryptd.control.address import Address
 from tcpcryptd.control.codec import Request
 from tcpcryptd.control.libtcpcrypt import MAX_DATAGRAM, LibraryMessage, LibraryOption, decode_records
 from tcpcryptd.core.endpoint import Endpoint
@@ -17,6 +16,7 @@ from tcpcryptd.netio.clients.library_options import LibraryOptions
 from tcpcryptd.netio.clients.library_server import ADDRESS, MAX_LISTINGS, MAX_WAITING, LibraryServer
 from tcpcryptd.netio.clients.socket_options import SocketOptions
 from tcpcryptd.netio.errors import DaemonError, ExitCode
+from tcpcryptd.records.address import Address
 from tests.unit.control.daemon import FakeEngine, FakeOwners, connection
 
 HOST = Address("192.0.2.1", 40000)

@@ -10,8 +10,6 @@ from contextlib import ExitStack
 
 import pytest
 
-from tcpcryptd.control.connection_info import PeerInfo
-from tcpcryptd.control.json_codec import encode
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
 from tcpcryptd.core.hosts import HostInfo
@@ -28,6 +26,8 @@ from tcpcryptd.netio.workers.fork_server import ForkServer
 from tcpcryptd.netio.workers.link import UNANSWERED
 from tcpcryptd.netio.workers.pool import WorkerPool
 from tcpcryptd.netio.workers.worker_state import WorkerState
+from tcpcryptd.records.connection_info import PeerInfo
+from tcpcryptd.records.json_codec import encode
 
 WORKERS = 2
 LOCAL, REMOTE = [Endpoint("192.0.2.1", 1000 + index) for index in range(WORKERS)], Endpoint("192.0.2.9", 80)

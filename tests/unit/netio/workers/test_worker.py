@@ -8,8 +8,6 @@ from typing import cast
 
 import pytest
 
-from tcpcryptd.control.connection_info import PeerInfo
-from tcpcryptd.control.json_codec import decode, encode
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Closed as ConnectionClosed
@@ -24,6 +22,8 @@ from tcpcryptd.netio.queue_numbers import QueueNumbers
 from tcpcryptd.netio.workers import worker as module
 from tcpcryptd.netio.workers.channel import Channel, Json, socket_pair
 from tcpcryptd.netio.workers.worker import MAX_LISTINGS, ROWS_PER_PAGE, EngineParts, Worker, WorkerConfig
+from tcpcryptd.records.connection_info import PeerInfo
+from tcpcryptd.records.json_codec import decode, encode
 
 LOCAL, REMOTE = Endpoint("192.0.2.1", 1), Endpoint("192.0.2.2", 2)
 HOST = HostInfo("192.0.2.2", PeerInfo("absent"), 2.5)

@@ -5,8 +5,6 @@ from dataclasses import fields, replace
 
 import pytest
 
-from tcpcryptd.control.connection_info import PeerInfo
-from tcpcryptd.control.json_codec import decode, encode
 from tcpcryptd.control.socket_option import MAX_SPECS, SYMMETRIC_SPEC_SIZE
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState
@@ -15,6 +13,8 @@ from tcpcryptd.core.options import DEFAULT_OPTIONS, ClientMode, ConnectionOption
 from tcpcryptd.crypto.mlkem768_x25519 import PUBLIC_KEY_LENGTH
 from tcpcryptd.netio.workers.channel import MAX_MESSAGE
 from tcpcryptd.netio.workers.worker import ROWS_PER_PAGE
+from tcpcryptd.records.connection_info import PeerInfo
+from tcpcryptd.records.json_codec import decode, encode
 
 OPTIONS = ConnectionOptions(
     enabled=False,

@@ -3,10 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from tcpcryptd.control.address import Address
-from tcpcryptd.control.connection_info import PeerInfo
-from tcpcryptd.control.errors import ControlProtocolError
-from tcpcryptd.control.json_codec import decode, encode
+from tcpcryptd.records.address import Address
+from tcpcryptd.records.connection_info import PeerInfo
+from tcpcryptd.records.json_codec import decode, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +33,9 @@ class HostInfo:
 
     @classmethod
     def from_message(cls, value: object) -> "HostInfo":
-        """Reads that object, ignoring what it does not know; raises ControlProtocolError."""
+        """Reads that object, ignoring what it does not know; raises ValueError."""
         try:
             info: HostInfo = decode(cls, value)
         except ValueError as error:
-            raise ControlProtocolError(f"not a host: {error}") from error
+            raise ValueError(f"not a host: {error}") from error
         return info

@@ -4,10 +4,9 @@ import enum
 import math
 from dataclasses import dataclass, fields
 
-from tcpcryptd.control.address import Address
-from tcpcryptd.control.connection_options import DEFAULT_OPTIONS, ConnectionOptions
-from tcpcryptd.control.errors import ControlProtocolError
-from tcpcryptd.control.json_codec import decode, encode
+from tcpcryptd.records.address import Address
+from tcpcryptd.records.connection_options import DEFAULT_OPTIONS, ConnectionOptions
+from tcpcryptd.records.json_codec import decode, encode
 
 _AMONG_PROCESSES = (
     *("started", "last_seen", "public_key", "public_key_spec", "symmetric_spec", "generation"),
@@ -101,9 +100,9 @@ class ConnectionInfo:
 
     @classmethod
     def from_message(cls, value: object) -> "ConnectionInfo":
-        """Reads that object, ignoring what it does not know; raises ControlProtocolError."""
+        """Reads that object, ignoring what it does not know; raises ValueError."""
         try:
             info: ConnectionInfo = decode(cls, value)
         except ValueError as error:
-            raise ControlProtocolError(f"not a session: {error}") from error
+            raise ValueError(f"not a session: {error}") from error
         return info
