@@ -69,6 +69,12 @@ class KeylessState(ProtocolState):
             self._other_syn = syn
         return True
 
+    def begins_another(self, segment: Segment, now: float) -> Verdict | None:
+        """The verdict on the local kernel's SYN or SYN ACK of a new connection; None: it is of this one."""
+        if segment.is_opening:
+            return self._connection.renew(segment, Direction.OUT, now)
+        return self.answers_other_syn(segment, now)
+
     def answers_other_syn(self, syn_ack: Segment, now: float) -> Verdict | None:
         """The verdict on the kernel's SYN ACK for that SYN: a new connection; None: it is for the first one."""
         if self._other_syn is None or not syn_ack.answers(self._other_syn):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from tcpcryptd.core.protocol import ABSENT, ConnectionHandle, PeerIdentity
 from tcpcryptd.identity.authenticator import Authenticator
@@ -10,6 +10,15 @@ from tcpcryptd.identity.proof import Part
 
 IDENTITY: Final = 0x0001
 """Type of the extension that has the proof of who the sender is."""
+
+
+class _Remembered(Protocol):
+    """A session of an earlier connection; `token`: see PeerIdentity."""
+
+    token: bytes
+
+
+_Session = TypeVar("_Session", bound=_Remembered)
 
 
 def with_proof(
@@ -60,6 +69,37 @@ def recall(connection: ConnectionHandle, authenticator: Authenticator | None, to
         identity = authenticator.recall(_address(connection), connection.peer_port, token)
     suits = identity is not None and identity.suits(must_authenticate=connection.must_authenticate)
     return identity if suits else None
+
+
+def take_session(
+    connection: ConnectionHandle,
+    authenticator: Authenticator | None,
+    key: bytes,
+    now: float,
+    decode: Callable[[bytes], _Session | None],
+) -> _Session | None:
+    """Takes the newest session under a key that suits and whose peer is believed; the connection has its identity then.
+
+    `decode`: reads what was kept; None: the session does not suit.
+    """
+    if not connection.options.cache:
+        return None
+    found: tuple[_Session, PeerIdentity] | None = None
+
+    def accept(encoded: bytes) -> bool:
+        nonlocal found
+        session = decode(encoded)
+        identity = None if session is None else recall(connection, authenticator, session.token)
+        if session is None or identity is None:
+            return False
+        found = session, identity
+        return True
+
+    if connection.sessions.take(key, now, accept) is None or found is None:
+        return None
+    if authenticator is not None:
+        connection.identity = found[1]
+    return found[0]
 
 
 def token_of(connection: ConnectionHandle) -> bytes:

@@ -117,9 +117,7 @@ class _SynAckSent(HandshakeState):
     def outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         """The kernel's retransmissions of the SYN ACK, and what it sends without having had an answer."""
         segment = Segment(packet, offset)
-        if segment.is_opening:
-            return self._connection.renew(segment, Direction.OUT, now)
-        verdict = self.answers_other_syn(segment, now)
+        verdict = self.begins_another(segment, now)
         if verdict is not None:
             return verdict
         if segment.flags & (SYN | ACK) != SYN | ACK:

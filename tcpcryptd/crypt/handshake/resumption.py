@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from tcpcryptd.core.protocol import ConnectionHandle, PeerIdentity
+from tcpcryptd.core.protocol import ConnectionHandle
 from tcpcryptd.crypt.constants import SESSION_PREFIX_SIZE
 from tcpcryptd.crypt.handshake.context import HandshakeContext
 from tcpcryptd.crypt.protection.session import Resumable
 from tcpcryptd.crypt.roles import Role, fits
-from tcpcryptd.identity.identification import recall
+from tcpcryptd.identity.identification import take_session
 
 _ACTIVE: Final = b"crypt active "
 _PASSIVE: Final = b"crypt passive "
@@ -33,36 +33,14 @@ def take_to_answer(context: HandshakeContext, prefix: bytes, now: float) -> Resu
 
 
 def _take(context: HandshakeContext, key: bytes, now: float) -> Resumable | None:
-    connection = context.connection
-    if not connection.options.cache:
-        return None
-    found: tuple[Resumable, PeerIdentity] | None = None
+    def suitable(encoded: bytes) -> Resumable | None:
+        """The session, if it could have come from a key exchange of today."""
+        state = Resumable.decode(encoded, {Role.CLIENT: context.client_suites, Role.SERVER: context.server_suites})
+        mechanisms = [each.agreement.name for each in context.public_key_algorithms]
+        if state is None or state.public_key_name not in mechanisms:
+            return None
+        options, active = context.connection.options, context.connection.origin.active
+        keeps_role = options.resumption_decides_role or fits(options.client_mode, state.role, active=active)
+        return state if keeps_role else None
 
-    def accept(encoded: bytes) -> bool:
-        nonlocal found
-        found = _suitable(context, encoded)
-        return found is not None
-
-    if connection.sessions.take(key, now, accept) is None or found is None:
-        return None
-    state, identity = found
-    if context.config.authenticator is not None:
-        connection.identity = identity
-    return state
-
-
-def _suitable(context: HandshakeContext, encoded: bytes) -> tuple[Resumable, PeerIdentity] | None:
-    """The session, if it could have come from a key exchange of today, with a peer that is believed."""
-    suites = {Role.CLIENT: context.client_suites, Role.SERVER: context.server_suites}
-    state = Resumable.decode(encoded, suites)
-    mechanisms = [each.agreement.name for each in context.public_key_algorithms]
-    if state is None or state.public_key_name not in mechanisms:
-        return None
-    connection = context.connection
-    options = connection.options
-    if not options.resumption_decides_role and not fits(
-        options.client_mode, state.role, active=connection.origin.active
-    ):
-        return None
-    identity = recall(connection, context.config.authenticator, state.token)
-    return (state, identity) if identity is not None else None
+    return take_session(context.connection, context.config.authenticator, key, now, suitable)

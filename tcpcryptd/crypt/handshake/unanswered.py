@@ -57,9 +57,7 @@ class Unanswered(HandshakeState):
 
     def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         segment = Segment(packet, offset)
-        if segment.is_opening:
-            return self._connection.renew(segment, Direction.OUT, now)
-        verdict = self.answers_other_syn(segment, now)
+        verdict = self.begins_another(segment, now)
         if verdict is not None:
             return verdict
         self._sent_plain = max(self._sent_plain, self._ahead(segment.end))

@@ -143,9 +143,7 @@ class SynAckSent(_Passive):
     def outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
         """The SYN ACK, and its retransmissions."""
         segment = Segment(packet, offset)
-        if segment.is_opening:
-            return self._connection.renew(segment, Direction.OUT, now)
-        verdict = self.answers_other_syn(segment, now)
+        verdict = self.begins_another(segment, now)
         if verdict is not None:
             return verdict
         if segment.flags & (SYN | ACK) != SYN | ACK or segment.sequence != self._ends.local.isn:

@@ -6,11 +6,11 @@ suggests: so no two connections can take the same secret at once.
 
 from typing import Final
 
-from tcpcryptd.core.protocol import ConnectionHandle, PeerIdentity
+from tcpcryptd.core.protocol import ConnectionHandle
 from tcpcryptd.eno.handshake.context import HandshakeContext
 from tcpcryptd.eno.handshake.offer import Resumption
 from tcpcryptd.eno.handshake.session import SessionSecret
-from tcpcryptd.identity.identification import recall
+from tcpcryptd.identity.identification import take_session
 
 _ACTIVE: Final = b"eno active "
 _PASSIVE: Final = b"eno passive "
@@ -42,28 +42,8 @@ def name(context: HandshakeContext, secret: SessionSecret) -> Resumption:
 
 
 def _take(context: HandshakeContext, key: bytes, now: float) -> SessionSecret | None:
-    connection = context.connection
-    if not connection.options.cache:
-        return None
-    # It could come from a key exchange under the options and the configuration of today, with a peer that is believed.
-    found: tuple[SessionSecret, PeerIdentity] | None = None
+    def suitable(encoded: bytes) -> SessionSecret | None:
+        """The secret, if it could come from a key exchange under the options and the configuration of today."""
+        return SessionSecret.decode(encoded, context.schemes, context.aeads)
 
-    def accept(encoded: bytes) -> bool:
-        nonlocal found
-        found = _decoded(context, encoded)
-        return found is not None
-
-    if connection.sessions.take(key, now, accept) is None or found is None:
-        return None
-    secret, identity = found
-    if context.config.authenticator is not None:
-        connection.identity = identity
-    return secret
-
-
-def _decoded(context: HandshakeContext, encoded: bytes) -> tuple[SessionSecret, PeerIdentity] | None:
-    secret = SessionSecret.decode(encoded, context.schemes, context.aeads)
-    if secret is None:
-        return None
-    identity = recall(context.connection, context.config.authenticator, secret.token)
-    return (secret, identity) if identity is not None else None
+    return take_session(context.connection, context.config.authenticator, key, now, suitable)
