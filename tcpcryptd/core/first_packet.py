@@ -33,14 +33,16 @@ class FirstPackets:
         # A peer's SYN is not authentic: it does not end a connection that an earlier daemon encrypted.
         if segment.is_opening and not (encrypted and direction is Direction.IN):
             return self._admit(key, segment, direction, now)
-        if encrypted:
+        remote = endpoints(key)[1].address
+        # Its handshake may have been open when an earlier daemon ended. What comes in may have any sender.
+        is_open = direction is Direction.OUT and not segment.flags & (SYN | RST)
+        if encrypted or (is_open and self._config.requires_identity(remote)):
             if not self._table.make_room():
                 return DROP
             connection = Connection(self._services, key, Origin(False, now), "none")
             self._table.add(connection)
             return Orphan(connection).take_over(segment, direction, now)
         if segment.flags & SYN:
-            remote = endpoints(key)[1].address
             if self._config.requires(remote) if direction is Direction.IN else self._config.requires_identity(remote):
                 # The SYN that it answers is sent again, and that is offered, or answered, anew.
                 return DROP
@@ -51,6 +53,8 @@ class FirstPackets:
                 stray = protocol.recognizes(segment)
                 if stray is not None:
                     return self._refuse_stray(key, segment, stray)
+            if self._config.requires_identity(remote) and not segment.flags & RST:
+                return self._refuse_stray(key, segment, Stray.RESET)
         # Of what comes in, anybody may be the sender, and the local kernel refuses what it does not know: only what it
         # sends itself shows that there is a connection, one from before the start.
         return ACCEPT if direction is Direction.IN or segment.flags & RST else ACCEPT_PLAIN

@@ -206,6 +206,21 @@ def test_a_client_that_requires_an_identity(fleet: Fleet) -> None:
     assert not capture.contains(MARKER)
 
 
+@one_protocol
+@pytest.mark.parametrize("requiring", ["client", "server"])
+def test_a_connection_from_before_the_first_start(fleet: Fleet, requiring: str) -> None:
+    """It could as well be one whose handshake was open when an earlier daemon ended."""
+    with dialogue(fleet.network, echo_server) as old:
+        assert exchange(old, b"before") == b"before"
+        fleet.start(requiring, *ALL)
+        capture = fleet.hosts[requiring].capture()
+        old.settimeout(60)
+        with pytest.raises(ConnectionResetError):
+            exchange(old, MARKER)
+        capture.stop()
+        assert requiring == "server" or not capture.contains(MARKER)
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_host_that_is_believed_no_more(fleet: Fleet, workers: str) -> None:
     """Its open connections end with the reload, and new ones do not come about."""

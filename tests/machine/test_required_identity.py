@@ -255,3 +255,33 @@ def test_lost_syns_do_not_make_it_fail(suite: Suite, sender: str) -> None:
     world.exchange(*world.connect())
     world.assert_encrypted()
     assert outcomes(world.server) == [(Outcome.AUTHENTICATED, "client")]
+
+
+@PROTOCOLS
+@pytest.mark.parametrize("ended", range(1, 7))
+@pytest.mark.parametrize("requiring", ["client", "server"])
+def test_a_daemon_that_is_started_anew_during_a_handshake(suite: Suite, ended: int, requiring: str) -> None:
+    """At the packet of that number; its successor does not know the connection."""
+    crossings = 0
+
+    def replace_daemon(crossing: Crossing) -> list[bytes]:
+        nonlocal crossings
+        crossings += 1
+        if crossings == ended:
+            host = world.client if requiring == "client" else world.server
+            host.kill_engine()
+            host.start_engine(engine(authenticator(requiring), 3, suite=suite, requires=True))
+        return [crossing.packet]
+
+    world = World(
+        client=engine(authenticator("client"), 1, suite=suite, requires=requiring == "client"),
+        server=engine(authenticator("server"), 2, suite=suite, requires=requiring == "server"),
+        filters=[replace_daemon],
+    )
+    socket = world.open()
+    socket.write(text(2_000))
+    serve(world)
+    assert all(MARKER not in each.segment.payload for each in world.link.log if each.sender == requiring), world.trace()
+    ends = [socket] if requiring == "client" else world.server.stack.accepted
+    assert all(each.error is not None for each in ends if not each.received)
+    world.assert_healthy()
