@@ -4,15 +4,7 @@ from collections import deque
 from itertools import count
 
 from fuzz.control import ControlClient
-from fuzz.oracle import (
-    BOUNDS,
-    Violation,
-    check_engine,
-    check_packet,
-    check_stream,
-    check_verdict,
-    require,
-)
+from fuzz.oracle import BOUNDS, Violation, check_engine, check_packet, check_stream, check_verdict, require
 from fuzz.stream import MARK, Stream
 from fuzz.target import Target
 from tcpcryptd.core.endpoint import Endpoint

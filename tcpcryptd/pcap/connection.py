@@ -3,15 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from tcpcryptd.crypto.key_log import CRYPT, ENO, KeyLogEntry
-from tcpcryptd.dissect import (
-    Captured,
-    CryptOption,
-    EnoOption,
-    EnoSynOption,
-    Init1,
-    Init2,
-    init_message,
-)
+from tcpcryptd.dissect import Captured, CryptOption, EnoOption, EnoSynOption, Init1, Init2, init_message
 from tcpcryptd.dissect.names import HYBRID, POST_QUANTUM
 from tcpcryptd.dissect.segment import FLAG_NAMES
 from tcpcryptd.pcap.chunk import Chunk, Kind

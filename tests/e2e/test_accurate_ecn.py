@@ -3,7 +3,7 @@
 import pytest
 
 from tcpcryptd.wire.segment import ACK, AE, CWR, ECE, SYN
-from tests.e2e.harness import MARKER, Capture, Network, dialogue, echo_server, exchange, same_session
+from tests.e2e.harness import MARKER, Capture, Network, dialogue, exchange, same_session
 from tests.e2e.harness.capture import KIND_CRYPT, Segment
 
 OFFER = 0b111
@@ -21,7 +21,7 @@ def ace(segment: Segment) -> int:
 def talk(network: Network) -> list[Segment]:
     """A connection that is captured at the server."""
     capture: Capture = network.server.capture()
-    with dialogue(network, echo_server) as client:
+    with dialogue(network) as client:
         for _ in range(5):
             assert exchange(client, MARKER) == MARKER
         if network.server.daemons:

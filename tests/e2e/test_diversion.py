@@ -16,6 +16,7 @@ from tests.e2e.harness import (
     Host,
     Network,
     assert_encrypted,
+    assert_session,
     dialogue,
     divert_as,
     diverted_inwards,
@@ -113,8 +114,8 @@ def test_injected_towards_the_wire_is_diverted_where_it_comes_in(host: Host, fam
 def test_cleaning_up_after_a_death_ends_encrypted_connections_alone(encrypted: Network, family: int) -> None:
     host = encrypted.client
     with (
-        dialogue(encrypted, echo_server, family=family) as client,
-        dialogue(encrypted, echo_server, family=family, port=443) as plain,
+        dialogue(encrypted, family=family) as client,
+        dialogue(encrypted, family=family, port=443) as plain,
     ):
         assert exchange(client, MARKER) == MARKER
         same_session(encrypted, client)
@@ -214,7 +215,7 @@ def test_port_is_the_one_that_was_connected_to(encrypted: Network) -> None:
 def test_selection(network: Network, options: list[str], selected: bool) -> None:
     network.client.start_daemon(*options)
     network.server.start_daemon()
-    with dialogue(network, echo_server, port=7000) as client:
+    with dialogue(network, port=7000) as client:
         assert exchange(client, MARKER) == MARKER
         if selected:
             same_session(network, client)
@@ -226,21 +227,19 @@ def test_selection(network: Network, options: list[str], selected: bool) -> None
 def test_forwarded_connections_are_not_the_routers(path: Network) -> None:
     assert path.router
     path.router.start_daemon()
-    with dialogue(path, echo_server) as client:
+    with dialogue(path) as client:
         assert exchange(client, MARKER) == MARKER
         assert path.router.queued_packets() == 0
     path.client.start_daemon()
     path.server.start_daemon()
-    with dialogue(path, echo_server) as client:
-        assert exchange(client, MARKER) == MARKER
-        same_session(path, client)
+    assert_session(path)
     assert path.router.queued_packets() == 0
 
 
 def test_untracked_connections_are_left_alone(encrypted: Network) -> None:
     for chain in ("OUTPUT", "PREROUTING"):
         encrypted.client.run(["iptables", "-t", "raw", "-A", chain, "-p", "tcp", "-j", "CT", "--notrack"])
-    with dialogue(encrypted, echo_server) as client:
+    with dialogue(encrypted) as client:
         client.sendall(MARKER)
         assert read_exactly(client, len(MARKER)) == MARKER
         assert encrypted.client.sessions() == []

@@ -11,9 +11,8 @@ from tests.e2e.harness import (
     SESSION_ID_LENGTHS,
     Capture,
     Network,
-    assert_plain,
+    assert_stays_plain,
     dialogue,
-    echo_server,
     exchange,
     read_exactly,
     same_session,
@@ -40,7 +39,7 @@ def eno(network: Network) -> Network:
 
 def test_the_second_connection_resumes(eno: Network) -> None:
     for resumed in (False, True):
-        with dialogue(eno, echo_server) as client:
+        with dialogue(eno) as client:
             assert exchange(client, MARKER) == MARKER
             session = same_session(eno, client)
             for host in (eno.client, eno.server):
@@ -54,19 +53,14 @@ def test_the_second_connection_resumes(eno: Network) -> None:
 )
 def test_either_protocol_is_answered(network: Network, offered: str, answering: str, spoken: str) -> None:
     start(network, ("--protocol", offered), ("--protocol", answering))
-    with dialogue(network, echo_server) as client:
+    with dialogue(network) as client:
         assert exchange(client, DATA) == DATA
         assert len(bytes.fromhex(same_session(network, client))) == SESSION_ID_LENGTHS[spoken]
 
 
 def test_an_offer_that_is_not_answered(network: Network) -> None:
     start(network, server=("--answer", "crypt"))
-    capture = network.client.capture()
-    with dialogue(network, echo_server) as client:
-        assert exchange(client, DATA) == DATA
-        assert network.client.sessions() == network.server.sessions() == []
-    capture.stop()
-    assert_plain(capture)
+    assert_stays_plain(network, data=DATA)
 
 
 def rekeyings(capture: Capture) -> set[str]:
@@ -79,7 +73,7 @@ def rekeyings(capture: Capture) -> set[str]:
 
 
 def test_rekeying_in_a_transfer(eno: Network) -> None:
-    with dialogue(eno, echo_server) as client:
+    with dialogue(eno) as client:
         same_session(eno, client)
         local, remote = (":".join(map(str, end)) for end in (client.getsockname(), client.getpeername()))
         capture = eno.client.capture()
@@ -101,7 +95,7 @@ def keep_alive(client: socket.socket) -> None:
 
 
 def test_keep_alive_is_answered_with_frames(eno: Network) -> None:
-    with dialogue(eno, echo_server) as client:
+    with dialogue(eno) as client:
         same_session(eno, client)
         capture = eno.client.capture()
         keep_alive(client)
@@ -112,7 +106,7 @@ def test_keep_alive_is_answered_with_frames(eno: Network) -> None:
 
 
 def test_keep_alive_finds_a_peer_that_is_gone(eno: Network) -> None:
-    with dialogue(eno, echo_server) as client:
+    with dialogue(eno) as client:
         same_session(eno, client)
         keep_alive(client)
         eno.server.run(["ip", "link", "set", "eth0", "down"])

@@ -5,17 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import (
-    MARKER,
-    Capture,
-    Host,
-    Network,
-    assert_encrypted,
-    dialogue,
-    echo_server,
-    exchange,
-    same_session,
-)
+from tests.e2e.harness import MARKER, Capture, Host, Network, assert_encrypted, dialogue, exchange, same_session
 from tests.e2e.harness.earlier import earlier_daemons, earlier_package
 from tests.e2e.harness.middlebox import impair
 
@@ -31,7 +21,7 @@ def suite(host: Host) -> tuple[str, bool, bool]:
 
 def talk(network: Network, data: bytes = DATA) -> tuple[str, bool, bool]:
     """One connection, and what its suite was at the client's host."""
-    with dialogue(network, echo_server) as client:
+    with dialogue(network) as client:
         assert exchange(client, data) == data
         same_session(network, client)
         return suite(network.client)
@@ -106,7 +96,7 @@ def test_with_an_older_daemon(network: Network, older: Path, side: str, protocol
     start()
     capture = network.client.capture()
     for resumed in (False, True):
-        with dialogue(network, echo_server) as client:
+        with dialogue(network) as client:
             assert exchange(client, DATA) == DATA
             ours = network.server if side == "client" else network.client
             assert suite(ours) == ("ECDHE-Curve25519/AES-128-GCM", False, resumed)
@@ -119,7 +109,7 @@ def test_it_is_required(network: Network) -> None:
     network.client.start_daemon("--protocol", "eno", "--require-post-quantum", network.server.ipv4)
     daemon = network.server.start_daemon("--suites", "ECDHE-Curve25519")
     capture = network.client.capture()
-    with pytest.raises(OSError), dialogue(network, echo_server) as client:  # noqa: PT011
+    with pytest.raises(OSError), dialogue(network) as client:  # noqa: PT011
         exchange(client, DATA)
     daemon.stop()
     network.server.start_daemon()

@@ -9,12 +9,12 @@ from tests.e2e.harness import (
     FAMILIES,
     MARKER,
     Network,
-    assert_encrypted,
     assert_plain,
+    assert_session,
+    assert_stays_plain,
+    assert_works,
     dialogue,
-    echo_server,
     exchange,
-    same_session,
 )
 
 # The router's interface on which segments of that direction come in.
@@ -33,12 +33,7 @@ def start_daemons(network: Network, protocol: str = "crypt") -> None:
 def test_peer_without_daemon(network: Network, with_daemon: str, protocol: str, family: int) -> None:
     host = network.client if with_daemon == "client" else network.server
     host.start_daemon("--protocol", protocol)
-    capture = network.client.capture()
-    with dialogue(network, echo_server, family=family) as client:
-        assert exchange(client, MARKER * 1000) == MARKER * 1000
-        assert host.sessions() == []
-    capture.stop()
-    assert_plain(capture)
+    assert_stays_plain(network, family=family)
 
 
 @FAMILIES
@@ -50,7 +45,7 @@ def test_option_stripped_on_the_way(path: Network, incoming: str, protocol: str,
     path.router.run([TOOL[family], "-t", "mangle", *rule])
     start_daemons(path, protocol)
     sent, arrived = path.client.capture(), path.server.capture()
-    with dialogue(path, echo_server, family=family) as client:
+    with dialogue(path, family=family) as client:
         assert exchange(client, MARKER * 1000) == MARKER * 1000
         assert path.client.sessions() == path.server.sessions() == []
     sent.stop()
@@ -67,17 +62,12 @@ def test_segments_with_the_option_swallowed(path: Network, incoming: str, protoc
     rule = ["-A", "FORWARD", "-i", incoming, "-p", "tcp", "--tcp-option", "69", "-j", "DROP"]
     path.router.run([TOOL[family], *rule])
     start_daemons(path, protocol)
-    capture = path.client.capture()
-    with dialogue(path, echo_server, family=family) as client:
-        assert exchange(client, MARKER * 1000) == MARKER * 1000
-        assert path.client.sessions() == path.server.sessions() == []
-    capture.stop()
-    assert_plain(capture)
+    capture = assert_stays_plain(path, family=family)
     assert 69 in capture.kinds()
 
 
 def test_connections_from_before_the_start_are_left_alone(network: Network) -> None:
-    with dialogue(network, echo_server) as old:
+    with dialogue(network) as old:
         assert exchange(old, MARKER) == MARKER
         start_daemons(network)
         capture = network.client.capture()
@@ -85,9 +75,7 @@ def test_connections_from_before_the_start_are_left_alone(network: Network) -> N
         assert network.client.sessions() == network.server.sessions() == []
         capture.stop()
         assert_plain(capture)
-        with dialogue(network, echo_server) as new:
-            assert exchange(new, MARKER) == MARKER
-            same_session(network, new)
+        assert_session(network)
         assert exchange(old, MARKER) == MARKER
 
 
@@ -95,7 +83,7 @@ def test_connections_from_before_the_start_are_left_alone(network: Network) -> N
 def test_plain_connections_run_at_kernel_speed(network: Network, with_daemon: str) -> None:
     host = network.client if with_daemon == "client" else network.server
     host.start_daemon()
-    with dialogue(network, echo_server) as client:
+    with dialogue(network) as client:
         assert exchange(client, MARKER) == MARKER
         first = host.queued_packets()
         # SYN, ACK and the first data at most in each direction.
@@ -108,50 +96,35 @@ def test_plain_connections_run_at_kernel_speed(network: Network, with_daemon: st
 def test_port_that_one_side_excludes(network: Network) -> None:
     network.client.start_daemon("--exclude-port", "7777")
     network.server.start_daemon()
-    capture = network.client.capture()
-    with dialogue(network, echo_server, port=7777) as client:
-        assert exchange(client, MARKER * 100) == MARKER * 100
-    capture.stop()
-    assert_plain(capture)
+    capture = assert_stays_plain(network, port=7777)
     assert 69 not in capture.kinds()
 
 
 @pytest.mark.parametrize("port", [22, 443, 8443])
 def test_ports_with_encryption_of_their_own(encrypted: Network, port: int) -> None:
-    capture = encrypted.client.capture()
-    with dialogue(encrypted, echo_server, port=port) as client:
-        assert exchange(client, MARKER * 100) == MARKER * 100
-    capture.stop()
-    assert_plain(capture)
+    capture = assert_stays_plain(encrypted, port=port)
     assert 69 not in capture.kinds()
 
 
 def test_all_ports_takes_these_too(network: Network) -> None:
     network.client.start_daemon("--all-ports")
     network.server.start_daemon("--all-ports")
-    capture = network.client.capture()
-    with dialogue(network, echo_server, port=443) as client:
-        assert exchange(client, MARKER * 100) == MARKER * 100
-        same_session(network, client)
-    capture.stop()
-    assert_encrypted(capture)
+    assert_works(network, port=443)
 
 
 def test_only_the_ports_that_are_named(network: Network) -> None:
     for host in network.hosts():
         host.start_daemon("--port", "7000")
-    with dialogue(network, echo_server, port=7001) as other:
+    with dialogue(network, port=7001) as other:
         assert exchange(other, MARKER) == MARKER
         assert network.client.sessions() == []
-    with dialogue(network, echo_server, port=7000) as named:
-        assert exchange(named, MARKER) == MARKER
-        same_session(network, named)
+    assert_session(network, port=7000)
 
 
 def test_required_destination_is_not_reached_in_plain(network: Network) -> None:
     network.client.start_daemon("--require", f"{network.server.ipv4}/32")
     capture = network.client.capture()
-    with pytest.raises(ConnectionError), dialogue(network, echo_server) as client:
+    with pytest.raises(ConnectionError), dialogue(network) as client:
         exchange(client, MARKER * 100)
     capture.stop()
     assert not capture.contains(MARKER)
@@ -160,6 +133,4 @@ def test_required_destination_is_not_reached_in_plain(network: Network) -> None:
 def test_required_destination_with_daemon(network: Network) -> None:
     network.client.start_daemon("--require", f"{network.server.ipv4}/32")
     network.server.start_daemon()
-    with dialogue(network, echo_server) as client:
-        assert exchange(client, MARKER * 100) == MARKER * 100
-        same_session(network, client)
+    assert_session(network)

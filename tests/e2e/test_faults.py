@@ -19,10 +19,9 @@ from tests.e2e.harness import (
     MARKER,
     Host,
     Network,
-    assert_encrypted,
-    dialogue,
+    assert_session,
+    assert_works,
     echo_server,
-    exchange,
     read_exactly,
     same_session,
     serve,
@@ -45,15 +44,6 @@ def counters(host: Host) -> dict[str, int]:
     path = host.namespace.run_directory / "tcpcryptd/control.sock"
     with ControlClient(path, CONTROL_SECONDS) as client:
         return client.counters()
-
-
-def assert_works(network: Network, protocol: str) -> None:
-    capture = network.client.capture()
-    with dialogue(network, echo_server) as client:
-        assert exchange(client, MARKER * 1000) == MARKER * 1000
-        same_session(network, client)
-    capture.stop()
-    assert_encrypted(capture, protocol)
 
 
 @BOTH_PROTOCOLS
@@ -122,9 +112,7 @@ def test_interface_down_and_up(encrypted: Network, transfer: Transfer, side: str
     capture.stop()
     assert not capture.contains(MARKER)
     assert transfer.arrived_unchanged()
-    with dialogue(encrypted, echo_server) as client:
-        assert exchange(client, MARKER * 1000) == MARKER * 1000
-        same_session(encrypted, client)
+    assert_session(encrypted)
 
 
 STDERR = {

@@ -10,11 +10,10 @@ from tests.e2e.harness import (
     MARKER,
     Host,
     Network,
-    assert_encrypted,
+    assert_session,
+    assert_works,
     dialogue,
-    echo_server,
     exchange,
-    same_session,
 )
 
 PORT = 7000
@@ -52,12 +51,7 @@ def test_stateful_firewall(path: Network, where: str, protocol: str, family: int
     }[where]
     guard(host, chain)
     start(path, protocol)
-    capture = path.client.capture()
-    with dialogue(path, echo_server, family=family, port=PORT) as client:
-        assert exchange(client, MARKER * 50_000) == MARKER * 50_000
-        same_session(path, client)
-    capture.stop()
-    assert_encrypted(capture, protocol)
+    assert_works(path, protocol, data=MARKER * 50_000, family=family, port=PORT)
 
 
 @FAMILIES
@@ -66,7 +60,7 @@ def test_address_translation(path: Network, protocol: str, family: int) -> None:
     assert path.router
     path.router.run([TOOLS[family], "-t", "nat", "-A", "POSTROUTING", "-o", "eth1", "-j", "MASQUERADE"])
     start(path, protocol)
-    with dialogue(path, echo_server, family=family, port=PORT) as client:
+    with dialogue(path, family=family, port=PORT) as client:
         assert exchange(client, MARKER * 50_000) == MARKER * 50_000
         session = path.client.session_id(client)
         (at_server,) = path.server.sessions()
@@ -81,9 +75,7 @@ def test_own_rules_with_the_script(network: Network) -> None:
     assert network.client.diverts()
     daemon = network.client.start_daemon("--no-firewall")
     network.server.start_daemon()
-    with dialogue(network, echo_server, port=PORT) as client:
-        assert exchange(client, MARKER) == MARKER
-        same_session(network, client)
+    assert_session(network, port=PORT)
     assert daemon.stop() == 0
     assert network.client.rules() == installed
     network.client.launch_rules("--remove")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import FAMILIES, MARKER, Host, Network, dialogue, echo_server, exchange, wait_until
+from tests.e2e.harness import FAMILIES, MARKER, Host, Network, dialogue, exchange, wait_until
 from tests.e2e.test_gateway import both_wires, router_of, start, the_session
 
 RULES = """
@@ -59,7 +59,7 @@ def test_encrypted_connections_stay_out_of_flowtables(
     router = router_of(path)
     load(rules, "raw")
     start(path, "--protocol", protocol, translated=translated)
-    with both_wires(path) as (inside, outside), dialogue(path, echo_server, family=family) as client:
+    with both_wires(path) as (inside, outside), dialogue(path, family=family) as client:
         for _ in range(TIMES):
             assert exchange(client, MARKER * 100) == MARKER * 100
         the_session(path)
@@ -81,7 +81,7 @@ def test_plain_connections_are_offloaded_as_without_a_daemon(path: Network, load
     load("inet", "filter")
     router = router_of(path)
     router.start_daemon("--forward", "eth0")
-    with dialogue(path, echo_server, family=family) as client:
+    with dialogue(path, family=family) as client:
         for _ in range(TIMES):
             assert exchange(client, MARKER) == MARKER
         assert OFFLOADED in tracked(router, family)

@@ -85,7 +85,7 @@ def the_session(network: Network) -> Session:
 def test_an_inside_host_opens(path: Network, family: int, translated: bool, protocol: str) -> None:
     start(path, "--protocol", protocol, translated=translated)
     data = random.Random(family).randbytes(SIZE)
-    with both_wires(path) as (inside, outside), dialogue(path, echo_server, family=family) as client:
+    with both_wires(path) as (inside, outside), dialogue(path, family=family) as client:
         assert exchange(client, MARKER * 100) == MARKER * 100
         assert exchange(client, data) == data
         session = the_session(path)
@@ -125,7 +125,7 @@ def test_a_peer_without_daemon_is_plain(path: Network, family: int) -> None:
     masquerade(path)
     router = router_of(path)
     router.start_daemon("--forward", INSIDE)
-    with both_wires(path) as (_, outside), dialogue(path, echo_server, family=family) as client:
+    with both_wires(path) as (_, outside), dialogue(path, family=family) as client:
         assert exchange(client, MARKER) == MARKER
         queued = router.queued_packets()
         assert exchange(client, MARKER) == MARKER
@@ -138,14 +138,14 @@ def test_a_peer_without_daemon_is_plain(path: Network, family: int) -> None:
 def test_a_death_leaks_nothing(path: Network, protocol: str) -> None:
     start(path, "--protocol", protocol, translated=True)
     router = router_of(path)
-    with dialogue(path, echo_server) as client, counting(router, client) as come:
+    with dialogue(path) as client, counting(router, client) as come:
         assert exchange(client, b"before") == b"before"
         the_session(path)
         outside = path.server.capture()
         router.daemons[-1].kill()
         before = come()
         client.sendall(MARKER)
-        with dialogue(path, echo_server) as other:
+        with dialogue(path) as other:
             assert exchange(other, b"a new one is plain") == b"a new one is plain"
         refused = router.run([*entry_point("tcpcryptd"), "--cleanup"], check=False)
         assert refused.returncode == 1
@@ -259,7 +259,7 @@ def test_a_host_that_encrypts_by_itself(path: Network, options: list[str]) -> No
     path.server.start_daemon()
     path.client.start_daemon()
     router_of(path).start_daemon(*options)
-    with dialogue(path, echo_server) as client:
+    with dialogue(path) as client:
         assert exchange(client, MARKER) == MARKER
         (theirs,) = path.server.sessions()
         assert path.client.session_id(client) == theirs.session_id
@@ -273,7 +273,7 @@ def test_frames_that_the_kernel_does_not_merge(path: Network) -> None:
         host.run(["ethtool", "-K", interface, "tso", "off", "gso", "off", "gro", "off"])
     start(path, "--protocol", "eno", translated=True)
     data = random.Random(1).randbytes(SIZE)
-    with both_wires(path) as (inside, _), dialogue(path, echo_server) as client:
+    with both_wires(path) as (inside, _), dialogue(path) as client:
         assert exchange(client, data) == data
         the_session(path)
     assert max(len(each.payload) for each in inside.segments()) <= 1460

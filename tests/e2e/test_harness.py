@@ -6,15 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import (
-    HarnessError,
-    Network,
-    dialogue,
-    echo_server,
-    exchange,
-    pair,
-    wait_until,
-)
+from tests.e2e.harness import HarnessError, Network, dialogue, exchange, pair, wait_until
 from tests.e2e.harness.process import run
 
 
@@ -22,7 +14,7 @@ from tests.e2e.harness.process import run
 def test_plain_traffic_is_seen_on_the_wire(network: Network, family: int) -> None:
     marker = b"in the clear and easy to find "
     capture = network.client.capture()
-    with dialogue(network, echo_server, family=family) as client:
+    with dialogue(network, family=family) as client:
         assert exchange(client, marker * 100) == marker * 100
     capture.stop()
     assert capture.contains(marker)
@@ -35,7 +27,7 @@ def test_traffic_crosses_the_router(path: Network) -> None:
     assert path.router
     for family in (socket.AF_INET, socket.AF_INET6):
         capture = path.router.capture("eth1")
-        with dialogue(path, echo_server, family=family) as client:
+        with dialogue(path, family=family) as client:
             assert exchange(client, b"over the router") == b"over the router"
         capture.stop()
         assert capture.contains(b"over the router")

@@ -26,6 +26,8 @@ from tests.e2e.harness import (
     Host,
     Network,
     assert_encrypted,
+    assert_session,
+    assert_works,
     dialogue,
     echo_server,
     exchange,
@@ -182,7 +184,7 @@ def test_an_ipsec_policy_for_tcp(network: Network, protocol: str, options: list[
         host.start_daemon("--protocol", protocol, *options)
     capture = network.server.capture()
     data = random.Random(3).randbytes(SIZE)
-    with dialogue(network, echo_server, family=family) as client:
+    with dialogue(network, family=family) as client:
         client.settimeout(20 * PATIENCE)
         assert exchange(client, data) == data
         same_session(network, client)
@@ -245,9 +247,7 @@ def test_a_queue_of_others(network: Network, protocol: str) -> None:
     )
     attempt(network.client, "nft -f /dev/stdin", "nft queue", OTHERS)
     start(network, protocol)
-    with dialogue(network, echo_server) as client:
-        assert exchange(client, MARKER * 100) == MARKER * 100
-        same_session(network, client)
+    assert_session(network)
     # What comes in has been deciphered there.
     outgoing = [
         line for line in log.read_text().splitlines() if line[24:32] == socket.inet_aton(network.client.ipv4).hex()
@@ -262,9 +262,7 @@ def test_netem(network: Network, protocol: str) -> None:
         attempt(host, "tc qdisc add dev eth0 root netem delay 20ms 5ms loss 1% duplicate 1%", "netem")
     start(network, protocol)
     data = random.Random(2).randbytes(SIZE)
-    with dialogue(network, echo_server) as client:
-        assert exchange(client, data) == data
-        same_session(network, client)
+    assert_session(network, data=data)
 
 
 @BOTH_PROTOCOLS
@@ -272,12 +270,7 @@ def test_syn_cookies(network: Network, protocol: str) -> None:
     """The server's kernel keeps nothing of the SYN."""
     network.server.namespace.sysctl("net.ipv4.tcp_syncookies", 2)
     start(network, protocol)
-    capture = network.client.capture()
-    with dialogue(network, echo_server) as client:
-        assert exchange(client, MARKER * 2000) == MARKER * 2000
-        same_session(network, client)
-    capture.stop()
-    assert_encrypted(capture, protocol)
+    assert_works(network, protocol, data=MARKER * 2000)
     sent = network.server.run(["nstat", "-asz", "TcpExtSyncookiesSent"]).stdout.split()
     assert int(sent[sent.index("TcpExtSyncookiesSent") + 1]) > 0
 
@@ -324,7 +317,7 @@ def test_zero_copy_sends(network: Network, protocol: str) -> None:
     """The kernel must not tell that the memory is free while what was sent from it may still be read."""
     start(network, protocol)
     data = random.Random(1).randbytes(SIZE)
-    with dialogue(network, echo_server) as client:
+    with dialogue(network) as client:
         client.setsockopt(socket.SOL_SOCKET, SO_ZEROCOPY, 1)
         sent = calls = 0
         while sent < SIZE:

@@ -10,7 +10,6 @@ from tests.e2e.harness import (
     Host,
     Network,
     dialogue,
-    echo_server,
     exchange,
     read_exactly,
     same_session,
@@ -62,7 +61,7 @@ def test_the_kernel_learns_the_mtu_of_a_path_that_gets_narrower(
 ) -> None:
     for host in (path.client, path.server):
         host.start_daemon("--protocol", protocol, *options)
-    with dialogue(path, echo_server, family=family) as client:
+    with dialogue(path, family=family) as client:
         shift_numbers(client)
         session = same_session(path, client)
         narrow(path)
@@ -82,7 +81,7 @@ def test_a_host_behind_a_gateway_learns_it(path: Network, translated: bool, work
         masquerade(path)
     for host, more in ((path.server, []), (router, ["--forward", "eth0", "--workers", str(workers)])):
         host.start_daemon("--protocol", "eno", *more)
-    with dialogue(path, echo_server) as client:
+    with dialogue(path) as client:
         shift_numbers(client)
         wait_until(lambda: bool(router.sessions()), "the router has a session")
         # The router itself finds that the link is too narrow.
@@ -101,7 +100,7 @@ def test_a_refusal_quotes_no_plaintext(network: Network, protocol: str, options:
         int(socket.AF_INET): ("iptables", "icmp-port-unreachable", "IcmpInDestUnreachs"),
         int(socket.AF_INET6): ("ip6tables", "icmp6-port-unreachable", "Icmp6InDestUnreachs"),
     }[family]
-    with dialogue(network, echo_server, family=family) as client:
+    with dialogue(network, family=family) as client:
         assert exchange(client, b"hello") == b"hello"
         capture = network.client.capture(also=ICMP)
         network.server.run([tool, "-A", "INPUT", "-p", "tcp", "-j", "REJECT", "--reject-with", kind])

@@ -14,16 +14,7 @@ from tcpcryptd.core.flow_key import flow_key
 from tcpcryptd.crypt.option import HELLO, encode
 from tcpcryptd.wire.segment import ACK, SYN, make
 from tcpcryptd.wire.sequence import add
-from tests.e2e.harness import (
-    MARKER,
-    Network,
-    dialogue,
-    echo_server,
-    exchange,
-    same_session,
-    serve,
-    wait_until,
-)
+from tests.e2e.harness import MARKER, Network, dialogue, echo_server, exchange, same_session, serve, wait_until
 from tests.e2e.harness.daemon import Daemon, entry_point
 from tests.e2e.harness.host import Host
 from tests.machine.link import view
@@ -114,7 +105,7 @@ def test_two_hosts_that_know_each_other(fleet: Fleet, workers: str) -> None:
 
 def fails(network: Network) -> int:
     """Connects to an echo server; the error that the client gets, before any byte of data comes back."""
-    with pytest.raises(OSError) as raised, dialogue(network, echo_server) as client:  # noqa: PT011, PT012
+    with pytest.raises(OSError) as raised, dialogue(network) as client:  # noqa: PT011, PT012
         client.settimeout(60)
         client.sendall(MARKER)
         if not client.recv(1):

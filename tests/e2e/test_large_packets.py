@@ -8,7 +8,7 @@ import pytest
 
 from tcpcryptd.netio.kernel import netlink
 from tests.e2e.conftest import MakeNetwork
-from tests.e2e.harness import FAMILIES, Host, Network, dialogue, echo_server, exchange, same_session, wait_until
+from tests.e2e.harness import FAMILIES, Host, Network, dialogue, exchange, same_session, wait_until
 from tests.e2e.test_faults import counters
 
 DATA = random.Random(69).randbytes(1_000_000) * 8
@@ -19,7 +19,7 @@ LOST = ("queue_truncated", "held_back", "segment_errors", "injection_errors", "t
 
 def assert_carried(network: Network, family: int) -> None:
     """Data both ways, without anything that the daemons had to drop."""
-    with dialogue(network, echo_server, family=family) as client:
+    with dialogue(network, family=family) as client:
         same_session(network, client)
         assert exchange(client, DATA) == DATA
     for host in network.hosts():

@@ -103,7 +103,7 @@ def test_reset(library: Network) -> None:
 
 
 def test_other_users_see_and_change_nothing(library: Network) -> None:
-    with dialogue(library, echo_server, port=PORT) as client:
+    with dialogue(library, port=PORT) as client:
         assert exchange(client, MARKER) == MARKER
         session = same_session(library, client)
         peek = ["peek", client.getsockname(), client.getpeername()]

@@ -16,7 +16,6 @@ from tests.e2e.harness import (
     Host,
     Network,
     dialogue,
-    echo_server,
     exchange,
     read_all,
     same_session,
@@ -91,7 +90,7 @@ def test_killed_daemon_of_the_sender_leaks_nothing(encrypted: Network, transfer:
     encrypted.client.daemons[0].kill()
     wait_until(lambda: stalled(encrypted.client), "the kernel has retransmitted")
     after = encrypted.client.capture()
-    with dialogue(encrypted, echo_server) as new:
+    with dialogue(encrypted) as new:
         assert exchange(new, b"new connections work") == b"new connections work"
     after.stop()
     capture.stop()
@@ -106,7 +105,7 @@ def test_killed_daemon_of_the_receiver_lets_nothing_in(encrypted: Network, trans
     encrypted.server.daemons[0].kill()
     wait_until(lambda: stalled(encrypted.client), "the kernel has retransmitted")
     assert transfer.arrived_unchanged()
-    with dialogue(encrypted, echo_server) as new:
+    with dialogue(encrypted) as new:
         assert exchange(new, b"new connections work") == b"new connections work"
     assert transfer.arrived_unchanged()
 
@@ -120,7 +119,7 @@ def test_start_after_kill_resets_old_connections(encrypted: Network, transfer: T
     host.start_daemon()
     wait_until(lambda: transfer.errors, "the sender sees the reset", 30)
     assert isinstance(transfer.errors[0], ConnectionError)
-    with dialogue(encrypted, echo_server) as new:
+    with dialogue(encrypted) as new:
         assert exchange(new, MARKER) == MARKER
         same_session(encrypted, new)
     capture.stop()
@@ -210,7 +209,7 @@ def logged(host: Host, text: str) -> bool:
 
 @BOTH_PROTOCOLS
 def test_log_names_sessions_and_no_keys(encrypted: Network) -> None:
-    with dialogue(encrypted, echo_server) as client:
+    with dialogue(encrypted) as client:
         session = same_session(encrypted, client)
     for host in encrypted.hosts():
         wait_until(partial(logged, host, session), "the session is in the log")
@@ -264,7 +263,7 @@ def test_configuration_file(network: Network, directory: Path) -> None:
     (directory / "tcpcryptd.toml").write_text("exclude-port = [7000]\n")
     network.client.start_daemon("--config", str(directory / "tcpcryptd.toml"))
     network.server.start_daemon()
-    with dialogue(network, echo_server, port=7000) as excluded, dialogue(network, echo_server, port=7001) as other:
+    with dialogue(network, port=7000) as excluded, dialogue(network, port=7001) as other:
         assert exchange(excluded, MARKER) == exchange(other, MARKER)
         same_session(network, other)
         assert len(network.client.sessions()) == 1
@@ -279,7 +278,7 @@ def test_tcnetstat_without_daemon(host: Host) -> None:
 
 
 def test_tcnetstat_of_other_users(encrypted: Network) -> None:
-    with dialogue(encrypted, echo_server) as client:
+    with dialogue(encrypted) as client:
         same_session(encrypted, client)
         done = encrypted.client.run([*NOBODY, *entry_point("tcnetstat"), "--json"])
         assert done.stdout.strip() == "[]"

@@ -4,7 +4,7 @@ import json
 import socket
 
 from tcpcryptd.cli.metrics import METRICS
-from tests.e2e.harness import MARKER, Host, Network, dialogue, echo_server, exchange, same_session
+from tests.e2e.harness import MARKER, Host, Network, dialogue, exchange, same_session
 
 SHELL = ("queue_", "undecided_", "encrypted_", "stream_", "inject", "segment", "rules_", "memory_shortages", "uptime_")
 
@@ -24,7 +24,7 @@ def counters(host: Host) -> dict[str, int]:
 
 def test_an_encrypted_connection_is_counted(encrypted: Network) -> None:
     size = len(MARKER) * 1000
-    with dialogue(encrypted, echo_server) as client:
+    with dialogue(encrypted) as client:
         assert exchange(client, MARKER * 1000) == MARKER * 1000
         same_session(encrypted, client)
         found = samples(encrypted.client)
@@ -49,6 +49,6 @@ def test_every_metric_of_the_shell_has_its_counter(host: Host) -> None:
 
 def test_a_plain_connection_is_counted(network: Network) -> None:
     network.client.start_daemon()
-    with dialogue(network, echo_server) as client:
+    with dialogue(network) as client:
         assert exchange(client, MARKER) == MARKER
     assert samples(network.client)['tcpcryptd_handshakes_total{outcome="plain"}'] == 1

@@ -10,6 +10,7 @@ from tests.e2e.harness import (
     Host,
     Network,
     assert_encrypted,
+    assert_session,
     dialogue,
     echo_server,
     exchange,
@@ -91,7 +92,7 @@ def test_after_a_death_undecided_packets_skip_no_rule(network: Network) -> None:
     start(network, "crypt")
     client.daemons[0].kill()
     sent = Counters(client, "iptables", SENT, "-o", "eth0")
-    with dialogue(network, echo_server, port=PORT) as connection:
+    with dialogue(network, port=PORT) as connection:
         assert exchange(connection, MARKER) == MARKER
     assert_same(sent, 4)
     client.run(["iptables", "-t", "mangle", "-A", "OUTPUT", "-p", "tcp", "--dport", str(PORT), "-j", "DROP"])
@@ -105,7 +106,7 @@ def test_a_chain_that_comes_before_ours_while_a_packet_is_with_the_daemon(networ
     client = network.client
     start(network, protocol)
     capture = client.capture()
-    with dialogue(network, echo_server) as connection:
+    with dialogue(network) as connection:
         assert exchange(connection, MARKER * 10) == MARKER * 10
         same_session(network, connection)
         for number in range(3):
@@ -145,9 +146,7 @@ def test_what_the_other_one_had_is_replaced_and_removed(network: Network, first:
     daemon = host.start_daemon("--firewall", second)
     assert "replacing the firewall rules" in daemon.log()
     assert has_rules(second)
-    with dialogue(network, echo_server) as connection:
-        assert exchange(connection, MARKER) == MARKER
-        same_session(network, connection)
+    assert_session(network)
     daemon.kill()
     host.run([*entry_point("tcpcryptd"), "--cleanup"])
     assert not host.own_rules()
@@ -161,9 +160,7 @@ def test_auto_takes_nft_and_needs_no_iptables(network: Network) -> None:
     wait_until(lambda: "rules of nft" in daemon.log(), "the log says whose rules they are")
     assert "iptables" not in daemon.log()
     assert 'tcpcryptd_firewall{name="nft"} 1' in host.tcnetstat("--metrics").stdout
-    with dialogue(network, echo_server) as connection:
-        assert exchange(connection, MARKER) == MARKER
-        same_session(network, connection)
+    assert_session(network)
     assert daemon.stop() == 0
     assert not ours(host)
     refused = host.launch_wrapped_daemon(without_iptables, "--firewall", "iptables")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import MARKER, Host, Network, dialogue, echo_server, exchange, same_session
+from tests.e2e.harness import MARKER, Host, Network, dialogue, exchange, same_session
 from tests.e2e.harness.daemon import entry_point
 from tests.e2e.harness.users import NOBODY
 
@@ -18,7 +18,7 @@ def start(network: Network, *options: str) -> None:
 
 def converse(network: Network) -> dict[str, Any]:
     """A connection; what tcnetstat on the client says of it."""
-    with dialogue(network, echo_server) as client:
+    with dialogue(network) as client:
         assert exchange(client, MARKER) == MARKER
         same_session(network, client)
         port = client.getsockname()[1]
@@ -28,7 +28,7 @@ def converse(network: Network) -> dict[str, Any]:
 
 
 def test_tcnetstat_tells_all(encrypted: Network) -> None:
-    with dialogue(encrypted, echo_server) as client:
+    with dialogue(encrypted) as client:
         assert exchange(client, MARKER * 10) == MARKER * 10
         session = same_session(encrypted, client)
         lines = encrypted.client.tcnetstat("--long", "--all").stdout.splitlines()
@@ -44,7 +44,7 @@ def test_tcnetstat_tells_all(encrypted: Network) -> None:
 
 def test_tcnetstat_tells_why_a_connection_is_plain(network: Network) -> None:
     network.client.start_daemon()
-    with dialogue(network, echo_server) as client:
+    with dialogue(network) as client:
         assert exchange(client, MARKER) == MARKER
         (row,) = network.client.report("--all")
         assert row["state"] == "plain"
@@ -53,7 +53,7 @@ def test_tcnetstat_tells_why_a_connection_is_plain(network: Network) -> None:
 
 
 def test_keys_are_replaced_on_request(encrypted: Network) -> None:
-    with dialogue(encrypted, echo_server) as client:
+    with dialogue(encrypted) as client:
         assert exchange(client, MARKER) == MARKER
         session = same_session(encrypted, client)
         ends = [f"{address}:{port}" for address, port in (client.getsockname(), client.getpeername())]
@@ -83,7 +83,7 @@ def test_suites_of_one_side_decide(network: Network) -> None:
 def test_nothing_below_what_is_configured(network: Network, client: str, server: str) -> None:
     network.client.start_daemon("--suites", client)
     network.server.start_daemon("--suites", server)
-    with dialogue(network, echo_server) as connection:
+    with dialogue(network) as connection:
         assert exchange(connection, MARKER) == MARKER
         assert network.client.sessions() == network.server.sessions() == []
         (row,) = network.client.report("--all")

@@ -15,6 +15,7 @@ from tests.e2e.harness import (
     Host,
     Network,
     Segment,
+    assert_session,
     dialogue,
     echo_server,
     exchange,
@@ -80,7 +81,7 @@ def assert_same(counters: Counters, at_least: int) -> None:
 
 
 def talk(network: Network, family: int, encrypted: bool) -> None:
-    with dialogue(network, echo_server, family=family, port=PORT) as client:
+    with dialogue(network, family=family, port=PORT) as client:
         data = MARKER * 3000
         assert exchange(client, data) == data
         if encrypted:
@@ -245,9 +246,7 @@ def test_what_rules_do_to_packets(encrypted: Network, protocol: str) -> None:
     others = ["-p", "tcp", "-m", "dscp", "!", "--dscp", "46", "-m", "comment", "--comment", NAME]
     rule(server, socket.AF_INET, "mangle", "PREROUTING", "-i", "eth0", *others)
     rule(server, socket.AF_INET, "mangle", "PREROUTING", "-p", "tcp", "--dport", str(PORT + 1), "-j", "DROP")
-    with dialogue(encrypted, echo_server, port=PORT) as ours:
-        assert exchange(ours, MARKER * 1000) == MARKER * 1000
-        same_session(encrypted, ours)
+    assert_session(encrypted, port=PORT)
     saved = server.run(["iptables-save", "-c", "-t", "mangle"]).stdout
     assert re.search(rf'^\[0:0\] -A PREROUTING .*"{NAME}"', saved, re.MULTILINE)
     with serve(server.listen(PORT + 1), echo_server), pytest.raises(TimeoutError):
@@ -267,12 +266,12 @@ def test_rules_of_a_router_that_encrypts_for_others(path: Network, variant: str)
     chains = [("mangle", "FORWARD"), ("filter", "FORWARD")]
     outwards = Counters(router, tool, chains, "-i", "eth0", "-o", "eth1")
     inwards = Counters(router, tool, chains, "-i", "eth1", "-o", "eth0")
-    with dialogue(path, echo_server, port=PORT) as ours:
+    with dialogue(path, port=PORT) as ours:
         assert exchange(ours, MARKER * 3000) == MARKER * 3000
         assert len(router.sessions()) == 1
     assert_same(outwards, 5)
     assert_same(inwards, 3)
-    with dialogue(path, echo_server) as ours:
+    with dialogue(path) as ours:
         assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1000
 
 
@@ -321,9 +320,7 @@ def test_connection_marks_that_rules_copy_to_packets(encrypted: Network, copies:
     with far_dialogue(encrypted, socket.AF_INET) as ours:
         assert exchange(ours, MARKER * 3000) == MARKER * 3000
         same_session(encrypted, ours)
-    with dialogue(encrypted, echo_server) as ours:
-        assert exchange(ours, MARKER * 3000) == MARKER * 3000
-        same_session(encrypted, ours)
+    assert_session(encrypted, data=MARKER * 3000)
     first.stop()
     second.stop()
     for capture in (first, second):
@@ -339,7 +336,7 @@ def test_ours_come_first(encrypted: Network) -> None:
         lines = host.run(["iptables-save", "-t", "mangle"]).stdout.splitlines()
         return next(line for line in lines if line.startswith("-A OUTPUT ")).endswith("-j TCPCRYPTD_OUT")
 
-    with dialogue(encrypted, echo_server) as ours:
+    with dialogue(encrypted) as ours:
         assert exchange(ours, MARKER) == MARKER
         same_session(encrypted, ours)
         for harmless in (["-p", "tcp"], ["-j", "CONNMARK", "--restore-mark", "--mask", "0xff"]):

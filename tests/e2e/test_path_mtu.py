@@ -17,7 +17,6 @@ from tests.e2e.harness import (
     Network,
     assert_encrypted,
     dialogue,
-    echo_server,
     exchange,
     read_exactly,
     same_session,
@@ -51,7 +50,7 @@ def test_a_narrow_link_on_the_way(path: Network, directory: Path, protocol: str,
     got = directory / "got"
     fetch(path, family, "data", got, SECONDS)
     assert got.read_bytes() == data
-    with dialogue(path, echo_server) as client:
+    with dialogue(path) as client:
         same_session(path, client)
 
 
@@ -61,7 +60,7 @@ def test_the_path_becomes_narrower_in_a_transfer(path: Network, protocol: str, f
     assert path.router
     start(path, protocol)
     capture = path.client.capture()
-    with dialogue(path, echo_server, family=family) as client:
+    with dialogue(path, family=family) as client:
         assert exchange(client, DATA) == DATA
         session = same_session(path, client)
         # Both ends of the link: one that is too narrow for its neighbour swallows packets without a word.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tcpcryptd.cli import tcpcrypt_pcap
-from tests.e2e.harness import MARKER, Host, Network, dialogue, echo_server, exchange, same_session
+from tests.e2e.harness import MARKER, Host, Network, dialogue, exchange, same_session
 
 
 @pytest.mark.parametrize("protocol", ["crypt", "eno"])
@@ -17,10 +17,10 @@ def test_a_capture_opens_with_the_key_log_alone(
     daemon = network.client.start_daemon("--protocol", protocol, "--keylog", str(key_log))
     network.server.start_daemon()
     capture = network.client.capture()
-    with dialogue(network, echo_server) as client:
+    with dialogue(network) as client:
         assert exchange(client, MARKER * 500) == MARKER * 500
         session_id = same_session(network, client)
-    with dialogue(network, echo_server) as client:
+    with dialogue(network) as client:
         assert exchange(client, MARKER) == MARKER
         resumed = network.client.report()
     assert any(row["resumed"] for row in resumed)
@@ -53,7 +53,7 @@ def test_a_plain_connection_is_called_plain(
 ) -> None:
     network.client.start_daemon()
     capture = network.client.capture()
-    with dialogue(network, echo_server) as client:
+    with dialogue(network) as client:
         assert exchange(client, MARKER) == MARKER
     capture.stop()
     (file,) = network.client.directory.glob("eth0-*.pcap")

@@ -7,17 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import (
-    FAMILIES,
-    MARKER,
-    Host,
-    Network,
-    assert_encrypted,
-    dialogue,
-    echo_server,
-    exchange,
-    same_session,
-)
+from tests.e2e.harness import FAMILIES, MARKER, Host, Network, assert_encrypted, dialogue, exchange, same_session
 from tests.e2e.harness.daemon import entry_point
 from tests.e2e.harness.earlier import earlier_daemons, earlier_package
 
@@ -29,7 +19,7 @@ TOOL: dict[int, str] = {socket.AF_INET: "iptables", socket.AF_INET6: "ip6tables"
 def suites(network: Network, family: int = socket.AF_INET) -> tuple[str, float]:
     """The suite of a new connection, and how long it took to get an answer through it."""
     began = time.monotonic()
-    with dialogue(network, echo_server, family=family) as client:
+    with dialogue(network, family=family) as client:
         assert exchange(client, MARKER) == MARKER
         took = time.monotonic() - began
         port = client.getsockname()[1]
@@ -115,7 +105,7 @@ def test_an_earlier_daemon(network: Network, directory: Path, older: str, protoc
         host.start_daemon("--protocol", protocol)
     newer.start_daemon("--protocol", protocol)
     for resumed in (False, True):
-        with dialogue(network, echo_server) as client:
+        with dialogue(network) as client:
             assert exchange(client, MARKER * 1000) == MARKER * 1000
             same_session(network, client)
             row = newer.report()[-1]

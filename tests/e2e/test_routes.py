@@ -224,7 +224,7 @@ def test_a_firewall_that_is_loaded_anew(network: Network) -> None:
     """Nothing gets out for a moment: as with plain TCP, what was lost is sent again."""
     for host in network.hosts():
         host.start_daemon("--whole-packets")
-    with dialogue(network, echo_server) as client:
+    with dialogue(network) as client:
         assert exchange(client, MARKER * 1000) == MARKER * 1000
         session = same_session(network, client)
         network.client.namespace.spawn(["sh", "-c", "iptables -P OUTPUT DROP; sleep 0.7; iptables -P OUTPUT ACCEPT"])

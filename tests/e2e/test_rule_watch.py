@@ -17,7 +17,7 @@ from tests.e2e.harness import (
     MARKER,
     Host,
     Network,
-    assert_encrypted,
+    assert_works,
     dialogue,
     echo_server,
     exchange,
@@ -70,12 +70,7 @@ def repaired(host: Host, times: int = 1) -> bool:
 
 
 def assert_new_connections_are_encrypted(network: Network, protocol: str = "crypt") -> None:
-    capture = network.client.capture()
-    with dialogue(network, echo_server) as client:
-        assert exchange(client, MARKER * 100) == MARKER * 100
-        same_session(network, client)
-    capture.stop()
-    assert_encrypted(capture, protocol)
+    assert_works(network, protocol)
 
 
 @contextlib.contextmanager
@@ -161,7 +156,7 @@ def test_nobody_reads_what_is_not_deciphered(encrypted: Network, protocol: str, 
 def test_plain_connections_go_on(network: Network) -> None:
     host = network.client
     host.start_daemon()
-    with dialogue(network, echo_server) as client:
+    with dialogue(network) as client:
         assert exchange(client, MARKER) == MARKER
         host.run(FLUSH)
         wait_until(partial(repaired, host), "the rules are repaired")
@@ -180,7 +175,7 @@ def test_one_warning_and_a_count_of_all(encrypted: Network) -> None:
 def test_rules_of_others_do_not_matter(encrypted: Network) -> None:
     host = encrypted.client
     before = host.own_rules()
-    with dialogue(encrypted, echo_server) as client:
+    with dialogue(encrypted) as client:
         assert exchange(client, MARKER) == MARKER
         session = same_session(encrypted, client)
         for change in ("-A", "-D"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tcpcryptd.netio.process.memory import can_lock_memory
-from tests.e2e.harness import MARKER, Host, Network, dialogue, echo_server, exchange, same_session, wait_until
+from tests.e2e.harness import MARKER, Host, Network, dialogue, exchange, same_session, wait_until
 from tests.e2e.harness.namespace import ROOT
 from tests.e2e.harness.users import NOBODY
 
@@ -30,7 +30,7 @@ def kilobytes(field: str) -> int:
 
 def test_memory_is_locked_where_that_is_allowed(encrypted: Network) -> None:
     daemon = encrypted.client.daemons[0]
-    with dialogue(encrypted, echo_server) as client:
+    with dialogue(encrypted) as client:
         assert exchange(client, MARKER * 1000) == MARKER * 1000
         same_session(encrypted, client)
         status = daemon.status()

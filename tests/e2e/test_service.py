@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import MARKER, Host, Network, dialogue, echo_server, exchange
+from tests.e2e.harness import MARKER, Host, Network, dialogue, exchange
 from tests.e2e.harness.daemon import Daemon
 from tests.e2e.harness.process import wait_until
 
@@ -96,7 +96,7 @@ def test_reload_is_told_and_changes_what_is_required(network: Network, manager: 
     file.write_text("")
     daemon = network.client.start_wrapped_daemon(manager.wrapper(), "--config", str(file))
     manager.wait_for("READY=1")
-    with dialogue(network, echo_server) as client:
+    with dialogue(network) as client:
         assert exchange(client, MARKER) == MARKER
     file.write_text(f'require = ["{network.server.ipv4}"]\nport = [80]\n')
     hang_up(daemon)
@@ -114,7 +114,7 @@ def test_reload_chooses_suites_of_new_connections(network: Network, directory: P
     network.server.start_daemon()
     suites = []
     for _ in range(2):
-        with dialogue(network, echo_server) as client:
+        with dialogue(network) as client:
             assert exchange(client, MARKER) == MARKER
             port = client.getsockname()[1]
             (row,) = (row for row in network.client.report() if row["local"]["port"] == port)

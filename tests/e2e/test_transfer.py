@@ -20,6 +20,7 @@ from tests.e2e.harness import (
     SESSION_ID_LENGTHS,
     Network,
     assert_encrypted,
+    assert_works,
     dialogue,
     echo_server,
     exchange,
@@ -83,7 +84,7 @@ def test_iperf3(encrypted: Network, options: list[str]) -> None:
 
 @BOTH_PROTOCOLS
 def test_interactive(encrypted: Network) -> None:
-    with dialogue(encrypted, echo_server) as client:
+    with dialogue(encrypted) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for key in MARKER * 10:
             client.sendall(bytes([key]))
@@ -150,7 +151,7 @@ def test_server_closes_its_half_first(encrypted: Network) -> None:
 @FAMILIES
 @BOTH_PROTOCOLS
 def test_both_hosts_name_the_same_session(encrypted: Network, protocol: str, family: int) -> None:
-    with dialogue(encrypted, echo_server, family=family) as first, dialogue(encrypted, echo_server) as second:
+    with dialogue(encrypted, family=family) as first, dialogue(encrypted) as second:
         assert exchange(first, MARKER) == exchange(second, MARKER)
         identifiers = {same_session(encrypted, first), same_session(encrypted, second)}
     assert len(identifiers) == 2
@@ -159,7 +160,7 @@ def test_both_hosts_name_the_same_session(encrypted: Network, protocol: str, fam
 
 @BOTH_PROTOCOLS
 def test_text_of_tcnetstat(encrypted: Network) -> None:
-    with dialogue(encrypted, echo_server) as client:
+    with dialogue(encrypted) as client:
         session = same_session(encrypted, client)
         lines = encrypted.client.tcnetstat().stdout.splitlines()
         ends = [f"{address}:{port}" for address, port in (client.getsockname(), client.getpeername())]
@@ -174,7 +175,7 @@ def test_jumbo_frames(make_pair: Callable[[int], Network], protocol: str) -> Non
         host.start_daemon("--protocol", protocol)
     capture = network.client.capture()
     data = MARKER * 50_000
-    with dialogue(network, echo_server) as client:
+    with dialogue(network) as client:
         same_session(network, client)
         assert exchange(client, data) == data
     capture.stop()
@@ -187,7 +188,7 @@ def test_an_interface_without_offloads(encrypted: Network, protocol: str) -> Non
     for host in encrypted.hosts():
         host.run(["ethtool", "-K", "eth0", "gso", "off", "gro", "off", "tso", "off"])
     capture = encrypted.server.capture()
-    with dialogue(encrypted, echo_server) as client:
+    with dialogue(encrypted) as client:
         assert exchange(client, MARKER * 20_000) == MARKER * 20_000
     capture.stop()
     assert_encrypted(capture, protocol)
@@ -244,12 +245,7 @@ def test_end_and_reset_are_told_apart(encrypted: Network, aborted: bool) -> None
 def test_explicit_congestion_notification(encrypted: Network, protocol: str, family: int) -> None:
     for host in encrypted.hosts():
         host.namespace.sysctl("net.ipv4.tcp_ecn", 1)
-    capture = encrypted.client.capture()
-    with dialogue(encrypted, echo_server, family=family) as client:
-        assert exchange(client, MARKER * 100) == MARKER * 100
-        same_session(encrypted, client)
-    capture.stop()
-    assert_encrypted(capture, protocol)
+    capture = assert_works(encrypted, protocol, family=family)
     # SYN with ECE and CWR, SYN ACK with ECE.
     assert [segment.flags for segment in capture.segments() if segment.flags & 0x02] == [0xC2, 0x52]
 
@@ -261,7 +257,7 @@ def test_without_an_extension_of_tcp(encrypted: Network, protocol: str, setting:
         host.namespace.sysctl(f"net.ipv4.{setting}", 0)
     kind = {"tcp_timestamps": tcp_options.TIMESTAMP, "tcp_sack": tcp_options.SACK, "tcp_window_scaling": 3}[setting]
     capture = encrypted.client.capture()
-    with dialogue(encrypted, echo_server) as client:
+    with dialogue(encrypted) as client:
         assert exchange(client, MARKER * 20_000) == MARKER * 20_000
         same_session(encrypted, client)
     capture.stop()

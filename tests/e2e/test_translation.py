@@ -17,7 +17,8 @@ from tests.e2e.harness import (
     Host,
     Network,
     assert_encrypted,
-    dialogue,
+    assert_session,
+    assert_works,
     echo_server,
     exchange,
     same_session,
@@ -117,9 +118,7 @@ def test_a_client_that_masquerades_its_own(network: Network, protocol: str, fami
     """The address is the one that it has anyway, so that nothing changes."""
     rule(network.client, family, "nat", "POSTROUTING", "-o", "eth0", "-j", "MASQUERADE")
     start(network, protocol)
-    with dialogue(network, echo_server, family=family) as ours:
-        assert exchange(ours, DATA) == DATA
-        same_session(network, ours)
+    assert_session(network, data=DATA, family=family)
 
 
 @FAMILIES
@@ -216,12 +215,7 @@ def test_a_host_whose_address_is_a_bridges(network: Network, protocol: str, fami
     server.run(["ip", "address", "add", f"{server.ipv4}/24", "dev", "br0"])
     server.run(["ip", "address", "add", f"{server.ipv6}/64", "dev", "br0", "nodad"])
     start(network, protocol)
-    capture = network.client.capture()
-    with dialogue(network, echo_server, family=family) as ours:
-        assert exchange(ours, DATA) == DATA
-        same_session(network, ours)
-    capture.stop()
-    assert_encrypted(capture, protocol)
+    assert_works(network, protocol, data=DATA, family=family)
 
 
 @pytest.mark.parametrize("options", [[], ["--forward", "eth0"]], ids=["", "forward"])

@@ -11,17 +11,7 @@ from tcpcryptd.crypt.handshake.server_exchange import looks_like_init1
 from tcpcryptd.wire.options import find, parse
 from tcpcryptd.wire.segment import Segment, locate
 from tcpcryptd.wire.sequence import add
-from tests.e2e.harness import (
-    Capture,
-    Network,
-    dialogue,
-    echo_server,
-    exchange,
-    read_all,
-    same_session,
-    serve,
-    wait_until,
-)
+from tests.e2e.harness import Capture, Network, dialogue, exchange, read_all, same_session, serve, wait_until
 from tests.e2e.test_faults import counters
 
 FAMILIES = pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["ipv4", "ipv6"])
@@ -158,7 +148,7 @@ def test_the_kernel_sends_all_unless_asked_otherwise(network: Network) -> None:
     for host in network.hosts():
         host.start_daemon()
     upload(network, socket.AF_INET)
-    with dialogue(network, echo_server) as client:
+    with dialogue(network) as client:
         same_session(network, client)
     found = counters(network.client)
     assert (found["segments_sent"], found["stream_packets"]) == (0, 0)

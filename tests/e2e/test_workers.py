@@ -18,17 +18,7 @@ from tcpcryptd.control.errors import RequestRefused
 from tcpcryptd.netio.queue_numbers import DEFAULT_QUEUE
 from tcpcryptd.records.address import Address
 from tcpcryptd.sockopt import SocketOption
-from tests.e2e.harness import (
-    FLUSH,
-    MARKER,
-    Host,
-    Network,
-    echo_server,
-    exchange,
-    same_session,
-    serve,
-    wait_until,
-)
+from tests.e2e.harness import FLUSH, MARKER, Host, Network, echo_server, exchange, same_session, serve, wait_until
 from tests.e2e.harness.daemon import entry_point
 from tests.e2e.harness.process import run
 from tests.e2e.test_service import WATCHDOG_SECONDS, Manager, manager

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tcpcryptd.core.engine import Engine
-from tcpcryptd.core.event import Event
+from tcpcryptd.core.event import Event, Negotiated
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction
 from tcpcryptd.netio.packets.forwarded import cut
 from tcpcryptd.wire.segment import FIN, RST, MalformedPacket, Segment, adjacent_packets, locate, reverse_key
@@ -44,6 +44,17 @@ class Host:
         self._wake_up: float | None = None
         link.attach(name, self.receive)
 
+    @property
+    def daemon(self) -> Engine:
+        """The engine of a host that has one."""
+        assert self.engine is not None
+        return self.engine
+
+    @property
+    def negotiated(self) -> list[Negotiated]:
+        """The connections that have got keys, the latest last."""
+        return [event for event in self.events if isinstance(event, Negotiated)]
+
     def receive(self, packet: bytes) -> None:
         """A packet from the wire. A wrong IP header checksum does not get as far as the firewall."""
         if packet[0] >> 4 == 4 and folded_sum(packet[: (packet[0] & 0xF) * 4]) != 0xFFFF:
@@ -66,8 +77,7 @@ class Host:
 
     def shut_down_engine(self) -> None:
         """An orderly stop: what the engine sends last still goes out, then its rules are gone."""
-        assert self.engine is not None
-        self.engine.shut_down(self.clock.now)
+        self.daemon.shut_down(self.clock.now)
         self.collect()
         self.clock.run_for(0.0)
         self.engine = None

@@ -81,8 +81,7 @@ def refusals(host: Host) -> list[str]:
 
 def counted(host: Host) -> Mapping[str, int]:
     """The counters that begin with identity_, without that."""
-    assert host.engine is not None
-    found = host.engine.counters()
+    found = host.daemon.counters()
     return {name.removeprefix("identity_"): count for name, count in found.items() if name.startswith("identity_")}
 
 

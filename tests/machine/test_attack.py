@@ -82,9 +82,7 @@ FORGERIES = [(suite, name) for suite, each in ((ALL, CRYPT_FORGERIES), (ENO, ENO
 @EACH_SIDE
 @pytest.mark.parametrize(("suite", "forgery"), FORGERIES, ids=[f"{suite.protocol} {name}" for suite, name in FORGERIES])
 def test_a_forged_segment_changes_nothing(suite: Suite, forgery: str, side: str) -> None:
-    world = World.encrypting(suite)
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened(suite)
     for _ in range(3):
         (ENO_FORGERIES if suite is ENO else CRYPT_FORGERIES)[forgery](Attacker(world, client), side)
     world.exchange(client, server)
@@ -94,22 +92,17 @@ def test_a_forged_segment_changes_nothing(suite: Suite, forgery: str, side: str)
 
 @pytest.mark.parametrize("sender", ["client", "server"])
 def test_an_integrity_failure_is_reported_once(sender: str) -> None:
-    world = World.encrypting()
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, _ = World.opened()
     for _ in range(5):
         COMMON["data"](Attacker(world, client), sender)
     host = world.server if sender == "client" else world.client
     assert sum(isinstance(event, IntegrityFailure) for event in host.events) == 1
-    assert host.engine is not None
-    assert host.engine.counters()["integrity_failures"] == 5
+    assert host.daemon.counters()["integrity_failures"] == 5
 
 
 @EACH_PROTOCOL
 def test_a_replayed_segment_changes_nothing(suite: Suite) -> None:
-    world = World.encrypting(suite)
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened(suite)
     for crossing in list(world.link.log):
         world.link.deliver(crossing.sender, crossing.packet)
     world.clock.run_for(1)
@@ -122,9 +115,7 @@ def test_a_replayed_segment_changes_nothing(suite: Suite) -> None:
 @pytest.mark.parametrize("options", [b"", encode(HELLO)], ids=["SYN", "SYN with HELLO"])
 def test_a_reset_that_only_the_daemon_believes(victim: str, options: bytes) -> None:
     """A hole in the stream makes the kernel and the daemon expect different numbers; then a SYN asks for new keys."""
-    world = World.encrypting()
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened()
     near, far = (client, server) if victim == "client" else (server, client)
     attacker, name = Attacker(world, client), "server" if victim == "client" else "client"
     hole = next(each for each in reversed(world.link.log) if each.sender == name).segment.end
@@ -140,9 +131,7 @@ def test_a_reset_that_only_the_daemon_believes(victim: str, options: bytes) -> N
 
 @pytest.mark.parametrize("options", [b"", encode(HELLO)], ids=["SYN", "SYN with HELLO"])
 def test_a_syn_after_both_fins_with_data_outstanding(options: bytes) -> None:
-    world = World.encrypting()
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened()
     server.shut_down()
     world.clock.run_for(1)
     blackhole = drop(sent_by("client"))
@@ -161,9 +150,7 @@ def test_a_syn_after_both_fins_with_data_outstanding(options: bytes) -> None:
 @pytest.mark.parametrize("victim", ["client", "server"])
 @pytest.mark.parametrize("options", [b"", encode(HELLO)], ids=["SYN", "SYN with HELLO"])
 def test_a_syn_for_what_an_earlier_daemon_encrypted(victim: str, options: bytes) -> None:
-    world = World.encrypting()
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened()
     host, near, name = (world.client, client, "server") if victim == "client" else (world.server, server, "client")
     host.kill_engine()
     host.start_engine(make_engine("new"))

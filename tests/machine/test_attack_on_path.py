@@ -35,10 +35,8 @@ def reflected(crossing: Crossing) -> bytes:
 @EACH_SIDE
 @EACH_PROTOCOL
 def test_a_host_does_not_take_its_own_segments_for_the_peers(side: str, suite: Suite) -> None:
-    world = World.encrypting(suite)
-    client, server = world.connect()
-    world.exchange(client, server)
-    victim = world.client if side == "client" else world.server
+    world, client, server = World.opened(suite)
+    victim = world.host(side)
     received = len((client if side == "client" else server).received)
     for crossing in [each for each in world.link.log if each.sender == side and not each.segment.flags & SYN]:
         victim.receive(reflected(crossing))
@@ -58,7 +56,7 @@ def test_a_handshake_is_reflected(side: str, stage: int, suite: Suite) -> None:
     client = world.open()
     client.write(text(2000))
     assert world.clock.run_until(lambda: len(world.link.log) >= stage, LIMIT)
-    victim = world.client if side == "client" else world.server
+    victim = world.host(side)
     for crossing in [each for each in world.link.log if each.sender == side and not each.segment.is_opening]:
         victim.receive(reflected(crossing))
     world.clock.run_for(60)
@@ -96,9 +94,7 @@ def test_a_whole_connection_is_replayed_to_the_server(fresh: bool) -> None:
 @EACH_SIDE
 def test_a_stream_is_not_cut_off_unnoticed(side: str) -> None:
     """What a host sends is swallowed, and a FIN forged in its place: the other application sees no end."""
-    world = World.encrypting()
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened()
     speaker, listener = (client, server) if side == "client" else (server, client)
     received = len(listener.received)
     blackhole = drop(sent_by(side))
@@ -119,17 +115,14 @@ def test_a_stream_is_not_cut_off_unnoticed(side: str) -> None:
 @pytest.mark.parametrize("generation", [0, 1, 2, 255])
 @pytest.mark.parametrize("with_mac", [False, True], ids=["no MAC", "a wrong MAC"])
 def test_new_keys_are_announced_by_somebody_else(side: str, generation: int, with_mac: bool) -> None:
-    world = World.encrypting()
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened()
     area = encode(Suboption(Opcode.REKEY, bytes((generation,)) + bytes(4)))
     if with_mac:
         area += bytes((MAC, 18)) + bytes(16)
     Attacker(world, client).forge(side, ACK, options=area)
     world.exchange(client, server)
     for host, ends in ((world.client, world.ends(client)), (world.server, world.ends(client)[::-1])):
-        assert host.engine is not None
-        info = host.engine.connection(*ends)
+        info = host.daemon.connection(*ends)
         assert info is not None
         assert info.generation == 0
     world.close(client, server)
@@ -140,13 +133,10 @@ def test_new_keys_are_announced_by_somebody_else(side: str, generation: int, wit
 @EACH_SIDE
 @pytest.mark.parametrize("secure", [False, True], ids=["RST obeyed", "SECURST"])
 def test_an_exact_rst(suite: Suite, side: str, secure: bool) -> None:
-    world = World.encrypting(suite)
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened(suite)
     victim, host = (server, world.server) if side == "client" else (client, world.client)
     ends = world.ends(client) if side == "server" else world.ends(client)[::-1]
-    assert host.engine is not None
-    assert host.engine.set_options(ConnectionOptions(secure_reset=secure), *ends)
+    assert host.daemon.set_options(ConnectionOptions(secure_reset=secure), *ends)
     Attacker(world, client).forge(side, RST)
     assert victim.error == (None if secure else "reset")
     if secure:
@@ -156,9 +146,7 @@ def test_an_exact_rst(suite: Suite, side: str, secure: bool) -> None:
 
 @EACH_SIDE
 def test_an_acknowledgment_of_what_was_not_sent(side: str) -> None:
-    world = World.encrypting()
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened()
     newest = world.link.log[-1].segment
     packet = make(
         client.key if side == "client" else reverse_key(client.key),
@@ -184,9 +172,8 @@ def test_a_handshake_message_is_replayed_into_another_connection(side: str) -> N
     old = next(
         each.segment for each in world.link.log if each.sender == side and each.segment.option(69) == bytes((opcode,))
     )
-    for host in (world.client, world.server):
-        assert host.engine is not None
-        host.engine.flush_sessions()
+    for host in world.hosts:
+        host.daemon.flush_sessions()
 
     def exchanged(crossing: Crossing) -> list[bytes]:
         segment = crossing.segment
@@ -194,7 +181,7 @@ def test_a_handshake_message_is_replayed_into_another_connection(side: str) -> N
             return [crossing.packet]
         return [segment.edited(payload=old.payload)]
 
-    before = [(host, len(host.events)) for host in (world.client, world.server)]
+    before = [(host, len(host.events)) for host in world.hosts]
     world.link.filters.append(exchanged)
     fresh = world.open(port=40_002)
     fresh.write(text(500))

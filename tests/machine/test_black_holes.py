@@ -8,17 +8,7 @@ import pytest
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.protocol import SWALLOWED
 from tests.machine.endpoint import Behaviour
-from tests.machine.link import (
-    SYN_ACK,
-    SYN_ALONE,
-    Conditions,
-    Crossing,
-    all_of,
-    drop,
-    drop_nth,
-    has_option,
-    sent_by,
-)
+from tests.machine.link import SYN_ACK, SYN_ALONE, Conditions, Crossing, all_of, drop, drop_nth, has_option, sent_by
 from tests.machine.world import ALL, AUTO, EACH_PROTOCOL, ENO, Suite, World, make_engine
 
 OFFER = all_of(SYN_ALONE, has_option(69))
@@ -58,8 +48,7 @@ class Path:
         return reasons[-1] if reasons else None
 
     def counters(self) -> dict[str, int]:
-        assert self.world.client.engine is not None
-        return self.world.client.engine.counters()
+        return self.world.client.daemon.counters()
 
 
 @SUITES
@@ -159,8 +148,7 @@ def test_a_peer_without_a_daemon_is_offered_again(suite: Suite) -> None:
     """It answers, and one of its connections may have been the attacker's."""
     world = World(client=make_engine("c", suite))
     world.connect()
-    assert world.client.engine is not None
-    assert world.client.engine.counters()["black_hole_hosts"] == 0
+    assert world.client.daemon.counters()["black_hole_hosts"] == 0
 
 
 @EACH_PROTOCOL

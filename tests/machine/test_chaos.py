@@ -59,7 +59,7 @@ def test_daemons_that_fall_behind(suite: Suite, block: int) -> None:
     for seed in SEEDS:
         random = Random(f"{block} {seed}")
         world = World.encrypting(suite, seed=seed, version=random.choice((4, 6)))
-        for host in (world.client, world.server):
+        for host in world.hosts:
             lag = random.choice((0.05, 0.3, 1.0))
             host.lag = lambda lag=lag, random=random: random.expovariate(1 / lag)
         client = world.open()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tcpcryptd.core.event import Closed, Negotiated
+from tcpcryptd.core.event import Closed
 from tcpcryptd.wire.segment import FIN, RST
 from tests.machine.host import Host
 from tests.machine.link import MAC, Filter, drop_nth, has_flags, has_option, repeat
@@ -14,13 +14,10 @@ SUITES = pytest.mark.parametrize("suite", [ORIGINAL, MODERN, ENO], ids=["origina
 def assert_forgotten(world: World, after: float = 160.0) -> None:
     """Keys go at the latest when a retransmission can no longer come."""
     world.clock.run_for(after)
-    for host in (world.client, world.server):
-        assert host.engine is not None
-        assert host.engine.counters()["connections"] == 0, list(host.engine.connections())
-        assert host.engine.next_timeout() is None
-        assert sum(isinstance(event, Closed) for event in host.events) == sum(
-            isinstance(event, Negotiated) for event in host.events
-        )
+    for host in world.hosts:
+        assert host.daemon.counters()["connections"] == 0, list(host.daemon.connections())
+        assert host.daemon.next_timeout() is None
+        assert sum(isinstance(event, Closed) for event in host.events) == len(host.negotiated)
 
 
 @SUITES
@@ -42,9 +39,7 @@ def test_half_close(suite: Suite) -> None:
 
 @SUITES
 def test_both_close_at_once(suite: Suite) -> None:
-    world = World.encrypting(suite)
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened(suite)
     client.shut_down()
     server.shut_down()
     assert world.clock.run_until(lambda: client.finished and server.finished, LIMIT)
@@ -54,9 +49,7 @@ def test_both_close_at_once(suite: Suite) -> None:
 
 @pytest.mark.parametrize("lost", range(1, 5))
 def test_a_closing_segment_is_lost(lost: int) -> None:
-    world = World.encrypting()
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened()
     world.link.filters.append(drop_nth(lambda crossing: True, lost))
     world.close(client, server)
     world.assert_encrypted()
@@ -65,9 +58,7 @@ def test_a_closing_segment_is_lost(lost: int) -> None:
 
 @pytest.mark.parametrize("aborting", ["client", "server"])
 def test_an_abort_reaches_the_other_side(aborting: str) -> None:
-    world = World.encrypting()
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened()
     near, far = (client, server) if aborting == "client" else (server, client)
     near.abort()
     assert world.clock.run_until(lambda: far.error == "reset", 1), world.trace()

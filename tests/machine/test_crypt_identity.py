@@ -156,13 +156,10 @@ def test_what_must_be_post_quantum_goes_without_proofs_that_do_not_fit(identity_
 def test_switched_roles(requires: bool) -> None:
     """PKCONF comes in an ACK, and the passive opener signs first."""
     world = world_of(*both(), requires=requires)
-    assert world.server.engine is not None
     always = ConnectionOptions(client_mode=ClientMode.ALWAYS)
-    world.server.engine.set_options(always, Endpoint(SERVER, PORT))
+    world.server.daemon.set_options(always, Endpoint(SERVER, PORT))
     for port in (40_000, 40_001):
-        client, server = world.connect(port=port)
-        world.exchange(client, server)
-        world.close(client, server)
+        world.talk(port=port)
     world.assert_encrypted()
     assert outcomes(world.client) == [(AUTHENTICATED, "server")] * 2
     assert outcomes(world.server) == [(AUTHENTICATED, "client")] * 2

@@ -9,9 +9,7 @@ from tests.machine.world import EACH_PROTOCOL, EACH_SIDE, LIMIT, Suite, World, m
 
 
 def in_mid_transfer(suite: Suite) -> tuple[World, Socket, Socket]:
-    world = World.encrypting(suite)
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened(suite)
     client.write(text(200_000))
     server.write(text(200_000))
     assert world.clock.run_until(lambda: len(server.received) > 80_000, LIMIT)
@@ -26,7 +24,7 @@ def sent_by(world: World, side: str, since: int) -> list[Crossing]:
 @EACH_SIDE
 def test_a_killed_daemon_leaks_nothing(suite: Suite, side: str) -> None:
     world, *_ = in_mid_transfer(suite)
-    host = world.client if side == "client" else world.server
+    host = world.host(side)
     host.kill_engine()
     killed = len(world.link.log)
     world.clock.run_for(60)
@@ -38,7 +36,7 @@ def test_a_killed_daemon_leaks_nothing(suite: Suite, side: str) -> None:
 @EACH_SIDE
 def test_new_connections_work_after_the_daemon_was_killed(suite: Suite, side: str) -> None:
     world, *_ = in_mid_transfer(suite)
-    (world.client if side == "client" else world.server).kill_engine()
+    world.host(side).kill_engine()
     client, server = world.connect(port=40_001)
     world.exchange(client, server)
 
@@ -50,7 +48,7 @@ def test_a_new_daemon_resets_what_the_old_one_encrypted(suite: Suite, side: str,
     world, client, server = in_mid_transfer(suite)
     if idle:
         assert world.clock.run_until(lambda: client.all_acknowledged and server.all_acknowledged, LIMIT)
-    host = world.client if side == "client" else world.server
+    host = world.host(side)
     host.kill_engine()
     world.clock.run_for(5)
     host.start_engine(make_engine("new", suite))
@@ -82,7 +80,7 @@ def test_two_new_daemons_reset_both_ends(suite: Suite) -> None:
 @EACH_SIDE
 def test_an_orderly_stop_resets_both_ends(suite: Suite, side: str) -> None:
     world, client, server = in_mid_transfer(suite)
-    host = world.client if side == "client" else world.server
+    host = world.host(side)
     host.shut_down_engine()
     assert world.clock.run_until(lambda: (client.error, server.error) == ("reset", "reset"), 5), world.trace()
     world.assert_nothing_in_clear()
@@ -96,7 +94,7 @@ def test_a_stop_during_the_handshake_leaves_nothing_hanging(suite: Suite, side: 
     client = world.open()
     client.write(text(3000))
     assert world.clock.run_until(lambda: len(world.link.log) >= stage, LIMIT)
-    (world.client if side == "client" else world.server).shut_down_engine()
+    world.host(side).shut_down_engine()
 
     def over() -> bool:
         servers = world.server.stack.accepted
@@ -120,9 +118,7 @@ def test_existing_connections_are_left_alone() -> None:
 @EACH_SIDE
 def test_a_host_that_was_started_again_answers_with_a_reset(side: str) -> None:
     """Neither its kernel nor its daemon nor its connection tracker knows the connection."""
-    world = World.encrypting()
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened()
     host, far = (world.client, server) if side == "client" else (world.server, client)
     for socket in list(host.stack.sockets.values()):
         host.stack.forget(socket)
@@ -135,11 +131,8 @@ def test_a_host_that_was_started_again_answers_with_a_reset(side: str) -> None:
 
 def test_what_an_earlier_daemon_left_counts_as_reset_once_it_is_seen() -> None:
     """Also when its entry is gone, until the kernel opens a new connection with these addresses and ports."""
-    world = World.encrypting()
-    client, server = world.connect()
-    world.exchange(client, server)
-    assert world.client.engine is not None
-    info = next(world.client.engine.connections())
+    world, client, _ = World.opened()
+    info = next(world.client.daemon.connections())
     world.client.kill_engine()
     engine = make_engine("new")
     world.client.start_engine(engine)
@@ -152,9 +145,7 @@ def test_what_an_earlier_daemon_left_counts_as_reset_once_it_is_seen() -> None:
 
 
 def test_a_sealed_segment_is_never_accepted_by_a_host_that_does_not_know_it() -> None:
-    world = World.encrypting()
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, _, server = World.opened()
     sealed = next(each for each in world.link.log if each.segment.option(MAC) and each.segment.payload_length)
     world.server.start_engine(make_engine("new"))
     received = bytes(server.received)

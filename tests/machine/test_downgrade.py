@@ -33,9 +33,8 @@ def test_a_flood_does_not_make_a_required_connection_plain(crossings: int) -> No
     client = world.open()
     client.write(text(1600))
     assert world.clock.run_until(lambda: len(world.link.log) == crossings, LIMIT)
-    assert world.client.engine is not None
     for number in range(5):
-        world.client.engine.handle_packet(flood_syn(number, encode(HELLO)), Direction.IN, world.clock.now)
+        world.client.daemon.handle_packet(flood_syn(number, encode(HELLO)), Direction.IN, world.clock.now)
     world.clock.run_for(30)
     world.assert_nothing_in_clear()
 
@@ -68,9 +67,7 @@ def test_an_ack_of_somebody_else_does_not_deliver_init1() -> None:
 
 
 def test_a_reset_behind_a_hole_does_not_forget_the_keys() -> None:
-    world = World.encrypting()
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened()
     hole = next(crossing for crossing in reversed(world.link.log) if crossing.sender == "server").segment.end
     blocked = drop(all_of(sent_by("server"), lambda crossing: crossing.segment.sequence == hole))
     world.link.filters.append(blocked)
@@ -86,8 +83,7 @@ def test_a_reset_behind_a_hole_does_not_forget_the_keys() -> None:
 
 def test_a_session_is_resumed_only_with_suites_that_the_application_wants() -> None:
     world = World.encrypting()
-    engine = world.client.engine
-    assert engine is not None
+    engine = world.client.daemon
 
     def suite_of(port: int, wanted: SymmetricSuite | None) -> str | None:
         assert engine is not None

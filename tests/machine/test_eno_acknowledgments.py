@@ -189,8 +189,7 @@ def test_a_reset_is_obeyed_while_a_part_is_withheld() -> None:
     assert world.clock.run_until(lambda: len(server.received) == 3_000, LIMIT)
     world.clock.run_for(1.0)
     server._send(ACK, server._highest)
-    assert world.server.engine is not None
-    assert world.server.engine.reset(*world.ends(client)[::-1])
+    assert world.server.daemon.reset(*world.ends(client)[::-1])
     world.server.collect()
     assert world.clock.run_until(lambda: server.error == "reset", 1.0)
 

@@ -7,7 +7,6 @@ import pytest
 
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Negotiated
 from tcpcryptd.core.options import ConnectionOptions, Support
 from tcpcryptd.eno import EnoConfig
@@ -22,11 +21,6 @@ from tests.machine.world import EACH_SIDE, ENO, LIMIT, MARKER, PORT, World, make
 
 FORGED = b"\0\0\x20" + b"forged data" * 3
 """What can be read as a whole frame; a frame that is not whole yet is waited for."""
-
-
-def engine_of(host: Host) -> Engine:
-    assert host.engine is not None
-    return host.engine
 
 
 def record_deliveries(host: Host) -> list[bytes]:
@@ -48,13 +42,11 @@ def record_deliveries(host: Host) -> list[bytes]:
 @pytest.mark.parametrize("old", [0, 1 << 28], ids=["known acknowledgment", "old acknowledgment"])
 def test_guessed_numbers_reach_no_kernel(side: str, payload: bytes, far: int, old: int) -> None:
     """The kernel would take the timestamp for the peer's, and what the peer sends for older."""
-    world = World.encrypting(ENO)
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened(ENO)
     host, socket = (world.client, client) if side == "client" else (world.server, server)
     delivered = record_deliveries(host)
     latest = [each.segment for each in world.link.log if each.sender != side][-1]
-    before = engine_of(host).counters().get("out_of_window", 0)
+    before = host.daemon.counters().get("out_of_window", 0)
     guess = make(
         reverse_key(socket.key),
         sequence=add(latest.sequence, far),
@@ -66,7 +58,7 @@ def test_guessed_numbers_reach_no_kernel(side: str, payload: bytes, far: int, ol
     )
     host.receive(guess)
     assert delivered == []
-    assert engine_of(host).counters()["out_of_window"] == before + 1
+    assert host.daemon.counters()["out_of_window"] == before + 1
     world.exchange(client, server)
     world.close(client, server)
 
@@ -75,9 +67,7 @@ def test_guessed_numbers_reach_no_kernel(side: str, payload: bytes, far: int, ol
 @pytest.mark.parametrize("far", [1, 100, 1 << 28, -(1 << 28)])
 def test_a_guessed_rst_while_a_byte_is_not_acknowledged(side: str, far: int) -> None:
     """The kernel expects one byte more than it has told anybody."""
-    world = World.encrypting(ENO)
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened(ENO)
     host, sender, receiver = (world.client, server, client) if side == "client" else (world.server, client, server)
     before = len(receiver.received)
     sender.write(b"k")
@@ -92,9 +82,7 @@ def test_a_guessed_rst_while_a_byte_is_not_acknowledged(side: str, far: int) -> 
 @EACH_SIDE
 def test_a_reset_that_misses_the_kernel_leaves_nothing_in_clear(side: str) -> None:
     """Somebody on the path gets a byte in before our RST, and has the tracker forget the connection."""
-    world = World.encrypting(ENO)
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened(ENO)
     host, socket = (world.client, client) if side == "client" else (world.server, server)
     expected, acknowledgment = add(socket._remote_isn, socket._expected), add(socket.isn, socket._highest)
 
@@ -104,7 +92,7 @@ def test_a_reset_that_misses_the_kernel_leaves_nothing_in_clear(side: str) -> No
         host.receive(make(key, sequence=number, acknowledgment=acknowledgment, flags=flags, window=9, payload=payload))
 
     forge(RST | ACK, 500)
-    engine_of(host).reset(*(reversed(world.ends(client)) if side == "server" else world.ends(client)))
+    host.daemon.reset(*(reversed(world.ends(client)) if side == "server" else world.ends(client)))
     forge(SYN, 1)
     forge(ACK | PSH, 0, b"!")
     host.collect()
@@ -118,9 +106,7 @@ def test_a_reset_that_misses_the_kernel_leaves_nothing_in_clear(side: str) -> No
 @EACH_SIDE
 def test_a_forged_fin_is_no_end_of_file(side: str) -> None:
     """FIN without FINp: the connection ends with an error at both ends (RFC 8548 section 3.7)."""
-    world = World.encrypting(ENO)
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened(ENO)
     receiver = server if side == "client" else client
     Attacker(world, client).forge(side, ACK | FIN)
     world.clock.run_for(5)
@@ -132,9 +118,7 @@ def test_a_forged_fin_is_no_end_of_file(side: str) -> None:
 @EACH_SIDE
 def test_a_fin_that_was_cleared_on_the_way_is_an_end_of_file(side: str) -> None:
     """FINp decides, and nothing is acknowledged that has not come (RFC 8548 section 3.7)."""
-    world = World.encrypting(ENO)
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened(ENO)
     sender, receiver = (client, server) if side == "client" else (server, client)
 
     def cleared(crossing: Crossing) -> list[bytes]:
@@ -198,7 +182,7 @@ def test_application_awareness(aware: str, mandatory: bool) -> None:
     hosts = {"client": (world.client, 40_000), "server": (world.server, PORT)}
     for name, (host, port) in hosts.items():
         if aware in (name, "both"):
-            engine_of(host).set_options(ConnectionOptions(support=support), Endpoint(host.address, port))
+            host.daemon.set_options(ConnectionOptions(support=support), Endpoint(host.address, port))
     client, server = world.connect()
     world.exchange(client, server)
     if mandatory and aware in hosts:
@@ -206,7 +190,7 @@ def test_application_awareness(aware: str, mandatory: bool) -> None:
         world.assert_plain()
         return
     known = [
-        engine_of(host).connection(*ends)
+        host.daemon.connection(*ends)
         for host, ends in ((world.client, world.ends(client)), (world.server, world.ends(client)[::-1]))
     ]
     expected = [aware in (name, "both") for name in ("server", "client")]
@@ -227,10 +211,8 @@ def test_options_that_nothing_fulfils(options: ConnectionOptions, side: str) -> 
     """They end in plain TCP, before encryption is enabled."""
     world = World.encrypting(ENO)
     host, port = (world.client, 40_000) if side == "client" else (world.server, PORT)
-    engine_of(host).set_options(options, Endpoint(host.address, port))
-    client, server = world.connect()
-    world.exchange(client, server)
-    world.close(client, server)
+    host.daemon.set_options(options, Endpoint(host.address, port))
+    world.talk()
     world.assert_plain()
 
 
@@ -240,10 +222,10 @@ def test_options_are_in_the_identifiers_of_the_protocol() -> None:
     options = ConnectionOptions(
         public_key_specs=(b"\x02\x04\x04", b"\x21"), client_ciphers=(b"\0\x10", b"\0\xf1\0\xf1"), passive_role=False
     )
-    engine_of(world.client).set_options(options, Endpoint(world.client.address, 40_000))
+    world.client.daemon.set_options(options, Endpoint(world.client.address, 40_000))
     client, server = world.connect()
     world.exchange(client, server)
-    info = engine_of(world.client).connection(*world.ends(client))
+    info = world.client.daemon.connection(*world.ends(client))
     assert info is not None
     assert info.suite == "ECDHE-P256/ChaCha20-Poly1305"
 
@@ -251,14 +233,10 @@ def test_options_are_in_the_identifiers_of_the_protocol() -> None:
 def test_a_replayed_connection_gets_no_keys() -> None:
     """All that the client has sent, sent again: no session, and nothing of it is delivered."""
     world = World.encrypting(ENO)
-    client, server = world.connect(port=40_001)
-    world.exchange(client, server)
-    world.close(client, server)
+    world.talk(port=40_001)
     world.clock.run_for(300)
     world.link.log.clear()
-    client, server = world.connect(port=40_002)
-    world.exchange(client, server)
-    world.close(client, server)
+    world.talk(port=40_002)
     world.clock.run_for(300)
     recorded = [crossing.packet for crossing in world.link.log if crossing.sender == "client"]
     world.link.filters.append(drop(lambda crossing: True))

@@ -35,9 +35,7 @@ def suite(schemes: tuple[KeyScheme, ...] = SCHEMES, aeads: tuple[FrameAead, ...]
 
 
 def opened(world: World) -> None:
-    client, server = world.connect()
-    world.exchange(client, server)
-    world.close(client, server)
+    world.talk()
     world.assert_encrypted()
 
 
@@ -177,8 +175,7 @@ def test_fin_where_a_message_ends_or_before_aborts(message: str, size: int | Non
     assert not client.peer_finished
     assert not world.server.stack.sockets
     assert all(not server.received and not server.peer_finished for server in world.server.stack.accepted)
-    engine = (world.server if message == "Init1" else world.client).engine
-    assert engine is not None
+    engine = (world.server if message == "Init1" else world.client).daemon
     assert engine.counters()["truncated"] == 1
     world.assert_nothing_in_clear()
 
@@ -201,9 +198,8 @@ def test_a_message_never_comes(message: str) -> None:
     assert world.clock.run_until(lambda: client.error == "reset", 60), world.trace()
     world.clock.run_for(200)
     world.assert_nothing_in_clear()
-    for host in (world.client, world.server):
-        assert host.engine is not None
-        assert host.engine.counters()["connections"] == 0
+    for host in world.hosts:
+        assert host.daemon.counters()["connections"] == 0
         assert not host.stack.sockets
 
 
@@ -291,20 +287,16 @@ def test_no_common_cipher_aborts() -> None:
     client.write(text(100))
     assert world.clock.run_until(lambda: client.error == "reset", 5), world.trace()
     assert not world.server.stack.sockets
-    assert world.server.engine is not None
-    assert world.server.engine.counters()["no_common_cipher"] == 1
+    assert world.server.daemon.counters()["no_common_cipher"] == 1
     world.assert_nothing_in_clear()
 
 
 @pytest.mark.parametrize("aead", FRAME_AEADS, ids=lambda each: each.name)
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda each: each.name)
 def test_each_algorithm(scheme: KeyScheme, aead: FrameAead) -> None:
-    world = World.encrypting(suite((scheme,), (aead,)))
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, _ = World.opened(suite((scheme,), (aead,)))
     for host, ends in ((world.client, world.ends(client)), (world.server, world.ends(client)[::-1])):
-        assert host.engine is not None
-        info = host.engine.connection(*ends)
+        info = host.daemon.connection(*ends)
         assert info is not None
         assert info.suite == f"{scheme.name}/{aead.name}"
         assert info.session_id is not None
@@ -319,19 +311,17 @@ def test_what_is_known_before_the_keys() -> None:
     client = world.open()
     world.clock.run_for(0.1)
     for host, ends in ((world.client, world.ends(client)), (world.server, world.ends(client)[::-1])):
-        assert host.engine is not None
-        info = host.engine.connection(*ends)
+        info = host.daemon.connection(*ends)
         assert info is not None
         # The server has keys, and does not know whether the client has.
         assert (info.state, info.reason) == (ConnectionState.HANDSHAKE, "the handshake is not over")
         assert info.session_id is None
-        assert host.engine.counters()["encrypted"] == 0
+        assert host.daemon.counters()["encrypted"] == 0
     assert world.client.tracked[client.key].mark is ConnectionClass.ENCRYPTED
     world.link.filters.clear()
     world.clock.run_for(5)
-    for host in (world.client, world.server):
-        assert host.engine is not None
-        assert [each.state for each in host.engine.connections()] == [ConnectionState.ENCRYPTED]
+    for host in world.hosts:
+        assert [each.state for each in host.daemon.connections()] == [ConnectionState.ENCRYPTED]
 
 
 def test_host_b_chooses_by_its_own_order() -> None:
@@ -339,8 +329,7 @@ def test_host_b_chooses_by_its_own_order() -> None:
     world = World(client=make_engine("c", suite(aeads=ours)), server=make_engine("s", suite(aeads=theirs)))
     client, _ = world.connect()
     world.clock.run_for(1)
-    assert world.client.engine is not None
-    info = world.client.engine.connection(*world.ends(client))
+    info = world.client.daemon.connection(*world.ends(client))
     assert info is not None
     assert info.suite == f"{SCHEMES[0].name}/{CHACHA20_POLY1305.name}"
 
@@ -365,12 +354,11 @@ def test_an_application_gives_up_in_the_handshake(closing: str, crossings: int) 
     world = World.encrypting(ENO)
     client = world.open()
     assert world.clock.run_until(lambda: len(world.link.log) >= crossings, LIMIT)
-    sockets = list((world.client if closing == "client" else world.server).stack.sockets.values())
+    sockets = list(world.host(closing).stack.sockets.values())
     for socket in sockets:
         socket.abort()
     world.clock.run_for(INIT1_PATIENCE + 100)
     assert client.error is not None or closing == "server"
-    for host in (world.client, world.server):
+    for host in world.hosts:
         assert not host.stack.sockets
-        assert host.engine is not None
-        assert host.engine.counters()["connections"] == 0
+        assert host.daemon.counters()["connections"] == 0

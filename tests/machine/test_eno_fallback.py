@@ -37,12 +37,6 @@ from tests.machine.link import (
 from tests.machine.world import EACH_SIDE, ENO, LIMIT, PORT, World, make_engine, text
 
 
-def talk(world: World, behaviour: Behaviour | None = None) -> None:
-    client, server = world.connect(behaviour=behaviour)
-    world.exchange(client, server)
-    world.close(client, server)
-
-
 def rewritten(predicate: Predicate, change: Callable[[SynOption], bytes]) -> Filter:
     """The ENO option of a SYN with other contents, as long as they were or shorter."""
 
@@ -69,7 +63,7 @@ def options_of(world: World, sender: str, since: int = 0) -> list[bytes | None]:
 def test_the_option_is_stripped(stripped: Predicate, behaviour: Behaviour) -> None:
     world = World.encrypting(ENO, filters=[strip(ENO_KIND, stripped)])
     world.server.stack.listen(PORT, behaviour)
-    talk(world, behaviour)
+    world.talk(behaviour=behaviour)
     world.assert_plain()
     # From then on no segment has an option any more.
     assert not any(has_option(ENO_KIND)(each) for each in world.link.log if NO_SYN(each))
@@ -100,7 +94,7 @@ def test_the_option_is_stripped_from_what_is_no_syn(sender: str) -> None:
 )
 def test_what_carries_the_option_is_swallowed(swallowed: Predicate) -> None:
     world = World.encrypting(ENO, filters=[drop(all_of(swallowed, has_option(ENO_KIND)))])
-    talk(world)
+    world.talk()
     world.assert_plain()
     ours = options_of(world, "client")
     assert None not in ours[:SYN_TRIES]
@@ -146,7 +140,7 @@ def test_a_passive_opener_never_leaves_out_the_option() -> None:
 @pytest.mark.parametrize("filters", [[repeat(IS_SYN)], [drop_nth(SYN_ALONE, 1)], [drop_nth(SYN_ACK, 1)]])
 def test_repeated_syns_have_the_same_option(filters: list[Filter]) -> None:
     world = World.encrypting(ENO, filters=filters)
-    talk(world)
+    world.talk()
     world.assert_encrypted()
     for host in ("client", "server"):
         assert len(set(options_of(world, host))) == 1
@@ -165,7 +159,7 @@ WITHOUT_TEP = [
 @pytest.mark.parametrize("sender", ["client", "server"])
 def test_options_that_disable_encryption(sender: str, change: Callable[[SynOption], bytes], reason: Reason) -> None:
     world = World.encrypting(ENO, filters=[rewritten(all_of(IS_SYN, sent_by(sender)), change)])
-    talk(world)
+    world.talk()
     world.assert_plain()
     receiver = world.server if sender == "client" else world.client
     expected: set[str] = {reason}
@@ -205,7 +199,7 @@ def test_two_options_count_as_none() -> None:
         return [segment.edited(option_area=options.pad(area))]
 
     world = World.encrypting(ENO, filters=[doubled])
-    talk(world)
+    world.talk()
     world.assert_plain()
 
 
@@ -225,7 +219,7 @@ def test_an_echo_of_the_own_option_is_no_answer() -> None:
         return [crossing.packet]
 
     world = World.encrypting(ENO, filters=[echo])
-    talk(world)
+    world.talk()
     world.assert_plain()
     assert world.reasons(world.client) == [Reason.SAME_ROLE]
 
@@ -233,7 +227,7 @@ def test_an_echo_of_the_own_option_is_no_answer() -> None:
 def test_no_common_tep() -> None:
     teps = [replace(ENO, eno=EnoConfig(schemes=(each,))) for each in (X25519, P256)]
     world = World(client=make_engine("c", teps[0]), server=make_engine("s", teps[1]))
-    talk(world)
+    world.talk()
     world.assert_plain()
     assert world.reasons(world.server) == [Reason.NO_COMMON_TEP]
     assert options_of(world, "server") == [None]
@@ -246,5 +240,5 @@ def test_a_connection_that_is_left_alone(side: str, extra: bytes) -> None:
     special = Behaviour(extra_options=extra, timestamps=False)
     if side == "server":
         world.server.stack.listen(PORT, special)
-    talk(world, special if side == "client" else None)
+    world.talk(behaviour=special if side == "client" else None)
     world.assert_plain()

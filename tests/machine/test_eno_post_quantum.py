@@ -8,7 +8,6 @@ import pytest
 
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import ConnectionInfo
 from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.crypto import mlkem768_x25519 as kem
@@ -26,7 +25,6 @@ from tcpcryptd.wire import extension, options
 from tcpcryptd.wire.segment import ACK, PSH, SYN
 from tcpcryptd.wire.sequence import add, difference
 from tests.machine.endpoint import Behaviour, State
-from tests.machine.host import Host
 from tests.machine.icmp import too_big_error
 from tests.machine.link import Conditions, Crossing, Filter, all_of, drop_nth, has_flags, sent_by, strip
 from tests.machine.test_eno_exchange import carries, opened, rewritten
@@ -44,14 +42,9 @@ VERSIONS = pytest.mark.parametrize("version", [4, 6])
 SYN_ALONE, SYN_ACK = has_flags(SYN | ACK, SYN), has_flags(SYN | ACK, SYN | ACK)
 
 
-def engine_of(host: Host) -> Engine:
-    assert host.engine is not None
-    return host.engine
-
-
 def infos(world: World) -> tuple[ConnectionInfo, ConnectionInfo]:
     """The latest connection's, of either host."""
-    client, server = (list(engine_of(host).connections())[-1] for host in (world.client, world.server))
+    client, server = (list(host.daemon.connections())[-1] for host in world.hosts)
     return client, server
 
 
@@ -72,17 +65,9 @@ def segments_of(world: World, message: str) -> list[Crossing]:
     ]
 
 
-def talk(world: World, port: int = 40_000, size: int = 3000) -> None:
-    client, server = world.connect(port=port)
-    world.exchange(client, server, size)
-    world.close(client, server)
-
-
 @VERSIONS
 def test_what_is_on_the_wire(version: int) -> None:
-    world = World.encrypting(ENO, version=version)
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened(ENO, version=version)
     for info in infos(world):
         assert info.suite is not None
         assert info.suite.startswith("MLKEM768-X25519/")
@@ -186,7 +171,7 @@ def test_an_error_about_what_was_not_sent() -> None:
     world = World.encrypting(ENO, filters=[drop_nth(carries("Init1"), 1)])
     client = world.open()
     world.clock.run_for(0.2)
-    engine, sent = engine_of(world.client), len(world.link.log)
+    engine, sent = world.client.daemon, len(world.link.log)
     original = next(each.segment for each in world.link.log if carries("Init1")(each))
     forged = original.edited(sequence=add(original.sequence, INIT1))
     key = original.addresses + original.packet[original.offset : original.offset + 4]
@@ -211,7 +196,7 @@ def test_segments_that_lost_their_option_are_not_delivered(number: int) -> None:
     assert world.clock.run_until(lambda: client.error == "reset", 60)
     world.clock.run_for(200)
     assert not any(each.received for each in world.server.stack.accepted)
-    assert engine_of(world.server).counters()["stray"] > 1
+    assert world.server.daemon.counters()["stray"] > 1
     world.assert_nothing_in_clear()
 
 
@@ -247,7 +232,7 @@ def test_a_peer_that_does_not_know_it(without: str) -> None:
         suites = {name: WITHOUT if both or name == without else ENO for name in ("client", "server")}
         world = World(client=make_engine("c", suites["client"]), server=make_engine("s", suites["server"]))
         for number in range(3):
-            talk(world, 40_000 + number)
+            world.talk(port=40_000 + number)
         world.assert_encrypted()
         for info in infos(world):
             assert info.suite is not None
@@ -270,7 +255,7 @@ def test_a_peer_that_offers_another_use_of_the_tep(side: str) -> None:
         return [segment.edited(option_area=options.pad(area))]
 
     world = World.encrypting(ENO, filters=[replaced])
-    talk(world)
+    world.talk()
     world.assert_plain()
     reasons = world.reasons(world.server if side == "client" else world.client)
     assert reasons == [Reason.NO_COMMON_TEP]
@@ -283,7 +268,7 @@ def test_a_host_that_opens_again_offers_the_best_to_a_peer_that_has_learnt_it() 
     for number in range(5):
         if number == 2:
             world.server.engine = make_engine("new", ENO)
-        talk(world, 40_000 + number)
+        world.talk(port=40_000 + number)
         info = infos(world)[0]
         found.append((info.suite or "").split("/")[0] + (" resumed" if info.resumed else ""))
     assert found == [
@@ -308,7 +293,7 @@ def test_a_simultaneous_open(passive: str) -> None:
 @pytest.mark.parametrize("suite", [HYBRID, replace(AUTO, eno=HYBRID.eno)], ids=["eno", "auto"])
 def test_the_tep_alone_is_an_offer_of_tcp_eno(suite: object) -> None:
     world = World(client=make_engine("c", suite), server=make_engine("s"))  # type: ignore[arg-type]
-    talk(world)
+    world.talk()
     world.assert_encrypted()
     offers = [each.segment.option(ENO_KIND) for each in world.link.log if SYN_ALONE(each)]
     assert offers == [bytes.fromhex("83 a0 5f7b 4100")]
@@ -411,7 +396,7 @@ def test_wrong_messages_abort(message: str, what: str, change: Callable[[bytes],
     assert not world.server.stack.sockets
     assert all(not server.received and not server.peer_finished for server in world.server.stack.accepted)
     host = world.server if message == "Init1" else world.client
-    assert engine_of(host).counters()[f"bad_{message.lower()}"] == 1
+    assert host.daemon.counters()[f"bad_{message.lower()}"] == 1
     world.assert_nothing_in_clear()
     world.assert_healthy()
 
@@ -512,11 +497,11 @@ def test_key_pairs_come_from_the_stock_one_for_each_key_exchange() -> None:
     world = World(client=client, server=make_engine("server", ENO))
     for number in range(3):
         # The first one exchanges keys, the others resume.
-        talk(world, 40_000 + number)
+        world.talk(port=40_000 + number)
         assert len(pool) == 2
     for number in range(3):
         client.flush_sessions()
-        talk(world, 40_010 + number)
+        world.talk(port=40_010 + number)
     assert (len(pool), pool.made_on_demand) == (0, 1)
 
 
@@ -534,13 +519,13 @@ def test_key_pairs_come_from_the_stock_one_for_each_key_exchange() -> None:
 )
 def test_why_a_session_is_post_quantum_or_not(suites: tuple[Suite, Suite], counters: tuple[str, str]) -> None:
     world = World(client=make_engine("c", suites[0]), server=make_engine("s", suites[1]))
-    talk(world)
-    talk(world, 40_001)
+    world.talk()
+    world.talk(port=40_001)
     for info, host, counter in zip(infos(world), (world.client, world.server), counters, strict=True):
         is_post_quantum = counter == "post_quantum"
         assert info.post_quantum == is_post_quantum
         assert info.resumed
-        counted = engine_of(host).counters()
+        counted = host.daemon.counters()
         assert counted[counter] == (2 if is_post_quantum else 1)
         assert counted.get("classical_resumed", 0) == (not is_post_quantum)
 
@@ -550,8 +535,8 @@ def test_it_is_required(server: Suite | None) -> None:
     config = EngineConfig(offers=("eno",), required_post_quantum=(ip_network("10.0.0.2"),))
     world = World(client=make_engine("c", ENO, config), server=make_engine("s", server) if server else None)
     if server is ENO:
-        talk(world)
-        talk(world, 40_001)
+        world.talk()
+        world.talk(port=40_001)
         world.assert_encrypted()
     else:
         client = world.open()
@@ -569,7 +554,7 @@ def test_an_application_chooses_it_by_its_two_bytes() -> None:
     for spec, name in ((b"\x20\x41", "MLKEM768-X25519"), (b"\x24", "ECDHE-Curve448")):
         world = World.encrypting(ENO)
         local = Endpoint(world.client.address, 40_000)
-        engine_of(world.client).set_options(ConnectionOptions(public_key_specs=(spec,)), local)
+        world.client.daemon.set_options(ConnectionOptions(public_key_specs=(spec,)), local)
         client, server = world.connect()
         world.exchange(client, server, 100)
         assert (infos(world)[0].suite or "").startswith(name)

@@ -4,33 +4,26 @@ from dataclasses import replace
 
 import pytest
 
-from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import ConnectionState
 from tcpcryptd.eno import EnoConfig
 from tcpcryptd.eno.limits import REKEY_INTERVAL, Limits
 from tcpcryptd.wire.segment import FIN
 from tests.machine.endpoint import Socket
-from tests.machine.host import Host
 from tests.machine.link import Crossing, drop, drop_nth, sent_by
 from tests.machine.test_eno_exchange import carries
 from tests.machine.world import ENO, LIMIT, World, make_engine, text
 
 
-def engine_of(host: Host) -> Engine:
-    assert host.engine is not None
-    return host.engine
-
-
 def rekey(world: World, client: Socket, side: str = "client") -> None:
     host, ends = (world.client, world.ends(client)) if side == "client" else (world.server, world.ends(client)[::-1])
-    assert engine_of(host).rekey(*ends)
+    assert host.daemon.rekey(*ends)
     host.collect()
 
 
 def generations(world: World, client: Socket) -> tuple[int, int]:
     """Of what the client sends and of what the server sends."""
     ends = world.ends(client)
-    found = [engine_of(world.client).connection(*ends), engine_of(world.server).connection(*ends[::-1])]
+    found = [world.client.daemon.connection(*ends), world.server.daemon.connection(*ends[::-1])]
     first, second = [info.generation for info in found if info is not None]
     return first, second
 
@@ -138,8 +131,7 @@ def test_a_frame_of_host_b_before_init2_is_acknowledged_is_sent_again() -> None:
 
     world.link.filters.append(drop_nth(empty, 1))
     assert world.clock.run_until(lambda: bool(world.server.stack.accepted), LIMIT)
-    assert world.server.engine is not None
-    assert [each.state for each in world.server.engine.connections()] == [ConnectionState.HANDSHAKE]
+    assert [each.state for each in world.server.daemon.connections()] == [ConnectionState.HANDSHAKE]
     world.server.stack.accepted[0].keep_alive()
     world.clock.run_for(20)
     assert generations(world, client) == (1, 1)

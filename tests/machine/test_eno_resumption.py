@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Negotiated
 from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.crypto import tcpcrypt_schedule as schedule
@@ -18,7 +17,6 @@ from tcpcryptd.eno.constants import ENO as ENO_KIND
 from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import SYN
 from tests.machine.endpoint import Socket
-from tests.machine.host import Host
 from tests.machine.link import (
     NO_SYN,
     SYN_ACK,
@@ -38,15 +36,9 @@ from tests.machine.test_eno_exchange import carries
 from tests.machine.world import EACH_SIDE, ENO, LIMIT, PORT, World, make_engine, text
 
 
-def engine_of(host: Host) -> Engine:
-    assert host.engine is not None
-    return host.engine
-
-
 def latest(world: World) -> list[Negotiated]:
     """What both hosts negotiated last."""
-    found = [[e for e in host.events if isinstance(e, Negotiated)] for host in (world.client, world.server)]
-    return [each[-1] for each in found]
+    return [host.negotiated[-1] for host in world.hosts]
 
 
 def talk(world: World, port: int, *, reverse: bool = False) -> list[Negotiated]:
@@ -184,7 +176,7 @@ def test_one_host_has_lost_the_session(forgetful: str) -> None:
     """The same handshake falls back to a key exchange, and leaves a session again."""
     world = World.encrypting(ENO)
     talk(world, 40_000)
-    engine_of(world.client if forgetful == "client" else world.server).flush_sessions()
+    world.host(forgetful).daemon.flush_sessions()
     began = len(world.link.log)
     assert not any(info.resumed for info in talk(world, 40_001))
     assert exchanges(world, began) == 1
@@ -269,9 +261,9 @@ def test_an_application_that_wants_no_cache(side: str) -> None:
     world = World.encrypting(ENO)
     talk(world, 40_000)
     host, port = (world.client, 40_001) if side == "client" else (world.server, PORT)
-    engine_of(host).set_options(ConnectionOptions(cache=False), Endpoint(host.address, port))
+    host.daemon.set_options(ConnectionOptions(cache=False), Endpoint(host.address, port))
     assert not any(info.resumed for info in talk(world, 40_001))
-    engine_of(host).set_options(ConnectionOptions(), Endpoint(host.address, port))
+    host.daemon.set_options(ConnectionOptions(), Endpoint(host.address, port))
     resumed = [info.resumed for info in talk(world, 40_002)]
     # The first connection's session is still there when nobody has proposed it.
     assert resumed == [side == "client"] * 2
@@ -287,9 +279,9 @@ def test_what_an_open_connection_left_is_flushed(side: str, when: str, suite_nam
     assert world.clock.run_until(lambda: len(world.server.stack.accepted) == 2, LIMIT)
     server, others = world.server.stack.accepted
     world.exchange(other, others)
-    engine, ends = engine_of(world.client), world.ends(client)
+    engine, ends = world.client.daemon, world.ends(client)
     if side == "server":
-        engine, ends = engine_of(world.server), (ends[1], ends[0])
+        engine, ends = world.server.daemon, (ends[1], ends[0])
     if when == "after":
         world.exchange(client, server)
         assert engine.counters()["sessions"] == 2
@@ -306,7 +298,7 @@ def test_sessions_of_another_algorithm_are_left() -> None:
     talk(world, 40_000)
     wanted = (FRAME_AEADS[2].identifier.to_bytes(2, "big"),)
     local = Endpoint(world.client.address, 40_001)
-    engine_of(world.client).set_options(ConnectionOptions(client_ciphers=wanted), local)
+    world.client.daemon.set_options(ConnectionOptions(client_ciphers=wanted), local)
     client, _ = talk(world, 40_001)
     assert not client.resumed
     assert client.suite is not None
@@ -324,6 +316,6 @@ def test_both_ends_on_one_host() -> None:
         assert world.clock.run_until(lambda number=number: len(host.stack.accepted) > number, LIMIT)  # type: ignore[misc]
         world.exchange(socket, host.stack.accepted[number])
         world.close(socket, host.stack.accepted[number])
-    events = [event for event in host.events if isinstance(event, Negotiated)]
+    events = host.negotiated
     assert [info.resumed for info in events] == [False, False, True, True, True, True]
     assert len({info.session_id for info in events}) == 3

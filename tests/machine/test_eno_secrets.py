@@ -44,9 +44,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, *kinds: type) -> list[weakref.ref[A
 @pytest.mark.usefixtures("no_collection")
 def test_private_keys_go_with_the_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
     made = watched(monkeypatch, InitSent, AwaitInit1)
-    world = World.encrypting(ENO)
-    client, server = world.connect()
-    world.exchange(client, server)
+    _world, *_ = World.opened(ENO)
     assert len(made) == 2
     assert [each() for each in made] == [None, None]
 
@@ -55,9 +53,7 @@ def test_private_keys_go_with_the_exchange(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("end", ["closed", "reset", "stopped"])
 def test_keys_go_with_the_connection(monkeypatch: pytest.MonkeyPatch, end: str) -> None:
     made = watched(monkeypatch, Channel)
-    world = World.encrypting(ENO)
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened(ENO)
     assert len(made) == 2
     assert all(each() is not None for each in made)
     if end == "closed":
@@ -88,18 +84,14 @@ def test_old_keys_go_with_their_generation(monkeypatch: pytest.MonkeyPatch) -> N
     client, server = world.connect()
     world.exchange(client, server)
     assert [each() is not None for each in made] == [True] * 4
-    assert world.client.engine is not None
-    assert world.client.engine.rekey(*world.ends(client))
+    assert world.client.daemon.rekey(*world.ends(client))
     world.exchange(client, server)
     assert [each() is not None for each in made] == [False] * 4 + [True] * 4
 
 
 def test_nothing_secret_is_shown() -> None:
-    world = World.encrypting(ENO)
-    client, server = world.connect()
-    world.exchange(client, server)
-    assert world.client.engine is not None
-    cache = world.client.engine._services.sessions
+    world, *_ = World.opened(ENO)
+    cache = world.client.daemon._services.sessions
     assert isinstance(cache, SessionCache)
     config = EnoConfig()
     kept = [
@@ -107,6 +99,6 @@ def test_nothing_secret_is_shown() -> None:
     ]
     secrets = [each for each in kept if each is not None]
     assert secrets
-    shown = "".join(map(repr, (*secrets, *world.client.engine.connections(), *world.client.events)))
+    shown = "".join(map(repr, (*secrets, *world.client.daemon.connections(), *world.client.events)))
     assert "secret" not in shown
     assert not any(each.secret.hex() in shown or repr(each.secret) in shown for each in secrets)

@@ -161,9 +161,8 @@ def test_a_firewall_that_lets_no_segments_out_that_were_cut() -> None:
     world, client, server = connected(2, suite=replace(ENO, eno=EnoConfig()))
     send(world, client, server, 8 * SEGMENT)
     assert OVERHEAD not in {segment.payload_length for segment in sent_by(world)}
-    assert world.client.engine is not None
-    world.client.engine.handle_cut_off(world.link.log[-1].packet, world.clock.now)
-    world.client.engine.handle_cut_off(sent_by(world)[-1].packet, world.clock.now)
+    world.client.daemon.handle_cut_off(world.link.log[-1].packet, world.clock.now)
+    world.client.daemon.handle_cut_off(sent_by(world)[-1].packet, world.clock.now)
     world.link.log.clear()
     send(world, client, server, 8 * SEGMENT)
     assert OVERHEAD in {segment.payload_length for segment in sent_by(world)}

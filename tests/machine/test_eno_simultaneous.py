@@ -3,7 +3,6 @@
 import pytest
 
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import Negotiated
 from tcpcryptd.core.options import ConnectionOptions
 from tcpcryptd.eno.constants import ENO as ENO_KIND
 from tcpcryptd.eno.handshake.negotiation import Reason
@@ -28,7 +27,7 @@ PORTS = {"client": 5000, "server": 5001}
 
 
 def choose_roles(world: World, passive: tuple[str, ...], ports: dict[str, int]) -> None:
-    for host in (world.client, world.server):
+    for host in world.hosts:
         if host.engine is not None and host.name in passive:
             local = Endpoint(host.address, ports[host.name])
             host.engine.set_options(ConnectionOptions(passive_role=True), local)
@@ -45,8 +44,7 @@ def crossing(
 
 
 def roles(world: World) -> list[str | None]:
-    events = [event for host in (world.client, world.server) for event in host.events if isinstance(event, Negotiated)]
-    return [event.role for event in events]
+    return [event.role for host in world.hosts for event in host.negotiated]
 
 
 def works(world: World, client: Socket, server: Socket) -> None:
@@ -84,11 +82,8 @@ def test_the_same_role_is_plain(passive: tuple[str, ...]) -> None:
 
 def test_the_passive_role_towards_a_passive_opener_is_plain() -> None:
     world = World.encrypting(ENO)
-    assert world.client.engine is not None
-    world.client.engine.set_options(ConnectionOptions(passive_role=True), Endpoint(world.client.address, 40_000))
-    client, server = world.connect()
-    world.exchange(client, server)
-    world.close(client, server)
+    world.client.daemon.set_options(ConnectionOptions(passive_role=True), Endpoint(world.client.address, 40_000))
+    world.talk()
     world.assert_plain()
     assert world.reasons(world.server) == [Reason.SAME_ROLE]
 
@@ -158,7 +153,7 @@ def test_resumption(lost: int) -> None:
     began = len(world.link.log)
     client, server = crossing(world, ports={"client": 6000, "server": 6001})
     works(world, client, server)
-    latest = [[e for e in host.events if isinstance(e, Negotiated)][-1] for host in (world.client, world.server)]
+    latest = [host.negotiated[-1] for host in world.hosts]
     assert [info.resumed for info in latest] == [True, True]
     assert latest[0].session_id == latest[1].session_id
     # Until something without SYN has come, each segment has the option.
@@ -171,7 +166,7 @@ def test_roles_change_and_keys_do_not() -> None:
     works(world, *crossing(world))
     world.clock.run_for(300)
     works(world, *crossing(world, ("client",), {"client": 6000, "server": 6001}))
-    latest = [[e for e in host.events if isinstance(e, Negotiated)][-1] for host in (world.client, world.server)]
+    latest = [host.negotiated[-1] for host in world.hosts]
     assert [info.role for info in latest] == ["B", "A"]
     assert [info.resumed for info in latest] == [True, True]
 
@@ -184,9 +179,8 @@ def test_a_reset_in_between() -> None:
     world.clock.run_for(300)
     assert not world.server.stack.sockets
     assert server.error is not None
-    for host in (world.client, world.server):
-        assert host.engine is not None
-        assert host.engine.counters()["connections"] == 0
+    for host in world.hosts:
+        assert host.daemon.counters()["connections"] == 0
 
 
 def overtaking(world: World, passive: tuple[str, ...]) -> tuple[Socket, Socket]:

@@ -86,9 +86,8 @@ def test_data_is_discarded_also_where_eno_is_disabled(because: str) -> None:
     }[because]
     world = World(client=make_engine("c", ENO), server=make_engine("s", ENO, config), filters=[with_data(SYN_ALONE)])
     if because == "application":
-        assert world.server.engine is not None
         off = ConnectionOptions(enabled=False)
-        world.server.engine.set_options(off, Endpoint(world.server.address, PORT))
+        world.server.daemon.set_options(off, Endpoint(world.server.address, PORT))
     seen = delivered_syns(world, "server")
     both_ways(world)
     assert seen == [b""]

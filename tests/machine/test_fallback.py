@@ -27,21 +27,15 @@ from tests.machine.link import (
 from tests.machine.world import ALL, EACH_PROTOCOL, ENO, PORT, Suite, World, make_engine
 
 
-def talk(world: World, **arguments: object) -> None:
-    client, server = world.connect(**arguments)  # type: ignore[arg-type]
-    world.exchange(client, server)
-    world.close(client, server)
-
-
 @EACH_PROTOCOL
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("alone", ["client", "server"])
 def test_the_other_host_has_no_daemon(suite: Suite, alone: str, version: int) -> None:
     world = World(**{alone: make_engine(suite=suite)}, version=version)  # type: ignore[arg-type]
-    talk(world)
+    world.talk()
     world.assert_plain()
     expected = Reason.NO_OPTION if suite is ENO and alone == "client" else "the peer does not speak tcpcrypt"
-    assert world.reasons(world.client if alone == "client" else world.server) == [expected]
+    assert world.reasons(world.host(alone)) == [expected]
 
 
 def test_a_plain_connection_leaves_the_daemon() -> None:
@@ -69,7 +63,7 @@ def test_a_plain_connection_leaves_the_daemon() -> None:
 def test_the_option_is_stripped(stripped: Predicate, behaviour: Behaviour) -> None:
     world = World.encrypting(filters=[strip(CRYPT, stripped)])
     world.server.stack.listen(PORT, behaviour)
-    talk(world, behaviour=behaviour)
+    world.talk(behaviour=behaviour)
     world.assert_plain()
 
 
@@ -86,7 +80,7 @@ def test_the_option_is_stripped(stripped: Predicate, behaviour: Behaviour) -> No
 )
 def test_what_carries_the_option_is_swallowed(swallowed: Filter) -> None:
     world = World.encrypting(filters=[swallowed])
-    talk(world)
+    world.talk()
     world.assert_plain()
 
 
@@ -101,9 +95,8 @@ def test_init2_does_not_arrive(impairment: Filter) -> None:
     client.write(b"request")
     assert world.clock.run_until(lambda: client.error is not None, 60), world.trace()
     world.clock.run_for(200)
-    for host in (world.client, world.server):
-        assert host.engine is not None
-        assert host.engine.counters()["encrypted"] == 0
+    for host in world.hosts:
+        assert host.daemon.counters()["encrypted"] == 0
         assert not host.stack.sockets
 
 
@@ -148,7 +141,7 @@ def test_the_syn_has_no_space(suite: Suite, crowded: str, size: int, fits: bool)
     world = World.encrypting(suite)
     if crowded == "server":
         world.server.stack.listen(PORT, full)
-    talk(world, behaviour=full if crowded == "client" else None)
+    world.talk(behaviour=full if crowded == "client" else None)
     if fits:
         world.assert_encrypted()
     else:
@@ -171,7 +164,7 @@ def test_both_hosts_open_at_once(suite: Suite) -> None:
 @pytest.mark.parametrize("filters", [[split], [Merge()], [split, split]], ids=["split", "merge", "split twice"])
 def test_plain_segments_are_cut_anew_on_the_way(filters: list[Filter]) -> None:
     world = World.encrypting(filters=[strip(CRYPT, SYN_ACK), *filters])
-    talk(world)
+    world.talk()
     world.assert_plain()
 
 
@@ -180,14 +173,12 @@ def test_plain_connections_survive_a_bad_path(suite: Suite) -> None:
     for seed in range(30):
         conditions = Conditions(loss=0.05, duplication=0.05, reordering=0.1, corruption=0.02)
         world = World(client=make_engine(suite=suite), seed=seed, conditions=conditions, filters=[split])
-        talk(world)
+        world.talk()
         world.assert_plain()
 
 
 def test_nothing_but_data_was_in_clear() -> None:
     """A connection that ends up plain has no message of the handshake in its stream."""
-    world = World.encrypting(filters=[strip(CRYPT, all_of(NO_SYN, has_payload))])
-    client, server = world.connect()
-    world.exchange(client, server)
+    _world, client, server = World.opened(filters=[strip(CRYPT, all_of(NO_SYN, has_payload))])
     assert server.received.startswith(b"request")
     assert client.received.startswith(b"response")

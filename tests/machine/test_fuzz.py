@@ -88,8 +88,7 @@ def test_a_wrong_byte_would_be_seen(protocol: str) -> None:
 @PROTOCOLS
 def test_an_exception_would_be_seen(protocol: str) -> None:
     arena = opened(protocol)
-    engine = arena.world.client.engine
-    assert engine is not None
+    engine = arena.world.client.daemon
     engine._services.counters["internal_errors"] += 1
     with pytest.raises(Violation, match="exception"):
         check_engine(engine, arena.world.client)

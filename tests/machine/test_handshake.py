@@ -14,12 +14,9 @@ ALL_SUITES = pytest.mark.parametrize(
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("suite", [ORIGINAL, MODERN, ENO], ids=["original", "modern", "eno"])
 def test_fresh(suite: Suite, version: int) -> None:
-    world = World.encrypting(suite, version=version)
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened(suite, version=version)
     world.assert_encrypted()
-    assert world.client.engine is not None
-    info = world.client.engine.connection(*world.ends(client))
+    info = world.client.daemon.connection(*world.ends(client))
     assert info is not None
     assert info.role == ("A" if suite is ENO else "client")
     assert info.bytes_sent == len(server.received)
@@ -114,5 +111,4 @@ def test_both_ends_on_one_host() -> None:
     assert world.clock.run_until(lambda: bool(host.stack.accepted), LIMIT), world.trace()
     world.exchange(socket, host.stack.accepted[0])
     world.assert_nothing_in_clear()
-    assert host.engine is not None
-    assert host.engine.counters()["encrypted"] == 2
+    assert host.daemon.counters()["encrypted"] == 2

@@ -69,8 +69,7 @@ def test_what_the_control_socket_is_told(suite: Suite) -> None:
     )
     client, server = world.connect()
     world.exchange(client, server)
-    assert world.client.engine is not None
-    info = world.client.engine.connection(*world.ends(client))
+    info = world.client.daemon.connection(*world.ends(client))
     assert info is not None
     assert info.peer is not None
     assert (info.peer.name, info.peer.key) == ("server", fingerprint(KEYS["server"]))
@@ -127,7 +126,7 @@ def test_a_host_without_identities_goes_along(suite: Suite, classical: bool) -> 
         client, server = world.connect()
         world.exchange(client, server)
         world.assert_encrypted()
-        assert AUTHENTICATED not in [outcome for host in (world.client, world.server) for outcome, _ in outcomes(host)]
+        assert AUTHENTICATED not in [outcome for host in world.hosts for outcome, _ in outcomes(host)]
 
 
 @pytest.mark.parametrize("requiring", ["client", "server"])
@@ -165,7 +164,7 @@ def assert_refused(world: World, requiring: str) -> None:
     assert not client.received
     assert all(not each.received for each in world.server.stack.accepted)
     world.assert_nothing_in_clear()
-    host = world.client if requiring == "client" else world.server
+    host = world.host(requiring)
     assert refusals(host)
     assert AUTHENTICATED not in [outcome for outcome, _ in outcomes(host)]
     world.assert_healthy()
@@ -185,35 +184,33 @@ def test_a_wrong_key_is_refused_though_nothing_is_required(suite: Suite, side: s
     }
     world = World(client=engines["client"], server=engines["server"])
     assert_refused(world, side)
-    host = world.client if side == "client" else world.server
+    host = world.host(side)
     assert counted(host) == {"changed" if case == "another key" else "revoked": len(refusals(host))}
 
 
 def test_a_refused_connection_and_its_peer_are_remembered(suite: Suite) -> None:
     world = world_of(suite, authenticator("client", f"{SERVER} {key_line(KEYS['mallory'])}"), authenticator("server"))
     assert_refused(world, "client")
-    assert world.client.engine is not None
-    (info,) = world.client.engine.connections()
+    (info,) = world.client.daemon.connections()
     assert info.state is ConnectionState.CLOSED
     assert info.reason == f"refused: {refusals(world.client)[0]}"
-    assert info == world.client.engine.connection(info.local, info.remote)
-    (host,) = world.client.engine.hosts()
+    assert info == world.client.daemon.connection(info.local, info.remote)
+    (host,) = world.client.daemon.hosts()
     assert (host.address, host.peer.outcome) == (SERVER, "changed")
     # The next one from there takes its place.
     client = world.open()
     world.clock.run_for(0.1)
     assert client.error is not None
-    assert len(list(world.client.engine.connections())) == 1
+    assert len(list(world.client.daemon.connections())) == 1
 
 
 def test_a_host_is_remembered_when_its_connections_are_over(suite: Suite) -> None:
     world = world_of(suite, authenticator("client"), authenticator("server"))
-    assert world.client.engine is not None
     assert not resumed(world, 40_000)
-    (before,) = world.client.engine.hosts()
+    (before,) = world.client.daemon.hosts()
     world.clock.run_for(600)
-    assert not list(world.client.engine.connections())
-    (host,) = world.client.engine.hosts()
+    assert not list(world.client.daemon.connections())
+    (host,) = world.client.daemon.hosts()
     assert (host.address, host.peer.name) == (SERVER, "server")
     assert before.last_seen <= host.last_seen < world.clock.now - 590
 
@@ -236,9 +233,7 @@ def test_first_use(suite: Suite) -> None:
         server=engine(authenticator("server", ""), 2, suite=suite),
     )
     for port in (40_000, 40_001):
-        client, server = world.connect(port=port)
-        world.exchange(client, server)
-        world.close(client, server)
+        world.talk(port=port)
     assert outcomes(world.client) == [(Outcome.FIRST_USE, ""), (AUTHENTICATED, SERVER)]
     assert list(learned.items()) == [(SERVER, KEYS["server"])]
 
@@ -257,8 +252,7 @@ def resumed(world: World, port: int) -> bool:
     """Connects once more; whether the session was resumed, at both ends."""
     client, server = world.connect(port=port)
     world.exchange(client, server)
-    assert world.client.engine is not None
-    info = world.client.engine.connection(*world.ends(client))
+    info = world.client.daemon.connection(*world.ends(client))
     world.close(client, server)
     assert info is not None
     return info.resumed
@@ -307,13 +301,12 @@ def test_open_connections_end_when_a_peer_is_believed_no_more(suite: Suite, side
     )
     client, server = world.connect()
     world.exchange(client, server)
-    host = world.client if side == "client" else world.server
-    assert host.engine is not None
-    host.engine.review_identities(identities[side].recall)
+    host = world.host(side)
+    host.daemon.review_identities(identities[side].recall)
     world.clock.run_for(1)
     assert (client.error, server.error) == (None, None)
     identities[side].trust = trust("")
-    host.engine.review_identities(identities[side].recall)
+    host.daemon.review_identities(identities[side].recall)
     host.collect()
     world.clock.run_for(1)
     assert client.error is not None
@@ -391,7 +384,7 @@ def memory_of_a_connection(suite: Suite, names: tuple[str | None, str | None]) -
                 server.flush_sessions()
                 world.exchange(*world.connect(port=port), 100)
                 world.link.log.clear()
-            for host in (world.client, world.server):
+            for host in world.hosts:
                 host.events.clear()
             world.clock.run_for(100)
             world.link.log.clear()

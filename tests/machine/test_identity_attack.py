@@ -25,15 +25,7 @@ from tests.machine.identities import (
     refusals,
 )
 from tests.machine.link import Crossing, Filter
-from tests.machine.proofs import (
-    OTHER_ITEM,
-    Message,
-    carrying,
-    proof_of,
-    read,
-    with_other_key,
-    with_other_nonce,
-)
+from tests.machine.proofs import OTHER_ITEM, Message, carrying, proof_of, read, with_other_key, with_other_nonce
 from tests.machine.world import ENO, MARKER, Suite, World, text
 
 pytestmark = PROTOCOLS
@@ -259,7 +251,7 @@ def test_a_stripped_offer(suite: Suite, requires: bool, sender: str) -> None:
         assert client.error is not None, world.trace()
         assert all(not each.received for each in world.server.stack.accepted)
         assert all(MARKER not in each.segment.payload for each in world.link.log)
-    for host in (world.client, world.server):
+    for host in world.hosts:
         assert Outcome.AUTHENTICATED not in [outcome for outcome, _ in outcomes(host)]
 
 

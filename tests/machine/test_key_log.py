@@ -242,8 +242,7 @@ def test_damaged_packets_raise_nothing(protocol: str, tmp_path: Path) -> None:
 def test_both_hosts_open_the_connection_at_once(name: str, tmp_path: Path) -> None:
     run = Logged(ENO)
     world = run.world
-    assert world.server.engine is not None
-    world.server.engine.set_options(ConnectionOptions(passive_role=True), Endpoint(world.server.address, 5001))
+    world.server.daemon.set_options(ConnectionOptions(passive_role=True), Endpoint(world.server.address, 5001))
     client = world.client.stack.open(world.server.address, 5001, local_port=5000)
     server = world.server.stack.open(world.client.address, 5000, local_port=5001)
     world.exchange(client, server)

@@ -54,11 +54,8 @@ def test_usual_segments_are_left_as_they_are(suite: Suite) -> None:
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_packet_that_only_begins_here(version: int) -> None:
     """The kernel handed over a part: its connection is known all the same, whatever the length says."""
-    world = World.encrypting(ENO, version=version)
-    client, server = world.connect()
-    world.exchange(client, server)
-    engine = world.client.engine
-    assert engine is not None
+    world, client, server = World.opened(ENO, version=version)
+    engine = world.client.daemon
     client.write(b"x" * 1400)
     world.clock.run_for(1.0)
     packet = next(
@@ -95,8 +92,7 @@ def test_a_kernel_that_made_too_large_a_packet_is_shown_little_room(
     world.server.stack.listen(PORT, behaviour)
     client, server = world.connect(behaviour=behaviour)
     world.exchange(client, server)
-    assert world.client.engine is not None
-    for connection in world.client.engine._table:
+    for connection in world.client.daemon._table:
         connection.outgrown = True
     world.exchange(client, server, 20_000)
     client.write(bytes(60_000))

@@ -22,8 +22,7 @@ def syn_of(socket: Socket) -> bytes:
 
 
 def handle(host: Host, packet: bytes, direction: Direction) -> tuple[Action, ConnectionClass]:
-    assert host.engine is not None
-    action, changed, connection_class = host.engine.handle_packet(packet, direction, host.clock.now)
+    action, changed, connection_class = host.daemon.handle_packet(packet, direction, host.clock.now)
     assert changed is None
     return action, connection_class
 
@@ -70,14 +69,11 @@ def test_the_syn_of_an_open_connection(suite: Suite, size: int) -> None:
 
 @SUITES
 def test_the_syn_of_a_connection_that_was_reset(suite: Suite) -> None:
-    world = World.encrypting(suite)
-    client, server = world.connect()
-    world.exchange(client, server)
-    assert world.client.engine is not None
-    assert world.client.engine.reset(*world.ends(client))
+    world, client, _ = World.opened(suite)
+    assert world.client.daemon.reset(*world.ends(client))
     assert handle(world.client, syn_of(client), Direction.OUT)[0] is Action.DROP
     data = make(client.key, sequence=client.isn + 1, acknowledgment=1, flags=0x10, window=1, payload=text(100))
-    action, reset, _ = world.client.engine.handle_packet(data, Direction.OUT, world.clock.now)
+    action, reset, _ = world.client.daemon.handle_packet(data, Direction.OUT, world.clock.now)
     assert action is Action.MODIFY
     assert reset is not None
     sent = Segment(reset, locate(reset)[0])
@@ -98,13 +94,10 @@ def test_data_of_an_earlier_connection_behind_a_new_syn(suite: Suite) -> None:
 @SUITES
 def test_a_kernel_that_answers_the_syn_of_an_open_connection_again(suite: Suite) -> None:
     """Its queue of connections to be accepted is full, say."""
-    world = World.encrypting(suite)
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened(suite)
     syn, syn_ack = (next(each for each in world.link.log if each.sender == name) for name in ("client", "server"))
-    assert world.server.engine is not None
     for crossing, direction in ((syn, Direction.IN), (syn_ack, Direction.OUT)):
-        _, _, connection_class = world.server.engine.handle_packet(crossing.packet, direction, world.clock.now)
+        _, _, connection_class = world.server.daemon.handle_packet(crossing.packet, direction, world.clock.now)
         assert connection_class is not ConnectionClass.PLAIN
     world.exchange(client, server)
     world.assert_encrypted()
@@ -145,10 +138,9 @@ def test_frames_of_a_peer_whose_handshake_was_dropped() -> None:
     client = world.open(port=40_002)
     client.write(text(500))
     world.clock.run_for(0.5)
-    assert world.server.engine is not None
     for number in range(5):
-        world.server.engine.handle_packet(flood_syn(number, b"\x45\x03\x23"), Direction.IN, world.clock.now)
-    assert world.server.engine.connection(Endpoint("10.0.0.2", 80), Endpoint("10.0.0.1", 40_002)) is None
+        world.server.daemon.handle_packet(flood_syn(number, b"\x45\x03\x23"), Direction.IN, world.clock.now)
+    assert world.server.daemon.connection(Endpoint("10.0.0.2", 80), Endpoint("10.0.0.1", 40_002)) is None
     world.link.filters.clear()
     assert world.clock.run_until(lambda: client.error is not None, LIMIT), world.trace()
     assert not any(each.received for each in world.server.stack.accepted)
@@ -156,9 +148,7 @@ def test_frames_of_a_peer_whose_handshake_was_dropped() -> None:
 
 
 def test_a_plain_connection_with_a_segment_of_an_encrypted_one_before_it_is_told_of_once() -> None:
-    world = World.encrypting(filters=[strip(CRYPT, SYN_ACK)])
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened(filters=[strip(CRYPT, SYN_ACK)])
     engine, (local, remote) = world.client.engine, world.ends(client)
     assert engine is not None
     stale = make(server.key, sequence=1, acknowledgment=1, flags=0x10, window=1, payload=b"x")

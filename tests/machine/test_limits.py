@@ -61,9 +61,8 @@ def test_a_flood_does_not_touch_open_connections() -> None:
     world = World(client=make_engine("client"), server=small(max_connections=20, max_opening=10))
     client, server = world.connect()
     world.exchange(client, server)
-    assert world.server.engine is not None
     for number in range(500):
-        world.server.engine.handle_packet(flood_syn(number, encode(HELLO)), Direction.IN, world.clock.now)
+        world.server.daemon.handle_packet(flood_syn(number, encode(HELLO)), Direction.IN, world.clock.now)
     world.exchange(client, server)
     world.close(client, server)
     world.assert_encrypted()
@@ -84,8 +83,7 @@ def test_a_handshake_that_has_to_make_room_is_reset(side: str) -> None:
         world.link.filters.clear()
         world.link.filters.append(lambda crossing: [crossing.segment.edited(payload=crossing.segment.payload[:20])])
         world.clock.run_for(1)
-    victim = (world.client if side == "client" else world.server).engine
-    assert victim is not None
+    victim = world.host(side).daemon
     for number in range(5):
         victim.handle_packet(flood_syn(number, OFFER), Direction.IN, world.clock.now)
     world.clock.run_for(100)
@@ -100,8 +98,7 @@ def test_a_full_table_leaves_new_connections_plain(suite: Suite) -> None:
     for number in range(6):
         client, server = world.connect(port=40_000 + number)
         world.exchange(client, server, 3000)
-    engine = world.client.engine
-    assert engine is not None
+    engine = world.client.daemon
     classes = [entry.mark for entry in world.client.tracked.values()]
     encrypted = ConnectionClass.STREAM if suite is ENO else ConnectionClass.ENCRYPTED
     assert classes == [encrypted] * 3 + [ConnectionClass.PLAIN] * 3
@@ -115,8 +112,7 @@ def test_openings_wait_while_packets_do(suite: Suite, side: str, monkeypatch: py
     """They are as encrypted as others once the packets that waited have been handled, and open connections go on."""
     world = World.encrypting(suite)
     client, server = world.connect()
-    engine = (world.client if side == "client" else world.server).engine
-    assert engine is not None
+    engine = world.host(side).daemon
     engine.admission.handled(1, True)
     direction = Direction.OUT if side == "client" else Direction.IN
     monkeypatch.setitem(PER_SECOND, direction, 0.0)
@@ -186,8 +182,7 @@ def test_handshakes_that_do_not_fit_the_table_do_not_fail(limited: str) -> None:
 def test_a_handshake_that_is_evicted_still_becomes_a_connection() -> None:
     world = World(client=make_engine("client"), server=small(max_opening=2))
     client = world.open()
-    engine = world.server.engine
-    assert engine is not None
+    engine = world.server.daemon
     world.clock.run_until(lambda: len(world.link.log) == 2, LIMIT)
     for number in range(5):
         engine.handle_packet(flood_syn(number, encode(HELLO)), Direction.IN, world.clock.now)
@@ -203,16 +198,13 @@ def test_unanswered_syns_are_forgotten() -> None:
     world.clock.run_for(300)
     assert {socket.error for socket in sockets} == {"timed out"}
     world.clock.run_for(100)
-    engine = world.client.engine
-    assert engine is not None
+    engine = world.client.daemon
     assert engine.counters()["connections"] == 0
     assert engine.next_timeout() is None
 
 
 def test_an_idle_open_connection_lives_and_a_dead_one_goes() -> None:
-    world = World.encrypting()
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened()
     for _ in range(3):
         world.clock.run_for(24 * 3600)
         world.exchange(client, server, 1000)
@@ -220,9 +212,8 @@ def test_an_idle_open_connection_lives_and_a_dead_one_goes() -> None:
     world.client.stack.sockets.clear()
     world.server.stack.sockets.clear()
     world.clock.run_for(6 * 24 * 3600)
-    for host in (world.client, world.server):
-        assert host.engine is not None
-        assert host.engine.counters()["connections"] == 0
+    for host in world.hosts:
+        assert host.daemon.counters()["connections"] == 0
 
 
 def test_hundreds_of_connections_leave_nothing_behind() -> None:
@@ -233,12 +224,10 @@ def test_hundreds_of_connections_leave_nothing_behind() -> None:
         world.close(client, server)
         world.clock.run_for(2)
         world.link.log.clear()
-        for host in (world.client, world.server):
+        for host in world.hosts:
             host.events.clear()
-            assert host.engine is not None
-            assert host.engine.counters()["connections"] < 100
+            assert host.daemon.counters()["connections"] < 100
     world.clock.run_for(200)
-    for host in (world.client, world.server):
-        assert host.engine is not None
-        assert list(host.engine.connections()) == []
-        assert host.engine.next_timeout() is None
+    for host in world.hosts:
+        assert list(host.daemon.connections()) == []
+        assert host.daemon.next_timeout() is None

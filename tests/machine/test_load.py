@@ -109,9 +109,8 @@ def test_a_day_leaves_nothing_behind(suite: Suite, secret: str) -> None:
             world.exchange(*lasting, 2000)
         for each in lasting:
             each.received.clear()
-        for host in (world.client, world.server):
-            assert host.engine is not None
-            assert host.engine.counters()["connections"] < 100
+        for host in world.hosts:
+            assert host.daemon.counters()["connections"] < 100
             world.assert_healthy()
             host.events.clear()
             del host.stack.accepted[1:]
@@ -123,8 +122,7 @@ def test_a_day_leaves_nothing_behind(suite: Suite, secret: str) -> None:
     assert settled[secret] > 0
     assert {name: count for name, count in grown.items() if count > 40} == {}
     world.exchange(*lasting, 2000)
-    assert world.client.engine is not None
-    info = world.client.engine.connection(*world.ends(lasting[0]))
+    info = world.client.daemon.connection(*world.ends(lasting[0]))
     assert info is not None
     assert info.generation >= HOURS // 2
 

@@ -22,7 +22,7 @@ class Router:
     def __init__(self, world: World, mtu: int, *, silent: bool = False) -> None:
         self.told: list[tuple[str, int]] = []
         """Who was told, and how long the packet was."""
-        self._hosts = {host.name: host for host in (world.client, world.server)}
+        self._hosts = {host.name: host for host in world.hosts}
         self._clock = world.clock
         self._mtu = mtu
         self._silent = silent
@@ -79,8 +79,7 @@ def test_the_kernel_learns_what_the_path_carries(suite: Suite, version: int) -> 
     assert socket.errors_out_of_window == 0
     assert_full_segments(world, before)
     world.assert_encrypted()
-    assert world.client.engine is not None
-    assert world.client.engine.counters()["icmp_errors_translated"]
+    assert world.client.daemon.counters()["icmp_errors_translated"]
 
 
 @SUITES
@@ -91,8 +90,7 @@ def test_a_kernel_that_knows_the_path_is_told_what_is_added(suite: Suite) -> Non
     world.link.filters.append(router)
     (socket,) = world.client.stack.sockets.values()
     socket.believe(PATH)
-    assert world.client.engine is not None
-    world.client.engine._services.path_mtus = PathMtus(lambda _: socket.path_mtu, 1)
+    world.client.daemon._services.path_mtus = PathMtus(lambda _: socket.path_mtu, 1)
     transfer()
     told = [each for each in world.client.injected if read_too_big(each) is not None]
     assert len(told) == 1
@@ -115,8 +113,7 @@ def test_an_error_about_what_is_not_outstanding_is_refused(suite: Suite) -> None
         key = segment.addresses + crossing.packet[segment.offset : segment.offset + 4]
         world.client.receive_error(too_big_error(crossing.packet, PATH), key)
     assert socket.path_mtu == before
-    assert world.client.engine is not None
-    assert world.client.engine.counters()["icmp_errors_refused"] == 2
+    assert world.client.daemon.counters()["icmp_errors_refused"] == 2
 
 
 @SUITES
@@ -133,10 +130,9 @@ def test_an_error_that_leaves_quotes_no_plaintext(suite: Suite, version: int) ->
     assert world.clock.run_until(lambda: len(server.received) > received, LIMIT)
     (packet,) = (each for each in given if MARKER in each)
     (crossing,) = (each for each in world.link.log[count:] if each.segment.payload_length)
-    assert world.server.engine is not None
     error = too_big_error(packet, PATH)
     assert MARKER in error
-    action, translated, _ = world.server.engine.handle_packet(
+    action, translated, _ = world.server.daemon.handle_packet(
         error, Direction.OUT, world.clock.now, ConnectionClass.ENCRYPTED
     )
     assert action is Action.MODIFY
@@ -153,9 +149,8 @@ def test_an_error_about_nobodys_connection() -> None:
     """Another worker's, perhaps."""
     world, _ = opened(MODERN, 4)
     (crossing, *_) = (each for each in world.link.log if each.sender == "server")
-    assert world.client.engine is not None
     error = too_big_error(crossing.packet, PATH)
-    verdict = world.client.engine.handle_packet(error, Direction.IN, world.clock.now)
+    verdict = world.client.daemon.handle_packet(error, Direction.IN, world.clock.now)
     assert verdict == (Action.ELSEWHERE, None, ConnectionClass.UNDECIDED)
 
 
@@ -181,9 +176,8 @@ def test_a_kernel_whose_packets_grow_behind_the_daemon_sends_smaller_ones(
 ) -> None:
     """IPsec: its SYN has the link's MSS, and only the route has less."""
     world = World.encrypting(suite, version=version)
-    for host in (world.client, world.server):
-        assert host.engine is not None
-        host.engine._services.path_mtus = PathMtus(lambda _: 1400, 1)
+    for host in world.hosts:
+        host.daemon._services.path_mtus = PathMtus(lambda _: 1400, 1)
     client, server = world.connect()
     headers = 40 if version == 4 else 60
     assert client._mss <= 1400 - headers - added

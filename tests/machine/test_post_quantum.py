@@ -46,14 +46,8 @@ LOST = [(), *((each,) for each in range(1, 10)), (1, 2), (2, 3), (3, 4), (4, 5),
 SWITCHED = pytest.mark.parametrize("switched", [False, True], ids=["usual", "switched"])
 
 
-def engine_of(world: World, name: str) -> Engine:
-    engine = getattr(world, name).engine
-    assert isinstance(engine, Engine)
-    return engine
-
-
 def suite_of(world: World, client: Socket) -> str | None:
-    info = engine_of(world, "client").connection(*world.ends(client))
+    info = world.client.daemon.connection(*world.ends(client))
     assert info is not None
     return info.suite
 
@@ -65,7 +59,7 @@ def outcome(engine: Engine) -> dict[str, int]:
 
 def switch(world: World) -> None:
     """The server becomes the client of the exchange."""
-    engine_of(world, "server").set_options(
+    world.server.daemon.set_options(
         ConnectionOptions(client_mode=ClientMode.ALWAYS), Endpoint(world.server.address, PORT)
     )
 
@@ -94,8 +88,8 @@ def test_two_of_these_daemons_have_it(version: int, switched: bool) -> None:
     world.assert_encrypted()
     assert suite_of(world, client) == HYBRID
     for name in ("client", "server"):
-        assert outcome(engine_of(world, name)) == {"post_quantum": 1}
-        (info,) = engine_of(world, name).connections()
+        assert outcome(world.host(name).daemon) == {"post_quantum": 1}
+        (info,) = world.host(name).daemon.connections()
         assert info.post_quantum
         assert info.public_key is not None
         assert len(info.public_key) == 1216
@@ -107,11 +101,9 @@ def test_two_of_these_daemons_have_it(version: int, switched: bool) -> None:
 def test_a_session_that_is_resumed_has_it_from_before() -> None:
     world = World.encrypting()
     for port in (40_000, 40_001):
-        client, server = world.connect(port=port)
-        world.exchange(client, server)
-        world.close(client, server)
+        world.talk(port=port)
     assert len(messages(world, Opcode.INIT1)) == 1
-    assert outcome(engine_of(world, "client")) == outcome(engine_of(world, "server")) == {"post_quantum": 2}
+    assert outcome(world.client.daemon) == outcome(world.server.daemon) == {"post_quantum": 2}
     world.assert_encrypted()
 
 
@@ -131,8 +123,8 @@ def test_a_peer_without_it(client: Suite, server: Suite, counted: tuple[str, str
         assert suite_of(world, ends[0]) == CLASSICAL
         world.close(*ends)
     for name, counter in zip(("client", "server"), counted, strict=True):
-        assert outcome(engine_of(world, name)) == {counter: 1, "classical_resumed": 1}
-        assert not any(info.post_quantum for info in engine_of(world, name).connections())
+        assert outcome(world.host(name).daemon) == {counter: 1, "classical_resumed": 1}
+        assert not any(info.post_quantum for info in world.host(name).daemon.connections())
     world.assert_encrypted()
 
 
@@ -166,7 +158,7 @@ def test_it_is_chosen_exactly_when_it_fits_both_links(
     world.assert_encrypted()
     assert suite_of(world, client) == (HYBRID if spare == 0 else CLASSICAL)
     expected = {"post_quantum": 1} if spare == 0 else {"classical_size": 1}
-    assert outcome(engine_of(world, "client")) == outcome(engine_of(world, "server")) == expected
+    assert outcome(world.client.daemon) == outcome(world.server.daemon) == expected
     assert len(messages(world, Opcode.INIT1)) == len(messages(world, Opcode.INIT2)) == 1
 
 
@@ -185,8 +177,8 @@ def test_what_the_kernel_knows_of_the_path_counts(version: int, where: str, spar
     world.assert_encrypted()
     assert suite_of(world, client) == (HYBRID if spare == 0 else CLASSICAL)
     if spare:
-        assert outcome(engine_of(world, where)) == {"classical_size": 1}
-        assert outcome(engine_of(world, "server" if where == "client" else "client")) == {"classical_peer": 1}
+        assert outcome(world.host(where).daemon) == {"classical_size": 1}
+        assert outcome(world.host("server" if where == "client" else "client").daemon) == {"classical_peer": 1}
 
 
 @SWITCHED
@@ -212,7 +204,7 @@ def test_a_path_that_swallows_large_packets(lost: str, switched: bool) -> None:
     for name in ("client", "server"):
         # Who has never seen the large one cannot tell why.
         late = lost == "INIT1" and name != initiator
-        assert outcome(engine_of(world, name)) == {"classical_peer" if late else "classical_loss": 1}
+        assert outcome(world.host(name).daemon) == {"classical_peer" if late else "classical_loss": 1}
 
 
 def test_a_path_that_turns_out_to_be_narrow_is_not_tried_twice() -> None:
@@ -227,7 +219,7 @@ def test_a_path_that_turns_out_to_be_narrow_is_not_tried_twice() -> None:
     assert world.clock.run_until(lambda: client.all_acknowledged, LIMIT)
     world.assert_encrypted()
     assert [crossing.segment.payload_length for crossing in messages(world, Opcode.INIT1)] == [INIT1, SMALL]
-    assert outcome(engine_of(world, "client")) == {"classical_size": 1}
+    assert outcome(world.client.daemon) == {"classical_size": 1}
 
 
 @pytest.mark.parametrize("delay", [0.002, 0.08, 0.4, 0.7])
@@ -321,7 +313,7 @@ def test_a_changed_message_ends_in_no_session(opcode: Opcode, change: Callable[[
     if required:
         world.assert_nothing_in_clear()
     for name in ("client", "server"):
-        assert outcome(engine_of(world, name)).get("post_quantum", 0) <= (name == "client")
+        assert outcome(world.host(name).daemon).get("post_quantum", 0) <= (name == "client")
 
 
 @pytest.mark.parametrize("opcode", [Opcode.INIT1, Opcode.INIT2], ids=["INIT1", "INIT2"])
@@ -439,7 +431,7 @@ def test_a_forged_init1_in_the_place_of_a_large_one_needs_both_numbers() -> None
     (init1,) = messages(world, Opcode.INIT1)
     key = X25519_HPKE.agreement.generate().public_bytes
     forged = Init1(AES_SIV_CMAC_256.offer, bytes(16), X25519_HPKE.spec, key).encode()
-    server = engine_of(world, "server")
+    server = world.server.daemon
     before = len(messages(world, Opcode.INIT2))
     sequence, acknowledgment = init1.segment.sequence, init1.segment.acknowledgment
     for numbers in ((sequence ^ 1, acknowledgment), (sequence, acknowledgment ^ 1)):
@@ -463,7 +455,7 @@ def test_init2_is_sent_again_for_the_same_init1_alone(changes: dict[str, Any], s
     client = world.open()
     client.write(text(100))
     assert world.clock.run_until(lambda: bool(messages(world, Opcode.INIT2)), LIMIT)
-    (init1,), responder = messages(world, Opcode.INIT1), engine_of(world, "client" if switched else "server")
+    (init1,), responder = messages(world, Opcode.INIT1), world.host("client" if switched else "server").daemon
     asking = init1.segment.edited(**{"payload": b"", **changes})
     if "payload" in changes:
         asking = asking[:-1] + b"!"

@@ -131,9 +131,7 @@ def test_a_bad_path(suite: SymmetricSuite) -> None:
         world.exchange(client, server, 100_000)
         world.close(client, server)
         # A copy of what was sealed two generations ago is refused here, so integrity failures are no bug.
-        assert not any(
-            isinstance(event, InternalError) for host in (world.client, world.server) for event in host.events
-        )
+        assert not any(isinstance(event, InternalError) for host in world.hosts for event in host.events)
         assert MARKER not in b"".join(crossing.packet for crossing in world.link.log)
         assert len(spy.sealed) >= 4, seed
         spy.assert_no_byte_sealed_twice()
@@ -167,7 +165,7 @@ def test_only_one_side_sends() -> None:
     client, server = world.connect()
     client.write(text(30_000))
     assert world.clock.run_until(lambda: client.all_acknowledged, 30)
-    generations = [info.generation for host in (world.client, world.server) for info in host.engine.connections()]  # type: ignore[union-attr]
+    generations = [info.generation for host in world.hosts for info in host.engine.connections()]  # type: ignore[union-attr]
     assert generations == [1, 1]
     client.write(text(3_000))
     assert world.clock.run_until(lambda: client.all_acknowledged, 30)
@@ -179,18 +177,13 @@ def test_only_one_side_sends() -> None:
 
 
 def test_by_request_and_at_once() -> None:
-    world = World.encrypting()
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened()
     ends = world.ends(client)
-    assert world.client.engine is not None
-    assert world.server.engine is not None
-    assert world.client.engine.rekey(*ends)
-    assert world.server.engine.rekey(ends[1], ends[0])
+    assert world.client.daemon.rekey(*ends)
+    assert world.server.daemon.rekey(ends[1], ends[0])
     world.exchange(client, server)
-    for host in (world.client, world.server):
-        assert host.engine is not None
-        assert [info.generation for info in host.engine.connections()] == [1]
+    for host in world.hosts:
+        assert [info.generation for info in host.daemon.connections()] == [1]
     world.assert_encrypted()
 
 
@@ -199,8 +192,7 @@ def test_in_time() -> None:
     client, server = world.connect()
     world.clock.run_for(3700)
     world.exchange(client, server)
-    assert world.client.engine is not None
-    assert [info.generation for info in world.client.engine.connections()] == [1]
+    assert [info.generation for info in world.client.daemon.connections()] == [1]
     world.assert_encrypted()
 
 
@@ -217,8 +209,7 @@ def test_old_keys_are_forgotten() -> None:
     world.assert_encrypted()
     world.clock.run_for(OLD_KEYS_LIFETIME + 1)
     world.link.deliver("client", old.packet)
-    assert world.server.engine is not None
-    assert world.server.engine.counters()["integrity_failures"] == 1
+    assert world.server.daemon.counters()["integrity_failures"] == 1
 
 
 @pytest.mark.interpreted
@@ -262,11 +253,7 @@ def test_a_forged_announcement_changes_nothing() -> None:
     world.link.filters.append(tamper)
     world.exchange(client, server, 30_000)
     assert announced
-    failures = [
-        host.engine.counters().get("integrity_failures", 0)
-        for host in (world.client, world.server)
-        if host.engine is not None
-    ]
+    failures = [host.engine.counters().get("integrity_failures", 0) for host in world.hosts if host.engine is not None]
     assert sum(failures) == 1
     assert MARKER not in b"".join(crossing.packet for crossing in world.link.log)
 
@@ -288,10 +275,9 @@ def test_keys_change_twice_within_the_lifetime_of_the_old_ones(pause: float) -> 
     world = World.encrypting()
     client, server = world.connect()
     ends = world.ends(client)
-    assert world.client.engine is not None
     for _ in range(2):
         world.exchange(client, server, 1000)
-        assert world.client.engine.rekey(*ends)
+        assert world.client.daemon.rekey(*ends)
         world.exchange(client, server, 1000)
         world.clock.run_for(pause)
     began = len(world.link.log)
@@ -308,16 +294,15 @@ def test_what_was_lost_before_a_second_change_of_keys_arrives(pause: float) -> N
     world = World.encrypting()
     client, server = world.connect()
     ends = world.ends(client)
-    assert world.client.engine is not None
     world.exchange(client, server, 1000)
-    assert world.client.engine.rekey(*ends)
+    assert world.client.daemon.rekey(*ends)
     world.exchange(client, server, 1000)
     world.clock.run_for(pause)
     until = world.clock.now + 2
     world.link.filters.append(drop(lambda crossing: world.clock.now < until and crossing.sender == "client"))
     client.write(text(500))
     world.clock.run_for(0.0)
-    world.client.engine.rekey(*ends)
+    world.client.daemon.rekey(*ends)
     assert world.clock.run_until(client_done(client), 300)
     assert bytes(server.received[-500:]) == text(500)
 

@@ -165,8 +165,7 @@ def test_a_second_first_message_that_cannot_be_used_leaves_the_identity() -> Non
         filters=[add_another],
     )
     world.exchange(*world.connect())
-    assert world.server.engine is not None
-    assert world.server.engine.counters()["bad_init1"] == 1
+    assert world.server.daemon.counters()["bad_init1"] == 1
     assert outcomes(world.server) == [(Outcome.AUTHENTICATED, "client")]
 
 
@@ -209,8 +208,7 @@ def test_a_segment_that_cannot_be_handled_does_not_pass(monkeypatch: pytest.Monk
     world = world_of(ALL, [stripped])
     world.open()
     world.clock.run_for(20)
-    assert world.server.engine is not None
-    assert world.server.engine.counters()["internal_errors"]
+    assert world.server.daemon.counters()["internal_errors"]
     assert all(not each.received for each in world.server.stack.accepted), world.trace()
 
 
@@ -218,8 +216,7 @@ def test_a_segment_that_cannot_be_handled_does_not_pass(monkeypatch: pytest.Monk
 def test_a_packet_that_is_too_large_to_be_handled_does_not_pass_before_it_is_decided(version: int) -> None:
     """The kernel would give its data to the application. What belongs to no handshake passes."""
     world = World(client=engine(None, 1, suite=ALL), server=engine(None, 2, suite=ALL), version=version)
-    server = world.server.engine
-    assert server is not None
+    server = world.server.daemon
     world.open()
     world.clock.run_for(0.015)
     syn = next(each for each in world.link.log if each.sender == "client")

@@ -17,9 +17,8 @@ LOSSY = Conditions(loss=0.05, duplication=0.05, reordering=0.1)
 def restless(suite: Suite, conditions: Conditions | None = None) -> World:
     """Each segment of one connection lets the others rest."""
     world = World.encrypting(suite, conditions=conditions)
-    for host in (world.client, world.server):
-        assert host.engine is not None
-        host.engine._services.ready._limit = 1
+    for host in world.hosts:
+        host.daemon._services.ready._limit = 1
     return world
 
 
@@ -33,14 +32,13 @@ def talk(world: World) -> list[tuple[Socket, Socket]]:
         assert world.clock.run_until(lambda: len({len(each.received) for each in sockets}) == 1, LIMIT)
         assert world.clock.run_until(lambda: all(each.all_acknowledged for each in sockets), LIMIT)
         for client, _ in connections:
-            assert world.client.engine is not None
-            world.client.engine.rekey(*world.ends(client))
+            world.client.daemon.rekey(*world.ends(client))
     assert all(bytes(socket.received) == text(3_000) * 3 for socket in sockets)
     return connections
 
 
 def resting(world: World) -> int:
-    engines = [host.engine for host in (world.client, world.server) if host.engine is not None]
+    engines = [host.engine for host in world.hosts if host.engine is not None]
     handlers = [entry.outbound for engine in engines for entry in engine._table.outbound.values()]
     return sum(isinstance(handler.__self__, Resting) for handler in handlers)  # type: ignore[attr-defined]
 

@@ -150,9 +150,8 @@ def test_an_application_that_allows_the_originals_suite_alone_goes_without() -> 
     world = World.encrypting(ALL)
     specs = (ORIGINAL.symmetric[0].spec,)
     for host, port in ((world.client, 40_000), (world.server, PORT)):
-        assert host.engine is not None
         options_of_host = ConnectionOptions(client_ciphers=specs, server_ciphers=specs)
-        host.engine.set_options(options_of_host, Endpoint(host.address, port))
+        host.daemon.set_options(options_of_host, Endpoint(host.address, port))
     client, server = world.connect()
     world.exchange(client, server)
     world.assert_encrypted()

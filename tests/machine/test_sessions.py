@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import Negotiated
 from tcpcryptd.core.options import ClientMode, ConnectionOptions
 from tcpcryptd.crypto.suites import AES128_CTR_SEQIV_HMAC_SHA1, AES_256_GCM_SIV, RSA_2048, X25519_HPKE
 from tcpcryptd.eno.constants import INIT1_MAGIC, INIT2_MAGIC
@@ -64,10 +63,7 @@ def talk(world: World, port: int) -> tuple[Socket, Socket]:
 
 def resumed(world: World) -> tuple[bool, bool]:
     """Whether the latest negotiation went on from an earlier session, at either host."""
-    events = [
-        [event for event in host.events if isinstance(event, Negotiated)] for host in (world.client, world.server)
-    ]
-    return events[0][-1].resumed, events[1][-1].resumed
+    return world.client.negotiated[-1].resumed, world.server.negotiated[-1].resumed
 
 
 def is_key_exchange(suite: Suite, crossing: Crossing) -> bool:
@@ -99,7 +95,7 @@ def test_another_worker_goes_on_from_it(side: str, suite: Suite) -> None:
     ours = [make_engine(name, suite, sessions=shared) for name in ("one", "two")]
     other = make_engine("other", suite)
     world = World(client=ours[0], server=other) if side == "client" else World(client=other, server=ours[0])
-    host = world.client if side == "client" else world.server
+    host = world.host(side)
     sessions = {first_connection(world)}
     for number in range(1, 5):
         host.start_engine(ours[number % 2])
@@ -136,8 +132,7 @@ def test_a_packet_of_the_resumption_is_lost(suite: Suite, first: str, lost: int)
 def test_one_side_has_forgotten_the_session(forgetful: str) -> None:
     world = World.encrypting()
     first_connection(world)
-    engine = (world.client if forgetful == "client" else world.server).engine
-    assert engine is not None
+    engine = world.host(forgetful).daemon
     assert engine.flush_sessions() == 1
     talk(world, 40_001)
     world.assert_encrypted()
@@ -206,7 +201,7 @@ def test_keys_are_replaced_during_a_transfer(
             world.clock.run_for(70)
         world.close(client, server)
         world.assert_encrypted()
-        engines = [host.engine for host in (world.client, world.server) if host.engine is not None]
+        engines = [host.engine for host in world.hosts if host.engine is not None]
         assert sum(engine.counters().get("rekeyed", 0) for engine in engines) >= 2
         assert [engine.counters().get("keys_spent", 0) for engine in engines] == [0, 0]
 
@@ -231,9 +226,7 @@ def test_keepalives_before_any_data(suite: Suite) -> None:
 
 @SUITES
 def test_keepalives_on_an_idle_connection(suite: Suite) -> None:
-    world = World.encrypting(suite)
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened(suite)
     for _ in range(40):
         world.clock.run_for(500)
         assert_alive(world, client, "server")
@@ -245,15 +238,12 @@ def test_keepalives_on_an_idle_connection(suite: Suite) -> None:
 @pytest.mark.parametrize("outage", [30, 90])
 def test_an_outage_while_keys_are_replaced(suite: Suite, outage: float) -> None:
     """What was sent under the old keys is not acknowledged before they are forgotten."""
-    world = World.encrypting(suite)
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened(suite)
     down = drop(all_of(any_packet, has_payload))
     world.link.filters.append(down)
     client.write(text(5000))
     server.write(text(5000))
-    assert world.client.engine is not None
-    assert world.client.engine.rekey(*world.ends(client))
+    assert world.client.daemon.rekey(*world.ends(client))
     client.keep_alive()
     world.clock.run_for(outage)
     world.link.filters.remove(down)
@@ -271,8 +261,7 @@ def test_keys_are_replaced_in_time(suite: Suite) -> None:
     for _ in range(4):
         world.clock.run_for(4000)
         world.exchange(client, server, 1000)
-    assert world.client.engine is not None
-    info = world.client.engine.connection(*world.ends(client))
+    info = world.client.daemon.connection(*world.ends(client))
     assert info is not None
     assert info.generation >= 3
     world.close(client, server)
@@ -283,9 +272,8 @@ def test_keys_are_replaced_in_time(suite: Suite) -> None:
 @pytest.mark.parametrize("lost", range(9))
 def test_the_passive_side_can_be_the_client(first: str, lost: int) -> None:
     world = World.encrypting(ORIGINAL, filters=[drop_nth(any_packet, lost)])
-    assert world.server.engine is not None
     local = Endpoint(world.server.address, PORT)
-    world.server.engine.set_options(ConnectionOptions(client_mode=ClientMode.ALWAYS), local)
+    world.server.daemon.set_options(ConnectionOptions(client_mode=ClientMode.ALWAYS), local)
     client, server = world.connect()
     speaker, listener = (client, server) if first == "client" else (server, client)
     speaker.write(text(3000))
@@ -293,7 +281,7 @@ def test_the_passive_side_can_be_the_client(first: str, lost: int) -> None:
     world.close(client, server)
     if world.session_ids()[0] is not None:
         world.assert_encrypted()
-        roles = [event.role for event in world.server.events if isinstance(event, Negotiated)]
+        roles = [event.role for event in world.server.negotiated]
         assert roles == ["client"]
     else:
         assert lost, "nothing was lost, yet the connection is not encrypted"
@@ -303,11 +291,8 @@ def test_the_passive_side_can_be_the_client(first: str, lost: int) -> None:
 def test_both_want_to_be_the_client() -> None:
     world = World.encrypting()
     for host, port in ((world.client, 40_000), (world.server, PORT)):
-        assert host.engine is not None
-        host.engine.set_options(ConnectionOptions(client_mode=ClientMode.ALWAYS), Endpoint(host.address, port))
-    client, server = world.connect()
-    world.exchange(client, server)
-    world.close(client, server)
+        host.daemon.set_options(ConnectionOptions(client_mode=ClientMode.ALWAYS), Endpoint(host.address, port))
+    world.talk()
     world.assert_plain()
 
 
@@ -325,5 +310,5 @@ def test_the_best_common_suite_is_taken() -> None:
         )
         talk(world, 40_000)
         world.assert_encrypted()
-        (event,) = (event for event in world.client.events if isinstance(event, Negotiated))
+        (event,) = (event for event in world.client.negotiated)
         assert event.suite == f"{expected}/AES-256-GCM-SIV"

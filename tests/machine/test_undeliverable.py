@@ -7,7 +7,6 @@ import pytest
 
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import Negotiated
 from tcpcryptd.core.flow_key import flow_key
 from tcpcryptd.core.limits import UNREACHABLE_LIFETIME
 from tcpcryptd.core.options import ClientMode, ConnectionOptions
@@ -32,15 +31,9 @@ def world_of(suite: Suite, where: str, *, inwards: bool = False) -> tuple[World,
     return world, host
 
 
-def talk(world: World, port: int) -> None:
-    client, server = world.connect(port=port)
-    world.exchange(client, server)
-    world.close(client, server)
-
-
 def assert_not_encrypted(world: World) -> None:
-    for host in (world.client, world.server):
-        assert not any(isinstance(event, Negotiated) for event in host.events), world.trace()
+    for host in world.hosts:
+        assert not host.negotiated, world.trace()
     world.assert_healthy()
 
 
@@ -60,7 +53,7 @@ def test_a_server_that_cannot_send_init2_is_plain(speaks_first: str, inwards: bo
     world.close(ends["client"], ends["server"])
     assert_not_encrypted(world)
     assert world.reasons(server) == ["INIT2 could not be sent"]
-    talk(world, 40_001)
+    world.talk(port=40_001)
     assert_not_encrypted(world)
     assert world.reasons(server)[1:] == [REASON]
 
@@ -74,19 +67,18 @@ def test_what_has_keys_ends_at_once_and_the_next_is_plain(suite: Suite, where: s
     client, server = world.connect()
     ours = client if where == "client" else server
     assert within(world, lambda: ours.error is not None), world.trace()
-    talk(world, 40_001)
+    world.talk(port=40_001)
     assert world.reasons(host) == [REASON]
-    assert sum(isinstance(event, Negotiated) for event in host.events) <= 1
+    assert len(host.negotiated) <= 1
     world.assert_healthy()
-    assert host.engine is not None
-    assert host.engine.counters()["undeliverable"] == 1
+    assert host.daemon.counters()["undeliverable"] == 1
 
 
 def test_the_next_is_encrypted_when_that_is_long_ago() -> None:
     world, server = world_of(ALL, "server")
-    talk(world, 40_000)
+    world.talk(port=40_000)
     server.refuses = lambda _direction: False
-    talk(world, 40_001)
+    world.talk(port=40_001)
     assert_not_encrypted(world)
     world.clock.run_for(UNREACHABLE_LIFETIME)
     client, accepted = world.connect(port=40_002)
@@ -110,13 +102,11 @@ def test_what_must_be_encrypted_fails(suite: Suite) -> None:
 def test_a_client_of_the_exchange_that_cannot_send_init1_itself_is_plain(where: str) -> None:
     """With switched roles the passive opener is the client, and its kernel has no segment that could carry INIT1."""
     world, host = world_of(ALL, where)
-    assert host.engine is not None
-    assert world.server.engine is not None
     local = Endpoint(world.server.address, PORT)
-    world.server.engine.set_options(ConnectionOptions(client_mode=ClientMode.ALWAYS), local)
-    talk(world, 40_000)
-    assert host.engine.counters()["undeliverable"] == 1
-    talk(world, 40_001)
+    world.server.daemon.set_options(ConnectionOptions(client_mode=ClientMode.ALWAYS), local)
+    world.talk(port=40_000)
+    assert host.daemon.counters()["undeliverable"] == 1
+    world.talk(port=40_001)
     assert_not_encrypted(world)
     assert world.reasons(host)[-1] == REASON
 
@@ -125,14 +115,11 @@ def test_a_client_of_the_exchange_that_cannot_send_init1_itself_is_plain(where: 
 @WHERE
 def test_an_open_connection_goes_on(suite: Suite, where: str) -> None:
     """An outage, or rules that are loaded anew: as with plain TCP what was lost is sent again."""
-    world = World.encrypting(suite)
-    client, server = world.connect()
-    world.exchange(client, server)
+    world, client, server = World.opened(suite)
     host: Host = getattr(world, where)
     host.refuses = lambda _direction: True
-    assert host.engine is not None
     for _ in range(3):
-        host.engine.rekey(*(world.ends(client) if where == "client" else reversed(world.ends(client))))
+        host.daemon.rekey(*(world.ends(client) if where == "client" else reversed(world.ends(client))))
         host.collect()
         world.exchange(client, server)
     world.close(client, server)
@@ -141,11 +128,8 @@ def test_an_open_connection_goes_on(suite: Suite, where: str) -> None:
 
 def test_an_open_connection_that_is_cut_off_ends_and_the_next_is_plain() -> None:
     """With `eno` it is left to the kernel to cut its packets (test_eno_segments.py)."""
-    world = World.encrypting(ALL)
-    client, server = world.connect()
-    world.exchange(client, server)
-    engine = world.client.engine
-    assert engine is not None
+    world, client, server = World.opened(ALL)
+    engine = world.client.daemon
     key = flow_key(*world.ends(client))
     packet = make(key, sequence=1, acknowledgment=1, flags=ACK, window=1, payload=b"<sealed>")
     for _ in range(2):
@@ -153,5 +137,5 @@ def test_an_open_connection_that_is_cut_off_ends_and_the_next_is_plain() -> None
     world.client.collect()
     assert within(world, lambda: client.error is not None and server.error is not None), world.trace()
     assert engine.counters()["undeliverable"] == 1
-    talk(world, 40_001)
+    world.talk(port=40_001)
     assert world.reasons(world.client) == [REASON]

@@ -44,9 +44,7 @@ def test_an_exchange(suite: Suite, behaviour: Behaviour, version: int) -> None:
     world.exchange(client, server, 200_000)
     world.assert_encrypted()
     assert came_whole(world)
-    assert {entry.mark for host in (world.client, world.server) for entry in host.tracked.values()} == {
-        ConnectionClass.STREAM
-    }
+    assert {entry.mark for host in world.hosts for entry in host.tracked.values()} == {ConnectionClass.STREAM}
     assert max(len(crossing.packet) for crossing in world.link.log) <= MTU
     for crossing in world.link.log:
         if crossing.segment.payload_length and crossing.segment.option(MAC) is not None:
@@ -104,9 +102,7 @@ def test_a_bad_path(suite: SymmetricSuite) -> None:
         world.exchange(client, server, 100_000)
         world.close(client, server)
         assert came_whole(world)
-        assert not any(
-            isinstance(event, InternalError) for host in (world.client, world.server) for event in host.events
-        )
+        assert not any(isinstance(event, InternalError) for host in world.hosts for event in host.events)
         assert MARKER not in b"".join(crossing.packet for crossing in world.link.log)
         spy.assert_no_byte_sealed_twice()
 
@@ -129,9 +125,8 @@ def test_what_is_sent_again_is_the_same() -> None:
 def test_a_narrower_path_is_met_before_the_first_packet() -> None:
     """The kernel would cut to the path that it knows; of a whole packet it does not say how."""
     world = World.encrypting(whole(ALL))
-    for host in (world.client, world.server):
-        assert host.engine is not None
-        host.engine._services.path_mtus = PathMtus(lambda _: 1400, 1)
+    for host in world.hosts:
+        host.daemon._services.path_mtus = PathMtus(lambda _: 1400, 1)
     too_long = drop(lambda crossing: len(crossing.packet) > 1400)
     world.link.filters.append(too_long)
     client, server = connect(world, WHOLE)
@@ -185,9 +180,8 @@ def test_merged_segments_are_not_authentic() -> None:
     world.clock.run_for(0.005)
     first, second = (crossing.segment for crossing in world.link.log if crossing.segment.payload_length)
     merged = first.edited(payload=first.payload + second.payload)
-    assert world.server.engine is not None
-    before = world.server.engine.counters().get("integrity_failures", 0)
+    before = world.server.daemon.counters().get("integrity_failures", 0)
     received = len(server.received)
     world.server.receive(merged)
     assert len(server.received) == received
-    assert world.server.engine.counters()["integrity_failures"] == before + 1
+    assert world.server.daemon.counters()["integrity_failures"] == before + 1

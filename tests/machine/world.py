@@ -11,7 +11,7 @@ import pytest
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
-from tcpcryptd.core.event import Disabled, IntegrityFailure, InternalError, Negotiated
+from tcpcryptd.core.event import Disabled, IntegrityFailure, InternalError
 from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.core.verdict import ConnectionClass
 from tcpcryptd.crypt import CryptConfig, CryptFactory
@@ -140,10 +140,26 @@ class World:
         }
         return cls(**engines, **arguments)  # type: ignore[arg-type]
 
+    @classmethod
+    def opened(cls, suite: Suite = ALL, **arguments: object) -> tuple["World", Socket, Socket]:
+        """Both hosts run a daemon, and the two ends of a connection have had data from each other."""
+        world = cls.encrypting(suite, **arguments)
+        client, server = world.connect()
+        world.exchange(client, server)
+        return world, client, server
+
+    @property
+    def hosts(self) -> tuple[Host, Host]:
+        return self.client, self.server
+
+    def host(self, side: str) -> Host:
+        """The client or the server, by its name."""
+        return self.client if side == "client" else self.server
+
     @property
     def original(self) -> Original:
         """The original daemon of a world that has one."""
-        for host in (self.client, self.server):
+        for host in self.hosts:
             engine: object = host.engine
             if isinstance(engine, Original):
                 return engine
@@ -152,7 +168,7 @@ class World:
     @property
     def ours(self) -> Engine:
         """Our daemon, of a world with the original on the other host; the client's where both are ours."""
-        for host in (self.client, self.server):
+        for host in self.hosts:
             engine: object = host.engine
             if isinstance(engine, Engine):
                 return engine
@@ -196,13 +212,16 @@ class World:
         assert self.clock.run_until(lambda: client.finished and server.finished, LIMIT), self.trace()
         assert (client.error, server.error) == (None, None)
 
+    def talk(self, *, port: int = 40_000, behaviour: Behaviour | None = None, size: int = 20_000) -> None:
+        """One connection from its SYN to both FINs."""
+        client, server = self.connect(port=port, behaviour=behaviour)
+        self.exchange(client, server, size)
+        self.close(client, server)
+
     def session_ids(self) -> tuple[bytes | None, bytes | None]:
         """Of the latest negotiation, at either host."""
-        found = [
-            [event.session_id for event in host.events if isinstance(event, Negotiated)]
-            for host in (self.client, self.server)
-        ]
-        return (found[0][-1] if found[0] else None, found[1][-1] if found[1] else None)
+        client, server = (host.negotiated[-1].session_id if host.negotiated else None for host in self.hosts)
+        return client, server
 
     def assert_encrypted(self) -> None:
         """Both engines have the same session, and no payload was on the wire that is not a message or sealed."""
@@ -214,8 +233,7 @@ class World:
 
     @property
     def _protocol(self) -> str | None:
-        negotiated = [event for event in self.client.events if isinstance(event, Negotiated)]
-        return negotiated[-1].protocol if negotiated else None
+        return self.client.negotiated[-1].protocol if self.client.negotiated else None
 
     def assert_nothing_in_clear(self) -> None:
         for crossing in self.link.log:
@@ -226,8 +244,8 @@ class World:
 
     def assert_plain(self) -> None:
         """Both daemons, where there are any, have left the connection alone."""
-        for host in (self.client, self.server):
-            assert not any(isinstance(event, Negotiated) for event in host.events), self.trace()
+        for host in self.hosts:
+            assert not host.negotiated, self.trace()
             if isinstance(host.engine, Engine):
                 assert host.engine.counters()["connections"] == 0, list(host.engine.connections())
                 assert {entry.mark for entry in host.tracked.values()} == {ConnectionClass.PLAIN}
@@ -235,7 +253,7 @@ class World:
 
     def assert_healthy(self) -> None:
         """No engine has met a bug of its own, or taken an honest segment for a forged one; no original has aborted."""
-        for host in (self.client, self.server):
+        for host in self.hosts:
             engine: object = host.engine
             assert not (isinstance(engine, Original) and engine.aborted), self.trace()
             bad = [event for event in host.events if isinstance(event, InternalError | IntegrityFailure)]

@@ -3,16 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, Self
 
-from tcpcryptd.core.protocol import (
-    ACCEPT,
-    DROP,
-    Classical,
-    ConnectionClass,
-    Direction,
-    Injection,
-    Verdict,
-    modify,
-)
+from tcpcryptd.core.protocol import ACCEPT, DROP, Classical, ConnectionClass, Direction, Injection, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import CRYPT, MAC, NONCE_SIZE, PUBLIC_KEY_SPEC_SIZE, Opcode
 from tcpcryptd.crypt.handshake.context import Fields, HandshakeContext

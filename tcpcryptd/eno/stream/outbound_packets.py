@@ -9,13 +9,7 @@ from tcpcryptd.eno.constants import OVERHEAD
 from tcpcryptd.eno.cutting import Cutting
 from tcpcryptd.eno.stream.flow import Flow
 from tcpcryptd.eno.stream.outbound_stream import Piece
-from tcpcryptd.eno.stream.packets import (
-    TIMESTAMP_AREA,
-    TIMESTAMP_PREFIX,
-    Fields,
-    PacketBuilder,
-    timestamp_area,
-)
+from tcpcryptd.eno.stream.packets import TIMESTAMP_AREA, TIMESTAMP_PREFIX, Fields, PacketBuilder, timestamp_area
 from tcpcryptd.wire.segment import ACK, CWR, FIN, PSH, RST, SYN, URG, MalformedPacket, Segment
 from tcpcryptd.wire.syn import LOCAL_MAX_MSS, MAX_PACKET
 from tcpcryptd.wire.words import uint16, uint32

@@ -13,13 +13,7 @@ from typing import NamedTuple
 
 from tcpcryptd.control.codec import Request
 from tcpcryptd.control.errors import BadMessage
-from tcpcryptd.control.libtcpcrypt import (
-    MAX_DATAGRAM,
-    LibraryMessage,
-    LibraryOption,
-    LibraryRecord,
-    encode_records,
-)
+from tcpcryptd.control.libtcpcrypt import MAX_DATAGRAM, LibraryMessage, LibraryOption, LibraryRecord, encode_records
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Disabled, Event, Negotiated, PeerRefused
 from tcpcryptd.netio.clients.control_handlers import Caller, Pages

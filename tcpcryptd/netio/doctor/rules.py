@@ -10,13 +10,7 @@ from tcpcryptd.netio.doctor.foreign_marks import comparing, overwriting
 from tcpcryptd.netio.doctor.nft import own_rules
 from tcpcryptd.netio.errors import ExitCode, FirewallError
 from tcpcryptd.netio.firewall.iptables.backend import IptablesRules
-from tcpcryptd.netio.firewall.iptables.tool import (
-    Iptables,
-    our_chains,
-    our_jumps,
-    tables,
-    tables_of_other_variant,
-)
+from tcpcryptd.netio.firewall.iptables.tool import Iptables, our_chains, our_jumps, tables, tables_of_other_variant
 from tcpcryptd.netio.firewall.program import SEARCH_PATH
 from tcpcryptd.netio.kernel import capabilities
 

@@ -13,6 +13,9 @@ from tests.e2e.harness.proof import (
     SESSION_ID_LENGTHS,
     assert_encrypted,
     assert_plain,
+    assert_session,
+    assert_stays_plain,
+    assert_works,
     same_session,
 )
 from tests.e2e.harness.traffic import dialogue, echo_server, exchange, read_all, read_exactly, serve
@@ -32,6 +35,9 @@ __all__ = [
     "Session",
     "assert_encrypted",
     "assert_plain",
+    "assert_session",
+    "assert_stays_plain",
+    "assert_works",
     "dialogue",
     "divert_as",
     "diverted_inwards",

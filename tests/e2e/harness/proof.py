@@ -7,6 +7,7 @@ import pytest
 from tests.e2e.harness.capture import KIND_CRYPT, KIND_MAC, Capture
 from tests.e2e.harness.network import Network
 from tests.e2e.harness.process import wait_until
+from tests.e2e.harness.traffic import dialogue, exchange
 
 MARKER = b"this text must never be seen on the wire; "
 
@@ -56,3 +57,41 @@ def same_session(network: Network, client: socket.socket) -> str:
     wait_until(listed, f"{remote} to {local} is a session")
     assert at_server == [at_client]
     return at_client
+
+
+def assert_session(
+    network: Network, *, data: bytes = MARKER * 1000, family: int = socket.AF_INET, port: int = 0
+) -> None:
+    """A new connection brings the data there and back, and both hosts name the same session."""
+    with dialogue(network, family=family, port=port) as client:
+        assert exchange(client, data) == data
+        same_session(network, client)
+
+
+def assert_works(
+    network: Network,
+    protocol: str = "crypt",
+    *,
+    data: bytes = MARKER * 1000,
+    family: int = socket.AF_INET,
+    port: int = 0,
+) -> Capture:
+    """The same, and the wire shows it as the protocol has it; what the client's host saw."""
+    capture = network.client.capture()
+    assert_session(network, data=data, family=family, port=port)
+    capture.stop()
+    assert_encrypted(capture, protocol)
+    return capture
+
+
+def assert_stays_plain(
+    network: Network, *, data: bytes = MARKER * 1000, family: int = socket.AF_INET, port: int = 0
+) -> Capture:
+    """A new connection brings the data there and back in plain; what the client's host saw of it."""
+    capture = network.client.capture()
+    with dialogue(network, family=family, port=port) as client:
+        assert exchange(client, data) == data
+        assert not any(host.sessions() for host in network.hosts() if host.daemons)
+    capture.stop()
+    assert_plain(capture)
+    return capture

@@ -53,9 +53,15 @@ def serve(listener: socket.socket, handler: Handler) -> Iterator[int]:
         listener.close()
 
 
+def echo_server(connection: socket.socket) -> None:
+    """Sends back what comes until the end of the stream."""
+    while data := connection.recv(CHUNK):
+        connection.sendall(data)
+
+
 @contextlib.contextmanager
 def dialogue(
-    network: Network, handler: Handler, *, family: int = socket.AF_INET, port: int = 0
+    network: Network, handler: Handler = echo_server, *, family: int = socket.AF_INET, port: int = 0
 ) -> Iterator[socket.socket]:
     """A connection from the client host to a server on the server host, as the client's socket."""
     with (
@@ -69,12 +75,6 @@ def _shut(any_socket: socket.socket) -> None:
     """Wakes whoever waits on the socket."""
     with contextlib.suppress(OSError):
         any_socket.shutdown(socket.SHUT_RDWR)
-
-
-def echo_server(connection: socket.socket) -> None:
-    """Sends back what comes until the end of the stream."""
-    while data := connection.recv(CHUNK):
-        connection.sendall(data)
 
 
 def read_exactly(connection: socket.socket, size: int) -> bytes:

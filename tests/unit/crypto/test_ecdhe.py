@@ -9,15 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcpcryptd.crypto.ecdhe import (
-    ECDHE_SCHEMES,
-    P256,
-    P521,
-    X448,
-    X25519,
-    MontgomeryPrivate,
-    NistPrivate,
-)
+from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES, P256, P521, X448, X25519, MontgomeryPrivate, NistPrivate
 from tcpcryptd.crypto.key_scheme import InvalidPublicKey, KeyPair, KeyScheme
 
 
