@@ -93,7 +93,12 @@ def _zsh_arguments(parser: argparse.ArgumentParser, first: list[str] | None = No
     for action in parser._actions:
         about = (action.help or "").replace("%%", "%")
         about = "".join(f"\\{each}" if each in "[]:\\" else each for each in about).replace("'", "'\\''")
-        specs += [f"'*{flag}[{about}]{_zsh_value(action)}'" for flag in action.option_strings]
+        # The value may follow = or be the next word.
+        joint = "=" if action in _with_value(parser) and isinstance(action.metavar, str) else ""
+        specs += [
+            f"'*{flag}{joint if flag.startswith('--') else ''}[{about}]{_zsh_value(action)}'"
+            for flag in action.option_strings
+        ]
     specs += [f"'1{_zsh_value(action)}'" for action in _operands(parser)]
     return ["_arguments -S \\", *(f"    {spec} \\" for spec in specs[:-1]), f"    {specs[-1]}"]
 

@@ -176,7 +176,12 @@ def test_without_root(host: Host) -> None:
     done = host.run([*NOBODY, *entry_point("tcpcryptd"), "doctor"], check=False)
     assert "Traceback" not in done.stderr
     assert done.returncode == PROBLEM
-    assert any(line.startswith("capabilities: missing") for line in findings(done)["problem"])
+    found = findings(done)
+    assert found["problem"][0].startswith("root: not run by root")
+    assert any(line.startswith("capabilities: missing") for line in found["problem"])
+    assert not any(line.startswith("nft rules") for line in found["ok"])
+    assert "install" not in done.stdout
+    assert "report it" not in done.stdout
 
 
 def test_without_the_capability_to_administer_the_network(host: Host) -> None:

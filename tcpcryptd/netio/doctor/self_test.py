@@ -1,6 +1,7 @@
 """An encrypted connection between two daemons in namespaces of their own, watched on its wire."""
 
 import contextlib
+import os
 import socket
 import sys
 import tempfile
@@ -38,6 +39,8 @@ class SelfTest:
 
     def run(self) -> Finding:
         """Returns the result; raises only KeyboardInterrupt and SystemExit, after cleaning up."""
+        if os.geteuid() != 0:
+            return Finding.problem(self._subject, "not run: it makes network namespaces", "run it as root")
         started = time.monotonic()
         try:
             with self._stack:
