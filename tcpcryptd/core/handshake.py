@@ -1,7 +1,19 @@
 """What the handshakes of all protocols have in common: the two ends, and states without keys."""
 
+from collections.abc import Callable
+
 from tcpcryptd.core.limits import MAX_HELD
-from tcpcryptd.core.protocol import ACCEPT, DROP, ConnectionHandle, Direction, Injection, ProtocolState, Verdict
+from tcpcryptd.core.protocol import (
+    ACCEPT,
+    DROP,
+    ConnectionHandle,
+    Direction,
+    Injection,
+    PeerIdentity,
+    ProtocolState,
+    Quoted,
+    Verdict,
+)
 from tcpcryptd.wire.segment import FIN, PSH, RST, SYN, Segment
 from tcpcryptd.wire.sequence import add
 from tcpcryptd.wire.syn import Ends, refusal
@@ -80,3 +92,63 @@ class KeylessState(ProtocolState):
         if self._other_syn is None or not syn_ack.answers(self._other_syn):
             return None
         return self._connection.reopen(self._other_syn, syn_ack, now)
+
+
+class Answered(ProtocolState):
+    """The answer of a key exchange is on its way to the peer, whose proof is verified and the keys are made meanwhile.
+
+    That happens when the answer has gone out, and in any case before anything else of the connection: no segment is
+    looked at before.
+    """
+
+    def __init__(
+        self, connection: ConnectionHandle, judge: Callable[[], PeerIdentity], make_keys: Callable[[], ProtocolState]
+    ) -> None:
+        """Get ready.
+
+        Args:
+            connection: The answer waits among its injections.
+            judge: Finds out who the peer is, and gives the connection its identity.
+            make_keys: Has the next state take over, and returns it.
+        """
+        self._connection = connection
+        self._judge = judge
+        self._make_keys = make_keys
+
+    def take_over(self, now: float) -> None:
+        """Binds the handlers."""
+        self._connection.transition(self, self._outbound, self._inbound)
+        self._connection.set_timer(now, self._in_time)
+
+    def resets(self) -> list[Injection]:
+        """With the keys that the peer has by then. Who it is does not matter any more."""
+        return self._make_keys().resets()
+
+    def undeliverable(self, now: float) -> bool:
+        """The answer was refused."""
+        following = self._finished()
+        return following is None or following.undeliverable(now)
+
+    def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
+        """The answer was too large for a link."""
+        following = self._finished()
+        return following.translated(direction, error) if following is not None else None
+
+    def _finished(self) -> ProtocolState | None:
+        """The next state, which has taken over; None: the peer was refused."""
+        identity = self._judge()
+        following = self._make_keys()
+        if identity.suits(must_authenticate=self._connection.must_authenticate):
+            return following
+        # Only now, when there is what resets the peer.
+        self._connection.refuse(identity.reason)
+        return None
+
+    def _in_time(self, now: float) -> None:
+        self._finished()
+
+    def _outbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        return DROP if self._finished() is None else self._connection.outbound(packet, offset, now)
+
+    def _inbound(self, packet: bytes, offset: int, now: float) -> Verdict:
+        return DROP if self._finished() is None else self._connection.inbound(packet, offset, now)

@@ -191,6 +191,9 @@ class ConnectionHandle(Protocol):
 
     key: bytes
     """The flow key of what the local host sends: source first."""
+    outbound: Handler
+    inbound: Handler
+    """Those of the present state."""
     origin: Origin
     options: ConnectionOptions
     connection_class: ConnectionClass
@@ -268,7 +271,10 @@ class ConnectionHandle(Protocol):
         """Calls `action` once the current packets have their verdicts, so that it injects nothing outdated."""
 
     def set_timer(self, when: float, callback: Callable[[float], None]) -> None:
-        """Calls `callback(now)` at `when`, instead of what was set before."""
+        """Calls `callback(now)` at `when`, instead of what was set before.
+
+        If `when` is the present, that is once the current packets have their verdicts and the injections have gone out.
+        """
 
     def cancel_timer(self) -> None:
         """Cancels the timer."""

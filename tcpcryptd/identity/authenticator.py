@@ -66,6 +66,18 @@ class Authenticator:
             return forged(error)
         return self._judge(address, port, proof.claim, may_learn=may_learn)
 
+    def admits(self, address: str, port: int | None, encoded: bytes, *, must_authenticate: bool) -> bool:
+        """Whether a peer may connect, if its proof, which is not verified here, turns out to be right."""
+        try:
+            claim = Proof(encoded).claim
+        except ProofError:
+            return False
+        found = self._settled.get((address, port, claim.key)) if claim.certificate is None else None
+        if found is None:
+            decision = self._trust.decide(address, port, claim, self._wall_clock(), may_learn=False)
+            found = PeerIdentity(decision.outcome)
+        return found.suits(must_authenticate=must_authenticate)
+
     def recall(self, address: str, port: int | None, token: bytes) -> PeerIdentity | None:
         """The identity of a peer that proved it earlier, by the present list; None: the proof is forgotten."""
         if not token:

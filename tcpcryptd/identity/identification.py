@@ -41,17 +41,39 @@ def identify(
     connection: ConnectionHandle, authenticator: Authenticator | None, part: Part, extensions: Mapping[int, bytes]
 ) -> bool:
     """Judges the sender of a message by the proof in it; False: it is refused, and the connection was reset."""
-    identity = ABSENT
-    if authenticator is not None:
-        identity = authenticator.identify(
-            _address(connection),
-            connection.peer_port,
-            extensions.get(IDENTITY),
-            part,
-            may_learn=not connection.must_authenticate,
-        )
-        connection.identity = identity
-    return accept(connection, identity)
+    return accept(connection, _judged(connection, authenticator, part, extensions))
+
+
+def judge(
+    connection: ConnectionHandle, authenticator: Authenticator | None, part: Part, extensions: Mapping[int, bytes]
+) -> Callable[[], PeerIdentity] | None:
+    """The same while the answer travels: what does it then, for `Answered`. None: it was refused at once.
+
+    Only a signature can wait, of a key that may connect: no other gets an answer, and with it this host's proof.
+    """
+    connection.identity = None
+    encoded = extensions.get(IDENTITY)
+    if authenticator is not None and encoded is not None:
+        required = connection.must_authenticate
+        if authenticator.admits(_address(connection), connection.peer_port, encoded, must_authenticate=required):
+            return lambda: _judged(connection, authenticator, part, extensions)
+    identity = _judged(connection, authenticator, part, extensions)
+    return (lambda: identity) if accept(connection, identity) else None
+
+
+def _judged(
+    connection: ConnectionHandle, authenticator: Authenticator | None, part: Part, extensions: Mapping[int, bytes]
+) -> PeerIdentity:
+    if authenticator is None:
+        return ABSENT
+    connection.identity = identity = authenticator.identify(
+        _address(connection),
+        connection.peer_port,
+        extensions.get(IDENTITY),
+        part,
+        may_learn=not connection.must_authenticate,
+    )
+    return identity
 
 
 def accept(connection: ConnectionHandle, identity: PeerIdentity) -> bool:

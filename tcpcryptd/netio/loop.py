@@ -103,11 +103,14 @@ class EventLoop:
             for source in [source for number, source in self._sources.items() if number in numbers]:
                 source.handle_ready()
         now = time.monotonic()
+        if self._output is not None:
+            # First, since somebody may wait for it, and handlers put off until then what nobody waits for.
+            self._output.collect(now)
         due = self._timers.next_timeout()
         if due is not None and due <= now:
             self._timers.handle_timeout(now)
-        if self._output is not None:
-            self._output.collect(now)
+            if self._output is not None:
+                self._output.collect(now)
         if now >= self._beat_due:
             self._beat_due = now + self._beat_interval
             self._beat()

@@ -40,6 +40,8 @@ class Host:
         self.diverted = 0
         self.lag: Callable[[], float] | None = None
         """Seconds that the next packet waits behind those before it in its queue, in a daemon with too much to do."""
+        self.sleeps = False
+        """The daemon runs no timer, only what packets make it do."""
         self._free = dict.fromkeys(ConnectionClass, 0.0)
         self._wake_up: float | None = None
         link.attach(name, self.receive)
@@ -157,7 +159,7 @@ class Host:
         self._set_alarm()
 
     def _set_alarm(self) -> None:
-        due = self.engine.next_timeout() if self.engine is not None else None
+        due = self.engine.next_timeout() if self.engine is not None and not self.sleeps else None
         if due is not None and (self._wake_up is None or due < self._wake_up):
             self._wake_up = due
             self.clock.at(due, lambda: self._alarm(due))

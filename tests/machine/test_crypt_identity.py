@@ -27,12 +27,14 @@ from tests.machine.identities import (
     SERVER,
     authenticator,
     certificate,
+    counted,
     engine,
     outcomes,
     refusals,
 )
 from tests.machine.link import Filter, drop, drop_nth
 from tests.machine.original_state import find
+from tests.machine.test_identity_answered import assert_nothing_passed, impostor
 from tests.machine.world import ALL, FROM_ORIGINAL, PORT, TO_ORIGINAL, Suite, World, make_engine, make_original, text
 from tests.unit.identity.openssh import needs_ssh_keygen, ssh_keygen
 
@@ -165,6 +167,19 @@ def test_switched_roles(requires: bool) -> None:
     assert outcomes(world.server) == [(AUTHENTICATED, "client")] * 2
     init1s = [each.sender for each in world.link.log if find(each.segment, Opcode.INIT1) is not None]
     assert init1s == ["server"] * 2
+
+
+def test_switched_roles_and_a_server_that_shows_anothers_key() -> None:
+    """The opener answers, and verifies the proof meanwhile."""
+    server = engine(impostor("server"), 2, suite=ALL)
+    server.set_options(ConnectionOptions(client_mode=ClientMode.ALWAYS), Endpoint(SERVER, PORT))
+    world = World(client=engine(both()[0], 1, suite=ALL), server=server)
+    client = world.open()
+    client.write(text(2_000))
+    world.clock.run_for(100)
+    assert next(each.sender for each in world.link.log if find(each.segment, Opcode.INIT2) is not None) == "client"
+    assert_nothing_passed(world, client)
+    assert counted(world.client) == {"forged": 1}
 
 
 @pytest.mark.parametrize("number", range(1, 9))

@@ -68,14 +68,30 @@ def with_proof(context: HandshakeContext, role: Role, encode: Callable[[bytes], 
 
 def identify(context: HandshakeContext, role: Role, field: bytes, message: bytes, other: bytes = b"") -> bool:
     """Judges the peer, which has this role, by its message; False: it is refused, and the connection was reset."""
-    connection = context.connection
-    try:
-        items = extension.read(Reader(field), _KNOWN) if field else {}
-    except ExtensionError as error:
-        connection.identity = forged(error)
-        return identification.accept(connection, connection.identity)
+    items = _items(context, field)
+    if items is None:
+        return False
     part = Part(PROTOCOL, role, context.transcript, message, other)
-    return identification.identify(connection, context.config.authenticator, part, items)
+    return identification.identify(context.connection, context.config.authenticator, part, items)
+
+
+def judge(context: HandshakeContext, field: bytes, init1: bytes) -> Callable[[], PeerIdentity] | None:
+    """What judges the client by INIT1 while INIT2 travels; None: it is refused, and the connection was reset."""
+    items = _items(context, field)
+    if items is None:
+        return None
+    part = Part(PROTOCOL, Role.INITIATOR, context.transcript, init1)
+    return identification.judge(context.connection, context.config.authenticator, part, items)
+
+
+def _items(context: HandshakeContext, field: bytes) -> Mapping[int, bytes] | None:
+    """What is in an extension field; None: it cannot be read, and the peer was refused."""
+    try:
+        return extension.read(Reader(field), _KNOWN) if field else {}
+    except ExtensionError as error:
+        context.connection.identity = forged(error)
+        identification.accept(context.connection, context.connection.identity)
+        return None
 
 
 def leave_out(context: HandshakeContext, *, for_size: bool) -> str:

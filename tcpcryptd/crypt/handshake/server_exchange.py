@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Final
 
+from tcpcryptd.core.handshake import Answered
 from tcpcryptd.core.protocol import DROP, Classical, ConnectionClass, Direction, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import NONCE_SIZE, SYMMETRIC_SPEC_SIZE, Opcode
 from tcpcryptd.crypt.handshake.context import HandshakeContext
-from tcpcryptd.crypt.handshake.identification import NO_EXTENSIONS, identify, own_length, spec, with_proof
+from tcpcryptd.crypt.handshake.identification import NO_EXTENSIONS, judge, own_length, spec, with_proof
 from tcpcryptd.crypt.handshake.messages import Init1, Init2, MessageError, split_specs
 from tcpcryptd.crypt.handshake.unconfirmed import Init2Sent
 from tcpcryptd.crypt.limits import RETRANSMISSION_INTERVALS, SHORT_INTERVALS
@@ -83,37 +84,44 @@ class ServerExchange:
             self._connection.count("bad_init1")
             return None
         # Last: the keys of an INIT1 before this one stay those of the identity in that one.
-        if not identify(self._context, proof.Role.INITIATOR, init1.extension_field, message1):
+        judge_client = judge(self._context, init1.extension_field, message1)
+        if judge_client is None:
             return DROP
         message = self._init2(init1, message1, algorithm, Init2(suite.spec, ciphertext))
-        secret = initial_secret(
-            server_nonce=nonce,
-            public_key=init1.public_key,
-            public_specs=self._public_key_specs,
-            symmetric_specs=init1.symmetric_specs,
-            chosen_symmetric=suite.spec,
-            client_nonce=init1.nonce,
-            messages=digest(message1, message) if init1.extension_field else b"",
-        )
-        state = Resumable(secret, Role.SERVER, suite, algorithm.agreement.name, token_of(self._connection))
-        session, following = Session.begin(
-            state,
-            public_key=init1.public_key,
-            public_key_spec=init1.public_key_spec,
-            classical=Classical.LOSS if smaller else self._context.why_classical(self._offered),
-        )
-        received = segment.payload_length
         self._context.saw(segment, Direction.IN, now)
-        init2 = self._context.make(Direction.OUT, received, option.encode(_INIT2), message)
-        lengths = {"sent": len(message), "received": received}
+        lengths = {"sent": len(message), "received": segment.payload_length}
+        init2 = self._context.make(Direction.OUT, segment.payload_length, option.encode(_INIT2), message)
+        unshifted = self._context.resets()[0]
+        self._connection.connection_class = ConnectionClass.ENCRYPTED
+        self._connection.inject(Direction.OUT, init2)
         # The original repeats INIT1 when it is the passive one, and forgets the connection in time; else it waits.
         forgets = self._connection.origin.active and not algorithm.agreement.ephemeral
         intervals = SHORT_INTERVALS if forgets else RETRANSMISSION_INTERVALS
-        unshifted = self._context.resets()[0]
-        sent = Init2Sent(self._context, session, following, **lengths)
-        if algorithm.agreement.post_quantum:
-            sent.receive_smaller = self.receive_smaller
-        sent.begin(init2, intervals, unshifted, now)
+
+        def make_keys() -> Init2Sent:
+            secret = initial_secret(
+                server_nonce=nonce,
+                public_key=init1.public_key,
+                public_specs=self._public_key_specs,
+                symmetric_specs=init1.symmetric_specs,
+                chosen_symmetric=suite.spec,
+                client_nonce=init1.nonce,
+                messages=digest(message1, message) if init1.extension_field else b"",
+            )
+            state = Resumable(secret, Role.SERVER, suite, algorithm.agreement.name, token_of(self._connection))
+            session, following = Session.begin(
+                state,
+                public_key=init1.public_key,
+                public_key_spec=init1.public_key_spec,
+                classical=Classical.LOSS if smaller else self._context.why_classical(self._offered),
+            )
+            sent = Init2Sent(self._context, session, following, **lengths)
+            if algorithm.agreement.post_quantum:
+                sent.receive_smaller = self.receive_smaller
+            sent.begin(init2, intervals, unshifted, now)
+            return sent
+
+        Answered(self._connection, judge_client, make_keys).take_over(now)
         # The ACK that the kernel waits for; its window stays closed until the peer has shown that it has the keys.
         return modify(segment.edited(window=0, payload=b""), ConnectionClass.ENCRYPTED)
 

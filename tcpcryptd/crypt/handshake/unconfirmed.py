@@ -95,10 +95,9 @@ class Init2Sent(Unconfirmed):
     """Answers another INIT1, in the place of one that was large; the verdict on it, None for any other segment."""
 
     def begin(self, init2: bytes, intervals: Sequence[float], unshifted: Injection, now: float) -> None:
-        """Sends INIT2 and takes over; `unshifted`: the reset for a client that has no keys and has taken nothing."""
+        """Takes over, when INIT2 has gone out; `unshifted`: the reset for a client that has neither keys nor INIT2."""
         self._unshifted = unshifted
         self._sent = Retransmission(self._connection, init2, intervals, self._give_up)
-        self._sent.repeat()
         self._sent.start(now)
         self.take_over()
         self._connection.transition(self, self._outbound, self.inbound)

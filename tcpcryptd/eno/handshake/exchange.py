@@ -3,12 +3,23 @@
 from dataclasses import replace
 from typing import Final
 
-from tcpcryptd.core.protocol import ACCEPT, DROP, Action, ConnectionClass, Direction, Injection, Quoted, Verdict, modify
+from tcpcryptd.core.handshake import Answered
+from tcpcryptd.core.protocol import (
+    ACCEPT,
+    DROP,
+    Action,
+    ConnectionClass,
+    Direction,
+    Injection,
+    Quoted,
+    Verdict,
+    modify,
+)
 from tcpcryptd.crypto import tcpcrypt_schedule as schedule
 from tcpcryptd.crypto.key_scheme import InvalidPublicKey
 from tcpcryptd.eno.constants import NON_SYN
 from tcpcryptd.eno.handshake.context import HandshakeContext
-from tcpcryptd.eno.handshake.identification import identify, with_proof
+from tcpcryptd.eno.handshake.identification import identify, judge, with_proof
 from tcpcryptd.eno.handshake.init_messages import MAX_INIT_LENGTH, Init1, Init2, InitMessageError
 from tcpcryptd.eno.handshake.negotiation import Negotiated
 from tcpcryptd.eno.handshake.opened import open_channel
@@ -16,6 +27,7 @@ from tcpcryptd.eno.handshake.session import SessionSecret
 from tcpcryptd.eno.handshake.state import State
 from tcpcryptd.eno.limits import INIT1_PATIENCE, Limits
 from tcpcryptd.eno.role import EnoRole
+from tcpcryptd.eno.stream.channel import Channel
 from tcpcryptd.eno.stream.init_transmission import InitTransmission
 from tcpcryptd.eno.stream.reassembly import Reassembly
 from tcpcryptd.eno.syn import for_local_kernel
@@ -263,24 +275,35 @@ class AwaitInit1(_Exchange):
         aead = next((each for each in aeads if each.identifier == cipher), None)
         if aead is None:
             return self.abort("no_common_cipher")
-        if not identify(self._context, self._negotiated, init1.extensions, message):
+        judge_a = judge(self._context, self._negotiated, init1.extensions, message)
+        if judge_a is None:
             return DROP
         public, shared = self._scheme.answer(init1.public)
         answer = Init2(aead.identifier, self._connection.random(schedule.NONCE_LENGTH), public)
         init2 = with_proof(
             self._context, self._negotiated, lambda items: replace(answer, extensions=items).encode(), message
         )
-        secret = schedule.prk(init1.nonce, self._negotiated.transcript, message, init2, shared)
-        open_channel(
-            self._context,
-            SessionSecret(secret, self._scheme, aead, EnoRole.B, token_of(self._connection)),
-            self._negotiated,
-            now,
-            sent=len(init2),
-            received=len(message),
-            init2=init2,
-        )
+        sending = InitTransmission(self._connection, self._ends, init2, self._unanswered, received=len(message))
+        sending.send()
+        self._connection.connection_class = ConnectionClass.STREAM
+
+        def make_keys() -> Channel:
+            secret = schedule.prk(init1.nonce, self._negotiated.transcript, message, init2, shared)
+            return open_channel(
+                self._context,
+                SessionSecret(secret, self._scheme, aead, EnoRole.B, token_of(self._connection)),
+                self._negotiated,
+                now,
+                sent=len(init2),
+                received=len(message),
+                init2=sending,
+            )
+
+        Answered(self._connection, judge_a, make_keys).take_over(now)
         return self.unpayloaded(segment, segment.window)
+
+    def _unanswered(self, now: float) -> None:
+        self.abort("init2_unanswered")
 
     def _give_up(self, now: float) -> None:
         self.abort("init1_missing")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from tcpcryptd.core.protocol import PeerIdentity
 from tcpcryptd.eno.handshake.context import HandshakeContext
 from tcpcryptd.eno.handshake.negotiation import Negotiated
 from tcpcryptd.eno.role import EnoRole
@@ -38,10 +39,17 @@ def identify(
     context: HandshakeContext,
     negotiated: Negotiated,
     extensions: Mapping[int, bytes] | None,
-    message: bytes,
-    other: bytes = b"",
+    init2: bytes,
+    init1: bytes,
 ) -> bool:
-    """Judges the sender of an Init message by the proof in it; False: it is refused, and the connection was reset."""
-    role = EnoRole.B if negotiated.role is EnoRole.A else EnoRole.A
-    part = Part(PROTOCOL, _ROLES[role], negotiated.transcript, message, other)
+    """Judges host B by the proof in Init2; False: it is refused, and the connection was reset."""
+    part = Part(PROTOCOL, Role.RESPONDER, negotiated.transcript, init2, init1)
     return identification.identify(context.connection, context.config.authenticator, part, extensions or {})
+
+
+def judge(
+    context: HandshakeContext, negotiated: Negotiated, extensions: Mapping[int, bytes] | None, init1: bytes
+) -> Callable[[], PeerIdentity] | None:
+    """What judges host A by Init1 while Init2 travels; None: it is refused, and the connection was reset."""
+    part = Part(PROTOCOL, Role.INITIATOR, negotiated.transcript, init1)
+    return identification.judge(context.connection, context.config.authenticator, part, extensions or {})

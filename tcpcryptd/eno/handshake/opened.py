@@ -11,6 +11,7 @@ from tcpcryptd.eno.handshake.session import SessionSecret
 from tcpcryptd.eno.role import EnoRole
 from tcpcryptd.eno.stream.channel import Channel
 from tcpcryptd.eno.stream.flow import Flow
+from tcpcryptd.eno.stream.init_transmission import InitTransmission
 from tcpcryptd.eno.stream.session import GenerationKeys, Session
 
 
@@ -43,11 +44,11 @@ def open_channel(
     *,
     sent: int = 0,
     received: int = 0,
-    init2: bytes = b"",
+    init2: InitTransmission | None = None,
 ) -> Channel:
     """The channel of a connection that has keys now; `sent`, `received`: bytes of Init messages.
 
-    `init2`: to be sent, which no kernel stands behind; the peer has the keys when it acknowledges it.
+    `init2`: has gone out at `now`, and no kernel stands behind it; the peer has the keys when it acknowledges it.
     """
     connection, config = context.connection, context.config
     session = session_of(context, secret, negotiated)
@@ -58,5 +59,5 @@ def open_channel(
     authenticator = config.authenticator
     proves = secret.scheme.is_extensible and authenticator is not None and authenticator.host_key is not None
     channel = Channel(flow, session, keep, config.cutting, proves=proves)
-    channel.begin(context.ends, init2, now)
+    channel.begin(init2, now)
     return channel

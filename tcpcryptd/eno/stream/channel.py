@@ -27,7 +27,7 @@ from tcpcryptd.eno.stream.outbound_stream import Piece
 from tcpcryptd.eno.stream.session import Session
 from tcpcryptd.eno.syn import for_local_kernel
 from tcpcryptd.wire.segment import ACK, PSH, RST, Segment, adjacent_packets, locate, make, reverse_key
-from tcpcryptd.wire.syn import Ends, refusal
+from tcpcryptd.wire.syn import refusal
 
 _TCP_HEADER: Final = 20
 
@@ -74,20 +74,18 @@ class Channel(ProtocolState):
         self.outbound = self._outbound_packets.outbound
         self.inbound = self._inbound_packets.inbound
 
-    def begin(self, ends: Ends, init2: bytes, now: float) -> None:
+    def begin(self, init2: InitTransmission | None, now: float) -> None:
         """From now on every segment of the connection passes here.
 
-        `init2`: to be sent first, empty: nothing. No kernel stands behind it; the peer has the keys when it
+        `init2`: was sent at `now`; None: nothing was. No kernel stands behind it; the peer has the keys when it
         acknowledges it.
         """
         connection = self._connection
         connection.transition(self, self.outbound, self.inbound)
         connection.connection_class = ConnectionClass.STREAM
-        if init2:
-            received = self._flow.inbound.next_wire
-            self._init2 = InitTransmission(connection, ends, init2, self._give_up, received=received)
-            self._init2.send()
-            self._init2.start(now)
+        self._init2 = init2
+        if init2 is not None:
+            init2.start(now)
         else:
             connection.encrypted(now)
             connection.set_timer(now + REKEY_INTERVAL, self._rekey_in_time)
@@ -226,22 +224,21 @@ class Channel(ProtocolState):
         self._flow.outbound.rekey()
         self._send_empty(self._flow.outbound.empty_frame(), now)
 
-    def _give_up(self, now: float) -> None:
-        self._connection.count("init2_unanswered")
-        self._connection.reset()
-
     def _authentic(self, now: float) -> bool:
         """A frame has come: the peer has the keys. One that begins a generation asks for one of ours (section 3.8)."""
         self._identified()
         self._heard = True
-        keep, self._keep = self._keep, None
-        if keep is not None:
-            # The frame goes on first.
-            self._connection.afterwards(lambda: keep(now))
+        self._remember(now)
         flow = self._flow
         if flow.outbound.generation >= flow.inbound.generation == flow.outbound.remote_generation:
             return False
         return self._send_empty(flow.outbound.follow(flow.inbound.generation), now)
+
+    def _remember(self, now: float) -> None:
+        """Keeps the session for another connection, once, when the packet at hand has gone on."""
+        keep, self._keep = self._keep, None
+        if keep is not None:
+            self._connection.afterwards(lambda: keep(now))
 
     def _acknowledged(self, wire: int) -> None:
         if self._init2 is None:

@@ -168,6 +168,23 @@ def test_timeout_is_handled_when_it_is_due_and_not_before(rig: Rig) -> None:
     assert rig.engine.timeouts[0] >= due
 
 
+def test_what_is_due_at_once_waits_until_the_injections_have_gone_out(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packets = [(Direction.OUT, name, 0) for name in (b"at once", b"later")]
+
+    def handle_timeout(_now: float) -> None:
+        assert rig.injected == packets[:1]
+        rig.engine.due = None
+        rig.engine.injections = packets[1:]
+
+    monkeypatch.setattr(rig.engine, "handle_timeout", handle_timeout)
+    rig.engine.injections = packets[:1]
+    rig.engine.due = time.monotonic()
+    rig.loop.turn(0.0)
+    assert rig.injected == packets
+
+
 def test_run_waits_for_the_timeout_alone(rig: Rig) -> None:
     rig.engine.due = time.monotonic() + 0.02
     handle = rig.engine.handle_timeout
