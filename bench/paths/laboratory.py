@@ -138,7 +138,10 @@ def opened(setup: Setup, directory: File) -> Iterator[Ends]:
     with pair(directory / "cached") as network, pair(directory / "fresh") as other:
         links = _link(network), _link(other)
         try:
-            yield Ends(setup.start(network), setup.start(other, "--no-cache"), links)
+            ends = Ends(setup.start(network), setup.start(other, "--no-cache"), links)
+            # The first one cannot resume anything.
+            short_connections(ends.route, 1)
+            yield ends
         finally:
             for link in links:
                 end(link)

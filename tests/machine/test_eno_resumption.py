@@ -171,6 +171,22 @@ def test_a_packet_is_lost(lost: int) -> None:
     assert exchanges(world, began) == 0
 
 
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_server_that_only_listens_breaks_no_chain(ends: bool) -> None:
+    """It sends no frame: while an upload goes on, or after it was cut off, the next connection resumes all the same."""
+    world = World.encrypting(ENO)
+    talk(world, 40_000)
+    for number in range(1, 4):
+        client, _ = world.connect(port=40_000 + number)
+        client.write(text(2000))
+        world.clock.run_for(1)
+        assert all(info.resumed for info in latest(world))
+        if ends:
+            client.abort()
+            world.clock.run_for(1)
+    assert exchanges(world) == 1
+
+
 @pytest.mark.parametrize("forgetful", ["client", "server"])
 def test_one_host_has_lost_the_session(forgetful: str) -> None:
     """The same handshake falls back to a key exchange, and leaves a session again."""

@@ -92,6 +92,8 @@ class Channel(ProtocolState):
             if self._session.resumed and connection.origin.active:
                 # Only who has the secret knows its half of the identifier, which stood in the SYN ACK.
                 self._confirm(now)
+                # Not with the peer's first frame: it may have nothing to say, and the next connection comes before.
+                self._remember(now)
 
     def received_init2(self, now: float) -> None:
         """Host A has Init2, and knows its peer if it has a proof."""
