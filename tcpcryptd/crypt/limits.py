@@ -14,6 +14,9 @@ LARGE_TRIES: Final = 2
 SHORT_INTERVALS: Final[tuple[float, ...]] = (0.3, 0.6, 6.6)
 """The same if the peer may be an original: 1.1 s after its first answer it takes retransmissions for data."""
 
+CONFIRMATION_DELAYS: Final = (0.02, 0.5, 2.0)
+"""After which a host that has answered a resumption shows with an ACK who it is, if its kernel has sent nothing."""
+
 INIT2_GRACE: Final = 0.5
 """How long INIT2 may come after a sealed segment that has overtaken it."""
 

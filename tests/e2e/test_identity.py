@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tcpcryptd import sockopt
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.flow_key import flow_key
 from tcpcryptd.crypt.option import HELLO, encode
@@ -17,7 +18,10 @@ from tcpcryptd.wire.sequence import add
 from tests.e2e.harness import MARKER, Network, dialogue, echo_server, exchange, same_session, serve, wait_until
 from tests.e2e.harness.daemon import Daemon, entry_point
 from tests.e2e.harness.host import Host
+from tests.e2e.test_sockopt import At, at
 from tests.machine.link import view
+
+__all__ = ["at"]
 
 needs_ssh_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen (openssh-client)")
 RELOADED = "configuration read again"
@@ -28,12 +32,14 @@ DATA = MARKER * 5_000
 class Fleet:
     """Two hosts with a key each, and one list of both keys."""
 
-    def __init__(self, network: Network, directory: Path, protocol: str) -> None:
+    def __init__(self, network: Network, directory: Path, protocol: str, gateway: Host | None = None) -> None:
+        """`gateway`: in the client's place, on behalf of it."""
         self.network = network
         self.protocol = protocol
         self.peers = directory / "known_hosts"
         self.keys = {name: self.keygen(directory / f"{name}.key") for name in ("client", "server", "mallory")}
-        self.hosts = {"client": network.client, "server": network.server}
+        self.hosts = {"client": gateway or network.client, "server": network.server}
+        self.addresses = {name: f"{host.ipv4},{host.ipv6}" for name, host in self.hosts.items()}
         self.daemons: dict[str, Daemon] = {}
         self.believe(client="client", server="server")
 
@@ -46,9 +52,8 @@ class Fleet:
     def believe(self, **keys: str) -> None:
         lines = []
         for name, key in keys.items():
-            host = self.hosts[name]
             public = Path(f"{self.keys[key]}.pub").read_text().strip()
-            lines.append(f"{name},{host.ipv4},{host.ipv6} {public}\n")
+            lines.append(f"{name},{self.addresses[name]} {public}\n")
         self.peers.write_text("".join(lines))
         self.peers.chmod(0o644)
 
@@ -101,6 +106,58 @@ def test_two_hosts_that_know_each_other(fleet: Fleet, workers: str) -> None:
     wait_until(lambda: "authenticated: server" in fleet.log("client"), "the log says so")
     metrics = fleet.network.client.tcnetstat("--metrics").stdout
     assert 'tcpcryptd_identities_total{outcome="authenticated"} 2' in metrics
+
+
+@needs_ssh_keygen
+@pytest.mark.parametrize("speaks_first", ["client", "server"])
+def test_what_applications_require(fleet: Fleet, at: At, speaks_first: str) -> None:
+    """Before they send a byte, by name or by fingerprint; the server before the client has sent one, too."""
+    for name in fleet.hosts:
+        fleet.start(name)
+    network = fleet.network
+    for resumed in (False, True):
+        with (
+            network.server.listen(0) as listener,
+            network.client.connect(network.server.ipv4, listener.getsockname()[1]) as ours,
+        ):
+            theirs, _ = listener.accept()
+            with theirs:
+                ends = {"client": (ours, "server"), "server": (theirs, "client")}
+                if speaks_first == "client":
+                    ours.sendall(MARKER)
+                    assert theirs.recv(100) == MARKER
+                for name, (sock, other) in ends.items():
+                    at(fleet.hosts[name])
+                    for wanted in (other, fleet.fingerprint(other)):
+                        known = sockopt.require(sock, identity=wanted)
+                        assert (known.peer_identity, known.peer_key) == (other, fleet.fingerprint(other))
+                        assert known.resumed is resumed
+                    for wrong in ("mallory", fleet.fingerprint("mallory"), name):
+                        with pytest.raises(sockopt.NotAuthenticated, match=f"it is {other}, not "):
+                            sockopt.require(sock, identity=wrong)
+                theirs.sendall(MARKER)
+                assert ours.recv(100) == MARKER
+
+
+@pytest.mark.parametrize("server", ["no identity", "unknown", "no daemon"])
+def test_applications_that_require_somebody_who_proves_nothing(fleet: Fleet, at: At, server: str) -> None:
+    if server == "no identity":
+        fleet.network.server.start_daemon("--protocol", fleet.protocol)
+    elif server == "unknown":
+        fleet.believe(client="client")
+        fleet.start("server")
+    fleet.start("client")
+    with dialogue(fleet.network, echo_server) as client:
+        assert exchange(client, DATA) == DATA
+        at(fleet.hosts["client"])
+        expected = {
+            "no identity": (sockopt.NotAuthenticated, "has not proved who it is"),
+            "unknown": (sockopt.NotAuthenticated, "is not known for"),
+            "no daemon": (sockopt.NotEncrypted, "the peer"),
+        }
+        error, reason = expected[server]
+        with pytest.raises(error, match=reason):
+            sockopt.require(client, identity="server")
 
 
 def fails(network: Network) -> int:

@@ -19,6 +19,7 @@ from tcpcryptd.crypt.handshake.key_log import ConnectionKeyLog
 from tcpcryptd.crypt.handshake.resumption import remember
 from tcpcryptd.crypt.handshake.retransmission import Retransmission
 from tcpcryptd.crypt.handshake.unanswered import Unanswered
+from tcpcryptd.crypt.limits import CONFIRMATION_DELAYS
 from tcpcryptd.crypt.protection.protection import Protection
 from tcpcryptd.crypt.protection.session import Resumable, Session
 from tcpcryptd.wire.segment import RST, SYN, Segment
@@ -35,6 +36,9 @@ class Unconfirmed(ProtocolState):
         self._context = context
         self._connection = context.connection
         self._following = following
+        authenticator = context.config.authenticator
+        has_key = authenticator is not None and authenticator.host_key is not None
+        self._proves = has_key and session.resumed and not self._connection.origin.active
         numbers = context.numbers(sent=sent, received=received)
         self.protection = Protection(
             self._connection,
@@ -85,7 +89,20 @@ class Unconfirmed(ProtocolState):
             self.protection.take_over(now)
             self._connection.encrypted(now)
             self._connection.identified()
+            if self._proves:
+                self._confirm(now, 0)
         return verdict
+
+    def _confirm(self, now: float, tries: int) -> None:
+        """The peer has resumed, and knows this host by a sealed segment alone; nobody may have data to send."""
+
+        def show_keys(later: float) -> None:
+            if not self.protection.has_spoken:
+                self.protection.send(self._context.acknowledgment(), later)
+                if tries + 1 < len(CONFIRMATION_DELAYS):
+                    self._confirm(later, tries + 1)
+
+        self._connection.delay(now + CONFIRMATION_DELAYS[tries], show_keys)
 
 
 class Init2Sent(Unconfirmed):

@@ -87,6 +87,13 @@ class Protection(ProtocolState):
         """Whether an authentic segment has come in."""
         return self._opener.heard
 
+    @property
+    def has_spoken(self) -> bool:
+        """Whether the local kernel has sent or acknowledged data."""
+        numbers, sealer = self._numbers, self._sealer
+        seen = add(sealer.last_acknowledgment, numbers.received_shift)
+        return self.flow.send_next > numbers.send_next or seen != numbers.receive_next
+
     def take_over(self, now: float) -> None:
         """From now on every segment of the connection passes here."""
         self._connection.transition(self, self.outbound, self.inbound)
