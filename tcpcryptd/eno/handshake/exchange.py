@@ -4,17 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from tcpcryptd.core.handshake import Answered
-from tcpcryptd.core.protocol import (
-    ACCEPT,
-    DROP,
-    Action,
-    ConnectionClass,
-    Direction,
-    Injection,
-    Quoted,
-    Verdict,
-    modify,
-)
+from tcpcryptd.core.protocol import ACCEPT, DROP, Action, ConnectionClass, Direction, Injection, Quoted, Verdict, modify
 from tcpcryptd.crypto import tcpcrypt_schedule as schedule
 from tcpcryptd.crypto.key_scheme import InvalidPublicKey
 from tcpcryptd.eno.constants import NON_SYN
