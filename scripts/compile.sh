@@ -17,7 +17,8 @@ mkdir -p "$target"
 if ! TCPCRYPTD_COMPILE=required "$python" -m pip wheel --disable-pip-version-check --no-deps --wheel-dir build/wheel . \
     >build/compile.log 2>&1; then
     rm -rf "$target"
-    grep -E 'error|tcpcryptd:' build/compile.log | tail -n 5 >&2 || true
+    # Without what pip says about itself.
+    grep -iE 'error|tcpcryptd:' build/compile.log | grep -v subprocess | tail -n 5 >&2 || true
     echo "compile: failed, see build/compile.log" >&2
     exit 1
 fi
