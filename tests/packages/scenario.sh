@@ -73,6 +73,7 @@ printf '[Service]\nWatchdogSec=2s\n' >/run/systemd/system/tcpcryptd.service.d/wa
 systemctl daemon-reload
 systemctl restart tcpcryptd
 check "restart" restarts 0
+check "priorities in the journal" eval "journalctl -u tcpcryptd -p debug..debug --no-pager | grep -q 'worker 0 is process'"
 kill -STOP "$(main_pid)"
 check "a loop that hangs is replaced" restarts 1
 kill -KILL "$(main_pid)"
