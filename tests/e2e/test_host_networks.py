@@ -123,34 +123,50 @@ def test_through_wireguard_and_beside_it(network: Network, family: int, protocol
 def in_vrf(host: Host) -> None:
     attempt(host, "ip link add name red type vrf table 10", "VRF")
     host.run(["ip", "link", "set", "red", "up"])
+    # An interface that enters a VRF goes down and up again.
+    host.namespace.sysctl("net.ipv6.conf.eth0.keep_addr_on_down", 1)
     host.run(["ip", "link", "set", "eth0", "master", "red"])
 
 
-def bound(host: Host, is_in_vrf: bool) -> socket.socket:
-    made = host.namespace.socket(socket.AF_INET)
+def bound(host: Host, family: int, is_in_vrf: bool) -> socket.socket:
+    made = host.namespace.socket(family)
     if is_in_vrf:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"red")
     made.settimeout(30 * PATIENCE)
     return made
 
 
-@pytest.mark.parametrize("accepts", [False, True], ids=["bound", "tcp_l3mdev_accept"])
-@pytest.mark.parametrize("ends", [("client",), ("server",), ("client", "server")], ids="+".join)
-def test_a_vrf(network: Network, ends: tuple[str, ...], accepts: bool) -> None:
+@pytest.mark.parametrize(
+    ("protocol", "family"), [("crypt", socket.AF_INET), ("eno", socket.AF_INET6)], ids=["crypt-ipv4", "eno-ipv6"]
+)
+@pytest.mark.parametrize(
+    ("ends", "accepts"),
+    [
+        (("client",), False),
+        (("server",), False),
+        (("server",), True),
+        (("client", "server"), False),
+        (("client", "server"), True),
+    ],
+    ids=["client", "server", "server-tcp_l3mdev_accept", "both", "both-tcp_l3mdev_accept"],
+)
+def test_a_vrf(network: Network, ends: tuple[str, ...], accepts: bool, protocol: str, family: int) -> None:
     """With `accepts`, servers of the VRF are not bound to it."""
-    if accepts and "server" not in ends:
-        pytest.skip("no server is in the VRF")
     for name in ends:
         in_vrf(getattr(network, name))
+    address = network.server.address(family)
     network.server.namespace.sysctl("net.ipv4.tcp_l3mdev_accept", int(accepts))
-    network.client.start_daemon("--require", network.server.ipv4)
-    network.server.start_daemon()
+    network.client.start_daemon("--protocol", protocol, "--require", address)
+    network.server.start_daemon("--protocol", protocol)
     is_bound = "server" in ends and not accepts
-    with bound(network.server, is_bound) as listener, bound(network.client, "client" in ends) as client:
-        listener.bind(("0.0.0.0", PORT))
+    with (
+        bound(network.server, family, is_bound) as listener,
+        bound(network.client, family, "client" in ends) as client,
+    ):
+        listener.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", PORT))
         listener.listen()
         with serve(listener, echo_server):
-            client.connect((network.server.ipv4, PORT))
+            client.connect((address, PORT))
             assert exchange(client, MARKER) == MARKER
             same_session(network, client)
 
