@@ -9,7 +9,7 @@ from tcpcryptd.control.errors import ControlError
 from tcpcryptd.netio.daemon import DaemonConfig
 from tcpcryptd.netio.doctor import kernel, running
 from tcpcryptd.netio.doctor.egress import check_egress
-from tcpcryptd.netio.doctor.finding import Finding
+from tcpcryptd.netio.doctor.finding import AS_ROOT, Finding
 from tcpcryptd.netio.doctor.links import check_links
 from tcpcryptd.netio.doctor.nft import check_nft, firewall_in_use
 from tcpcryptd.netio.doctor.rules import check_rules
@@ -46,5 +46,5 @@ def examine(config: DaemonConfig, control_socket: Path, library_port: int | None
         try:
             yield from check()
         except (OSError, DaemonError, subprocess.TimeoutExpired) as error:
-            advice = "run it as root" if os.geteuid() != 0 else "run it as root, outside of a container"
+            advice = "run it as root" if os.geteuid() != 0 else AS_ROOT
             yield Finding.problem(subject, f"cannot be checked: {error}", advice)

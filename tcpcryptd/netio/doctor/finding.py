@@ -3,6 +3,9 @@
 import enum
 from dataclasses import dataclass
 
+AS_ROOT = "run it as root, outside of a container"
+"""The advice where something is not allowed."""
+
 
 class Severity(enum.IntEnum):
     """The worst of all findings is the exit code of `tcpcryptd doctor`."""

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from tcpcryptd.netio.doctor.finding import Finding
+from tcpcryptd.netio.doctor.finding import AS_ROOT, Finding
 from tcpcryptd.netio.firewall.conntrack_settings import SETTINGS_DIRECTORY
 from tcpcryptd.netio.kernel import capabilities
 from tcpcryptd.netio.kernel.queue_statistics import QUEUES_FILE
@@ -26,9 +26,7 @@ def check_capabilities() -> Iterator[Finding]:
     have = capabilities.effective()
     missing = [name for name, number in _NEEDED.items() if not have >> number & 1]
     if missing:
-        yield Finding.problem(
-            "capabilities", f"missing: {', '.join(missing)}", "run it as root, outside of a container"
-        )
+        yield Finding.problem("capabilities", f"missing: {', '.join(missing)}", AS_ROOT)
     else:
         yield Finding.ok("capabilities", "everything that the start needs")
     if can_lock_memory():

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator, Mapping
 
 from tcpcryptd.netio.daemon import DaemonConfig
-from tcpcryptd.netio.doctor.finding import Finding
-from tcpcryptd.netio.errors import DaemonError
+from tcpcryptd.netio.doctor.finding import AS_ROOT, Finding
+from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.firewall import choice
 
 _SUBJECT = "nft"
@@ -40,7 +40,8 @@ def check_nft(config: DaemonConfig, running: bool, used: str | None) -> Iterator
                 # It says nothing about nft.
                 raise
             if config.firewall == "nft":
-                yield Finding.problem(f"{_SUBJECT} rules", error.message, _ADVICE)
+                forbidden = error.exit_code == ExitCode.PERMISSION
+                yield Finding.problem(f"{_SUBJECT} rules", error.message, AS_ROOT if forbidden else _ADVICE)
             else:
                 yield Finding.ok(f"{_SUBJECT} rules", f"cannot be used, so iptables is: {error.message}")
     if rules.is_there():

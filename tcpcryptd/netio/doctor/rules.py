@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterator
 
 from tcpcryptd.netio.daemon import DaemonConfig
-from tcpcryptd.netio.doctor.finding import Finding
+from tcpcryptd.netio.doctor.finding import AS_ROOT, Finding
 from tcpcryptd.netio.doctor.foreign_marks import comparing, overwriting
 from tcpcryptd.netio.doctor.nft import own_rules
 from tcpcryptd.netio.errors import ExitCode, FirewallError
@@ -14,7 +14,6 @@ from tcpcryptd.netio.firewall.iptables.tool import Iptables, our_chains, our_jum
 from tcpcryptd.netio.firewall.program import SEARCH_PATH
 from tcpcryptd.netio.kernel import capabilities
 
-_AS_ROOT = "run it as root, outside of a container"
 _TIMEOUT = 30.0
 """Seconds."""
 
@@ -38,7 +37,7 @@ def check_rules(config: DaemonConfig, running: bool, used: str | None) -> Iterat
             yield from _others_rules(subject, table, config)
         except FirewallError as error:
             forbidden = error.exit_code == ExitCode.PERMISSION
-            yield Finding.problem(subject, error.message, _AS_ROOT if forbidden else "install the package iptables")
+            yield Finding.problem(subject, error.message, AS_ROOT if forbidden else "install the package iptables")
 
 
 def _variant(subject: str, table: Iptables) -> Finding:
@@ -72,7 +71,7 @@ def _trial(subject: str, rules: str) -> Finding:
         return Finding.ok(f"{subject} rules", "the kernel accepts all of them")
     if not capabilities.has_network_capabilities():
         # Says nothing of the kernel.
-        return Finding.problem(f"{subject} rules", "not allowed to try them", _AS_ROOT)
+        return Finding.problem(f"{subject} rules", "not allowed to try them", AS_ROOT)
     return Finding.problem(
         f"{subject} rules",
         f"the kernel does not accept them: {' '.join(done.stderr.split())}",

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +20,8 @@ from tcpcryptd.records.connection_info import ConnectionInfo
 _ADDRESSES = "192.0.2.1", "192.0.2.2"
 _PORT = 7069
 _TEXT = b"this must not be seen on the wire; " * 200
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
+"""On a host that is busy or slow; a daemon that fails ends sooner."""
 _TRANSFER_SECONDS = 15.0
 _ALL_FRAMES = 3
 """ETH_P_ALL."""
@@ -56,10 +58,9 @@ class SelfTest:
         directory.chmod(0o755)
         hosts = self._make_hosts()
         runtime = [directory / str(number) for number in range(len(hosts))]
-        for host, place in zip(hosts, runtime, strict=True):
-            self._start_daemon(host, place)
-        for place in runtime:
-            _wait_until_ready(place)
+        daemons = [self._start_daemon(host, place) for host, place in zip(hosts, runtime, strict=True)]
+        for daemon, place in zip(daemons, runtime, strict=True):
+            _wait_until_ready(daemon, place)
         wire = self._stack.enter_context(hosts[0].socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL_FRAMES)))
         wire.setblocking(False)
         records = self._converse(hosts, runtime)
@@ -83,11 +84,11 @@ class SelfTest:
             host.ip("link", "set", "eth0", "up")
         return hosts
 
-    def _start_daemon(self, host: Namespace, runtime: Path) -> None:
+    def _start_daemon(self, host: Namespace, runtime: Path) -> subprocess.Popen[bytes]:
         package = Path(tcpcryptd.__file__).parents[1]
         program = [sys.executable, "-P", "-m", "tcpcryptd.cli.tcpcryptd"]
         command = [*program, "--runtime-directory", str(runtime), "--protocol", self._protocol]
-        host.spawn(command, {"PYTHONPATH": str(package)}, runtime.with_suffix(".log"))
+        return host.spawn(command, {"PYTHONPATH": str(package)}, runtime.with_suffix(".log"))
 
     def _converse(self, hosts: list[Namespace], runtime: list[Path]) -> list[ConnectionInfo]:
         listener = self._stack.enter_context(hosts[1].socket(socket.AF_INET, socket.SOCK_STREAM))
@@ -110,12 +111,14 @@ class SelfTest:
         return records
 
 
-def _wait_until_ready(runtime: Path) -> None:
-    """Raises DaemonError with the end of the daemon's log when it does not answer."""
+def _wait_until_ready(daemon: subprocess.Popen[bytes], runtime: Path) -> None:
+    """Raises DaemonError with the end of the daemon's log when it ends or does not answer."""
     for _ in poll_until(time.monotonic() + _START_SECONDS):
         with contextlib.suppress(ControlError), ControlClient(runtime / "control.sock") as client:
             client.counters()
             return
+        if daemon.poll() is not None:
+            break
     log = runtime.with_suffix(".log").read_text(errors="replace")[-_LOG_BYTES:]
     raise DaemonError(f"a daemon did not start: {' '.join(log.split()) or 'it printed nothing'}")
 
