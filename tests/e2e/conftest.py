@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.harness import Host, Network, pair, routed, single
+from tests.e2e.harness.api import Api, At
 
 TOOLS = ("ip", "iptables", "ip6tables", "tcpdump", "ss", "conntrack")
 
@@ -100,3 +101,18 @@ def host(directory: Path) -> Iterator[Host]:
     """One host, no daemon yet."""
     with single(directory) as alone, _examined([alone]):
         yield alone
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> At:
+    """From now on the API talks to the daemon of a host."""
+
+    def go(host: Host) -> None:
+        monkeypatch.setenv("TCPCRYPTD_SOCKET", str(host.namespace.run_directory / "tcpcryptd/control.sock"))
+
+    return go
+
+
+@pytest.fixture
+def api(encrypted: Network, at: At) -> Api:
+    return Api(encrypted, at)

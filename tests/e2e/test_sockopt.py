@@ -1,12 +1,7 @@
-"""The application interface across real daemons: every option, who may use it, and what applications build on it."""
+"""The application interface across real daemons: each option, with either protocol."""
 
-import asyncio
-import contextlib
 import errno
 import socket
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from scapy.layers.inet import IP, TCP
@@ -14,113 +9,67 @@ from scapy.layers.l2 import Ether
 
 from tcpcryptd import sockopt
 from tcpcryptd.sockopt import SocketOption
-from tests.e2e.harness import MARKER, Host, Network, echo_server, read_all, serve, wait_until
-from tests.e2e.harness.users import as_user
+from tests.e2e.harness import BOTH_PROTOCOLS, MARKER, Host, Network, read_all, wait_until
+from tests.e2e.harness.api import Api, Options, error_of, talk
+from tests.e2e.harness.daemon import entry_point
 
 RSA = bytes.fromhex("020404")
 ORIGINAL_SUITE = bytes.fromhex("00010001")
-USERS = (41001, 41002)
-
-At = Callable[[Host], None]
-Pair = tuple[socket.socket, socket.socket]
-
-
-@pytest.fixture
-def at(monkeypatch: pytest.MonkeyPatch) -> At:
-    """From now on the API talks to the daemon of a host."""
-
-    def go(host: Host) -> None:
-        monkeypatch.setenv("TCPCRYPTD_SOCKET", str(host.namespace.run_directory / "tcpcryptd/control.sock"))
-
-    return go
+HYBRID, P256, CHACHA, AES_256 = b"\x20\x41", b"\x21", b"\0\x10", b"\0\x02"
+"""Identifiers of TEPs and AEAD algorithms."""
+ENO = pytest.mark.parametrize("protocol", ["eno"])
 
 
-class Api:
-    """getsockopt and setsockopt for the sockets of two hosts."""
-
-    def __init__(self, network: Network, at: At) -> None:
-        self.network = network
-        self.at = at
-
-    def get(self, host: Host, sock: socket.socket, option: SocketOption) -> object:
-        self.at(host)
-        return sockopt.getsockopt(sock, option)
-
-    def set(self, host: Host, sock: socket.socket, option: SocketOption, value: object = 1) -> None:
-        self.at(host)
-        sockopt.setsockopt(sock, option, value)  # type: ignore[arg-type]
-
-    def info(self, host: Host, sock: socket.socket) -> sockopt.Info:
-        self.at(host)
-        return sockopt.info(sock)
-
-    @contextlib.contextmanager
-    def connection(
-        self,
-        client: dict[SocketOption, object] | None = None,
-        server: dict[SocketOption, object] | None = None,
-        family: int = socket.AF_INET,
-    ) -> Iterator[Pair]:
-        """A connection whose client and whose listener had options set before."""
-        network = self.network
-        with network.server.listen(0, family) as listener, network.client.namespace.socket(family) as ours:
-            ours.settimeout(30)
-            for option, value in (server or {}).items():
-                self.set(network.server, listener, option, value)
-            for option, value in (client or {}).items():
-                self.set(network.client, ours, option, value)
-            ours.connect((network.server.address(family), listener.getsockname()[1]))
-            theirs, _ = listener.accept()
-            with theirs:
-                theirs.settimeout(30)
-                yield ours, theirs
-
-
-@pytest.fixture
-def api(encrypted: Network, at: At) -> Api:
-    return Api(encrypted, at)
-
-
-def talk(ours: socket.socket, theirs: socket.socket) -> None:
-    """Afterwards both daemons have had an authentic segment, which lets them keep the session."""
-    for sender, receiver in ((ours, theirs), (theirs, ours)):
-        sender.sendall(b"x")
-        assert receiver.recv(1) == b"x"
-
-
-def error_of(action: Callable[[], object]) -> int | None:
-    with pytest.raises(OSError) as raised:  # noqa: PT011 (the errno is what is looked at)
-        action()
-    return raised.value.errno
-
-
+@BOTH_PROTOCOLS
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_what_a_connection_tells(api: Api, family: int) -> None:
+def test_what_a_connection_tells(api: Api, family: int, protocol: str) -> None:
+    client, server = api.network.client, api.network.server
+    roles = ("client", "server") if protocol == "crypt" else ("A", "B")
     with api.connection(family=family) as (ours, theirs):
-        here, there = api.info(api.network.client, ours), api.info(api.network.server, theirs)
+        here, there = api.info(client, ours), api.info(server, theirs)
         assert here.encrypted
         assert there.encrypted
         assert here.session_id == there.session_id
         assert here.fingerprint() == there.fingerprint()
-        assert (here.role, there.role) == ("client", "server")
+        assert (here.role, there.role) == roles
         assert here.post_quantum
         assert there.post_quantum
-        for host, sock, mine in ((api.network.client, ours, True), (api.network.server, theirs, False)):
+        for host, sock, role in ((client, ours, roles[0]), (server, theirs, roles[1])):
             assert api.get(host, sock, SocketOption.TCP_CRYPT_SESSID) == here.session_id
-            key = api.get(host, sock, SocketOption.TCP_CRYPT_PUBKEY)
-            assert isinstance(key, sockopt.PublicKey)
-            assert key.mine is mine
-            netstat = api.get(host, sock, SocketOption.TCP_CRYPT_NETSTAT)
-            assert netstat == [
-                sockopt.Netstat(sock.getsockname()[:2], sock.getpeername()[:2], here.session_id)  # type: ignore[arg-type]
-            ]
-        keys = [
-            api.get(api.network.client, ours, SocketOption.TCP_CRYPT_PUBKEY),
-            api.get(api.network.server, theirs, SocketOption.TCP_CRYPT_PUBKEY),
-        ]
-        assert keys[0][1] == keys[1][1]  # type: ignore[index]
+            netstat = [(sock.getsockname()[:2], sock.getpeername()[:2], here.session_id)]
+            assert api.get(host, sock, SocketOption.TCP_CRYPT_NETSTAT) == netstat
+            shown = host.run([*entry_point("tcnetstat"), "--long"]).stdout.splitlines()
+            assert len(shown) == 2
+            assert shown[1][shown[0].index("Role") :].startswith(role)
 
 
+def test_public_keys(api: Api) -> None:
+    client, server = api.network.client, api.network.server
+    with api.connection() as (ours, theirs):
+        assert api.info(client, ours).encrypted
+        assert api.info(server, theirs).encrypted
+        keys = [api.get(host, sock, SocketOption.TCP_CRYPT_PUBKEY) for host, sock in ((client, ours), (server, theirs))]
+        assert isinstance(keys[0], sockopt.PublicKey)
+        assert isinstance(keys[1], sockopt.PublicKey)
+        assert (keys[0].mine, keys[1].mine) == (True, False)
+        assert keys[0][1] == keys[1][1]
+
+
+@ENO
+def test_what_a_connection_with_eno_tells(api: Api) -> None:
+    client, server = api.network.client, api.network.server
+    with api.connection() as (ours, theirs):
+        here = api.info(client, ours)
+        assert here.session_id is not None
+        assert (here.session_id[0], len(here.session_id)) == (0xA0, 33)
+        assert here.suite == "MLKEM768-X25519/AES-128-GCM"
+        assert api.info(server, theirs).encrypted
+        for host, sock in ((client, ours), (server, theirs)):
+            assert api.get(host, sock, SocketOption.TCP_CRYPT_CONF) == (HYBRID, b"\0\x01")
+            assert error_of(lambda: sockopt.getsockopt(sock, sockopt.TCP_CRYPT_PUBKEY)) == errno.ENODATA  # noqa: B023
+
+
+@BOTH_PROTOCOLS
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_enable(api: Api, side: str) -> None:
     with api.connection(**{side: {SocketOption.TCP_CRYPT_ENABLE: 0}}) as (ours, theirs):  # type: ignore[arg-type]
@@ -150,6 +99,7 @@ def test_ipv4_on_an_ipv6_socket(api: Api) -> None:
                     assert api.info(network.client, ours).encrypted == enable
 
 
+@BOTH_PROTOCOLS
 def test_support(api: Api) -> None:
     support = SocketOption.TCP_CRYPT_SUPPORT
     with api.connection({support: 1}) as (ours, theirs):
@@ -197,28 +147,49 @@ def test_mechanisms(api: Api) -> None:
             assert api.get(api.network.client, ours, conf)[1] == ORIGINAL_SUITE  # type: ignore[index]
 
 
-def test_resumption(api: Api) -> None:
-    def resumed(
-        client: dict[SocketOption, object] | None = None, server: dict[SocketOption, object] | None = None
-    ) -> bool:
-        with api.connection(client, server) as (ours, theirs):
-            known = api.info(api.network.client, ours)
+@ENO
+def test_algorithms(api: Api) -> None:
+    """Lists are in order, and can have those of the CRYPT protocol beside them."""
+    conf = SocketOption.TCP_CRYPT_CONF
+    wanted: Options = {SocketOption.TCP_CRYPT_PKCONF: [RSA, P256], SocketOption.TCP_CRYPT_CCONF: [CHACHA, AES_256]}
+    with api.connection(wanted) as (ours, theirs):
+        assert api.info(api.network.client, ours).encrypted
+        assert api.info(api.network.server, theirs).encrypted
+        assert api.get(api.network.server, theirs, conf) == (P256, AES_256)
+        assert api.get(api.network.client, ours, SocketOption.TCP_CRYPT_PKCONF) == (RSA, P256)
+    with api.connection(wanted, {SocketOption.TCP_CRYPT_SCONF: [CHACHA], SocketOption.TCP_CRYPT_NOCACHE: 1}) as (
+        ours,
+        _,
+    ):
+        assert api.info(api.network.client, ours).encrypted
+        assert api.get(api.network.client, ours, conf) == (P256, CHACHA)
+
+
+@BOTH_PROTOCOLS
+def test_resumption_and_its_control(api: Api, protocol: str) -> None:
+    client, server = api.network.client, api.network.server
+
+    def resumed(ours: Options | None = None, theirs: Options | None = None, flush: Host | None = None) -> bool:
+        with api.connection(ours, theirs) as (here, there):
+            known = api.info(client, here)
             assert known.encrypted
-            talk(ours, theirs)
-            if known.resumed:
-                assert error_of(lambda: sockopt.getsockopt(ours, sockopt.TCP_CRYPT_PUBKEY)) == errno.ENODATA
-                assert sockopt.getsockopt(ours, sockopt.TCP_CRYPT_CONF).public_key_spec is None
+            talk(here, there)
+            if known.resumed and protocol == "crypt":
+                assert error_of(lambda: sockopt.getsockopt(here, sockopt.TCP_CRYPT_PUBKEY)) == errno.ENODATA
+                assert sockopt.getsockopt(here, sockopt.TCP_CRYPT_CONF).public_key_spec is None
+            if flush is not None:
+                api.set(flush, here if flush is client else there, SocketOption.TCP_CRYPT_CACHE_FLUSH)
             return known.resumed
 
-    no_cache: dict[SocketOption, object] = {SocketOption.TCP_CRYPT_NOCACHE: 1}
-    assert not resumed(client=no_cache)
+    no_cache: Options = {SocketOption.TCP_CRYPT_NOCACHE: 1}
+    assert not resumed(no_cache)
     assert not resumed()
     assert resumed()
-    assert not resumed(server=no_cache)
-    with api.connection() as (ours, theirs):
-        assert api.info(api.network.client, ours).encrypted
-        talk(ours, theirs)
-        api.set(api.network.client, ours, SocketOption.TCP_CRYPT_CACHE_FLUSH)
+    assert not resumed(theirs=no_cache)
+    assert not resumed()
+    assert resumed(flush=client)
+    assert not resumed()
+    assert resumed(flush=server)
     assert not resumed()
 
 
@@ -239,9 +210,10 @@ def forge_reset(network: Network, ours: socket.socket) -> None:
         wire.send(bytes(forged))
 
 
+@BOTH_PROTOCOLS
 @pytest.mark.parametrize("secure", ["before", "later", "never"])
 def test_secure_reset(api: Api, secure: str) -> None:
-    before: dict[SocketOption, object] = {SocketOption.TCP_CRYPT_SECURST: 1} if secure == "before" else {}
+    before: Options = {SocketOption.TCP_CRYPT_SECURST: 1} if secure == "before" else {}
     with api.connection(server=before) as (ours, theirs):
         assert api.info(api.network.client, ours).encrypted
         assert api.info(api.network.server, theirs).encrypted
@@ -257,6 +229,7 @@ def test_secure_reset(api: Api, secure: str) -> None:
             assert ours.recv(100) == b"still here"
 
 
+@BOTH_PROTOCOLS
 def test_reset_and_new_keys(api: Api) -> None:
     with api.connection() as (ours, theirs):
         assert api.info(api.network.client, ours).encrypted
@@ -269,147 +242,51 @@ def test_reset_and_new_keys(api: Api) -> None:
                 end.recv(1)
 
 
-def test_errors(api: Api, at: At) -> None:
-    client = api.network.client
-    with api.connection() as (ours, _), client.namespace.socket(socket.AF_INET) as free:
-        assert api.info(client, ours).encrypted
-        for option in (sockopt.TCP_CRYPT_ENABLE, sockopt.TCP_CRYPT_SUPPORT, sockopt.TCP_CRYPT_CMODE_ALWAYS):
-            assert error_of(lambda option=option: api.set(client, ours, option)) == errno.EISCONN  # type: ignore[misc]
-        for option in (sockopt.TCP_CRYPT_SESSID, sockopt.TCP_CRYPT_PUBKEY, sockopt.TCP_CRYPT_CONF):
-            assert error_of(lambda option=option: api.get(client, free, option)) == errno.ENOTCONN  # type: ignore[misc]
-            assert error_of(lambda option=option: api.set(client, free, option)) == errno.ENOPROTOOPT  # type: ignore[misc]
-        assert error_of(lambda: api.set(client, free, sockopt.TCP_CRYPT_RESET)) == errno.ENOTCONN
-        assert error_of(lambda: api.set(client, free, sockopt.TCP_CRYPT_ENABLE, 2)) == errno.EINVAL
-        assert error_of(lambda: api.set(client, free, sockopt.TCP_CRYPT_PKCONF, [b"1234"])) == errno.EINVAL
-        with client.namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
-            assert error_of(lambda: api.get(client, datagrams, sockopt.TCP_CRYPT_ENABLE)) == errno.EOPNOTSUPP
-        with socket.socket() as elsewhere:
-            assert error_of(lambda: api.get(client, elsewhere, sockopt.TCP_CRYPT_ENABLE)) == errno.EACCES
-        with client.namespace.socket(socket.AF_INET) as closed:
-            pass
-        assert error_of(lambda: api.get(client, closed, sockopt.TCP_CRYPT_ENABLE)) == errno.EBADF
-        with pytest.raises(OSError, match="not connected"):
-            sockopt.info(free)
-    assert client.daemons[0].stop() == 0
-    at(client)
-    with client.namespace.socket(socket.AF_INET) as free:
-        assert error_of(lambda: sockopt.getsockopt(free, sockopt.TCP_CRYPT_ENABLE)) == errno.ENOPROTOOPT
-        with pytest.raises(sockopt.DaemonNotRunning):
-            sockopt.info(free)
-        with pytest.raises(sockopt.NotEncrypted, match="not running"):
-            sockopt.require(free)
+@ENO
+@pytest.mark.parametrize("passive", [1, 0])
+def test_a_simultaneous_open(api: Api, passive: int) -> None:
+    """Two kernels open to each other; it is encrypted when one application has set bit b (RFC 8547 section 4.2)."""
+    client, server = api.network.client, api.network.server
+    role = SocketOption.TCP_ENO_PASSIVE_ROLE
+    for attempt in range(20):
+        with client.namespace.socket(socket.AF_INET) as ours, server.namespace.socket(socket.AF_INET) as theirs:
+            ports = 6000 + attempt, 7000 + attempt
+            for host, sock, port, value in ((client, ours, ports[0], 0), (server, theirs, ports[1], passive)):
+                sock.bind((host.ipv4, port))
+                api.set(host, sock, role, value)
+                assert api.get(host, sock, role) == value
+                sock.setblocking(False)
+            ours.connect_ex((server.ipv4, ports[1]))
+            theirs.connect_ex((client.ipv4, ports[0]))
+            outcome = [_settled(sock) for sock in (ours, theirs)]
+            if outcome != [0, 0]:
+                # One SYN was there before the other host had sent its own, and was refused.
+                continue
+            for sock in (ours, theirs):
+                sock.settimeout(30)
+            talk(ours, theirs)
+            here, there = api.info(client, ours), api.info(server, theirs)
+            assert here.encrypted == there.encrypted == bool(passive)
+            if passive:
+                assert here.session_id == there.session_id
+                assert (here.role, there.role) == ("A", "B")
+            return
+    pytest.fail("the two SYNs never crossed")
 
 
-def test_without_a_daemon_at_the_peer(network: Network, at: At) -> None:
-    network.client.start_daemon()
-    with Api(network, at).connection() as (ours, _):
-        at(network.client)
-        known = sockopt.info(ours)
-        assert not known.encrypted
-        assert known.reason == "the peer does not speak tcpcrypt"
+def _settled(sock: socket.socket) -> int:
+    """The error of a connect, once it is over."""
+    found = []
 
-
-def test_asyncio(api: Api, at: At) -> None:
-    async def ask(sock: socket.socket) -> sockopt.Info:
-        _, writer = await asyncio.open_connection(sock=sock)
-        known = await sockopt.async_require(writer)
-        assert await sockopt.async_info(writer.transport) == known
-        assert await sockopt.async_getsockopt(writer, sockopt.TCP_CRYPT_SESSID) == known.session_id
-        writer.close()
-        await writer.wait_closed()
-        return known
-
-    with api.connection() as (ours, theirs):
-        there = api.info(api.network.server, theirs)
-        at(api.network.client)
-        copy = ours.dup()
-        copy.setblocking(False)
-        assert asyncio.run(ask(copy)).session_id == there.session_id
-
-
-STRANGER = """
-import sys
-from tcpcryptd.records.address import Address
-from tcpcryptd.control.client import ControlClient
-from tcpcryptd.control.errors import RequestRefused
-from tcpcryptd.control.socket_option import SocketOption
-ends = {"local": Address(sys.argv[1], int(sys.argv[2])), "remote": Address(sys.argv[3], int(sys.argv[4]))}
-option = SocketOption[sys.argv[5]]
-with ControlClient() as client:
-    for command, value in (("get_option", {}), ("set_option", {"value": 1})):
+    def over() -> bool:
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         try:
-            client.request(command, {"option": option, **value, **ends})
-            print("done")
-        except RequestRefused as refused:
-            print(refused.name)
-"""
-OWNER = """
-import socket, sys
-from tcpcryptd import sockopt
-sock = socket.create_connection((sys.argv[1], int(sys.argv[2])))
-sockopt.setsockopt(sock, sockopt.TCP_CRYPT_SECURST, 1)
-print(sockopt.require(sock).session_id.hex(), len(sockopt.getsockopt(sock, sockopt.TCP_CRYPT_NETSTAT)))
-print(*sock.getsockname(), flush=True)
-sockopt.setsockopt(sock, sockopt.TCP_CRYPT_CACHE_FLUSH, 1)
-try:
-    sockopt.setsockopt(socket.socket(), sockopt.TCP_CRYPT_CACHE_FLUSH, 1)
-except OSError as error:
-    print(error.errno, flush=True)
-sock.recv(1)
-"""
+            sock.getpeername()
+        except OSError:
+            found.append(error)
+            return bool(error)
+        found.append(0)
+        return True
 
-
-def run_as(user: int, program: str, *arguments: object) -> list[str]:
-    return [*as_user(user), sys.executable, "-c", program, *map(str, arguments)]
-
-
-def test_users_have_their_own_sockets(encrypted: Network, directory: Path) -> None:
-    """The owner uses its socket; another user, who knows the connection's ends, is refused; root is not."""
-    client, server = encrypted.client, encrypted.server
-    output = directory / "owner"
-    with serve(server.listen(0), echo_server) as port, output.open("wb") as file:
-        client.namespace.spawn(run_as(USERS[0], OWNER, server.ipv4, port), stdout=file.fileno(), log=directory / "log")
-        wait_until(lambda: output.read_text().count("\n") == 3, "the owner has asked")
-        identity, ends, flush = output.read_text().splitlines()
-        session, count = identity.split()
-        assert [each.session_id for each in client.sessions()] == [session]
-        assert count == "1"
-        assert int(flush) == errno.EPERM
-        for user, outcome in ((USERS[0], "done done"), (USERS[1], "EACCES EACCES"), (0, "done done")):
-            stranger = run_as(user, STRANGER, *ends.split(), server.ipv4, port, "TCP_CRYPT_SECURST")
-            assert client.run(stranger).stdout.split() == outcome.split()
-        seen = run_as(USERS[1], STRANGER, *ends.split(), server.ipv4, port, "TCP_CRYPT_SESSID")
-        assert client.run(seen).stdout.split()[0] == "EACCES"
-
-
-def example(name: str, *arguments: object) -> list[str]:
-    return [sys.executable, "-m", f"examples.{name}", *map(str, arguments)]
-
-
-@pytest.mark.parametrize("method", ["secret", "key"])
-def test_examples(encrypted: Network, directory: Path, method: str) -> None:
-    client, server = encrypted.client, encrypted.server
-    if method == "secret":
-        (directory / "secret").write_bytes(bytes(range(32)))
-        (directory / "other").write_bytes(bytes(32))
-        ours = theirs = ["--secret", directory / "secret"]
-        wrong = ["--secret", directory / "other"]
-    else:
-        keys = [
-            client.run(example("make_key", directory / name)).stdout.strip() for name in ("ours", "theirs", "other")
-        ]
-        ours = ["--key", directory / "ours", "--peer", keys[1]]
-        theirs = ["--key", directory / "theirs", "--peer", keys[0]]
-        wrong = ["--key", directory / "other", "--peer", keys[1]]
-    output = directory / "output"
-    with output.open("wb") as file:
-        server.namespace.spawn(example("echo_server", *theirs, 7000), stdout=file.fileno(), log=directory / "log")
-    server.wait_listening(7000)
-    answer = client.run(example("echo_client", *ours, server.ipv4, 7000, "hello there")).stdout.splitlines()
-    assert answer[0].startswith("authenticated, session ")
-    assert answer[1:] == ["hello there"]
-    refused = client.run(example("echo_client", *wrong, server.ipv4, 7000, "hello there"), check=False)
-    assert refused.returncode == 1
-    assert "refused our proof" in refused.stderr
-    wait_until(lambda: output.read_text().count("\n") == 3, "the server has seen both")
-    assert "has not proved" in output.read_text()
+    wait_until(over, "connect is over", 10)
+    return found[-1]

@@ -67,10 +67,11 @@ def test_a_handshake_is_reflected(side: str, stage: int, suite: Suite) -> None:
         assert text(2000).startswith(bytes(each.received))
 
 
+@EACH_PROTOCOL
 @pytest.mark.parametrize("fresh", [True, False], ids=["fresh", "resumed"])
-def test_a_whole_connection_is_replayed_to_the_server(fresh: bool) -> None:
+def test_a_whole_connection_is_replayed_to_the_server(suite: Suite, fresh: bool) -> None:
     """The same INIT1 or NEXTK1 again, and the same data, sealed with the keys of then."""
-    world = World.encrypting()
+    world = World.encrypting(suite)
     if not fresh:
         world.close(*talk(world, 40_001))
         world.clock.run_for(300)

@@ -7,7 +7,6 @@ import pytest
 
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import Negotiated
 from tcpcryptd.core.options import ConnectionOptions, Support
 from tcpcryptd.eno import EnoConfig
 from tcpcryptd.eno.constants import ENO as ENO_KIND
@@ -228,25 +227,6 @@ def test_options_are_in_the_identifiers_of_the_protocol() -> None:
     info = world.client.daemon.connection(*world.ends(client))
     assert info is not None
     assert info.suite == "ECDHE-P256/ChaCha20-Poly1305"
-
-
-def test_a_replayed_connection_gets_no_keys() -> None:
-    """All that the client has sent, sent again: no session, and nothing of it is delivered."""
-    world = World.encrypting(ENO)
-    world.talk(port=40_001)
-    world.clock.run_for(300)
-    world.link.log.clear()
-    world.talk(port=40_002)
-    world.clock.run_for(300)
-    recorded = [crossing.packet for crossing in world.link.log if crossing.sender == "client"]
-    world.link.filters.append(drop(lambda crossing: True))
-    accepted, seen = len(world.server.stack.accepted), len(world.server.events)
-    for packet in recorded:
-        world.link.deliver("client", packet)
-        world.clock.run_for(0.02)
-    world.clock.run_for(100)
-    assert all(not each.received for each in world.server.stack.accepted[accepted:])
-    assert not any(isinstance(event, Negotiated) for event in world.server.events[seen:])
 
 
 def test_nothing_is_in_clear_on_a_connection_that_fails() -> None:

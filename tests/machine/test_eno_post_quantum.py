@@ -1,38 +1,28 @@
-"""MLKEM768-X25519 with TEP 0x20: Init messages of several segments, wrong ones, and peers without it (docs/eno.md)."""
+"""MLKEM768-X25519 with TEP 0x20: Init messages of several segments, and peers without it (docs/eno.md)."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import ip_network
 
 import pytest
 
-from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import ConnectionInfo
 from tcpcryptd.core.options import ConnectionOptions
-from tcpcryptd.crypto import mlkem768_x25519 as kem
 from tcpcryptd.crypto.ecdhe import ECDHE_SCHEMES
-from tcpcryptd.crypto.hybrid import MLKEM768_X25519
-from tcpcryptd.crypto.key_pool import KeyPool
-from tcpcryptd.crypto.key_scheme import KeyPair
 from tcpcryptd.eno import EnoConfig
 from tcpcryptd.eno.constants import ENO as ENO_KIND
-from tcpcryptd.eno.handshake import option
-from tcpcryptd.eno.handshake.init_messages import Init1, Init2
 from tcpcryptd.eno.handshake.negotiation import Reason
-from tcpcryptd.eno.limits import INIT1_PATIENCE
-from tcpcryptd.wire import extension, options
+from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import ACK, PSH, SYN
 from tcpcryptd.wire.sequence import add, difference
 from tests.machine.endpoint import Behaviour, State
 from tests.machine.icmp import too_big_error
-from tests.machine.link import Conditions, Crossing, Filter, all_of, drop_nth, has_flags, sent_by, strip
-from tests.machine.test_eno_exchange import carries, opened, rewritten
+from tests.machine.link import Conditions, Crossing, all_of, drop_nth, has_flags, sent_by, strip
+from tests.machine.test_eno_exchange import carries
+from tests.machine.test_eno_post_quantum_messages import HYBRID
 from tests.machine.test_eno_simultaneous import crossing, works
 from tests.machine.test_path_mtu import Router
-from tests.machine.world import AUTO, EACH_SIDE, ENO, LIMIT, PORT, Suite, World, make_engine, text
+from tests.machine.world import AUTO, EACH_SIDE, ENO, LIMIT, PORT, World, make_engine, text
 
-HYBRID = replace(ENO, eno=EnoConfig((MLKEM768_X25519,)))
 WITHOUT = replace(ENO, eno=EnoConfig(ECDHE_SCHEMES))
 """A daemon that does not know TEP 0x20."""
 INIT1, INIT2 = 1265, 1164
@@ -221,9 +211,6 @@ def test_plain_data_that_comes_backwards_is_delivered() -> None:
     world.assert_plain()
 
 
-# Peers without it.
-
-
 @pytest.mark.parametrize("without", ["client", "server"])
 def test_a_peer_that_does_not_know_it(without: str) -> None:
     """As before, with no segment more, fresh and resumed."""
@@ -308,246 +295,6 @@ def test_fast_open() -> None:
     assert world.clock.run_until(lambda: bytes(server.received) == text(600), LIMIT), world.trace()
     world.exchange(client, server)
     world.assert_encrypted()
-
-
-# What is wrong.
-
-
-def _end(data: bytes) -> Callable[[bytes], bytes]:
-    """Another extension field, with the message's length set right."""
-
-    def change(message: bytes) -> bytes:
-        changed = message[:-2] + data
-        return changed[:4] + len(changed).to_bytes(4, "big") + changed[8:]
-
-    return change
-
-
-def _with(at: int, size: int, value: int = 0) -> Callable[[bytes], bytes]:
-    """Bytes counted from the end of the key or ciphertext, which the empty extension field follows."""
-
-    def change(message: bytes) -> bytes:
-        start = len(message) - 2 - at
-        return message[:start] + bytes((value,)) * size + message[start + size :]
-
-    return change
-
-
-def _flipped(at: int) -> Callable[[bytes], bytes]:
-    """Another byte than it was, at a place counted in the same way."""
-
-    def change(message: bytes) -> bytes:
-        start = len(message) - 2 - at
-        return message[:start] + bytes((message[start] ^ 0x55,)) + message[start + 1 :]
-
-    return change
-
-
-def _cut(count: int) -> Callable[[bytes], bytes]:
-    """The message without its last bytes."""
-    return lambda message: message[:4] + (len(message) - count).to_bytes(4, "big") + message[8:-count]
-
-
-ABORTS = [
-    ("Init1", "an X25519 half of zeros", _with(32, 32)),
-    ("Init1", "a coefficient that is not reduced", _with(kem.PUBLIC_KEY_LENGTH, 3, 0xFF)),
-    ("Init1", "a short key", _cut(3)),
-    ("Init1", "a field that is cut", _end(b"\0\4\0\1")),
-    ("Init1", "a critical extension", _end(extension.encode({0x8001: b"x"}))),
-    (
-        "Init1",
-        "no extension field",
-        _cut(2),
-    ),
-    ("Init2", "an X25519 half of zeros", _with(32, 32)),
-    ("Init2", "zeros", _with(kem.CIPHERTEXT_LENGTH, kem.CIPHERTEXT_LENGTH)),
-    (
-        "Init2",
-        "a short ciphertext",
-        _cut(3),
-    ),
-    ("Init2", "a critical extension", _end(extension.encode({0x8001: b"x"}))),
-    ("Init2", "a field that is too long", _end(b"\xff\xff" + bytes(100))),
-]
-FAILS = [
-    ("Init1", "another seed of the ML-KEM key", _flipped(64)),
-    ("Init1", "another X25519 half", _flipped(20)),
-    ("Init1", "zeros in the ML-KEM half", _with(kem.PUBLIC_KEY_LENGTH, 1184)),
-    ("Init2", "zeros in the ML-KEM half", _with(kem.CIPHERTEXT_LENGTH, 1088)),
-    ("Init2", "a bit of the ML-KEM half", _flipped(kem.CIPHERTEXT_LENGTH - 500)),
-    ("Init2", "another X25519 half", _flipped(20)),
-    ("Init1", "an extension that is ignored", _end(extension.encode({1: b"x"}))),
-    ("Init2", "an extension that is ignored", _end(extension.encode({1: b"x"}))),
-]
-
-
-def ids(cases: list[tuple[str, str, Callable[[bytes], bytes]]]) -> list[str]:
-    return [f"{message}: {what}" for message, what, _ in cases]
-
-
-@pytest.mark.parametrize(("message", "what", "change"), ABORTS, ids=ids(ABORTS))
-def test_wrong_messages_abort(message: str, what: str, change: Callable[[bytes], bytes]) -> None:
-    world = World.encrypting(HYBRID, filters=[rewritten(message, change)])
-    client = world.open()
-    client.write(text(2000))
-    assert world.clock.run_until(lambda: client.error == "reset", 2), what
-    world.clock.run_for(1)
-    assert not client.peer_finished
-    assert not world.server.stack.sockets
-    assert all(not server.received and not server.peer_finished for server in world.server.stack.accepted)
-    host = world.server if message == "Init1" else world.client
-    assert host.daemon.counters()[f"bad_{message.lower()}"] == 1
-    world.assert_nothing_in_clear()
-    world.assert_healthy()
-
-
-@pytest.mark.parametrize(("message", "what", "change"), FAILS, ids=ids(FAILS))
-def test_messages_that_were_altered_let_no_data_through(
-    message: str, what: str, change: Callable[[bytes], bytes]
-) -> None:
-    """ML-KEM rejects implicitly, and the messages enter the keys as they were sent: frames fail at both ends."""
-    world = World.encrypting(HYBRID, filters=[rewritten(message, change)])
-    client = world.open()
-    client.write(text(2000))
-    assert world.clock.run_until(lambda: bool(client.error), 300), what
-    world.clock.run_for(INIT1_PATIENCE + 60)
-    servers = world.server.stack.accepted
-    assert not client.peer_finished
-    assert all(not server.received and not server.peer_finished for server in servers)
-    found = world.session_ids()
-    assert None in found or found[0] != found[1]
-    world.assert_nothing_in_clear()
-
-
-@pytest.mark.parametrize("sender", ["client", "server"])
-def test_the_offer_is_taken_out_on_the_way(sender: str) -> None:
-    """Who takes the KEM out of one SYN gets keys that differ: the transcript has both options as they were sent."""
-
-    def stripped(crossing: Crossing) -> list[bytes]:
-        segment = crossing.segment
-        found = option.read(segment.options)
-        if found is None or not segment.flags & SYN or not sent_by(sender)(crossing):
-            return [crossing.packet]
-        value = b"\x23" if sender == "client" else b"\x01\x23"
-        others = [each for each in segment.options if each[0] != ENO_KIND]
-        area = b"".join(options.encode(*each) for each in others) + options.encode(ENO_KIND, value)
-        return [segment.edited(option_area=options.pad(area))]
-
-    world = World.encrypting(ENO, filters=[stripped])
-    client = world.open()
-    client.write(text(2000))
-    assert world.clock.run_until(lambda: bool(client.error), 300)
-    assert all(not server.received for server in world.server.stack.accepted)
-    world.assert_nothing_in_clear()
-
-
-def test_extensions_of_a_later_version_are_ignored_and_enter_the_keys() -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        for message in (Init1, Init2):
-            encode = message.encode
-
-            def longer(self: object, encode: Callable[[object], bytes] = encode) -> bytes:  # type: ignore[assignment]
-                return _end(extension.encode({7: bytes(3000)}) + b"and what is ignored")(encode(self))
-
-            patch.setattr(message, "encode", longer)
-        opened(World.encrypting(HYBRID))
-
-
-# Work.
-
-
-class Counting:
-    """Operations of the KEM by one engine."""
-
-    def __init__(self, name: str) -> None:
-        self.encapsulated = 0
-        self.pool = KeyPool(4)
-        while self.pool.is_short():
-            self.pool.refill()
-        scheme = replace(MLKEM768_X25519, answer=self._answer, generate=self._generate)
-        self.engine = make_engine(name, replace(ENO, eno=EnoConfig((scheme,), kem_keys=self.pool)))
-
-    def _answer(self, public: bytes) -> tuple[bytes, bytes]:
-        self.encapsulated += 1
-        return MLKEM768_X25519.answer(public)
-
-    def _generate(self) -> KeyPair:
-        raise AssertionError("not from the stock")
-
-
-def bad(message: bytes) -> bytes:
-    return _with(32, 32)(message)
-
-
-@pytest.mark.parametrize("filters", [[], [rewritten("Init1", bad)]], ids=["good", "bad"])
-def test_an_init1_makes_one_operation(filters: list[Filter]) -> None:
-    counting = Counting("server")
-    world = World(client=make_engine("client", HYBRID), server=counting.engine, filters=filters)
-    client = world.open()
-    client.write(text(500))
-    world.clock.run_for(20)
-    assert counting.encapsulated == 1
-
-
-def test_key_pairs_come_from_the_stock_one_for_each_key_exchange() -> None:
-    pool = KeyPool(3)
-    while pool.is_short():
-        pool.refill()
-    client = make_engine("client", replace(ENO, eno=EnoConfig(kem_keys=pool)))
-    world = World(client=client, server=make_engine("server", ENO))
-    for number in range(3):
-        # The first one exchanges keys, the others resume.
-        world.talk(port=40_000 + number)
-        assert len(pool) == 2
-    for number in range(3):
-        client.flush_sessions()
-        world.talk(port=40_010 + number)
-    assert (len(pool), pool.made_on_demand) == (0, 1)
-
-
-# What is told, and what the administrator may require.
-
-
-@pytest.mark.parametrize(
-    ("suites", "counters"),
-    [
-        ((ENO, ENO), ("post_quantum", "post_quantum")),
-        ((ENO, WITHOUT), ("classical_peer", "classical_setting")),
-        ((WITHOUT, ENO), ("classical_setting", "classical_peer")),
-    ],
-    ids=["both", "client", "server"],
-)
-def test_why_a_session_is_post_quantum_or_not(suites: tuple[Suite, Suite], counters: tuple[str, str]) -> None:
-    world = World(client=make_engine("c", suites[0]), server=make_engine("s", suites[1]))
-    world.talk()
-    world.talk(port=40_001)
-    for info, host, counter in zip(infos(world), (world.client, world.server), counters, strict=True):
-        is_post_quantum = counter == "post_quantum"
-        assert info.post_quantum == is_post_quantum
-        assert info.resumed
-        counted = host.daemon.counters()
-        assert counted[counter] == (2 if is_post_quantum else 1)
-        assert counted.get("classical_resumed", 0) == (not is_post_quantum)
-
-
-@pytest.mark.parametrize("server", [ENO, WITHOUT, None], ids=["knows it", "does not", "has no daemon"])
-def test_it_is_required(server: Suite | None) -> None:
-    config = EngineConfig(offers=("eno",), required_post_quantum=(ip_network("10.0.0.2"),))
-    world = World(client=make_engine("c", ENO, config), server=make_engine("s", server) if server else None)
-    if server is ENO:
-        world.talk()
-        world.talk(port=40_001)
-        world.assert_encrypted()
-    else:
-        client = world.open()
-        client.write(text(300))
-        assert world.clock.run_until(lambda: bool(client.error), LIMIT)
-        world.clock.run_for(1)
-        assert not any(each.received for each in world.server.stack.accepted)
-        world.assert_nothing_in_clear()
-    offers = {each.segment.option(ENO_KIND) for each in world.link.log if SYN_ALONE(each)}
-    assert bytes.fromhex("83 a0 5f7b 4100") in offers
-    assert all(offer is not None and b"\x23" not in offer[:1] for offer in offers)
 
 
 def test_an_application_chooses_it_by_its_two_bytes() -> None:

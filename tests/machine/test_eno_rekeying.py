@@ -51,17 +51,6 @@ def test_one_rekeying_is_answered_at_once(first: str) -> None:
     world.assert_encrypted()
 
 
-def test_two_that_begin_at_once_are_one() -> None:
-    """Either host takes the other's frame for the answer to its own."""
-    world, client, server = connected()
-    rekey(world, client, "client")
-    rekey(world, client, "server")
-    world.clock.run_for(5)
-    assert generations(world, client) == (1, 1)
-    world.exchange(client, server)
-    assert generations(world, client) == (1, 1)
-
-
 def test_after_fin_no_frame_answers() -> None:
     world, client, server = connected()
     rekey(world, client)

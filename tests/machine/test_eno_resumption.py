@@ -25,9 +25,7 @@ from tests.machine.link import (
     Crossing,
     Filter,
     all_of,
-    any_packet,
     drop,
-    drop_nth,
     has_option,
     sent_by,
     strip,
@@ -161,16 +159,6 @@ def test_each_secret_serves_once(used: list[bytes]) -> None:
     assert set(counts.values()) == {2}
 
 
-@pytest.mark.parametrize("lost", range(1, 7))
-def test_a_packet_is_lost(lost: int) -> None:
-    world = World.encrypting(ENO)
-    talk(world, 40_000)
-    began = len(world.link.log)
-    world.link.filters.append(drop_nth(any_packet, lost))
-    assert all(info.resumed for info in talk(world, 40_001))
-    assert exchanges(world, began) == 0
-
-
 @pytest.mark.parametrize("ends", [False, True])
 def test_a_server_that_only_listens_breaks_no_chain(ends: bool) -> None:
     """It sends no frame: while an upload goes on, or after it was cut off, the next connection resumes all the same."""
@@ -185,19 +173,6 @@ def test_a_server_that_only_listens_breaks_no_chain(ends: bool) -> None:
             client.abort()
             world.clock.run_for(1)
     assert exchanges(world) == 1
-
-
-@pytest.mark.parametrize("forgetful", ["client", "server"])
-def test_one_host_has_lost_the_session(forgetful: str) -> None:
-    """The same handshake falls back to a key exchange, and leaves a session again."""
-    world = World.encrypting(ENO)
-    talk(world, 40_000)
-    world.host(forgetful).daemon.flush_sessions()
-    began = len(world.link.log)
-    assert not any(info.resumed for info in talk(world, 40_001))
-    assert exchanges(world, began) == 1
-    assert sum(SYN_ALONE(each) for each in world.link.log[began:]) == 1
-    assert all(info.resumed for info in talk(world, 40_002))
 
 
 def test_who_accepted_opens() -> None:
@@ -283,29 +258,6 @@ def test_an_application_that_wants_no_cache(side: str) -> None:
     resumed = [info.resumed for info in talk(world, 40_002)]
     # The first connection's session is still there when nobody has proposed it.
     assert resumed == [side == "client"] * 2
-
-
-@pytest.mark.parametrize("suite_name", ["eno", "crypt"])
-@pytest.mark.parametrize("when", ["before a session is kept", "after"])
-@EACH_SIDE
-def test_what_an_open_connection_left_is_flushed(side: str, when: str, suite_name: str) -> None:
-    """Others' sessions stay."""
-    world = World.encrypting(replace(ENO, protocol=suite_name))
-    client, other = world.open(port=40_000), world.open(port=40_010)
-    assert world.clock.run_until(lambda: len(world.server.stack.accepted) == 2, LIMIT)
-    server, others = world.server.stack.accepted
-    world.exchange(other, others)
-    engine, ends = world.client.daemon, world.ends(client)
-    if side == "server":
-        engine, ends = world.server.daemon, (ends[1], ends[0])
-    if when == "after":
-        world.exchange(client, server)
-        assert engine.counters()["sessions"] == 2
-    assert engine.flush_session(*ends)
-    world.exchange(client, server)
-    assert engine.counters()["sessions"] == 1
-    world.close(client, server)
-    assert not engine.flush_session(Endpoint("10.9.9.9", 1), Endpoint("10.9.9.8", 2))
 
 
 def test_sessions_of_another_algorithm_are_left() -> None:

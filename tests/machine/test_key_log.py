@@ -26,7 +26,7 @@ from tcpcryptd.pcap.report import describe
 from tests.machine.endpoint import Behaviour
 from tests.machine.identities import authenticator
 from tests.machine.link import Conditions, Filter, drop
-from tests.machine.test_post_quantum import is_large
+from tests.machine.test_crypt_post_quantum import is_large
 from tests.machine.world import MARKER, PORT, World, rsa_key
 
 OFTEN = 20_000

@@ -176,26 +176,6 @@ def test_only_one_side_sends() -> None:
     assert len(server.received) == 36_000
 
 
-def test_by_request_and_at_once() -> None:
-    world, client, server = World.opened()
-    ends = world.ends(client)
-    assert world.client.daemon.rekey(*ends)
-    assert world.server.daemon.rekey(ends[1], ends[0])
-    world.exchange(client, server)
-    for host in world.hosts:
-        assert [info.generation for info in host.daemon.connections()] == [1]
-    world.assert_encrypted()
-
-
-def test_in_time() -> None:
-    world = World.encrypting()
-    client, server = world.connect()
-    world.clock.run_for(3700)
-    world.exchange(client, server)
-    assert [info.generation for info in world.client.daemon.connections()] == [1]
-    world.assert_encrypted()
-
-
 def test_old_keys_are_forgotten() -> None:
     """A segment of the generation before, replayed after its time, is not even deciphered."""
     spy = Spy(AES128_CTR_SEQIV_HMAC_SHA1, OFTEN)

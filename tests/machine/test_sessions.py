@@ -13,6 +13,7 @@ from tcpcryptd.netio.workers.sessions import SharedSessions
 from tests.machine.endpoint import Socket
 from tests.machine.link import (
     CRYPT,
+    SYN_ALONE,
     Conditions,
     Crossing,
     all_of,
@@ -117,6 +118,7 @@ def test_another_worker_goes_on_from_it(side: str, suite: Suite) -> None:
 def test_a_packet_of_the_resumption_is_lost(suite: Suite, first: str, lost: int) -> None:
     world = World.encrypting(suite)
     first_connection(world)
+    began = len(world.link.log)
     world.link.filters.append(drop_nth(any_packet, lost))
     client, server = world.connect(port=40_001)
     speaker, listener = (client, server) if first == "client" else (server, client)
@@ -126,26 +128,56 @@ def test_a_packet_of_the_resumption_is_lost(suite: Suite, first: str, lost: int)
     world.close(client, server)
     world.assert_encrypted()
     assert resumed(world) == (True, True)
+    assert not any(is_key_exchange(suite, each) for each in world.link.log[began:])
 
 
+@SUITES
 @pytest.mark.parametrize("forgetful", ["client", "server"])
-def test_one_side_has_forgotten_the_session(forgetful: str) -> None:
-    world = World.encrypting()
+def test_one_side_has_forgotten_the_session(suite: Suite, forgetful: str) -> None:
+    """The same handshake falls back to a key exchange, and leaves a session again."""
+    world = World.encrypting(suite)
     first_connection(world)
-    engine = world.host(forgetful).daemon
-    assert engine.flush_sessions() == 1
-    talk(world, 40_001)
+    began = len(world.link.log)
+    assert world.host(forgetful).daemon.flush_sessions() > 0
+    world.close(*talk(world, 40_001))
     world.assert_encrypted()
     assert resumed(world) == (False, False)
+    assert sum(SYN_ALONE(each) for each in world.link.log[began:]) == 1
+    talk(world, 40_002)
+    assert resumed(world) == (True, True)
 
 
-def test_a_session_does_not_outlive_its_time() -> None:
-    world = World.encrypting()
+@SUITES
+def test_a_session_does_not_outlive_its_time(suite: Suite) -> None:
+    world = World.encrypting(suite)
     first_connection(world)
     world.clock.run_for(3700)
     talk(world, 40_001)
     world.assert_encrypted()
     assert resumed(world) == (False, False)
+
+
+@SUITES
+@pytest.mark.parametrize("when", ["before a session is kept", "after"])
+@EACH_SIDE
+def test_what_an_open_connection_left_is_flushed(side: str, when: str, suite: Suite) -> None:
+    """Others' sessions stay."""
+    world = World.encrypting(suite)
+    client, other = world.open(port=40_000), world.open(port=40_010)
+    assert world.clock.run_until(lambda: len(world.server.stack.accepted) == 2, LIMIT)
+    server, others = world.server.stack.accepted
+    world.exchange(other, others)
+    engine, ends = world.client.daemon, world.ends(client)
+    if side == "server":
+        engine, ends = world.server.daemon, (ends[1], ends[0])
+    if when == "after":
+        world.exchange(client, server)
+        assert engine.counters()["sessions"] == 2
+    assert engine.flush_session(*ends)
+    world.exchange(client, server)
+    assert engine.counters()["sessions"] == 1
+    world.close(client, server)
+    assert not engine.flush_session(Endpoint("10.9.9.9", 1), Endpoint("10.9.9.8", 2))
 
 
 @pytest.mark.parametrize(
@@ -265,6 +297,21 @@ def test_keys_are_replaced_in_time(suite: Suite) -> None:
     assert info is not None
     assert info.generation >= 3
     world.close(client, server)
+    world.assert_encrypted()
+
+
+@SUITES
+@pytest.mark.parametrize("pause", [0.0, 5.0])
+def test_both_ask_for_new_keys_at_once(suite: Suite, pause: float) -> None:
+    """Either host takes the other's announcement for the answer to its own."""
+    world, client, server = World.opened(suite)
+    for host, ends in zip(world.hosts, (world.ends(client), world.ends(client)[::-1]), strict=True):
+        assert host.daemon.rekey(*ends)
+        host.collect()
+    world.clock.run_for(pause)
+    world.exchange(client, server)
+    for host in world.hosts:
+        assert [info.generation for info in host.daemon.connections()] == [1]
     world.assert_encrypted()
 
 

@@ -80,6 +80,8 @@ def make_engine(
     path_mtu: Callable[[bytes], int | None] = lambda _: None,
     kem_keys: KeyPool | None = None,
 ) -> Engine:
+    """`kem_keys`: of `crypt` and, when given, of `eno`."""
+    eno = suite.eno if kem_keys is None else replace(suite.eno, kem_keys=kem_keys)
     ring = KeyRing(RsaOaep())
     ring.replace(rsa_key())
     crypt = CryptConfig(
@@ -93,7 +95,7 @@ def make_engine(
     config = replace(config or EngineConfig(), offers=OFFERS.get(suite.protocol, (suite.protocol,)))
     return Engine(
         config,
-        [CryptFactory(crypt), EnoFactory(suite.eno)],
+        [CryptFactory(crypt), EnoFactory(eno)],
         random=Random(repr(seed)).randbytes,
         path_mtu=path_mtu,
         sessions=sessions,

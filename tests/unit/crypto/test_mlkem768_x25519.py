@@ -2,7 +2,6 @@ import pytest
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,25 +9,17 @@ from tcpcryptd.crypto import mlkem768_x25519 as kem
 from tcpcryptd.crypto.key_agreement import KeyAgreementError
 from tcpcryptd.crypto.key_pool import KeyPool
 from tcpcryptd.crypto.mlkem768_x25519_hpke import CIPHERTEXT_LENGTH, MlKemHpke, MlKemHpkeKey
-from tests.unit.crypto.test_x25519_hpke import LOW_ORDER_KEYS, _labeled_expand, _labeled_extract
+from tests.unit.crypto.test_x25519_hpke import LOW_ORDER_KEYS, open_by_the_rfc
 
 AGREEMENT = MlKemHpke()
 NONCE = bytes(range(16))
 
 
-def _open_by_the_rfc(key: kem.KemKey, ciphertext: bytes) -> bytes:
-    """RFC 9180 sections 5.1 and 5.2 for KEM 0x647a, KDF 0x0001 and AEAD 0x0001, written out around our own KEM."""
+def _open(key: kem.KemKey, ciphertext: bytes) -> bytes:
+    """KEM 0x647a, our own."""
     shared = key.decapsulate(ciphertext[: kem.CIPHERTEXT_LENGTH])
-    suite = b"HPKE\x64\x7a\x00\x01\x00\x01"
-    schedule = (
-        b"\x00"
-        + _labeled_extract(suite, b"", b"psk_id_hash", b"")
-        + _labeled_extract(suite, b"", b"info_hash", b"tcpcryptd CRYPT MLKEM768-X25519-HPKE 1")
-    )
-    secret = _labeled_extract(suite, shared, b"secret", b"")
-    sealing_key = _labeled_expand(suite, secret, b"key", schedule, 16)
-    nonce = _labeled_expand(suite, secret, b"base_nonce", schedule, 12)
-    return AESGCM(sealing_key).decrypt(nonce, ciphertext[kem.CIPHERTEXT_LENGTH :], b"")
+    info = b"tcpcryptd CRYPT MLKEM768-X25519-HPKE 1"
+    return open_by_the_rfc(b"HPKE\x64\x7a\x00\x01\x00\x01", shared, info, ciphertext[kem.CIPHERTEXT_LENGTH :])
 
 
 def _key() -> kem.KemKey:
@@ -49,7 +40,7 @@ def test_the_secret_is_that_of_the_library_s_hpke() -> None:
     key = _key()
     ciphertext = AGREEMENT.encapsulate(key.public_bytes, NONCE)
     assert len(ciphertext) == CIPHERTEXT_LENGTH
-    assert _open_by_the_rfc(key, ciphertext) == NONCE
+    assert _open(key, ciphertext) == NONCE
 
 
 def test_nothing_is_repeated() -> None:

@@ -34,23 +34,25 @@ def _labeled_expand(suite: bytes, key: bytes, label: bytes, info: bytes, length:
     return hmac.digest(key, labeled + b"\x01", "sha256")[:length]
 
 
-def _open_by_the_rfc(private: X25519PrivateKey, ciphertext: bytes) -> bytes:
-    """RFC 9180 sections 4.1, 5.1 and 5.2 for KEM 0x0020, KDF 0x0001 and AEAD 0x0001, written out."""
-    encapsulated, sealed = ciphertext[:32], ciphertext[32:]
-    kem = b"KEM\x00\x20"
-    shared = private.exchange(X25519PublicKey.from_public_bytes(encapsulated))
-    context = encapsulated + private.public_key().public_bytes_raw()
-    shared = _labeled_expand(kem, _labeled_extract(kem, b"", b"eae_prk", shared), b"shared_secret", context, 32)
-    suite = b"HPKE\x00\x20\x00\x01\x00\x01"
+def open_by_the_rfc(suite: bytes, shared: bytes, info: bytes, sealed: bytes) -> bytes:
+    """RFC 9180 sections 5.1 and 5.2 for KDF 0x0001 and AEAD 0x0001, written out."""
     schedule = (
-        b"\x00"
-        + _labeled_extract(suite, b"", b"psk_id_hash", b"")
-        + _labeled_extract(suite, b"", b"info_hash", b"tcpcryptd CRYPT X25519-HPKE 1")
+        b"\x00" + _labeled_extract(suite, b"", b"psk_id_hash", b"") + _labeled_extract(suite, b"", b"info_hash", info)
     )
     secret = _labeled_extract(suite, shared, b"secret", b"")
     key = _labeled_expand(suite, secret, b"key", schedule, 16)
     nonce = _labeled_expand(suite, secret, b"base_nonce", schedule, 12)
     return AESGCM(key).decrypt(nonce, sealed, b"")
+
+
+def _open(private: X25519PrivateKey, ciphertext: bytes) -> bytes:
+    """The KEM 0x0020 of RFC 9180 section 4.1, written out."""
+    encapsulated, sealed = ciphertext[:32], ciphertext[32:]
+    kem = b"KEM\x00\x20"
+    shared = private.exchange(X25519PublicKey.from_public_bytes(encapsulated))
+    context = encapsulated + private.public_key().public_bytes_raw()
+    shared = _labeled_expand(kem, _labeled_extract(kem, b"", b"eae_prk", shared), b"shared_secret", context, 32)
+    return open_by_the_rfc(b"HPKE\x00\x20\x00\x01\x00\x01", shared, b"tcpcryptd CRYPT X25519-HPKE 1", sealed)
 
 
 @given(nonce=st.binary(min_size=16, max_size=16))
@@ -64,7 +66,7 @@ def test_round_trip(nonce: bytes) -> None:
 def test_ciphertext_is_as_rfc_9180_says() -> None:
     private = X25519PrivateKey.from_private_bytes(bytes(range(32)))
     ciphertext = AGREEMENT.encapsulate(private.public_key().public_bytes_raw(), NONCE)
-    assert _open_by_the_rfc(private, ciphertext) == NONCE
+    assert _open(private, ciphertext) == NONCE
 
 
 def test_keys_are_not_repeated() -> None:
