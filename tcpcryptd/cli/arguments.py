@@ -43,7 +43,6 @@ def build_parser() -> argparse.ArgumentParser:
         usage="%(prog)s [options]\n       %(prog)s doctor [options]\n       %(prog)s keygen [FILE]",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )

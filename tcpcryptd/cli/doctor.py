@@ -88,7 +88,6 @@ def build_parser() -> argparse.ArgumentParser:
         prog="tcpcryptd doctor",
         description="Looks at what tcpcryptd needs on this host, one line for each check, with advice where needed.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )

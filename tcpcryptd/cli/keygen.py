@@ -54,7 +54,6 @@ def build_parser() -> argparse.ArgumentParser:
         prog="tcpcryptd keygen",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(

@@ -1,6 +1,6 @@
 """The options of tcpcryptd, each in one place for the command line, the configuration file and `--help`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Final
@@ -83,34 +83,20 @@ def _interface(value: object) -> str:
     return Selection(interfaces=(_text(value),)).interfaces[0]
 
 
-def _offer(value: object) -> str:
-    name = _text(value)
-    if name not in OFFERS:
-        raise ValueError("not a protocol")
-    return name
+def _choice(names: Collection[str]) -> Kind:
+    def read(value: object) -> str:
+        name = _text(value)
+        if name not in names:
+            raise ValueError("not one of them")
+        return name
 
-
-def _answer(value: object) -> str:
-    name = _text(value)
-    if name not in ANSWERS:
-        raise ValueError("not a protocol")
-    return name
+    return Kind(read, f"one of {', '.join(names)}", "NAME")
 
 
 def _firewall(value: object) -> str:
     if isinstance(value, bool):
         return FIREWALLS[0] if value else NO_FIREWALL
-    name = _text(value)
-    if name not in FIREWALLS:
-        raise ValueError("not a firewall")
-    return name
-
-
-def _algorithm(value: object) -> str:
-    name = _text(value)
-    if name not in ALGORITHMS:
-        raise ValueError("not the name of an algorithm")
-    return name
+    return str(_choice(FIREWALLS).read(value))
 
 
 def _nonce_length(value: object) -> int:
@@ -138,11 +124,11 @@ NETWORK: Final = Kind(_network, "an address, or a network such as 192.0.2.0/24 o
 QUEUE: Final = Kind(_queue, f"a number from 0 to {LAST_FIRST_QUEUE}", "NUMBER")
 WORKERS: Final = Kind(_workers, f"a number from 1 to {MAX_WORKERS}", "NUMBER")
 MASK: Final = Kind(_mask, "three or more adjacent bits of 32, such as 0x70000000", "MASK")
-OFFER: Final = Kind(_offer, f"one of {', '.join(OFFERS)}", "NAME")
-ANSWER: Final = Kind(_answer, f"one of {', '.join(ANSWERS)}", "NAME")
+OFFER: Final = _choice(OFFERS)
+ANSWER: Final = _choice(ANSWERS)
 FIREWALL: Final = Kind(_firewall, f"one of {', '.join(FIREWALLS)}, or true or false", "NAME")
 NONCE_LENGTH: Final = Kind(_nonce_length, "a number from 0 to 8", "BYTES")
-ALGORITHM: Final = Kind(_algorithm, f"one of {', '.join(ALGORITHMS)}", "NAME")
+ALGORITHM: Final = _choice(ALGORITHMS)
 USER: Final = Kind(_text, "the name of a user", "USER")
 PATH: Final = Kind(_text, "a path", "PATH")
 

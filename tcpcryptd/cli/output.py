@@ -13,7 +13,10 @@ class OutputError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """One that raises OutputError when its help cannot be printed."""
+    """One that keeps the lines of its texts, and raises OutputError when its help cannot be printed."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **arguments)
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if file is sys.stdout:

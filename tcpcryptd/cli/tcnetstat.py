@@ -146,7 +146,6 @@ def build_parser() -> argparse.ArgumentParser:
         description="Shows the TCP connections of this host that tcpcryptd encrypts, with their session IDs. "
         "The other end shows the same ID for the same connection: compare them to be sure that nobody sits in between.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--long", action="store_true", help="more about each connection")
     parser.add_argument("--json", action="store_true", help="print everything about each connection, as JSON")

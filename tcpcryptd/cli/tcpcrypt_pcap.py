@@ -116,7 +116,6 @@ def build_parser() -> argparse.ArgumentParser:
         description="Lists the TCP connections of a pcap or pcapng file with their tcpcrypt handshakes, and says how "
         "much of their payload is ciphertext.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", metavar="FILE", help="capture as tcpdump -w writes it; - for standard input")
     parser.add_argument(

@@ -1,5 +1,7 @@
 """Descriptions of a connection: the core's part, and the protocol's part."""
 
+from dataclasses import asdict
+
 from tcpcryptd.core.event import ConnectionInfo, ConnectionState, Negotiated
 from tcpcryptd.core.flow_key import endpoints
 from tcpcryptd.core.hosts import peer_info
@@ -59,25 +61,17 @@ def snapshot(
     state = ConnectionState.ENCRYPTED if negotiated else ConnectionState.HANDSHAKE
     if connection.phase is Phase.CLOSED:
         state = ConnectionState.CLOSED
+    told = asdict(about)
+    del told["classical"]
+    if not negotiated:
+        told |= {"session_id": None, "reason": _NO_KEYS[state]}
     return ConnectionInfo(
         *endpoints(connection.key),
         state,
         protocol,
-        about.session_id if negotiated else None,
-        about.role,
-        about.suite,
-        about.resumed,
-        about.post_quantum,
-        about.peer_aware,
-        None if negotiated else _NO_KEYS[state],
-        bytes_sent=about.bytes_sent,
-        bytes_received=about.bytes_received,
         peer=peer_info(identity) if identity is not None else None,
         started=connection.origin.started,
         last_seen=connection.last_seen,
-        public_key=about.public_key,
-        public_key_spec=about.public_key_spec,
-        symmetric_spec=about.symmetric_spec,
-        generation=about.generation,
         options=connection.options,
+        **told,
     )

@@ -22,8 +22,6 @@ class GcmSivProtection:
 
     __slots__ = ("_aead", "_key")
 
-    tag_length: Final = TAG_LENGTH
-
     def __init__(self, encryption_key: bytes, mac_key: bytes) -> None:
         if len(encryption_key) < KEY_LENGTH:
             raise ValueError(f"AES-256 key material of {len(encryption_key)} bytes")

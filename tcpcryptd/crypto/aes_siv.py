@@ -21,8 +21,6 @@ class SivProtection:
 
     __slots__ = ("_aead", "_key")
 
-    tag_length: Final = TAG_LENGTH
-
     def __init__(self, encryption_key: bytes, mac_key: bytes) -> None:
         if len(encryption_key) < KEY_LENGTH:
             raise ValueError(f"AES-SIV key material of {len(encryption_key)} bytes")

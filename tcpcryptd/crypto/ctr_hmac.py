@@ -1,7 +1,6 @@
 """AES128-CTR-SEQIV with HMAC-SHA1, the suite of the original daemon (docs/crypt-option.md sections 5 and 6)."""
 
 from hmac import compare_digest
-from typing import Final
 
 from tcpcryptd.crypto import aes_ctr_seqiv, segment_mac
 
@@ -10,8 +9,6 @@ class CtrHmacProtection:
     """Encrypts, then authenticates; the cipher uses the first 16 bytes of its key, the MAC the whole of its own."""
 
     __slots__ = ("_cipher", "_encryption_key", "_mac", "_mac_key")
-
-    tag_length: Final = segment_mac.TAG_LENGTH
 
     def __init__(self, encryption_key: bytes, mac_key: bytes) -> None:
         self._encryption_key, self._mac_key = encryption_key[: aes_ctr_seqiv.KEY_LENGTH], mac_key

@@ -18,11 +18,6 @@ class SegmentProtection(Protocol):
     (docs/crypt-option.md section 6). Sealing the same segment twice gives the same result.
     """
 
-    @property
-    def tag_length(self) -> int:
-        """Bytes in the body of the MAC option."""
-        ...
-
     def rest(self) -> None:
         """Drop what the next segment makes again from the key: it takes up to 4 KiB."""
         ...

@@ -11,8 +11,7 @@ from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from tcpcryptd.crypto.aes_gcm_siv import GcmSivProtection
-from tcpcryptd.crypto.aes_siv import SivProtection
+from tcpcryptd.crypto import aes_gcm_siv, aes_siv, segment_mac
 from tcpcryptd.crypto.ctr_hmac import CtrHmacProtection
 from tcpcryptd.crypto.key_agreement import KeyAgreement
 from tcpcryptd.crypto.mlkem768_x25519 import is_available
@@ -108,9 +107,9 @@ AES_SIV_CMAC_256: Final = SymmetricSuite(
     name="AES-SIV-CMAC-256",
     cipher=0xF2,
     mac=0xF2,
-    protection=SivProtection,
+    protection=aes_siv.SivProtection,
     has_mac_key=False,
-    tag_length=SivProtection.tag_length,
+    tag_length=aes_siv.TAG_LENGTH,
     # All segments of a key share one birthday bound: 2^-56 even for a segment per byte (docs/suites.md).
     rekey_bytes=2**32,
     extended_sequence=True,
@@ -119,9 +118,9 @@ AES_256_GCM_SIV: Final = SymmetricSuite(
     name="AES-256-GCM-SIV",
     cipher=0xF1,
     mac=0xF1,
-    protection=GcmSivProtection,
+    protection=aes_gcm_siv.GcmSivProtection,
     has_mac_key=False,
-    tag_length=GcmSivProtection.tag_length,
+    tag_length=aes_gcm_siv.TAG_LENGTH,
     # Keeps the birthday bound of acknowledgments that share a nonce below 2^-54 (docs/suites.md).
     rekey_bytes=2**36,
     extended_sequence=True,
@@ -132,7 +131,7 @@ AES128_CTR_SEQIV_HMAC_SHA1: Final = SymmetricSuite(
     mac=0x01,
     protection=CtrHmacProtection,
     has_mac_key=True,
-    tag_length=CtrHmacProtection.tag_length,
+    tag_length=segment_mac.TAG_LENGTH,
     # The keystream repeats after 2^24 bytes (docs/crypt-option.md section 5).
     rekey_bytes=2**23,
     extended_sequence=False,

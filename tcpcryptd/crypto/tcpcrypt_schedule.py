@@ -15,7 +15,6 @@ NONCE_LENGTH: Final = 32
 """N_A_LEN and N_B_LEN, bytes."""
 RESUMPTION_IDENTIFIER_LENGTH: Final = 18
 """Bytes of resume[i]; each half names the session in one direction."""
-SESSION_ID_LENGTH: Final = 1 + K_LEN
 
 _CONST_NEXTK: Final = b"\x01"
 _CONST_SESSID: Final = b"\x02"

@@ -2,10 +2,11 @@
 
 from typing import Any, ClassVar
 
-from scapy.fields import ByteEnumField, ByteField, XStrField
+from scapy.fields import ByteEnumField, ByteField, FieldLenField, XStrField
 from scapy.packet import Packet
 
 from tcpcryptd.dissect.names import CIPHERS, EXTENSIONS, MACS, PUBLIC_KEY_ALGORITHMS, name_of, shortened
+from tcpcryptd.wire import options
 
 
 class Malformed(Packet):
@@ -17,6 +18,26 @@ class Malformed(Packet):
     def mysummary(self) -> str:
         """How many bytes, and the first of them."""
         return f"malformed {len(self.data)} bytes {shortened(self.data)}".rstrip()
+
+
+class Checked(Packet):
+    """A layer of which an instance is made for bytes that fit, and a Malformed for others."""
+
+    dispatch_hook: ClassVar[Any]
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        # Scapy looks for its hook in the class alone, not in what it inherits from.
+        cls.dispatch_hook = classmethod(_dispatch)
+
+    @classmethod
+    def fits(cls, data: bytes) -> bool:
+        """Whether the layer can be read from these bytes, of which there is at least one."""
+        raise NotImplementedError
+
+
+def _dispatch(cls: type[Checked], data: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
+    return cls if not data or cls.fits(data) else Malformed
 
 
 class Element(Packet):
@@ -59,3 +80,19 @@ class SymmetricSpec(Element):
     def mysummary(self) -> str:
         """Cipher and MAC."""
         return f"{name_of(self.cipher, CIPHERS)}/{name_of(self.mac, MACS)}"
+
+
+class OptionLayer(Checked):
+    """A whole TCP option; its first field is `kind`."""
+
+    @classmethod
+    def fits(cls, data: bytes) -> bool:
+        """Whether the bytes are exactly one option of this kind."""
+        kind = cls.fields_desc[0].default
+        return len(data) >= 2 and data[0] == kind and data[1] == len(data) <= options.MAX_LENGTH
+
+
+def option_head(kind: int, contents: str) -> list[Any]:
+    """The fields of kind and length of an option; `contents`: the name of the field that follows."""
+    length = FieldLenField("length", None, fmt="B", length_of=contents, adjust=lambda _, size: size + 2)
+    return [ByteField("kind", kind), length]

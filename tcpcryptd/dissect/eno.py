@@ -2,10 +2,10 @@
 
 from typing import Any, ClassVar
 
-from scapy.fields import ByteField, FieldLenField, PacketListField, XByteEnumField, XByteField, XStrField, XStrLenField
+from scapy.fields import FieldLenField, PacketListField, XByteEnumField, XByteField, XStrField, XStrLenField
 from scapy.packet import Packet
 
-from tcpcryptd.dissect.element import Element, Malformed
+from tcpcryptd.dissect.element import Element, Malformed, OptionLayer, option_head
 from tcpcryptd.dissect.names import (
     AGREEMENTS,
     CRYPT,
@@ -102,40 +102,28 @@ def _suboption_class(option: Packet, found: list[Any], previous: Packet | None, 
     return EnoTep if rest[0] >= _FIRST_TEP else EnoGlobal
 
 
-class EnoSynOption(Packet):
+class EnoSynOption(OptionLayer):
     """The SYN-form ENO option with its suboptions (section 4.1)."""
 
     name = "ENO option of a SYN"
     fields_desc: ClassVar[list[Any]] = [
-        ByteField("kind", CRYPT),
-        FieldLenField("length", None, fmt="B", length_of="suboptions", adjust=lambda _, size: size + 2),
+        *option_head(CRYPT, "suboptions"),
         PacketListField("suboptions", [], length_from=lambda packet: packet.length - 2, next_cls_cb=_suboption_class),
     ]
-
-    @classmethod
-    def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
-        """Malformed instead of bytes that are not one ENO option."""
-        return cls if not _pkt or is_option(_pkt, CRYPT) else Malformed
 
     def mysummary(self) -> str:
         """The suboptions."""
         return "ENO " + ", ".join(entry.mysummary() for entry in self.suboptions)
 
 
-class EnoOption(Packet):
+class EnoOption(OptionLayer):
     """The non-SYN-form ENO option, an acknowledgment by its presence (section 4.1)."""
 
     name = "ENO option"
     fields_desc: ClassVar[list[Any]] = [
-        ByteField("kind", CRYPT),
-        FieldLenField("length", None, fmt="B", length_of="contents", adjust=lambda _, size: size + 2),
+        *option_head(CRYPT, "contents"),
         XStrLenField("contents", b"", length_from=lambda packet: packet.length - 2),
     ]
-
-    @classmethod
-    def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
-        """Malformed instead of bytes that are not one ENO option."""
-        return cls if not _pkt or is_option(_pkt, CRYPT) else Malformed
 
     def mysummary(self) -> str:
         """The contents, which hosts ignore."""
@@ -157,8 +145,3 @@ def eno_layer(value: bytes, in_syn: bool) -> type[Packet] | None:
         return None
     teps = {entry.tep_byte & ~_V for entry in suboptions if not isinstance(entry, EnoGlobal)}
     return EnoSynOption if teps & TEPS.keys() else None
-
-
-def is_option(data: bytes, kind: int) -> bool:
-    """The bytes are exactly one option of a kind."""
-    return len(data) >= 2 and data[0] == kind and data[1] == len(data) <= options.MAX_LENGTH

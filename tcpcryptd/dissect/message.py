@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from scapy.fields import ByteField, FieldLenField, PacketField, PacketListField, ShortField, XStrField, XStrLenField
 from scapy.packet import Packet
 
-from tcpcryptd.dissect.element import Malformed, PublicKeySpec, SymmetricSpec
+from tcpcryptd.dissect.element import Checked, PublicKeySpec, SymmetricSpec
 from tcpcryptd.dissect.extension import LENGTH_SIZE, is_field, proof_of, shown
 from tcpcryptd.dissect.names import INIT1, INIT2, shortened
 from tcpcryptd.wire.reader import Reader, ReadError
@@ -15,7 +15,16 @@ _MAX_SPECS = 0xFFFF // 4
 _SHOWN_SPECS = 8
 
 
-class Init1(Packet):
+class Message(Checked):
+    """What INIT1 and INIT2 have in common."""
+
+    @property
+    def items(self) -> bytes:
+        """Its extensions."""
+        return bytes(self.extension_field[LENGTH_SIZE:])
+
+
+class Init1(Message):
     """The INIT1 message, a whole payload: the client's suites, N_C and K_C (docs/crypt-option.md section 2)."""
 
     name = "INIT1"
@@ -39,14 +48,16 @@ class Init1(Packet):
     ]
 
     @classmethod
-    def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
-        """Malformed instead of bytes that are not exactly one INIT1."""
-        return cls if not _pkt or _is_init1(_pkt) else Malformed
-
-    @property
-    def items(self) -> bytes:
-        """Its extensions."""
-        return bytes(self.extension_field[LENGTH_SIZE:])
+    def fits(cls, data: bytes) -> bool:
+        """Whether the bytes are exactly one such message."""
+        try:
+            with Reader(data) as reader:
+                operation, specs, nonce, key = (reader.uint(2) for _ in range(4))
+                reader.take(specs * 4 + nonce + 4 + key)
+                rest = reader.take(reader.remaining)
+        except ReadError:
+            return False
+        return (not rest or is_field(rest)) and operation == 1 and nonce == _NONCE_SIZE and specs > 0 and key > 0
 
     def mysummary(self) -> str:
         """The nonce, the key's size and first bytes, and the first suites."""
@@ -56,7 +67,7 @@ class Init1(Packet):
         return f"nonce {self.nonce.hex()} {key} suites {' '.join(suites)}{shown(proof_of(self))}"
 
 
-class Init2(Packet):
+class Init2(Message):
     """The INIT2 message, a whole payload: the chosen suite and ENC(K_C, N_S) (docs/crypt-option.md section 2)."""
 
     name = "INIT2"
@@ -69,14 +80,16 @@ class Init2(Packet):
     ]
 
     @classmethod
-    def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
-        """Malformed instead of bytes that are not exactly one INIT2."""
-        return cls if not _pkt or _is_init2(_pkt) else Malformed
-
-    @property
-    def items(self) -> bytes:
-        """Its extensions."""
-        return bytes(self.extension_field[LENGTH_SIZE:])
+    def fits(cls, data: bytes) -> bool:
+        """Whether the bytes are exactly one such message."""
+        try:
+            with Reader(data) as reader:
+                operation, length = reader.uint(2), reader.uint(2)
+                reader.take(4 + length)
+                rest = reader.take(reader.remaining)
+        except ReadError:
+            return False
+        return (not rest or is_field(rest)) and operation == 2
 
     def mysummary(self) -> str:
         """The suite, and the ciphertext's size and first bytes."""
@@ -86,25 +99,3 @@ class Init2(Packet):
 
 MESSAGES: dict[int, type[Packet]] = {INIT1: Init1, INIT2: Init2}
 """What the payload is next to which suboption."""
-
-
-def _is_init1(data: bytes) -> bool:
-    try:
-        with Reader(data) as reader:
-            operation, specs, nonce, key = (reader.uint(2) for _ in range(4))
-            reader.take(specs * 4 + nonce + 4 + key)
-            rest = reader.take(reader.remaining)
-    except ReadError:
-        return False
-    return (not rest or is_field(rest)) and operation == 1 and nonce == _NONCE_SIZE and specs > 0 and key > 0
-
-
-def _is_init2(data: bytes) -> bool:
-    try:
-        with Reader(data) as reader:
-            operation, length = reader.uint(2), reader.uint(2)
-            reader.take(4 + length)
-            rest = reader.take(reader.remaining)
-    except ReadError:
-        return False
-    return (not rest or is_field(rest)) and operation == 2

@@ -3,50 +3,38 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
-from scapy.fields import ByteField, FieldLenField, PacketListField, XStrLenField
+from scapy.fields import PacketListField, XStrLenField
 from scapy.packet import Packet
 
-from tcpcryptd.dissect.element import Malformed
-from tcpcryptd.dissect.eno import eno_layer, is_option
+from tcpcryptd.dissect.element import OptionLayer, option_head
+from tcpcryptd.dissect.eno import eno_layer
 from tcpcryptd.dissect.names import CRYPT, MAC
 from tcpcryptd.dissect.suboption import suboption_class
 from tcpcryptd.wire import options
 
 
-class CryptOption(Packet):
+class CryptOption(OptionLayer):
     """The CRYPT option with its suboptions; one without any is HELLO (docs/crypt-option.md section 1)."""
 
     name = "CRYPT option"
     fields_desc: ClassVar[list[Any]] = [
-        ByteField("kind", CRYPT),
-        FieldLenField("length", None, fmt="B", length_of="suboptions", adjust=lambda _, size: size + 2),
+        *option_head(CRYPT, "suboptions"),
         PacketListField("suboptions", [], length_from=lambda packet: packet.length - 2, next_cls_cb=suboption_class),
     ]
-
-    @classmethod
-    def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
-        """Malformed instead of bytes that are not one CRYPT option."""
-        return cls if not _pkt or is_option(_pkt, CRYPT) else Malformed
 
     def mysummary(self) -> str:
         """The suboptions."""
         return "CRYPT " + (", ".join(entry.mysummary() for entry in self.suboptions) or "HELLO")
 
 
-class MacOption(Packet):
+class MacOption(OptionLayer):
     """The MAC option: 20 bytes with HMAC-SHA1, 16 with ours (docs/crypt-option.md sections 1 and 6)."""
 
     name = "MAC option"
     fields_desc: ClassVar[list[Any]] = [
-        ByteField("kind", MAC),
-        FieldLenField("length", None, fmt="B", length_of="mac", adjust=lambda _, size: size + 2),
+        *option_head(MAC, "mac"),
         XStrLenField("mac", b"", length_from=lambda packet: packet.length - 2),
     ]
-
-    @classmethod
-    def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
-        """Malformed instead of bytes that are not one MAC option."""
-        return cls if not _pkt or is_option(_pkt, MAC) else Malformed
 
     def mysummary(self) -> str:
         """The whole MAC."""

@@ -19,9 +19,8 @@ from scapy.fields import (
     XStrFixedLenField,
     XStrLenField,
 )
-from scapy.packet import Packet
 
-from tcpcryptd.dissect.element import Element, Malformed
+from tcpcryptd.dissect.element import Checked, Element
 from tcpcryptd.dissect.extension import LENGTH_SIZE, proof_of, shown
 from tcpcryptd.dissect.names import AEADS, shortened
 
@@ -82,7 +81,22 @@ def _key(magic: bytes, data: bytes) -> str:
 _CIPHER: Any = XShortEnumField("cipher", 0x0001, AEADS)
 
 
-class TcpcryptInit1(Packet):
+class InitMessage(Checked):
+    """What Init1 and Init2 have in common."""
+
+    def post_build(self, pkt: bytes, pay: bytes) -> bytes:
+        """Sets the length, that of the whole message (scapy's name)."""
+        if self.length is None:
+            pkt = pkt[:4] + len(pkt).to_bytes(4, "big") + pkt[INIT_PREFIX_SIZE:]
+        return pkt + pay
+
+    @property
+    def items(self) -> bytes:
+        """Its extensions."""
+        return _split(self.magic.to_bytes(4, "big"), self.public_key)[1] or b""
+
+
+class TcpcryptInit1(InitMessage):
     """Init1: what host A offers (RFC 8548 sections 3.3 and 4.1)."""
 
     name = "Init1"
@@ -100,24 +114,11 @@ class TcpcryptInit1(Packet):
         XStrField("public_key", b""),
     ]
 
-    def post_build(self, pkt: bytes, pay: bytes) -> bytes:
-        """Sets the length, that of the whole message (scapy's name)."""
-        if self.length is None:
-            pkt = pkt[:4] + len(pkt).to_bytes(4, "big") + pkt[INIT_PREFIX_SIZE:]
-        return pkt + pay
-
     @classmethod
-    def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
-        """Malformed instead of bytes that are not exactly one Init1."""
-        if not _pkt:
-            return cls
-        whole = _is_message(_pkt, INIT1_MAGIC, _INIT1_FIXED) and _pkt[INIT_PREFIX_SIZE] > 0
-        return cls if whole and len(_pkt) > _INIT1_FIXED + _pkt[INIT_PREFIX_SIZE] * _CIPHER_SIZE else Malformed
-
-    @property
-    def items(self) -> bytes:
-        """Its extensions."""
-        return _split(INIT1_MAGIC, self.public_key)[1] or b""
+    def fits(cls, data: bytes) -> bool:
+        """Whether the bytes are exactly one Init1."""
+        whole = _is_message(data, INIT1_MAGIC, _INIT1_FIXED) and data[INIT_PREFIX_SIZE] > 0
+        return whole and len(data) > _INIT1_FIXED + data[INIT_PREFIX_SIZE] * _CIPHER_SIZE
 
     def mysummary(self) -> str:
         """Nonce, public key with what else follows, and AEAD algorithms."""
@@ -126,7 +127,7 @@ class TcpcryptInit1(Packet):
         return f"Init1 nonce {self.nonce.hex()} {key} ciphers {ciphers}{shown(proof_of(self))}"
 
 
-class TcpcryptInit2(Packet):
+class TcpcryptInit2(InitMessage):
     """Init2: what host B chooses (RFC 8548 sections 3.3 and 4.1)."""
 
     name = "Init2"
@@ -138,21 +139,10 @@ class TcpcryptInit2(Packet):
         XStrField("public_key", b""),
     ]
 
-    def post_build(self, pkt: bytes, pay: bytes) -> bytes:
-        """Sets the length, that of the whole message (scapy's name)."""
-        if self.length is None:
-            pkt = pkt[:4] + len(pkt).to_bytes(4, "big") + pkt[INIT_PREFIX_SIZE:]
-        return pkt + pay
-
     @classmethod
-    def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
-        """Malformed instead of bytes that are not exactly one Init2."""
-        return cls if not _pkt or _is_message(_pkt, INIT2_MAGIC, _INIT2_FIXED) else Malformed
-
-    @property
-    def items(self) -> bytes:
-        """Its extensions."""
-        return _split(INIT2_MAGIC, self.public_key)[1] or b""
+    def fits(cls, data: bytes) -> bool:
+        """Whether the bytes are exactly one Init2."""
+        return _is_message(data, INIT2_MAGIC, _INIT2_FIXED)
 
     def mysummary(self) -> str:
         """Nonce, public key with what else follows, and the AEAD algorithm."""
@@ -161,7 +151,7 @@ class TcpcryptInit2(Packet):
         return f"Init2 nonce {self.nonce.hex()} {key} cipher {cipher}{shown(proof_of(self))}"
 
 
-class Frame(Element):
+class Frame(Checked, Element):
     """An encryption frame (RFC 8548 section 4.2); the bytes after it are the next one's."""
 
     name = "tcpcrypt frame"
@@ -173,19 +163,17 @@ class Frame(Element):
     ]
 
     @classmethod
-    def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
-        """Malformed in the place of bytes that do not begin with a whole frame."""
-        if not _pkt:
-            return cls
-        clen = int.from_bytes(_pkt[1:FRAME_HEADER_SIZE], "big")
-        return cls if MIN_CLEN <= clen <= len(_pkt) - FRAME_HEADER_SIZE else Malformed
+    def fits(cls, data: bytes) -> bool:
+        """Whether the bytes begin with a whole frame."""
+        clen = int.from_bytes(data[1:FRAME_HEADER_SIZE], "big")
+        return MIN_CLEN <= clen <= len(data) - FRAME_HEADER_SIZE
 
     def mysummary(self) -> str:
         """Whether it begins new keys, and its length."""
         return f"frame {'rekey ' if self.rekey else ''}clen {self.clen}"
 
 
-class FramePlaintext(Packet):
+class FramePlaintext(Checked):
     """The plaintext of a frame (RFC 8548 section 4.2)."""
 
     name = "tcpcrypt frame plaintext"
@@ -198,9 +186,9 @@ class FramePlaintext(Packet):
     ]
 
     @classmethod
-    def dispatch_hook(cls, _pkt: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
-        """Malformed in the place of URGp without an urgent field."""
-        return Malformed if _pkt and _pkt[0] & 2 and len(_pkt) < 3 else cls
+    def fits(cls, data: bytes) -> bool:
+        """Whether there is an urgent field if URGp says so."""
+        return not data[0] & 2 or len(data) >= 3
 
     def mysummary(self) -> str:
         """Flags and the data's length."""

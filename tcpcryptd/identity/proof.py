@@ -18,7 +18,6 @@ from tcpcryptd.identity.claim import Claim
 from tcpcryptd.identity.public_key import ssh_string
 
 LABEL: Final = b"tcpcryptd host identity 1"
-MAX_PROOF: Final = 1 + SIGNATURE_SIZE + MAX_CERTIFICATE
 
 _KEY: Final = 1
 _CERTIFICATE: Final = 2

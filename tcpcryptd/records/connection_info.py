@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from tcpcryptd.records.address import Address
 from tcpcryptd.records.connection_options import DEFAULT_OPTIONS, ConnectionOptions
-from tcpcryptd.records.json_codec import decode, encode
+from tcpcryptd.records.json_codec import decode_named, encode
 
 _AMONG_PROCESSES = (
     *("started", "last_seen", "public_key", "public_key_spec", "symmetric_spec", "generation"),
@@ -101,8 +101,4 @@ class ConnectionInfo:
     @classmethod
     def from_message(cls, value: object) -> "ConnectionInfo":
         """Reads that object, ignoring what it does not know; raises ValueError."""
-        try:
-            info: ConnectionInfo = decode(cls, value)
-        except ValueError as error:
-            raise ValueError(f"not a session: {error}") from error
-        return info
+        return decode_named("session", cls, value)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tcpcryptd.records.address import Address
 from tcpcryptd.records.connection_info import PeerInfo
-from tcpcryptd.records.json_codec import decode, encode
+from tcpcryptd.records.json_codec import decode_named, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,4 @@ class HostInfo:
     @classmethod
     def from_message(cls, value: object) -> "HostInfo":
         """Reads that object, ignoring what it does not know; raises ValueError."""
-        try:
-            info: HostInfo = decode(cls, value)
-        except ValueError as error:
-            raise ValueError(f"not a host: {error}") from error
-        return info
+        return decode_named("host", cls, value)

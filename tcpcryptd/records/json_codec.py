@@ -8,7 +8,9 @@ import enum
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+_Record = TypeVar("_Record")
 
 
 def encode(value: Any) -> Any:
@@ -45,6 +47,15 @@ def decode(kind: Any, value: Any) -> Any:
     if kind is float and type(value) is int:
         return float(value)
     return _typed(kind, value)
+
+
+def decode_named(name: str, kind: type[_Record], value: Any) -> _Record:
+    """The same, and the error says of what it is."""
+    try:
+        record: _Record = decode(kind, value)
+    except ValueError as error:
+        raise ValueError(f"not a {name}: {error}") from error
+    return record
 
 
 def _record(kind: Any, row: dict[str, Any]) -> Any:

@@ -46,7 +46,6 @@ class Spy:
         sealed = self.sealed
 
         class Spied:
-            tag_length = protection.tag_length
             open = staticmethod(protection.open)
             rest = staticmethod(protection.rest)
 

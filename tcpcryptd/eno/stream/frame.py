@@ -25,8 +25,6 @@ URGP: Final = 0x02
 HEADER_LENGTH: Final = HEADER.size
 TAG_LENGTH: Final = 16
 """Of each AEAD algorithm of RFC 8548, section 6."""
-LEAD: Final = HEADER_LENGTH + 1
-"""Bytes from a frame's beginning to its data; two more with URGp."""
 URGENT_LENGTH: Final = 2
 MIN_CIPHERTEXT: Final = 1 + TAG_LENGTH
 MAX_CIPHERTEXT: Final = 0xFFFF

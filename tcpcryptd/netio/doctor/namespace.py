@@ -14,7 +14,7 @@ from pathlib import Path
 import prctl
 
 from tcpcryptd.netio.errors import DaemonError
-from tcpcryptd.netio.firewall.program import SEARCH_PATH
+from tcpcryptd.netio.process.program import SEARCH_PATH, completed
 
 PREFIX = "tcpcryptd-doctor"
 DIRECTORY = Path("/run/netns")
@@ -118,15 +118,7 @@ def remove_leftovers() -> int:
 def ip(*arguments: str) -> str:
     """Runs `ip`; what it prints. Raises DaemonError."""
     try:
-        done = subprocess.run(  # noqa: S603 - the doctor's own words
-            ["ip", *arguments],  # noqa: S607 - fixed search path
-            env={"PATH": SEARCH_PATH},
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT,
-            check=False,
-        )
+        done = completed(["ip", *arguments], seconds=_TIMEOUT)
     except FileNotFoundError as error:
         raise DaemonError("ip was not found: install the package iproute2") from error
     except subprocess.TimeoutExpired as error:

@@ -1,7 +1,6 @@
 """iptables: whether it is there, whether the kernel accepts the rules, and what is left of earlier ones."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 
 from tcpcryptd.netio.daemon import DaemonConfig
@@ -11,11 +10,8 @@ from tcpcryptd.netio.doctor.nft import own_rules
 from tcpcryptd.netio.errors import ExitCode, FirewallError
 from tcpcryptd.netio.firewall.iptables.backend import IptablesRules
 from tcpcryptd.netio.firewall.iptables.tool import Iptables, our_chains, our_jumps, tables, tables_of_other_variant
-from tcpcryptd.netio.firewall.program import SEARCH_PATH
 from tcpcryptd.netio.kernel import capabilities
-
-_TIMEOUT = 30.0
-"""Seconds."""
+from tcpcryptd.netio.process.program import SEARCH_PATH, completed
 
 
 def check_rules(config: DaemonConfig, running: bool, used: str | None) -> Iterator[Finding]:
@@ -58,15 +54,7 @@ def _trial(subject: str, rules: str) -> Finding:
     unshare = shutil.which("unshare", path=SEARCH_PATH)
     if program is None or unshare is None:
         return Finding.warning(f"{subject} rules", "cannot be tried: unshare is missing", "install util-linux")
-    done = subprocess.run(  # noqa: S603 - paths from a fixed search path
-        [unshare, "--net", program, "--noflush"],
-        input=rules,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=_TIMEOUT,
-        check=False,
-    )
+    done = completed([unshare, "--net", program, "--noflush"], given=rules)
     if done.returncode == 0:
         return Finding.ok(f"{subject} rules", "the kernel accepts all of them")
     if not capabilities.has_network_capabilities():

@@ -5,26 +5,14 @@ from collections.abc import Mapping, Sequence
 
 from tcpcryptd.netio.errors import ExitCode, FirewallError
 from tcpcryptd.netio.kernel import capabilities
-
-SEARCH_PATH = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin"
-_TIMEOUT = 30
-"""Seconds."""
+from tcpcryptd.netio.process.program import completed
 
 
 def run(command: Sequence[str], given: str, environment: Mapping[str, str], package: str) -> str:
     """What the command prints; raises FirewallError. `package` has it."""
     try:
         with capabilities.passed_to_children():
-            done = subprocess.run(  # noqa: S603 - fixed words and a fixed search path
-                command,
-                input=given,
-                env=environment,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_TIMEOUT,
-                check=False,
-            )
+            done = completed(command, given=given, environment=environment)
     except FileNotFoundError as error:
         raise FirewallError(
             f"{command[0]} was not found: install the package {package}", ExitCode.UNSUPPORTED

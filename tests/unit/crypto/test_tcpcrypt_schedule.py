@@ -73,7 +73,7 @@ def test_values_have_their_constants_and_lengths() -> None:
     """RFC 8548 section 4.3, Table 1, and the formulas of 3.3 to 3.5."""
     assert schedule.next_secret(SECRET) == hkdf_expand(SECRET, b"\x01", 32)
     assert schedule.session_id(0xA3, SECRET, NONCE) == b"\xa3" + hkdf_expand(SECRET, b"\x02" + NONCE, 32)
-    assert len(schedule.session_id(0xA3, SECRET, NONCE)) == schedule.SESSION_ID_LENGTH
+    assert len(schedule.session_id(0xA3, SECRET, NONCE)) == 33
     assert schedule.first_master_key(SECRET, NONCE) == hkdf_expand(SECRET, b"\x03" + NONCE, 32)
     assert schedule.next_master_key(SECRET) == hkdf_expand(SECRET, b"\x03", 32)
     assert schedule.resumption_identifier(SECRET) == hkdf_expand(SECRET, b"\x06", 18)

@@ -24,10 +24,10 @@ from tcpcryptd.netio.firewall.iptables.tool import (
     tables,
     tables_of_other_variant,
 )
-from tcpcryptd.netio.firewall.program import SEARCH_PATH
 from tcpcryptd.netio.firewall.selection import Selection
 from tcpcryptd.netio.kernel.interfaces import vrf_names
 from tcpcryptd.netio.marks import MarkScheme
+from tcpcryptd.netio.process.program import SEARCH_PATH
 from tcpcryptd.netio.queue_numbers import QueueNumbers
 
 _log = logging.getLogger(__name__)

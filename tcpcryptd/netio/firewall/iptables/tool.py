@@ -9,7 +9,8 @@ from pathlib import Path
 from tcpcryptd.netio.errors import FirewallError
 from tcpcryptd.netio.firewall.iptables.order import leads_to_us
 from tcpcryptd.netio.firewall.iptables.rules import CHAIN_PREFIX, RAW_TABLE, TABLE
-from tcpcryptd.netio.firewall.program import SEARCH_PATH, run
+from tcpcryptd.netio.firewall.program import run
+from tcpcryptd.netio.process.program import SEARCH_PATH
 
 _LOCK_WAIT = "10"
 """Seconds."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from tcpcryptd.netio.errors import FirewallError
 from tcpcryptd.netio.firewall.nft.rules import FAMILY, TABLE
-from tcpcryptd.netio.firewall.program import SEARCH_PATH, run
+from tcpcryptd.netio.firewall.program import run
+from tcpcryptd.netio.process.program import SEARCH_PATH
 
 _ENVIRONMENT = {"PATH": SEARCH_PATH, "LC_ALL": "C"}
 

@@ -8,7 +8,6 @@ from tcpcryptd.crypto.frame_aead import FRAME_AEADS, FrameProtection
 from tcpcryptd.eno.constants import OVERHEAD
 from tcpcryptd.eno.stream.frame import (
     HEADER,
-    LEAD,
     MAX_CIPHERTEXT,
     MAX_DATA,
     MIN_CIPHERTEXT,
@@ -98,4 +97,4 @@ def test_layout() -> None:
     assert seal_frame(sealer, 0, b"ab", rekey=False, fin=False, urgent=None) == b"\0\0\x13\0ab" + b"t" * 16  # type: ignore[arg-type]
     assert seal_frame(sealer, 0, b"", rekey=True, fin=True, urgent=None) == b"\x01\0\x11\x01" + b"t" * 16  # type: ignore[arg-type]
     assert seal_frame(sealer, 0, b"ab", rekey=False, fin=True, urgent=0x102) == b"\0\0\x15\x03\x01\x02ab" + b"t" * 16  # type: ignore[arg-type]
-    assert (LEAD, OVERHEAD, MIN_CIPHERTEXT) == (4, 20, 17)
+    assert (OVERHEAD, MIN_CIPHERTEXT) == (20, 17)
