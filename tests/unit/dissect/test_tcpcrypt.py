@@ -12,7 +12,7 @@ from scapy.layers.inet import IP
 from tcpcryptd.dissect import Frame, FramePlaintext, Malformed, TcpcryptInit1, TcpcryptInit2, dissect
 from tcpcryptd.wire.segment import ACK, make
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors/tcpcrypt/vectors.json").read_text())
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors/tcpcrypt/vectors.json").read_text())
 EXCHANGES: list[dict[str, Any]] = [chain["connections"][0] for chain in VECTORS["chains"]]
 FRAMES: list[dict[str, Any]] = [frame for exchange in EXCHANGES for frame in exchange["frames"]]
 KEY = bytes.fromhex("0a4d00010a4d00029c411e61")
