@@ -108,7 +108,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> At:
     """From now on the API talks to the daemon of a host."""
 
     def go(host: Host) -> None:
-        monkeypatch.setenv("TCPCRYPTD_SOCKET", str(host.namespace.run_directory / "tcpcryptd/control.sock"))
+        monkeypatch.setenv("TCPCRYPTD_SOCKET", str(host.control_socket))
 
     return go
 

@@ -123,7 +123,7 @@ def test_a_running_daemon(host: Host) -> None:
     host.namespace.sysctl("net.netfilter.nf_conntrack_tcp_be_liberal", 0)
     assert any("be_liberal is 0 while" in line for line in findings(doctor(host))["problem"])
     host.run(FLUSH)
-    socket_path = host.namespace.run_directory / "tcpcryptd/control.sock"
+    socket_path = host.control_socket
 
     def repaired() -> bool:
         with ControlClient(socket_path) as client:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from scapy.layers.inet import IP, TCP
 
-from tcpcryptd.control.client import ControlClient
 from tcpcryptd.control.errors import ControlError
 from tests.e2e.harness import (
     BOTH_PROTOCOLS,
@@ -28,7 +27,6 @@ from tests.e2e.harness import (
     wait_until,
 )
 from tests.e2e.harness.daemon import Daemon
-from tests.e2e.harness.host import CONTROL_SECONDS
 from tests.e2e.harness.process import run
 from tests.e2e.harness.users import NOBODY
 from tests.e2e.test_lifecycle import Transfer, stalled, transfer
@@ -38,12 +36,6 @@ __all__ = ["transfer"]
 QUEUE_LENGTH = 4096
 MANY = 5000
 """Connections, far more than there is room for."""
-
-
-def counters(host: Host) -> dict[str, int]:
-    path = host.namespace.run_directory / "tcpcryptd/control.sock"
-    with ControlClient(path, CONTROL_SECONDS) as client:
-        return client.counters()
 
 
 @BOTH_PROTOCOLS
@@ -91,7 +83,7 @@ def test_an_overflowing_queue_drops_and_counts(network: Network, protocol: str) 
     daemon.pause()
     flood(network)
     daemon.resume()
-    wait_until(lambda: counters(host)["queue_dropped"] > 0, "drops are counted")
+    wait_until(lambda: host.counters()["queue_dropped"] > 0, "drops are counted")
     network.client.start_daemon("--protocol", protocol)
     assert_works(network, protocol)
     assert "Traceback" not in daemon.log()
@@ -177,7 +169,7 @@ def test_a_run_directory_that_cannot_be_written_later(
         run(["mount", "-o", "remount,ro", str(small_place)])
     assert_works(network, protocol)
     host.run(FLUSH)
-    wait_until(lambda: counters(host)["rules_repaired"] > 0, "the rules are back")
+    wait_until(lambda: host.counters()["rules_repaired"] > 0, "the rules are back")
     assert_works(network, protocol)
     assert daemon.stop() == 0
     assert host.rules() == before
@@ -195,7 +187,7 @@ def connected(client: socket.socket, path: str) -> bool:
 @pytest.fixture
 def pests(encrypted: Network) -> Iterator[list[socket.socket]]:
     """Control clients that send requests and read no answers, or send what is none, or nothing."""
-    path = str(encrypted.client.namespace.run_directory / "tcpcryptd/control.sock")
+    path = str(encrypted.client.control_socket)
     request = b'{"version": 1, "id": 1, "command": "sessions", "arguments": {"all": true}}\n'
     clients = []
     for number in range(200):
@@ -220,7 +212,7 @@ def test_control_clients_that_hang_or_flood(encrypted: Network, pests: list[sock
     # Within what tcnetstat waits, and longer where processors are slow.
     assert encrypted.client.daemon_answers()
     assert_works(encrypted, protocol)
-    assert counters(encrypted.client)["encrypted"] >= 0
+    assert encrypted.client.counters()["encrypted"] >= 0
     descriptors = os.listdir(f"/proc/{encrypted.client.daemons[0].pid}/fd")
     assert len(descriptors) < 150
 
@@ -233,7 +225,7 @@ def limit_memory(host: Host, daemon: Daemon, size: str) -> None:
 def is_short(host: Host) -> bool:
     """Whether the daemon lacks memory: it may not even have it for an answer."""
     try:
-        found = counters(host)
+        found = host.counters()
     except (OSError, ControlError):
         return True
     return found["memory_shortages"] + found["queue_exceptions"] > 0
@@ -258,7 +250,7 @@ def test_out_of_memory(network: Network, protocol: str) -> None:
                     break
     if daemon.running():
         limit_memory(host, daemon, "unlimited")
-        found = counters(host)
+        found = host.counters()
         assert found["memory_shortages"] + found["queue_exceptions"] > 0
         assert daemon.log().count("out of memory") <= 1
         assert "bug" not in daemon.log()

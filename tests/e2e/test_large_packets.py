@@ -9,7 +9,6 @@ import pytest
 from tcpcryptd.netio.kernel import netlink
 from tests.e2e.conftest import MakeNetwork
 from tests.e2e.harness import FAMILIES, Host, Network, dialogue, exchange, same_session, wait_until
-from tests.e2e.test_faults import counters
 
 DATA = random.Random(69).randbytes(1_000_000) * 8
 ENO = ("--protocol", "eno")
@@ -23,7 +22,7 @@ def assert_carried(network: Network, family: int) -> None:
         same_session(network, client)
         assert exchange(client, DATA) == DATA
     for host in network.hosts():
-        found = counters(host)
+        found = host.counters()
         assert {name: found.get(name, 0) for name in LOST} == dict.fromkeys(LOST, 0)
 
 
@@ -34,7 +33,7 @@ def test_an_mtu_of_64_kib(make_pair: MakeNetwork, options: tuple[str, ...], fami
     for host in network.hosts():
         host.start_daemon(*options)
     assert_carried(network, family)
-    assert counters(network.client)["queue_oversize"] == 0
+    assert network.client.counters()["queue_oversize"] == 0
 
 
 def allow_big_packets(host: Host) -> None:
@@ -61,10 +60,10 @@ def test_big_tcp(network: Network, options: tuple[str, ...], family: int) -> Non
         # With IPv4 it is newer (Linux 6.3).
         def has_cut_some() -> bool:
             """The kernel makes such packets where it takes the path for fast enough."""
-            if not counters(network.client)["queue_oversize"]:
+            if not network.client.counters()["queue_oversize"]:
                 assert_carried(network, family)
-            return counters(network.client)["queue_oversize"] > 0
+            return network.client.counters()["queue_oversize"] > 0
 
         wait_until(has_cut_some, "a packet is too large", 60)
-        assert counters(network.client)["outgrown"] == 1
+        assert network.client.counters()["outgrown"] == 1
         assert network.client.log_file.read_text().count("some packets are too large for it") == 1

@@ -17,11 +17,11 @@ from tests.e2e.harness import (
     Network,
     dialogue,
     exchange,
-    read_all,
     same_session,
     wait_until,
 )
 from tests.e2e.harness.daemon import entry_point
+from tests.e2e.harness.traffic import noting_end
 from tests.e2e.harness.users import NOBODY
 
 LIBERAL = "net.netfilter.nf_conntrack_tcp_be_liberal"
@@ -142,15 +142,8 @@ def test_orderly_stop_resets_encrypted_connections(encrypted: Network, transfer:
 
 @BOTH_PROTOCOLS
 def test_orderly_stop_resets_both_ends(encrypted: Network) -> None:
-    outcome: list[object] = []
-
-    def read_until_the_end(connection: socket.socket) -> None:
-        try:
-            outcome.append(read_all(connection))
-        except OSError as error:
-            outcome.append(type(error))
-
-    with dialogue(encrypted, read_until_the_end) as client:
+    outcome: list[type[OSError] | bytes] = []
+    with dialogue(encrypted, noting_end(outcome)) as client:
         same_session(encrypted, client)
         assert encrypted.client.daemons[0].stop() == 0
         with pytest.raises(ConnectionResetError):

@@ -30,7 +30,6 @@ from tests.e2e.harness import (
 )
 from tests.e2e.harness.daemon import entry_point
 from tests.e2e.harness.host import SOCKET_SECONDS
-from tests.e2e.test_rule_watch import counters
 from tests.e2e.test_service import hang_up
 from tests.e2e.test_workers import wait_replaced, workers_of
 
@@ -135,9 +134,9 @@ def kill_and_clean_up(host: Host) -> None:
 
 
 def flush(host: Host, *command: str) -> None:
-    before = counters(host)["rules_repaired"]
+    before = host.counters()["rules_repaired"]
     host.run(command)
-    wait_until(lambda: counters(host)["rules_repaired"] > before, "the rules are repaired")
+    wait_until(lambda: host.counters()["rules_repaired"] > before, "the rules are repaired")
 
 
 def flush_table(host: Host) -> None:

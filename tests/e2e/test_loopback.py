@@ -19,7 +19,6 @@ from tests.e2e.harness import (
     exchange,
     serve,
 )
-from tests.e2e.test_faults import counters
 from tests.e2e.test_firewalls import TOOLS
 from tests.e2e.test_large_packets import LOST
 
@@ -109,6 +108,6 @@ def test_nothing_is_lost_in_bulk(host: Host, options: tuple[str, ...], family: i
     with serve(host.listen(0, family), echo_server) as port, host.connect(host.address(family), port) as client:
         assert host.session_id(client)
         assert exchange(client, data) == data
-    found = counters(host)
+    found = host.counters()
     assert {name: found.get(name, 0) for name in LOST} == dict.fromkeys(LOST, 0)
     assert found["queue_oversize"] == 0

@@ -16,7 +16,7 @@ def samples(host: Host) -> dict[str, float]:
 
 def counters(host: Host) -> dict[str, int]:
     with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(host.namespace.run_directory / "tcpcryptd/control.sock"))
+        client.connect(str(host.control_socket))
         client.sendall(b'{"version": 1, "id": 1, "command": "counters"}\n')
         found: dict[str, int] = json.loads(client.makefile().readline())["result"]["counters"]
         return found

@@ -24,7 +24,6 @@ from tests.e2e.harness import (
 )
 from tests.e2e.harness.daemon import entry_point
 from tests.e2e.harness.process import run
-from tests.e2e.test_faults import counters
 from tests.e2e.test_firewalls import TOOLS
 
 PORT = 7001
@@ -146,8 +145,8 @@ def test_every_packet_takes_the_connections_way(uplinks: Uplinks, options: list[
         host.run(["ip", uplinks.version, "route", "replace", "default", "dev", "eth0", "metric", "1"])
     uplinks.converse(PORT + 3, TO_DEVICE)
     for host in uplinks.network.hosts():
-        assert counters(host).get("injection_errors", 0) == 0
-        assert counters(host)["segment_errors"] == 0
+        assert host.counters().get("injection_errors", 0) == 0
+        assert host.counters()["segment_errors"] == 0
 
 
 @BOTH_PROTOCOLS
@@ -167,8 +166,8 @@ def test_link_local_addresses(network: Network, protocol: str) -> None:
         with client:
             assert exchange(client, MARKER * 5000) == MARKER * 5000
             same_session(network, client)
-            assert counters(network.client).get("injection_errors", 0) == 0
-            assert counters(network.server).get("injection_errors", 0) == 0
+            assert network.client.counters().get("injection_errors", 0) == 0
+            assert network.server.counters().get("injection_errors", 0) == 0
             daemons[0].stop()
             with pytest.raises(ConnectionResetError):
                 client.recv(1)
@@ -196,7 +195,7 @@ def test_a_filter_by_owner(network: Network, protocol: str, where: str) -> None:
             assert exchange(client, MARKER * 1000) == MARKER * 1000
     wait_until(lambda: "EPERM: a firewall rule" in daemon.log(), "it is said")
     assert any("drops packets that the daemon sends" in (row["reason"] or "") for row in host.report("--all"))
-    wait_until(lambda: counters(host)["undeliverable"] == 1, "it is counted")
+    wait_until(lambda: host.counters()["undeliverable"] == 1, "it is counted")
     doctor = host.run([*entry_point("tcpcryptd"), "doctor", "--no-self-test"], check=False)
     assert "-A OUTPUT -m owner --uid-owner 0 -j ACCEPT" in doctor.stdout
 
@@ -217,7 +216,7 @@ def test_a_filter_by_owner_that_comes_later(network: Network) -> None:
             assert exchange(client, MARKER * 1000) == MARKER * 1000
     assert "a segment could not be sent (EPERM: a firewall rule" in daemon.log()
     assert any("drops packets that the daemon sends" in (row["reason"] or "") for row in client_host.report("--all"))
-    assert counters(client_host)["undeliverable"] == 1
+    assert client_host.counters()["undeliverable"] == 1
 
 
 def test_a_firewall_that_is_loaded_anew(network: Network) -> None:
@@ -231,4 +230,4 @@ def test_a_firewall_that_is_loaded_anew(network: Network) -> None:
         wait_until(lambda: "DROP" in network.client.run(["iptables", "-S", "OUTPUT"]).stdout, "the policy is DROP")
         assert exchange(client, MARKER * 1000) == MARKER * 1000
         assert same_session(network, client) == session
-    assert counters(network.client)["segment_errors"] > 0
+    assert network.client.counters()["segment_errors"] > 0

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tcpcryptd.control.client import ControlClient
 from tcpcryptd.netio.firewall.rule_watch import CHECK_SECONDS
 from tests.e2e.harness import (
     BOTH_PROTOCOLS,
@@ -25,7 +24,6 @@ from tests.e2e.harness import (
     wait_until,
 )
 from tests.e2e.harness.daemon import FIREWALL, OF_IPTABLES, entry_point
-from tests.e2e.harness.host import CONTROL_SECONDS
 
 WARNING = "removed or changed the firewall rules"
 LEGACY_SAVERS = ("iptables-legacy-save", "ip6tables-legacy-save")
@@ -59,14 +57,8 @@ if FIREWALL == "nft":
     }
 
 
-def counters(host: Host) -> dict[str, int]:
-    path = host.namespace.run_directory / "tcpcryptd/control.sock"
-    with ControlClient(path, CONTROL_SECONDS) as client:
-        return client.counters()
-
-
 def repaired(host: Host, times: int = 1) -> bool:
-    return counters(host)["rules_repaired"] >= times
+    return host.counters()["rules_repaired"] >= times
 
 
 def assert_new_connections_are_encrypted(network: Network, protocol: str = "crypt") -> None:
@@ -186,7 +178,7 @@ def test_rules_of_others_do_not_matter(encrypted: Network) -> None:
     # Events come in order: what was not answered when this one was, is not answered at all.
     wait_until(partial(repaired, host), "the rules are repaired")
     wait_until(lambda: host.own_rules() == before, "the rules are all there")
-    assert counters(host)["rules_repaired"] == 1
+    assert host.counters()["rules_repaired"] == 1
 
 
 LEGACY = """
@@ -248,7 +240,7 @@ def test_rules_that_cannot_be_put_back(network: Network, iptables_with_a_switch:
     with reset_at_both_ends(network):
         broken.touch()
         host.run(FLUSH)
-    wait_until(lambda: counters(host)["rules_not_repaired"] >= 2, "the repair is tried again")
+    wait_until(lambda: host.counters()["rules_not_repaired"] >= 2, "the repair is tried again")
     assert host.daemons[0].log().count("cannot be put back") == 1
     assert "no more rules" in host.daemons[0].log()
     broken.unlink()

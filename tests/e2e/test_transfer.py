@@ -30,6 +30,7 @@ from tests.e2e.harness import (
     serve,
     wait_until,
 )
+from tests.e2e.harness.traffic import noting_end
 
 HTTP_PORT = 8080
 
@@ -222,14 +223,7 @@ def test_short_connections_one_after_another(encrypted: Network) -> None:
 @pytest.mark.parametrize("aborted", [False, True], ids=["end", "reset"])
 def test_end_and_reset_are_told_apart(encrypted: Network, aborted: bool) -> None:
     outcome: list[type[OSError] | bytes] = []
-
-    def read_to_the_end(connection: socket.socket) -> None:
-        try:
-            outcome.append(read_all(connection))
-        except OSError as error:
-            outcome.append(type(error))
-
-    with dialogue(encrypted, read_to_the_end) as client:
+    with dialogue(encrypted, noting_end(outcome)) as client:
         same_session(encrypted, client)
         client.sendall(MARKER)
         if aborted:

@@ -12,7 +12,6 @@ from tcpcryptd.wire.options import find, parse
 from tcpcryptd.wire.segment import Segment, locate
 from tcpcryptd.wire.sequence import add
 from tests.e2e.harness import Capture, Network, dialogue, exchange, read_all, same_session, serve, wait_until
-from tests.e2e.test_faults import counters
 
 FAMILIES = pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["ipv4", "ipv6"])
 DATA = random.Random(69).randbytes(3_000_000)
@@ -77,12 +76,12 @@ def test_segments_on_the_wire(whole: Network, family: int) -> None:
     later = [add(segment.sequence, segment.payload_length) for segment in segments]
     following = sum(after.sequence == end for end, after in zip(later, segments[1:], strict=False))
     assert following > 0.97 * len(segments)
-    found = counters(whole.client)
+    found = whole.client.counters()
     assert found["segments_sent"] >= len(segments)
     assert found["segment_errors"] == 0
     # Whole: several segments to a packet.
     assert found["stream_packets"] < len(segments) + found["encrypted_packets"]
-    assert counters(whole.server).get("integrity_failures", 0) == 0
+    assert whole.server.counters().get("integrity_failures", 0) == 0
 
 
 @FAMILIES
@@ -110,7 +109,7 @@ def test_an_interface_that_is_slower_than_the_daemon(whole: Network, family: int
             host.run(["tc", "qdisc", "add", *qdisc, *shaper])
             send(DATA[:400_000])
             host.run(["tc", "qdisc", "del", *qdisc])
-            return counters(host)["segment_waits"] > 0
+            return host.counters()["segment_waits"] > 0
 
         wait_until(has_waited, "segments wait", 60)
         host.run(["tc", "qdisc", "add", *qdisc, *shaper])
@@ -118,7 +117,7 @@ def test_an_interface_that_is_slower_than_the_daemon(whole: Network, family: int
         client.shutdown(socket.SHUT_WR)
         assert client.recv(1) == b""
     assert got == [sent]
-    assert counters(host)["segment_errors"] == 0
+    assert host.counters()["segment_errors"] == 0
 
 
 @FAMILIES
@@ -141,7 +140,7 @@ def test_segments_take_the_way_of_their_source_address(whole: Network, family: i
         client.shutdown(socket.SHUT_WR)
         assert client.recv(1) == b""
     assert got == [DATA]
-    assert counters(host)["segment_errors"] == 0
+    assert host.counters()["segment_errors"] == 0
 
 
 def test_the_kernel_sends_all_unless_asked_otherwise(network: Network) -> None:
@@ -150,5 +149,5 @@ def test_the_kernel_sends_all_unless_asked_otherwise(network: Network) -> None:
     upload(network, socket.AF_INET)
     with dialogue(network) as client:
         same_session(network, client)
-    found = counters(network.client)
+    found = network.client.counters()
     assert (found["segments_sent"], found["stream_packets"]) == (0, 0)

@@ -111,7 +111,7 @@ def spread(network: Network, *options: str) -> Iterator[Spread]:
 
 
 def client_of(host: Host) -> ControlClient:
-    return ControlClient(host.namespace.run_directory / "tcpcryptd/control.sock")
+    return ControlClient(host.control_socket)
 
 
 @BOTH_PROTOCOLS
@@ -296,7 +296,7 @@ def test_the_watchdog_hears_nothing_while_a_worker_hangs(host: Host, manager: Ma
 def test_socket_options(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     with spread(network) as both:
         host = network.client
-        monkeypatch.setenv("TCPCRYPTD_SOCKET", str(host.namespace.run_directory / "tcpcryptd/control.sock"))
+        monkeypatch.setenv("TCPCRYPTD_SOCKET", str(host.control_socket))
         for connection in both.connections:
             assert sockopt.info(connection).session_id == bytes.fromhex(host.session_id(connection))
             sockopt.setsockopt(connection, SocketOption.TCP_CRYPT_REKEY, 1)
@@ -331,7 +331,7 @@ def encrypted_after_turning_it_off(host: Host, address: str, port: int) -> bool:
 
 def test_a_listening_socket_turns_encryption_off(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     with spread(network) as both, network.server.listen(0) as listener:
-        control = network.server.namespace.run_directory / "tcpcryptd/control.sock"
+        control = network.server.control_socket
         monkeypatch.setenv("TCPCRYPTD_SOCKET", str(control))
         sockopt.setsockopt(listener, SocketOption.TCP_CRYPT_ENABLE, 0)
         port = listener.getsockname()[1]

@@ -13,7 +13,6 @@ from tcpcryptd.eno.constants import ENO as ENO_KIND
 from tcpcryptd.eno.handshake import option
 from tcpcryptd.eno.handshake.negotiation import Reason
 from tcpcryptd.eno.handshake.option import SynOption
-from tcpcryptd.eno.limits import SYN_TRIES
 from tcpcryptd.wire import options
 from tcpcryptd.wire.segment import SYN
 from tests.machine.endpoint import Behaviour
@@ -26,7 +25,6 @@ from tests.machine.link import (
     Filter,
     Predicate,
     all_of,
-    any_packet,
     drop,
     drop_nth,
     has_option,
@@ -58,17 +56,6 @@ def options_of(world: World, sender: str, since: int = 0) -> list[bytes | None]:
     return [segment.option(ENO_KIND) for segment in segments if segment.flags & SYN]
 
 
-@pytest.mark.parametrize("behaviour", [Behaviour(), Behaviour(timestamps=False, sack=False), Behaviour(ecn=True)])
-@pytest.mark.parametrize("stripped", [any_packet, IS_SYN, SYN_ALONE, SYN_ACK], ids=["all", "SYNs", "SYN", "SYN ACK"])
-def test_the_option_is_stripped(stripped: Predicate, behaviour: Behaviour) -> None:
-    world = World.encrypting(ENO, filters=[strip(ENO_KIND, stripped)])
-    world.server.stack.listen(PORT, behaviour)
-    world.talk(behaviour=behaviour)
-    world.assert_plain()
-    # From then on no segment has an option any more.
-    assert not any(has_option(ENO_KIND)(each) for each in world.link.log if NO_SYN(each))
-
-
 @pytest.mark.parametrize("sender", ["client", "server"])
 def test_the_option_is_stripped_from_what_is_no_syn(sender: str) -> None:
     """Host A has enabled encryption with its ACK, and host B has not seen it: both fail, with an error."""
@@ -85,21 +72,6 @@ def test_the_option_is_stripped_from_what_is_no_syn(sender: str) -> None:
     assert [bytes(each.received) for each in world.server.stack.accepted] == []
     assert not world.server.stack.sockets
     world.assert_nothing_in_clear()
-
-
-@pytest.mark.parametrize(
-    "swallowed",
-    [IS_SYN, SYN_ALONE, SYN_ACK, any_packet],
-    ids=["SYNs", "SYN", "SYN ACK", "all"],
-)
-def test_what_carries_the_option_is_swallowed(swallowed: Predicate) -> None:
-    world = World.encrypting(ENO, filters=[drop(all_of(swallowed, has_option(ENO_KIND)))])
-    world.talk()
-    world.assert_plain()
-    ours = options_of(world, "client")
-    assert None not in ours[:SYN_TRIES]
-    assert len(set(ours[:SYN_TRIES])) == 1
-    assert set(ours[SYN_TRIES:]) == {None}
 
 
 def test_a_syn_ack_that_comes_after_the_option_was_left_out_does_not_count() -> None:

@@ -271,19 +271,3 @@ def test_sessions_of_another_algorithm_are_left() -> None:
     assert not client.resumed
     assert client.suite is not None
     assert client.suite.endswith(FRAME_AEADS[2].name)
-
-
-def test_both_ends_on_one_host() -> None:
-    world = World.encrypting(ENO)
-    host = world.client
-    host.stack.listen(PORT)
-    world.link.attach("client", lambda packet: None)
-    world.link.attach("server", host.receive)
-    for number in range(3):
-        socket = host.stack.open(host.address, PORT, local_port=40_000 + number)
-        assert world.clock.run_until(lambda number=number: len(host.stack.accepted) > number, LIMIT)  # type: ignore[misc]
-        world.exchange(socket, host.stack.accepted[number])
-        world.close(socket, host.stack.accepted[number])
-    events = host.negotiated
-    assert [info.resumed for info in events] == [False, False, True, True, True, True]
-    assert len({info.session_id for info in events}) == 3

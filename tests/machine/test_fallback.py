@@ -4,6 +4,8 @@ import pytest
 
 from tcpcryptd.crypto.suites import AES128_CTR_SEQIV_HMAC_SHA1, AES_256_GCM_SIV, RSA_2048, X25519_HPKE
 from tcpcryptd.eno.handshake.negotiation import Reason
+from tcpcryptd.eno.limits import SYN_TRIES
+from tcpcryptd.wire.segment import SYN
 from tests.machine.endpoint import Behaviour
 from tests.machine.link import (
     CRYPT,
@@ -14,7 +16,6 @@ from tests.machine.link import (
     Conditions,
     Filter,
     Merge,
-    Predicate,
     all_of,
     any_packet,
     drop,
@@ -47,41 +48,52 @@ def test_a_plain_connection_leaves_the_daemon() -> None:
     assert world.client.diverted == diverted <= 4
 
 
-@pytest.mark.parametrize("behaviour", [Behaviour(), Behaviour(timestamps=False), Behaviour(ecn=True)])
-@pytest.mark.parametrize(
-    "stripped",
-    [
-        any_packet,
-        IS_SYN,
-        SYN_ALONE,
-        SYN_ACK,
-        NO_SYN,
-        all_of(NO_SYN, sent_by("client")),
-    ],
-    ids=["all", "SYNs", "SYN", "SYN ACK", "no SYN", "INIT1"],
+IMPAIRED = {
+    "all": any_packet,
+    "SYNs": IS_SYN,
+    "SYN": SYN_ALONE,
+    "SYN ACK": SYN_ACK,
+    "INIT1": all_of(NO_SYN, sent_by("client")),
+}
+"""What is kept from arriving as it was sent. With `eno` the SYNs alone have the option."""
+EACH_IMPAIRED = pytest.mark.parametrize(
+    ("suite", "impaired"),
+    [(suite, name) for suite in (ALL, ENO) for name in IMPAIRED if suite is ALL or name != "INIT1"],
 )
-def test_the_option_is_stripped(stripped: Predicate, behaviour: Behaviour) -> None:
-    world = World.encrypting(filters=[strip(CRYPT, stripped)])
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [Behaviour(), Behaviour(timestamps=False), Behaviour(timestamps=False, sack=False), Behaviour(ecn=True)],
+)
+@EACH_IMPAIRED
+def test_the_option_is_stripped(suite: Suite, impaired: str, behaviour: Behaviour) -> None:
+    world = World.encrypting(suite, filters=[strip(CRYPT, IMPAIRED[impaired])])
     world.server.stack.listen(PORT, behaviour)
     world.talk(behaviour=behaviour)
     world.assert_plain()
+    if suite is ENO:
+        # From then on no segment has an option any more.
+        assert not any(has_option(CRYPT)(each) for each in world.link.log if NO_SYN(each))
 
 
-@pytest.mark.parametrize(
-    "swallowed",
-    [
-        drop(has_option(CRYPT)),
-        drop(all_of(IS_SYN, has_option(CRYPT))),
-        drop(all_of(SYN_ALONE, has_option(CRYPT))),
-        drop(all_of(SYN_ACK, has_option(CRYPT))),
-        drop(all_of(NO_SYN, has_option(CRYPT), sent_by("client"))),
-    ],
-    ids=["all", "SYNs", "SYN", "SYN ACK", "INIT1"],
-)
-def test_what_carries_the_option_is_swallowed(swallowed: Filter) -> None:
-    world = World.encrypting(filters=[swallowed])
+def test_the_option_is_stripped_from_what_is_no_syn() -> None:
+    world = World.encrypting(filters=[strip(CRYPT, NO_SYN)])
     world.talk()
     world.assert_plain()
+
+
+@EACH_IMPAIRED
+def test_what_carries_the_option_is_swallowed(suite: Suite, impaired: str) -> None:
+    world = World.encrypting(suite, filters=[drop(all_of(IMPAIRED[impaired], has_option(CRYPT)))])
+    world.talk()
+    world.assert_plain()
+    if suite is ENO:
+        syns = [each.segment for each in world.link.log if each.sender == "client" and each.segment.flags & SYN]
+        ours = [segment.option(CRYPT) for segment in syns]
+        assert None not in ours[:SYN_TRIES]
+        assert len(set(ours[:SYN_TRIES])) == 1
+        assert set(ours[SYN_TRIES:]) == {None}
 
 
 INIT2 = all_of(NO_SYN, has_option(CRYPT), sent_by("server"))

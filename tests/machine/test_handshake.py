@@ -99,16 +99,3 @@ def test_sequence_numbers_wrap(suite: Suite, isn: int) -> None:
     assert world.clock.run_until(lambda: bool(world.server.stack.accepted), LIMIT)
     world.exchange(client, world.server.stack.accepted[0])
     world.assert_encrypted()
-
-
-def test_both_ends_on_one_host() -> None:
-    world = World.encrypting()
-    host = world.client
-    host.stack.listen(PORT)
-    world.link.attach("client", lambda packet: None)
-    world.link.attach("server", host.receive)
-    socket = host.stack.open(host.address, PORT, local_port=40_000)
-    assert world.clock.run_until(lambda: bool(host.stack.accepted), LIMIT), world.trace()
-    world.exchange(socket, host.stack.accepted[0])
-    world.assert_nothing_in_clear()
-    assert host.daemon.counters()["encrypted"] == 2

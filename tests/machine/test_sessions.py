@@ -359,3 +359,22 @@ def test_the_best_common_suite_is_taken() -> None:
         world.assert_encrypted()
         (event,) = (event for event in world.client.negotiated)
         assert event.suite == f"{expected}/AES-256-GCM-SIV"
+
+
+@SUITES
+def test_both_ends_on_one_host(suite: Suite) -> None:
+    world = World.encrypting(suite)
+    host = world.client
+    host.stack.listen(PORT)
+    world.link.attach("client", lambda packet: None)
+    world.link.attach("server", host.receive)
+    for number in range(3):
+        socket = host.stack.open(host.address, PORT, local_port=40_000 + number)
+        assert world.clock.run_until(lambda number=number: len(host.stack.accepted) > number, LIMIT)  # type: ignore[misc]
+        world.exchange(socket, host.stack.accepted[number])
+        world.close(socket, host.stack.accepted[number])
+    events = host.negotiated
+    assert [info.resumed for info in events] == [False, False, True, True, True, True]
+    assert len({info.session_id for info in events}) == 3
+    world.assert_nothing_in_clear()
+    assert host.daemon.counters()["negotiated"] == 6

@@ -8,6 +8,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+from tcpcryptd.control.client import ControlClient
 from tests.e2e.harness.capture import Capture
 from tests.e2e.harness.daemon import FIREWALL, Daemon, entry_point
 from tests.e2e.harness.namespace import Namespace
@@ -77,12 +78,22 @@ class Host:
         daemon.wait_ready()
         return daemon
 
+    @property
+    def control_socket(self) -> Path:
+        """The path of the daemon's control socket."""
+        return self.namespace.run_directory / "tcpcryptd/control.sock"
+
+    def counters(self) -> dict[str, int]:
+        """The daemon's counters."""
+        with ControlClient(self.control_socket, CONTROL_SECONDS) as client:
+            return client.counters()
+
     def daemon_answers(self) -> bool:
         """True when the daemon answers a request, which it does once its rules are in place."""
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(CONTROL_SECONDS)
             try:
-                client.connect(str(self.namespace.run_directory / "tcpcryptd/control.sock"))
+                client.connect(str(self.control_socket))
                 client.sendall(b'{"version": 1, "id": 1, "command": "counters"}\n')
                 return bool(client.recv(1))
             except OSError:

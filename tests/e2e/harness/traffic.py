@@ -103,3 +103,15 @@ def exchange(connection: socket.socket, data: bytes) -> bytes:
     answer = read_exactly(connection, len(data))
     sender.join(LINGER_SECONDS)
     return answer
+
+
+def noting_end(outcome: list[type[OSError] | bytes]) -> Handler:
+    """A handler that reads to the end and notes all that came, or the kind of error that it met."""
+
+    def handle(connection: socket.socket) -> None:
+        try:
+            outcome.append(read_all(connection))
+        except OSError as error:
+            outcome.append(type(error))
+
+    return handle
