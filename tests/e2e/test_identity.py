@@ -16,12 +16,10 @@ from tcpcryptd.crypt.option import HELLO, encode
 from tcpcryptd.wire.segment import ACK, SYN, make
 from tcpcryptd.wire.sequence import add
 from tests.e2e.harness import MARKER, Network, dialogue, echo_server, exchange, same_session, serve, wait_until
+from tests.e2e.harness.api import At
 from tests.e2e.harness.daemon import Daemon, entry_point
 from tests.e2e.harness.host import Host
-from tests.e2e.test_sockopt import At, at
 from tests.machine.link import view
-
-__all__ = ["at"]
 
 needs_ssh_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen (openssh-client)")
 RELOADED = "configuration read again"
