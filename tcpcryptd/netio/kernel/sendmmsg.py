@@ -25,7 +25,7 @@ _sendmmsg = ctypes.CDLL(None, use_errno=True).sendmmsg
 _sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
 
 
-class _Vector(ctypes.Structure):
+class Vector(ctypes.Structure):
     """`struct iovec`."""
 
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
@@ -45,10 +45,10 @@ class _Header(ctypes.Structure):
     )
 
 
-class _Message(ctypes.Structure):
+class Message(ctypes.Structure):
     """`struct mmsghdr`."""
 
-    _fields_ = (("header", _Header), ("sent", ctypes.c_uint))
+    _fields_ = (("header", _Header), ("done", ctypes.c_uint))
 
 
 class ManySender:
@@ -114,7 +114,7 @@ class ManySender:
         done = 0
         while done < count:
             sent = _sendmmsg(
-                self.fileno(), shape.address + done * ctypes.sizeof(_Message), count - done, socket.MSG_DONTWAIT
+                self.fileno(), shape.address + done * ctypes.sizeof(Message), count - done, socket.MSG_DONTWAIT
             )
             if sent > 0:
                 self.sent += sent
@@ -152,7 +152,7 @@ class ManySender:
             vector.base, vector.length = buffer + index * size, size
             header = message.header
             header.name, header.name_length = ctypes.addressof(self._name), ctypes.sizeof(self._name)
-            header.vectors, header.vector_count = vectors + index * ctypes.sizeof(_Vector), 1
+            header.vectors, header.vector_count = vectors + index * ctypes.sizeof(Vector), 1
             header.control, header.control_length = ctypes.addressof(self._control), self._control_length
         return shape
 
@@ -170,6 +170,6 @@ class _Shape:
     """Messages that stand for packets of one length in the buffer."""
 
     def __init__(self, count: int) -> None:
-        self.vectors = (_Vector * count)()
-        self.messages = (_Message * count)()
+        self.vectors = (Vector * count)()
+        self.messages = (Message * count)()
         self.address = ctypes.addressof(self.messages)

@@ -67,7 +67,7 @@ class Rig:
             if self.failures:
                 ctypes.set_errno(self.failures.pop(0))
                 return -1
-            messages = (sendmmsg._Message * count).from_address(address)
+            messages = (sendmmsg.Message * count).from_address(address)
             named = []
             for message in messages:
                 header = message.header
