@@ -12,7 +12,7 @@ from collections.abc import Callable
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.protocol import ProtocolFactory
-from tcpcryptd.core.verdict import Action, Direction
+from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Gathered, joined
 from tcpcryptd.crypt import CryptConfig, CryptFactory
 from tcpcryptd.crypto.frame_aead import FRAME_AEADS, FrameAead
 from tcpcryptd.crypto.suites import SYMMETRIC_SUITES, X25519_HPKE, SymmetricSuite
@@ -60,17 +60,18 @@ class Pair:
 
 def measure(engine: Engine, direction: Direction, packets: list[bytes]) -> tuple[float, list[bytes]]:
     """Microseconds of CPU time per packet that came out, and these."""
-    out: list[bytes] = []
-    whole: list[bytes] = []
+    out: list[bytes | Gathered] = []
+    whole: list[bytes | Gathered] = []
     began = time.process_time()
     for packet in packets:
-        action, changed, _ = engine.handle_packet(packet, direction, 0.0)
+        action, changed, _ = engine.handle(packet, direction, 0.0, ConnectionClass.STREAM, 0)
         if action not in (Action.MODIFY, Action.SPLIT) or changed is None:
             raise RuntimeError("the connection is not encrypted")
         (out if action is Action.MODIFY else whole).append(changed)
     spent = time.process_time() - began
-    out += [packet for packets in whole for packet in split(packets)]
-    return spent / len(out) * 1e6, out
+    packets = [joined(packet) for packet in out]
+    packets += [packet for cut in whole for packet in split(joined(cut))]
+    return spent / len(packets) * 1e6, packets
 
 
 def split(packets: bytes) -> list[bytes]:

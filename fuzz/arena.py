@@ -10,7 +10,7 @@ from fuzz.target import Target
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.lifecycle import Phase
-from tcpcryptd.core.verdict import ConnectionClass, Direction, Verdict
+from tcpcryptd.core.verdict import ConnectionClass, Direction, WholeVerdict
 from tcpcryptd.wire.segment import reverse_key
 from tests.machine.endpoint import Behaviour, State
 from tests.machine.host import Host
@@ -62,7 +62,7 @@ class Arena:
             now: float,
             diverted_as: ConnectionClass = ConnectionClass.UNDECIDED,
             route: int = 0,
-        ) -> Verdict:
+        ) -> WholeVerdict:
             self.packets += 1
             verdict = handle(packet, direction, now, diverted_as, route)
             check_verdict(packet, verdict)

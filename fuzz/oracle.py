@@ -7,7 +7,7 @@ from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import InternalError
 from tcpcryptd.core.limits import MAX_EVENTS, MAX_INJECTIONS
-from tcpcryptd.core.verdict import Action, ConnectionClass, Verdict
+from tcpcryptd.core.verdict import Action, ConnectionClass, WholeVerdict
 from tcpcryptd.wire.segment import MalformedPacket, adjacent_packets, reverse_key
 from tests.machine.host import Host
 from tests.machine.link import view
@@ -52,7 +52,7 @@ def check_engine(engine: Engine, host: Host) -> None:
     require(heap <= _HEAP_SLACK + 2 * _TIMERS_PER_CONNECTION * BOUNDS.max_connections, f"{host.name}: {heap} in heap")
 
 
-def check_verdict(packet: bytes, verdict: Verdict) -> None:
+def check_verdict(packet: bytes, verdict: WholeVerdict) -> None:
     """A verdict is well formed; what was right before it is right after it."""
     action, changed, connection_class = verdict
     carries = action in (Action.MODIFY, Action.SPLIT)

@@ -21,7 +21,7 @@ from tcpcryptd.core.review import review
 from tcpcryptd.core.services import Services
 from tcpcryptd.core.session_cache import SessionStore
 from tcpcryptd.core.stock import Stock
-from tcpcryptd.core.verdict import ACCEPT, DROP, ConnectionClass, Direction, Verdict
+from tcpcryptd.core.verdict import ACCEPT, DROP, ConnectionClass, Direction, Verdict, WholeVerdict, joined
 from tcpcryptd.wire.icmp import is_icmp
 from tcpcryptd.wire.options import OptionError
 from tcpcryptd.wire.segment import SYN, MalformedPacket, Segment, Unseen, locate, reverse_key
@@ -73,6 +73,13 @@ class Engine:
         now: float,
         diverted_as: ConnectionClass = ConnectionClass.UNDECIDED,
         route: int = 0,
+    ) -> WholeVerdict:
+        """As `handle`, with the new packet in one piece."""
+        action, replacement, connection_class = self.handle(packet, direction, now, diverted_as, route)
+        return action, None if replacement is None else joined(replacement), connection_class
+
+    def handle(
+        self, packet: bytes, direction: Direction, now: float, diverted_as: ConnectionClass, route: int
     ) -> Verdict:
         """The verdict on a diverted packet.
 

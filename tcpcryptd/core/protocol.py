@@ -9,7 +9,17 @@ from tcpcryptd.core.lifecycle import Phase
 from tcpcryptd.core.options import ClientMode, ConnectionOptions, Support
 from tcpcryptd.core.peer_identity import ABSENT, Outcome, PeerIdentity
 from tcpcryptd.core.session_cache import SessionStore
-from tcpcryptd.core.verdict import ACCEPT, DROP, Action, ConnectionClass, Direction, Verdict, modify
+from tcpcryptd.core.verdict import (
+    ACCEPT,
+    DROP,
+    Action,
+    ConnectionClass,
+    Direction,
+    Gathered,
+    Verdict,
+    joined,
+    modify,
+)
 from tcpcryptd.wire.segment import Segment
 
 __all__ = [
@@ -26,6 +36,7 @@ __all__ = [
     "ConnectionOptions",
     "Description",
     "Direction",
+    "Gathered",
     "Handler",
     "Injection",
     "Judge",
@@ -41,6 +52,7 @@ __all__ = [
     "Support",
     "Verdict",
     "gone",
+    "joined",
     "modify",
 ]
 

@@ -48,15 +48,39 @@ class ConnectionClass(enum.IntEnum):
         return self in (ConnectionClass.ENCRYPTED, ConnectionClass.STREAM)
 
 
-Verdict = tuple[Action, bytes | None, ConnectionClass]
+class Gathered:
+    """A large packet in two pieces: sendmsg(2) gathers them, so that the payload is not copied once more."""
+
+    def __init__(self, head: bytes, body: bytes | bytearray | memoryview) -> None:
+        self.head = head
+        """The headers at least."""
+        self.body = body
+
+    def __len__(self) -> int:
+        return len(self.head) + len(self.body)
+
+    def joined(self) -> bytes:
+        """The packet in one piece."""
+        return b"".join((self.head, self.body))
+
+
+Verdict = tuple[Action, bytes | Gathered | None, ConnectionClass]
 """The action, the whole new IP packet for MODIFY or all of them for SPLIT, the connection's class.
 
 A plain tuple: one is made per segment.
 """
 
+WholeVerdict = tuple[Action, bytes | None, ConnectionClass]
+"""The same with the packet in one piece."""
+
 ACCEPT: Final[Verdict] = (Action.ACCEPT, None, ConnectionClass.UNDECIDED)
 ACCEPT_PLAIN: Final[Verdict] = (Action.ACCEPT, None, ConnectionClass.PLAIN)
 DROP: Final[Verdict] = (Action.DROP, None, ConnectionClass.UNDECIDED)
+
+
+def joined(packet: bytes | Gathered | None) -> bytes:
+    """The packet in one piece; empty for None."""
+    return packet.joined() if isinstance(packet, Gathered) else packet or b""
 
 
 def modify(packet: bytes, connection_class: ConnectionClass = ConnectionClass.UNDECIDED) -> Verdict:

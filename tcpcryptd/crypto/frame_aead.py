@@ -26,6 +26,8 @@ class _Aead(Protocol):
 
     def encrypt(self, nonce: Buffer, data: Buffer, associated_data: Buffer | None, /) -> bytes: ...
 
+    def encrypt_into(self, nonce: Buffer, data: Buffer, associated_data: Buffer | None, buf: Buffer, /) -> int: ...
+
     def decrypt(self, nonce: Buffer, data: Buffer, associated_data: Buffer | None, /) -> bytes: ...
 
 
@@ -62,11 +64,21 @@ class FrameProtection:
         Raises:
             OffsetTooLarge: offset is not from 0 to 2^64 - 1.
         """
+        return self._ready().encrypt(self._nonce(offset), plaintext, header)
+
+    def seal_into(self, offset: int, header: Buffer, plaintext: Buffer, place: memoryview) -> None:
+        """Write the ciphertext to a place of its length.
+
+        Raises:
+            OffsetTooLarge: offset is not from 0 to 2^64 - 1.
+        """
+        self._ready().encrypt_into(self._nonce(offset), plaintext, header, place)
+
+    def _nonce(self, offset: int) -> bytes:
+        """N = frame_ID XOR NR (section 3.6); the frame ID is the offset, padded with zeros on the left (4.2.3)."""
         if offset >> _OFFSET_BITS:
             raise OffsetTooLarge(f"frame at offset {offset}")
-        # N = frame_ID XOR NR (section 3.6); the frame ID is the offset, padded with zeros on the left (4.2.3).
-        nonce = (self._nonce_randomizer ^ offset).to_bytes(NONCE_LENGTH, "big")
-        return self._ready().encrypt(nonce, plaintext, header)
+        return (self._nonce_randomizer ^ offset).to_bytes(NONCE_LENGTH, "big")
 
     def open(self, offset: int, header: Buffer, ciphertext: Buffer) -> bytes | None:
         """Return the plaintext of a ciphertext with its tag, or None if the frame is not authentic.
@@ -74,9 +86,7 @@ class FrameProtection:
         Raises:
             OffsetTooLarge: offset is not from 0 to 2^64 - 1.
         """
-        if offset >> _OFFSET_BITS:
-            raise OffsetTooLarge(f"frame at offset {offset}")
-        nonce = (self._nonce_randomizer ^ offset).to_bytes(NONCE_LENGTH, "big")
+        nonce = self._nonce(offset)
         try:
             return self._ready().decrypt(nonce, ciphertext, header)
         except InvalidTag:

@@ -50,24 +50,24 @@ def written(
     ports: int,
     fields: tuple[int, int, int, int, int],
     area: bytes,
-    payload: bytes | bytearray | memoryview,
+    size: int,
     sums: int | None,
     index: int = 0,
 ) -> bytes:
-    """A packet with the IP header of another one.
+    """The headers of a packet with the IP header of another one.
 
     Args:
         ip_header: The whole of it; lengths and its checksum follow from what stands behind.
         ports: Source and destination, 32 bits.
         fields: Sequence number, acknowledgment number, flags, window, urgent pointer.
         area: The options, a multiple of 4 bytes.
-        payload: What follows them.
+        size: Bytes of payload, which follows.
         sums: As above; None: the checksum is left to the kernel, which makes it when it cuts the packet into segments.
         index: As above.
     """
     sequence, acknowledgment, flags, window, urgent = fields
     header_length = 20 + len(area)
-    length = header_length + len(payload)
+    length = header_length + size
     offset = len(ip_header)
     writer = BytesWriter()
     _write_ip_header(writer, ip_header, offset, offset + length, index)
@@ -77,7 +77,8 @@ def written(
         total = sums + length + ports + sequence + acknowledgment + offset_and_flags + window + urgent
         checksum = total % 65535 ^ 0xFFFF
     _write_tcp_header(writer, ports, sequence, acknowledgment, offset_and_flags, window, checksum, urgent)
-    return b"".join((writer.getvalue(), area, payload))
+    writer.write(area)
+    return writer.getvalue()
 
 
 def _write_tcp_header(

@@ -12,7 +12,7 @@ from random import Random
 
 from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Event, Negotiated
-from tcpcryptd.core.verdict import ACCEPT, DROP, Action, ConnectionClass, Direction, Verdict
+from tcpcryptd.core.verdict import ACCEPT, DROP, Action, ConnectionClass, Direction, Verdict, joined
 from tcpcryptd.crypto import key_schedule
 from tcpcryptd.crypto.key_agreement import KeyAgreementError
 from tcpcryptd.crypto.rsa_oaep import RsaOaep, RsaPrivateKey
@@ -138,7 +138,7 @@ class Original(Segments):
         """What it makes itself passes through its own queue again."""
         changed = self.handle_packet(packet, Direction.OUT, now)
         if changed[0] is not Action.DROP:
-            self._injections.append((Direction.OUT, changed[1] or packet, None))
+            self._injections.append((Direction.OUT, joined(changed[1]) or packet, None))
 
     # What its kernel sends.
 

@@ -14,6 +14,7 @@ from tcpcryptd.core.protocol import (
     ProtocolState,
     Quoted,
     Verdict,
+    joined,
     modify,
 )
 from tcpcryptd.crypt.constants import Opcode
@@ -103,7 +104,7 @@ class Protection(ProtocolState):
     def send(self, packet: bytes, now: float) -> None:
         """Seals a packet that the local kernel sent in the handshake, or would have, and injects it."""
         latest, seen = self._sealer.last_acknowledgment, self._connection.last_seen
-        sealed = self.outbound(packet, locate(packet)[0], now)[1] or b""
+        sealed = joined(self.outbound(packet, locate(packet)[0], now)[1])
         # What is answered may be forged, and nothing of the kernel's has passed.
         self._sealer.last_acknowledgment, self._connection.last_seen = latest, seen
         for length in lengths(sealed):
@@ -140,7 +141,7 @@ class Protection(ProtocolState):
             reset = make(key, sequence=number, acknowledgment=received_next, flags=RST | ACK, window=0)
             _, sealed, _ = self.outbound(reset, locate(reset)[0], self._connection.last_seen)
             if sealed is not None:
-                injections.append((Direction.OUT, sealed))
+                injections.append((Direction.OUT, joined(sealed)))
         for number in {received_next, self._sealer.last_acknowledgment}:
             reset = make(reverse_key(key), sequence=number, acknowledgment=sent_next, flags=RST | ACK, window=0)
             injections.append((Direction.IN, reset))

@@ -15,6 +15,7 @@ from tcpcryptd.core.protocol import (
     ProtocolState,
     Quoted,
     Verdict,
+    joined,
     modify,
 )
 from tcpcryptd.eno.cutting import Cutting
@@ -121,7 +122,7 @@ class Channel(ProtocolState):
         """Seals a packet that the local kernel has sent before there were keys, and sends it."""
         _, sealed, _ = self.outbound(packet, locate(packet)[0], now)
         # One packet, or those that it was cut into.
-        for each in adjacent_packets(sealed or b""):
+        for each in adjacent_packets(joined(sealed)):
             self._connection.inject(Direction.OUT, each)
 
     def describe(self) -> Description:

@@ -34,6 +34,10 @@ MAX_URGENT: Final = 0xFFFF
 """The largest distance of the last urgent byte from a frame's first byte."""
 
 
+_LARGE: Final = 4096
+"""Bytes of plaintext from which on a copy of the ciphertext costs more than what avoids it."""
+
+
 class MalformedFrame(ValueError):
     """An authentic frame does not follow the format: the peer is broken."""
 
@@ -46,6 +50,9 @@ class FrameProtection(Protocol):
 
     def seal(self, offset: int, header: Buffer, plaintext: Buffer) -> bytes:
         """The ciphertext with its tag."""
+
+    def seal_into(self, offset: int, header: Buffer, plaintext: Buffer, place: memoryview) -> None:
+        """Writes it to a place that is as long."""
 
     def open(self, offset: int, header: Buffer, ciphertext: Buffer) -> bytes | None:
         """The plaintext; None when the ciphertext, the header or the offset is not what was sealed."""
@@ -68,13 +75,18 @@ class OpenedFrame(NamedTuple):
 
 def seal_frame(
     protection: FrameProtection, offset: int, data: Buffer, *, rekey: bool, fin: bool, urgent: int | None
-) -> bytes:
+) -> bytes | bytearray:
     """The whole frame; data of at most MAX_DATA bytes, `urgent` of at most MAX_URGENT."""
     plaintext = b"\x01" + data if fin else b"\0" + data
     if urgent is not None:
         plaintext = _URGENT.pack(plaintext[0] | URGP, urgent) + data
     header = HEADER.pack(rekey, len(plaintext) + TAG_LENGTH)
-    return header + protection.seal(offset, header, plaintext)
+    if len(plaintext) < _LARGE:
+        return header + protection.seal(offset, header, plaintext)
+    frame = bytearray(HEADER_LENGTH + len(plaintext) + TAG_LENGTH)
+    frame[:HEADER_LENGTH] = header
+    protection.seal_into(offset, header, plaintext, memoryview(frame)[HEADER_LENGTH:])
+    return frame
 
 
 def open_frame(protection: FrameProtection, offset: int, frame: memoryview) -> OpenedFrame | None:

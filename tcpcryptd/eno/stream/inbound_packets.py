@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from tcpcryptd.core.protocol import DROP, Action, ConnectionClass, Direction, Verdict
+from tcpcryptd.core.protocol import DROP, Action, ConnectionClass, Direction, Gathered, Verdict, joined
 from tcpcryptd.eno.stream.flow import Flow
 from tcpcryptd.eno.stream.inbound_stream import Delivery, Outcome, Received
 from tcpcryptd.eno.stream.packets import (
@@ -140,7 +140,7 @@ class InboundPackets:
             self._template = ip_header, fields, area
             deliveries = self._fitting(deliveries)
         for delivery in deliveries[1:]:
-            self._connection.inject(Direction.IN, self._delivered(ip_header, fields, area, delivery))
+            self._connection.inject(Direction.IN, joined(self._delivered(ip_header, fields, area, delivery)))
         if deliveries[-1].fin:
             self._connection.saw_closing(FIN, Direction.IN, now)
         return Action.MODIFY, self._delivered(ip_header, fields, area, deliveries[0]), ConnectionClass.STREAM
@@ -178,12 +178,12 @@ class InboundPackets:
             area = TIMESTAMP_PREFIX + flow.peer_stamp.to_bytes(4, "big") + area[8:TIMESTAMP_AREA]
         fields = fields._replace(acknowledgment=flow.local_number(flow.forwarded), window=flow.peer_window)
         for delivery in flow.inbound.withheld(start, flow.edge):
-            self._connection.inject(Direction.IN, self._delivered(ip_header, fields, area, delivery))
+            self._connection.inject(Direction.IN, joined(self._delivered(ip_header, fields, area, delivery)))
             if delivery.fin:
                 self._connection.saw_closing(FIN, Direction.IN, self._connection.last_seen)
         flow.withheld = flow.edge if flow.edge < flow.inbound.end else -1
 
-    def _delivered(self, ip_header: bytes, fields: Fields, area: bytes, delivery: Delivery) -> bytes:
+    def _delivered(self, ip_header: bytes, fields: Fields, area: bytes, delivery: Delivery) -> bytes | Gathered:
         flags, urgent = fields.flags | (FIN if delivery.fin else 0), 0
         if delivery.urgent is not None:
             # The pointer is behind the last urgent byte (RFC 6093, section 3.1).
@@ -192,7 +192,7 @@ class InboundPackets:
             urgent &= 0xFFFF
         number = self._flow.remote_number(delivery.start)
         there = Fields(number, fields.acknowledgment, flags, fields.window, urgent)
-        return self._builder.build(ip_header, there, area, delivery.data)
+        return self._builder.gather(ip_header, there, area, delivery.data)
 
     def _acknowledgment(self, ip_header: bytes, fields: Fields, area: bytes, plain: int) -> Verdict:
         there = Fields(self._flow.remote_number(plain), fields.acknowledgment, fields.flags & ~PSH, fields.window)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Final
 
-from tcpcryptd.core.protocol import DROP, Action, ConnectionClass, Direction, Verdict
+from tcpcryptd.core.protocol import DROP, Action, ConnectionClass, Direction, Verdict, joined
 from tcpcryptd.eno.constants import OVERHEAD
 from tcpcryptd.eno.cutting import Cutting
 from tcpcryptd.eno.stream.flow import Flow
@@ -125,9 +125,9 @@ class OutboundPackets:
         if length <= room if not is_large else room < length <= MAX_PACKET - len(ip_header) - 20 - len(area):
             if piece.fin:
                 fields = fields._replace(flags=fields.flags | FIN)
-            packet = self._builder.build(ip_header, fields, area, piece.payload, checksum=not is_large)
+            packet = self._builder.gather(ip_header, fields, area, piece.payload, checksum=not is_large)
             if len(packet) > self._told and not is_large:
-                self._connection.inject(Direction.OUT, packet)
+                self._connection.inject(Direction.OUT, joined(packet))
                 return DROP
             return Action.MODIFY, packet, ConnectionClass.STREAM
         packets = self._cut(ip_header, fields, area, piece, [*range(0, max(length, 1), max(room, 1))])

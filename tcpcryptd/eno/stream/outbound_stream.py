@@ -145,7 +145,7 @@ class OutboundStream:
         cuts = range(0, len(view), MAX_DATA)
         return b"".join([self._seal_one(view[at : at + MAX_DATA], fin and at == cuts[-1], urgent) for at in cuts])
 
-    def _seal_one(self, data: Buffer, fin: bool, urgent: int | None, first: int = 0) -> bytes:
+    def _seal_one(self, data: Buffer, fin: bool, urgent: int | None, first: int = 0) -> bytes | bytearray:
         ledger = self._ledger
         wire = ledger.wire_end
         rekey = self._rekeying

@@ -3,6 +3,7 @@
 import struct
 from typing import Final, NamedTuple
 
+from tcpcryptd.core.protocol import Gathered
 from tcpcryptd.eno.stream.frame import Buffer
 from tcpcryptd.wire import options
 from tcpcryptd.wire.checksum import address_sum, ones_complement_sum
@@ -13,6 +14,9 @@ from tcpcryptd.wire.words import uint16, uint32
 TIMESTAMP_PREFIX: Final = b"\x01\x01\x08\x0a"
 TIMESTAMP_AREA: Final = 12
 """NOP NOP timestamp: what the kernel sends in most segments."""
+
+_GATHERED: Final = 1 << 15
+"""Bytes of payload from which on it is not copied behind its headers. Two such packets never go up as one."""
 
 _UINT16: Final = struct.Struct(">H")
 _BLOCK: Final = struct.Struct(">II")
@@ -61,10 +65,22 @@ class PacketBuilder:
 
         Without `checksum` it is left to the kernel, which makes it when it cuts the packet into segments.
         """
+        return b"".join((self._head(ip_header, fields, area, payload, checksum, index), payload))
+
+    def gather(
+        self, ip_header: bytes, fields: Fields, area: bytes, payload: Buffer, *, checksum: bool = True
+    ) -> bytes | Gathered:
+        """The same in two pieces when it is large."""
+        head = self._head(ip_header, fields, area, payload, checksum, 0)
+        return b"".join((head, payload)) if len(payload) < _GATHERED else Gathered(head, payload)
+
+    def _head(
+        self, ip_header: bytes, fields: Fields, area: bytes, payload: Buffer, checksum: bool, index: int
+    ) -> bytes:
         sums = None
         if checksum:
             sums = self._address_sum + ones_complement_sum(area) + ones_complement_sum(payload)
-        return written(ip_header, self._ports, fields, area, payload, sums, index)
+        return written(ip_header, self._ports, fields, area, len(payload), sums, index)
 
 
 def is_marked(ip_header: bytes) -> bool:

@@ -6,7 +6,7 @@ dropped. Nothing waits for more than what is in the socket already.
 
 from collections.abc import Callable
 
-from tcpcryptd.core.verdict import ConnectionClass
+from tcpcryptd.core.verdict import ConnectionClass, Gathered
 from tcpcryptd.netio.kernel.nfqueue import DivertedPacket
 from tcpcryptd.netio.packets.passage import Passage
 from tcpcryptd.netio.packets.verdicts import NF_DROP, VerdictSender
@@ -43,9 +43,13 @@ class Merger:
         """The packet that came last of those that can be merged."""
 
     def add(
-        self, packet: DivertedPacket, connection_class: ConnectionClass, mark: int, replacement: bytes | None
+        self, packet: DivertedPacket, connection_class: ConnectionClass, mark: int, replacement: bytes | Gathered | None
     ) -> None:
         """Lets the packet through, perhaps with others; see `Passage.let`. `mark` has the bits of others alone."""
+        if isinstance(replacement, Gathered):
+            self._end_run(flow_of(replacement.head))
+            self._passage.let(packet, connection_class, mark, replacement)
+            return
         flow = b"" if replacement is None else flow_of(replacement)
         start = find_data(replacement) if replacement is not None and flow else 0
         if replacement is None or not start:

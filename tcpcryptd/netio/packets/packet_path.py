@@ -99,7 +99,7 @@ class PacketPath:
         outlet = self._outlet = Outlet(self._marks)
         stack.callback(outlet.close)
         outlet.on_refused = self._handle_refusal
-        handler, on_batch = self._engine.handle_packet, self._engine.admission.handled
+        handler, on_batch = self._engine.handle, self._engine.admission.handled
         delivery = Delivery(injector.inject, self._guard if self._forwards else None)
         # In the order that a connection goes through them: what waits in an earlier queue came before.
         for number, diverted_as in (

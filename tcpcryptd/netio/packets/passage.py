@@ -16,7 +16,7 @@ numbers of such a connection when a verdict both tells connection tracking somet
 
 from typing import Final
 
-from tcpcryptd.core.verdict import ConnectionClass, Direction
+from tcpcryptd.core.verdict import ConnectionClass, Direction, Gathered
 from tcpcryptd.netio.kernel.nfqueue import DivertedPacket
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.packets.verdicts import NF_ACCEPT, NF_REPEAT, VerdictSender, for_tracking
@@ -49,7 +49,11 @@ class Passage:
         return Direction.OUT if hook == HOOK_LOCAL_OUT else Direction.IN
 
     def let(
-        self, packet: DivertedPacket, connection_class: ConnectionClass, mark: int, replacement: bytes | None = None
+        self,
+        packet: DivertedPacket,
+        connection_class: ConnectionClass,
+        mark: int,
+        replacement: bytes | Gathered | None = None,
     ) -> None:
         """Lets it pass, or what stands in its place. UNDECIDED: its connection stays what it is.
 

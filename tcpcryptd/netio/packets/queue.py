@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
-from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict
+from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Gathered, Verdict, joined
 from tcpcryptd.netio.errors import QueueError
 from tcpcryptd.netio.kernel.nfqueue import DivertedPacket
 from tcpcryptd.netio.kernel.queue_binding import bind as _bind
@@ -244,7 +244,11 @@ class PacketQueue:
             self._handle_exception(packet, error)
 
     def _let_through(
-        self, packet: DivertedPacket, connection_class: ConnectionClass, route: int, replacement: bytes | None
+        self,
+        packet: DivertedPacket,
+        connection_class: ConnectionClass,
+        route: int,
+        replacement: bytes | Gathered | None,
     ) -> None:
         if packet.hook == _HOOK_PRE_ROUTING and self.diverted_as.is_encrypted:
             self._merger.add(packet, connection_class, route & self._foreign, replacement)
@@ -271,12 +275,13 @@ class PacketQueue:
             return self.seen.of(packet.payload, route)
         return route | FORWARDED if packet.hook == HOOK_FORWARD else route
 
-    def _send_pieces(self, packet: DivertedPacket, pieces: bytes | None, route: int) -> None:
+    def _send_pieces(self, packet: DivertedPacket, pieces: bytes | Gathered | None, route: int) -> None:
         """Sends what the packet was cut into, in its place: after what left before it."""
         if self._waits_outwards:
             self._flush()
         packet_id = packet.identifier
-        if pieces is None or self._outlet is None or self._outlet.send(pieces, route, lambda: self._gone(packet_id)):
+        outlet = self._outlet
+        if pieces is None or outlet is None or outlet.send(joined(pieces), route, lambda: self._gone(packet_id)):
             self._verdicts.add(packet_id, NF_DROP)
 
     def _gone(self, packet_id: int) -> None:
@@ -284,13 +289,13 @@ class PacketQueue:
         self._verdicts.add(packet_id, NF_DROP)
         self._verdicts.flush()
 
-    def _would_overtake(self, route: int, replacement: bytes | None) -> bool:
+    def _would_overtake(self, route: int, replacement: bytes | Gathered | None) -> bool:
         outlet = self._outlet
         return (
             outlet is not None
             and outlet.waiting > 0
             and replacement is not None
-            and outlet.is_waiting(replacement, route)
+            and outlet.is_waiting(joined(replacement), route)
         )
 
     def _flush(self) -> None:
@@ -298,10 +303,11 @@ class PacketQueue:
         self._verdicts.flush()
         self._waits_outwards = False
 
-    def _resent(self, route: int, size: int, replacement: bytes | None) -> bool:
+    def _resent(self, route: int, size: int, gathered: bytes | Gathered | None) -> bool:
         """Sends by itself what the kernel would not forward, or find the TCP header of, in the place of the packet."""
-        if self._inject is None or replacement is None:
+        if self._inject is None or gathered is None:
             return False
+        replacement = joined(gathered)
         if not route & FORWARDED:
             self._inject(Direction.IN, replacement, route)
             return True

@@ -13,6 +13,7 @@ from typing import Final
 from librt.strings import BytesWriter, write_i16_be, write_i16_le, write_i32_be, write_i32_le
 from mypy_extensions import i16, i32, i64
 
+from tcpcryptd.core.verdict import Gathered
 from tcpcryptd.netio.kernel import netlink
 from tcpcryptd.wire.syn import MAX_PACKET
 from tcpcryptd.wire.words import put32
@@ -74,7 +75,7 @@ class VerdictSender:
         queue_socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, SEND_BUFFER)
         self._send = queue_socket.send
         self._sendmsg = queue_socket.sendmsg
-        self._waiting: list[bytes] = []
+        self._waiting: list[bytes | bytearray | memoryview] = []
         self._bytes = 0
         self._queue = queue_number.to_bytes(2, "big")
         self._beginnings = {verdict: self._beginning(verdict) for verdict in (NF_DROP, NF_ACCEPT, NF_REPEAT)}
@@ -90,7 +91,12 @@ class VerdictSender:
         self.flush()
 
     def add(
-        self, packet_id: int, verdict: int, payload: bytes | None = None, mark: int | None = None, tracking: bytes = b""
+        self,
+        packet_id: int,
+        verdict: int,
+        payload: bytes | Gathered | None = None,
+        mark: int | None = None,
+        tracking: bytes = b"",
     ) -> None:
         """A verdict, with the whole new packet and the new mark where they are given.
 
@@ -119,7 +125,10 @@ class VerdictSender:
         else:
             _put16(writer, size + 4)
             _put16(writer, _PAYLOAD)
-            if size < _LARGE:
+            if isinstance(payload, Gathered):
+                writer.write(payload.head)
+                self._waiting += writer.getvalue(), payload.body, padding
+            elif size < _LARGE:
                 self._waiting.append(b"".join((writer.getvalue(), payload, padding)))
             else:
                 self._waiting += writer.getvalue(), payload, padding
@@ -146,7 +155,7 @@ class VerdictSender:
         except OSError:
             self._send_one_by_one(waiting)
 
-    def _send_one_by_one(self, waiting: list[bytes]) -> None:
+    def _send_one_by_one(self, waiting: list[bytes | bytearray | memoryview]) -> None:
         for message in _messages(b"".join(waiting)):
             try:
                 self._send(message)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcpcryptd.core.engine import Engine
-from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Verdict
+from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, WholeVerdict
 from tcpcryptd.wire.options import pad
 from tcpcryptd.wire.segment import MalformedPacket, Segment, adjacent_packets, locate
 from tests.machine.link import Crossing, view
@@ -20,7 +20,7 @@ DIRECTIONS = st.sampled_from(list(Direction))
 CLASSES = st.sampled_from(list(ConnectionClass))
 
 
-def check(engine: Engine, verdict: Verdict) -> None:
+def check(engine: Engine, verdict: WholeVerdict) -> None:
     """A verdict is well formed, and so is all that the engine wants sent."""
     action, packet, connection_class = verdict
     assert (packet is not None) == (action in (Action.MODIFY, Action.SPLIT))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tcpcryptd.core.verdict import Action
+from tcpcryptd.core.verdict import Action, joined
 from tcpcryptd.crypto.rsa_oaep import RsaPrivateKey
 from tcpcryptd.wire.segment import Segment
 from tests.machine.original import Original
@@ -43,7 +43,7 @@ def test_a_recorded_connection_and_its_resumption(trace: str, nonce: str) -> Non
                 packet_in = bytes.fromhex(step["pkt"])
                 action, changed, _ = model.handle_packet(packet_in, _DIRECTIONS[step["op"]], 0.0)
                 assert action is not Action.DROP, step
-                packet = packet_in if changed is None else changed
+                packet = packet_in if changed is None else joined(changed)
             assert segment(packet).checksum_is_right
             assert header(segment(packet)) == header(after), step
         event = model.next_event()

@@ -73,7 +73,7 @@ class Sender:
         action, changed, connection_class = self.protection.outbound(packet, locate(packet)[0], 0.0)
         if action is Action.DROP:
             return []
-        assert changed is not None
+        assert isinstance(changed, bytes)
         assert connection_class is self.protection.flow.connection_class
         if action is Action.MODIFY:
             return [changed]
@@ -237,5 +237,5 @@ def test_small_segments_keep_their_place_in_the_kernel() -> None:
     packet = whole_packet(4, 500)
     action, changed, connection_class = whole.protection.outbound(packet, locate(packet)[0], 0.0)
     assert (action, connection_class) == (Action.MODIFY, ConnectionClass.STREAM)
-    assert changed is not None
+    assert isinstance(changed, bytes)
     assert Segment(changed, locate(changed)[0]).option(MAC) is not None

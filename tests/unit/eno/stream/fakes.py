@@ -32,6 +32,9 @@ class FakeProtection:
         self._used.add(offset)
         return self._cipher(offset, plaintext) + self._tag(offset, header, plaintext)
 
+    def seal_into(self, offset: int, header: Buffer, plaintext: Buffer, place: memoryview) -> None:
+        place[:] = self.seal(offset, header, plaintext)
+
     def open(self, offset: int, header: Buffer, ciphertext: Buffer) -> bytes | None:
         plaintext = self._cipher(offset, memoryview(ciphertext)[:-TAG_LENGTH])
         tag = bytes(memoryview(ciphertext)[-TAG_LENGTH:])

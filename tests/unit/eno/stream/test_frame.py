@@ -55,6 +55,14 @@ def test_a_frame_belongs_to_its_offset(first: int, second: int) -> None:
     assert (open_frame(protection, second, memoryview(frame)) is None) == (first != second)
 
 
+@pytest.mark.parametrize("protection", protections())
+@pytest.mark.parametrize("size", [4094, 4095, 4096, 60_000])
+def test_a_large_frame_is_sealed_like_a_small_one(protection: FrameProtection, size: int) -> None:
+    header = HEADER.pack(0, size + 17)
+    frame = seal_frame(protection, 7, b"x" * size, rekey=False, fin=True, urgent=None)
+    assert frame == header + protection.seal(7, header, b"\x01" + b"x" * size)
+
+
 @pytest.mark.parametrize("urgent", [None, 0, 0xFFFF])
 def test_the_largest_frame(urgent: int | None) -> None:
     protection = protections()[0]

@@ -22,7 +22,7 @@ class Peer:
         self.generation += rekey
         frame = seal_frame(self.keys(self.generation), self.wire, data, rekey=rekey, fin=fin, urgent=urgent)
         self.wire += len(frame)
-        return frame
+        return bytes(frame)
 
 
 def make(limits: Limits | None = None) -> tuple[InboundStream, Peer]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcpcryptd.core.verdict import ConnectionClass
+from tcpcryptd.core.verdict import ConnectionClass, Gathered
 from tcpcryptd.netio.kernel.nfqueue import DivertedPacket
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.packets.merging import Merger
@@ -66,7 +66,7 @@ class Rig:
         passage = Passage(self.sent, MARKS, ENCRYPTED)  # type: ignore[arg-type]
         self.merger = Merger(passage, self.sent, lambda: holds)  # type: ignore[arg-type]
 
-    def add(self, number: int, packet: bytes | None, mark: int = MARK) -> None:
+    def add(self, number: int, packet: bytes | Gathered | None, mark: int = MARK) -> None:
         diverted = DivertedPacket(number, 0, self._mark | mark, 5, b"", b"")
         self.merger.add(diverted, ENCRYPTED, mark, packet)
 
@@ -232,6 +232,21 @@ def test_a_packet_as_it_came_follows_what_waits() -> None:
     rig.add(0, segment(0))
     rig.add(1, None)
     assert [number for number, _ in sent.passed] == [0, 1]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_packet_in_two_pieces_follows_its_flow_and_stays_as_it_is(key: bytes) -> None:
+    packet = segment(100, 40_000, key=key)
+    gathered = Gathered(packet[:-40_000], memoryview(packet)[-40_000:])
+    other = next(each for each in KEYS if each != key)
+    rig = Rig()
+    rig.add(0, segment(0, key=key))
+    rig.add(1, segment(0, key=other))
+    rig.add(2, gathered)
+    rig.add(3, segment(40_100, key=key))
+    assert rig.sent.passed == [(0, segment(0, key=key)), (2, gathered)]
+    rig.merger.flush()
+    assert [number for number, _ in rig.sent.passed] == [0, 2, 1, 3]
 
 
 def test_what_is_held_back_in_the_queue_is_not_dropped_with_the_rest() -> None:

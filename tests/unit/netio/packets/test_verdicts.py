@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from tcpcryptd.core.verdict import Gathered
 from tcpcryptd.netio.kernel import netlink
 from tcpcryptd.netio.packets.verdicts import BATCH, BATCH_BYTES, NF_ACCEPT, NF_DROP, VerdictSender, for_tracking
 from tcpcryptd.wire.syn import MAX_PACKET
@@ -123,11 +124,14 @@ def test_large_packets_go_to_the_kernel_as_they_are() -> None:
     fake = Gathering()
     verdicts = VerdictSender(QUEUE, cast(socket.socket, fake))
     packets = [bytes(60_003), b"small", b"x" * 4097]
+    gathered = Gathered(b"head", memoryview(bytearray(60_001)))
     for number, packet in enumerate(packets):
         verdicts.add(number, NF_ACCEPT, packet, 1)
+    verdicts.add(len(packets), NF_ACCEPT, gathered, 1)
     verdicts.flush()
-    assert [each for each in fake.pieces if any(each is packet for packet in packets)] == [packets[0], packets[2]]
-    assert [attributes[PAYLOAD] for _, _, attributes in decoded(fake.sent[0])] == packets
+    as_they_are = [packets[0], packets[2], gathered.body]
+    assert [each for each in fake.pieces if any(each is body for body in as_they_are)] == as_they_are
+    assert [attributes[PAYLOAD] for _, _, attributes in decoded(fake.sent[0])] == [*packets, gathered.joined()]
 
 
 def test_nothing_is_sent_when_nothing_waits() -> None:
