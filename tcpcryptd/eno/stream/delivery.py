@@ -1,20 +1,21 @@
 """Plaintext on its way to the local kernel."""
 
-from typing import NamedTuple
-
 from tcpcryptd.eno.stream.frame import Buffer, OpenedFrame
 
 
-class Delivery(NamedTuple):
+class Delivery:
     """Plaintext for the local kernel, small enough for one packet."""
 
-    start: int
-    """The plain offset of the first byte."""
-    data: Buffer
-    fin: bool
-    """Whether the stream ends behind it."""
-    urgent: int | None
-    """The plain offset of the last urgent byte, which can be beyond the data."""
+    __slots__ = ("data", "fin", "start", "urgent")
+
+    def __init__(self, start: int, data: Buffer, fin: bool, urgent: int | None) -> None:
+        self.start = start
+        """The plain offset of the first byte."""
+        self.data = data
+        self.fin = fin
+        """Whether the stream ends behind it."""
+        self.urgent = urgent
+        """The plain offset of the last urgent byte, which can be beyond the data."""
 
 
 def cut(frames: list[OpenedFrame], start: int, limit: int) -> list[Delivery]:

@@ -7,7 +7,7 @@ zero and ignored.
 
 import struct
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 Buffer = bytes | bytearray | memoryview
 
@@ -63,14 +63,17 @@ KeyChain = Callable[[int], FrameProtection]
 has rekey = 1; it may be asked for again, but none before the current one is."""
 
 
-class OpenedFrame(NamedTuple):
+class OpenedFrame:
     """The plaintext of an authentic frame."""
 
-    data: Buffer
-    fin: bool
-    """FINp: no frame follows."""
-    urgent: int | None
-    """Offset of the last urgent byte from the first byte of data."""
+    __slots__ = ("data", "fin", "urgent")
+
+    def __init__(self, data: Buffer, fin: bool, urgent: int | None) -> None:
+        self.data = data
+        self.fin = fin
+        """FINp: no frame follows."""
+        self.urgent = urgent
+        """Offset of the last urgent byte from the first byte of data."""
 
 
 def seal_frame(

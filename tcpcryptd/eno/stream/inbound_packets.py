@@ -160,7 +160,7 @@ class InboundPackets:
             if room < len(delivery.data):
                 flow.withheld = max(flow.withheld, delivery.start + room)
                 if room:
-                    fitting.append(delivery._replace(data=delivery.data[:room], fin=False))
+                    fitting.append(Delivery(delivery.start, delivery.data[:room], False, delivery.urgent))
                 break
             fitting.append(delivery)
         # A byte that it has no room for makes the local kernel answer with its window.
@@ -176,7 +176,7 @@ class InboundPackets:
         ip_header, fields, area = self._template
         if area[:4] == TIMESTAMP_PREFIX:
             area = TIMESTAMP_PREFIX + flow.peer_stamp.to_bytes(4, "big") + area[8:TIMESTAMP_AREA]
-        fields = fields._replace(acknowledgment=flow.local_number(flow.forwarded), window=flow.peer_window)
+        fields = Fields(0, flow.local_number(flow.forwarded), fields.flags, flow.peer_window)
         for delivery in flow.inbound.withheld(start, flow.edge):
             self._connection.inject(Direction.IN, joined(self._delivered(ip_header, fields, area, delivery)))
             if delivery.fin:

@@ -4,8 +4,6 @@ A FIN that has been delivered takes one number behind the last byte in either nu
 for what follows it, in positions and in acknowledgments.
 """
 
-from typing import NamedTuple
-
 from tcpcryptd.eno.limits import Limits
 from tcpcryptd.eno.stream.delivery import Delivery, cut
 from tcpcryptd.eno.stream.frame import (
@@ -27,14 +25,17 @@ from tcpcryptd.eno.stream.reassembly import Kept, Reassembly
 __all__ = ["Delivery", "InboundStream", "Outcome", "Received"]
 
 
-class _Opened(NamedTuple):
+class _Opened:
     """Frames that were opened one after the other."""
 
-    frames: list[OpenedFrame]
-    length: int
-    """Wire bytes."""
-    trouble: Outcome | None
-    """Why it did not go on, if not for want of bytes."""
+    __slots__ = ("frames", "length", "trouble")
+
+    def __init__(self, frames: list[OpenedFrame], length: int, trouble: Outcome | None) -> None:
+        self.frames = frames
+        self.length = length
+        """Wire bytes."""
+        self.trouble = trouble
+        """Why it did not go on, if not for want of bytes."""
 
 
 class InboundStream:
@@ -136,12 +137,12 @@ class InboundStream:
             contiguous = held.extend(wire, payload)
             if contiguous:
                 if contiguous < self._needed and self._wire_fin is None:
-                    return Received(Outcome.HELD, [])
+                    return Outcome.HELD, []
                 return self._open_held([])
         if held or wire != held.next or not payload:
             return self._receive_slowly(wire, payload)
         if self._ledger.cost >= self._limits.unacknowledged:
-            return Received(Outcome.REFUSED, [])
+            return Outcome.REFUSED, []
         opened = self._open(payload)
         if opened.trouble is None and opened.length < len(payload):
             rest = memoryview(payload)[opened.length :] if opened.length else payload
@@ -160,11 +161,11 @@ class InboundStream:
         if not payload:
             return self._received(_Opened([], 0, None), [], Outcome.OUT_OF_ORDER)
         if self._ledger.cost >= self._limits.unacknowledged:
-            return Received(Outcome.REFUSED, again)
+            return Outcome.REFUSED, again
         had_gap = held.has_gap
         kept = held.add(wire, payload)
         if kept is Kept.REFUSED:
-            return Received(Outcome.REFUSED, again)
+            return Outcome.REFUSED, again
         if kept is Kept.CONFLICT:
             self.conflicts += 1
             self._needed = HEADER_LENGTH
@@ -248,7 +249,7 @@ class InboundStream:
     def _received(self, opened: _Opened, again: list[Delivery], otherwise: Outcome) -> Received:
         frames = opened.frames
         if not again and len(frames) == 1 and 0 < len(frames[0].data) <= self._limits.delivery:
-            data, _, urgent = frames[0]
+            data, urgent = frames[0].data, frames[0].urgent
             start = self._ledger.end - len(data)
             deliveries = [Delivery(start, data, False, None if urgent is None else start + urgent)]
         else:
@@ -261,20 +262,20 @@ class InboundStream:
             outcome = Outcome.DELIVERED if any(len(frame.data) for frame in frames) else Outcome.EMPTY
         if opened.trouble is not None:
             outcome = opened.trouble
-            return Received(outcome, deliveries)
+            return outcome, deliveries
         if self._wire_fin is not None:
             outcome, deliveries = self._at_fin(outcome, deliveries)
         if frames and self._end_with_fin and not self.finished:
             # FINp is what counts: the flag may have been cleared on the way (RFC 8548 section 3.7).
             return self._finish(deliveries)
-        return Received(outcome, deliveries)
+        return outcome, deliveries
 
     def _at_fin(self, outcome: Outcome, deliveries: list[Delivery]) -> Received:
         """The FIN flag has come, with this segment or an earlier one."""
         held = self._held
         fin, reach = self._wire_fin, held.next + held.contiguous
         if fin is None or fin > reach:
-            return Received(outcome, deliveries)
+            return outcome, deliveries
         self._wire_fin = None
         if self._end_with_fin:
             if fin == held.next:
@@ -282,23 +283,23 @@ class InboundStream:
                 return self._finish(deliveries)
         elif fin == reach:
             if fin == held.next or self._cut_short or held.pinned > held.next:
-                return Received(Outcome.TRUNCATED, deliveries)
+                return Outcome.TRUNCATED, deliveries
             # The length of a frame that has not been verified may be wrong; the peer can send it again, once.
             self._cut_short = True
             self.failures += 1
             self._discard()
-            return Received(Outcome.FAILED, deliveries)
-        return Received(outcome, deliveries)
+            return Outcome.FAILED, deliveries
+        return outcome, deliveries
 
     def _finish(self, deliveries: list[Delivery]) -> Received:
         last = deliveries[-1] if deliveries else None
         if last is not None and last.start + len(last.data) == self.end:
-            deliveries[-1] = last._replace(fin=True)
+            last.fin = True
         else:
             deliveries.append(Delivery(self.end, b"", True, None))
         outcome = Outcome.REPEATED if self.finished else Outcome.DELIVERED
         self.finished = True
-        return Received(outcome, deliveries)
+        return outcome, deliveries
 
     def _again(self, wire: int, wire_end: int) -> list[Delivery]:
         """What the kernel has not acknowledged of the plaintext of wire bytes before `next_wire`."""
@@ -326,7 +327,7 @@ class InboundStream:
         """Opened plaintext between two plain offsets, which the local kernel's window had no room for before."""
         deliveries = self._kept(max(start, self._ledger.start), min(end, self.end))
         if self.finished and end >= self.end and deliveries:
-            deliveries[-1] = deliveries[-1]._replace(fin=True)
+            deliveries[-1].fin = True
         return deliveries
 
     def commit(self, plain: int) -> None:

@@ -10,34 +10,38 @@ frame, it travels with the last byte of the first segment, for the same reason.
 """
 
 from bisect import bisect_right
-from typing import NamedTuple
 
 from tcpcryptd.eno.limits import FRAME_COST
 from tcpcryptd.eno.stream.frame import Buffer
 
 
-class Record(NamedTuple):
+class Record:
     """A frame with data and the frames without data before it; only a ledger's last one may be without data at all.
 
     A frame without data travels with the byte after it, since nothing else makes a kernel send it again.
     """
 
-    start: int
-    """Plain: the first byte of data."""
-    end: int
-    """Plain: behind the last byte of data."""
-    wire: int
-    """Where the frames without data begin, else the frame."""
-    frame: int
-    """Wire: where the frame with data begins, and its first byte of data stands; `wire_end` when there is no data."""
-    wire_end: int
-    """Wire: behind the tag."""
-    turn: int
-    """Plain: behind the byte that what the frame is longer travels with. From there on bytes stand later by that."""
-    kept: Buffer
-    """What is kept of it: the sealed bytes, or the data."""
-    empty_frames: int
-    """How many frames without data."""
+    __slots__ = ("empty_frames", "end", "frame", "kept", "start", "turn", "wire", "wire_end")
+
+    def __init__(
+        self, start: int, end: int, wire: int, frame: int, wire_end: int, turn: int, kept: Buffer, empty_frames: int
+    ) -> None:
+        self.start = start
+        """Plain: the first byte of data."""
+        self.end = end
+        """Plain: behind the last byte of data."""
+        self.wire = wire
+        """Where the frames without data begin, else the frame."""
+        self.frame = frame
+        """Wire: where the frame with data begins, and its first byte of data stands; `wire_end` when there is none."""
+        self.wire_end = wire_end
+        """Wire: behind the tag."""
+        self.turn = turn
+        """Plain: behind the byte that what the frame is longer travels with. From there on bytes stand later."""
+        self.kept = kept
+        """What is kept of it: the sealed bytes, or the data."""
+        self.empty_frames = empty_frames
+        """How many frames without data."""
 
     def wire_of(self, plain: int) -> int:
         """Where a plain byte of the frame stands."""

@@ -124,7 +124,7 @@ class OutboundPackets:
                 return Action.SPLIT, b"".join(packets), ConnectionClass.STREAM
         if length <= room if not is_large else room < length <= MAX_PACKET - len(ip_header) - 20 - len(area):
             if piece.fin:
-                fields = fields._replace(flags=fields.flags | FIN)
+                fields.flags |= FIN
             packet = self._builder.gather(ip_header, fields, area, piece.payload, checksum=not is_large)
             if len(packet) > self._told and not is_large:
                 self._connection.inject(Direction.OUT, joined(packet))
@@ -145,7 +145,8 @@ class OutboundPackets:
             is_last = index + 1 == len(starts)
             flags = fields.flags & ~((CWR if index else 0) | (0 if is_last else PSH))
             flags |= FIN if is_last and piece.fin else 0
-            cut = fields._replace(sequence=self._flow.local_number(piece.wire + at), flags=flags)
+            number = self._flow.local_number(piece.wire + at)
+            cut = Fields(number, fields.acknowledgment, flags, fields.window)
             packets.append(self._builder.build(ip_header, cut, area, payload[at:end], index=index))
         return packets
 

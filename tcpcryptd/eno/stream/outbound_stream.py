@@ -6,7 +6,6 @@ what follows it, in positions and in acknowledgments.
 
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from tcpcryptd.eno.constants import OVERHEAD
 from tcpcryptd.eno.limits import FRAME_COST, Limits
@@ -22,15 +21,18 @@ from tcpcryptd.eno.stream.frame import (
 from tcpcryptd.eno.stream.ledger import Ledger, Record
 
 
-class Piece(NamedTuple):
+class Piece:
     """Bytes of the TCP data stream."""
 
-    wire: int
-    """The offset of the first one."""
-    payload: Buffer
-    """May be more than a packet takes; never changes."""
-    fin: bool
-    """Whether FIN follows the last byte."""
+    __slots__ = ("fin", "payload", "wire")
+
+    def __init__(self, wire: int, payload: Buffer, fin: bool) -> None:
+        self.wire = wire
+        """The offset of the first one."""
+        self.payload = payload
+        """May be more than a packet takes; never changes."""
+        self.fin = fin
+        """Whether FIN follows the last byte."""
 
 
 class OutboundStream:

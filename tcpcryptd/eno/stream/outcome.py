@@ -1,7 +1,6 @@
 """The results of a segment from the wire."""
 
 from enum import Enum
-from typing import NamedTuple
 
 from tcpcryptd.eno.stream.delivery import Delivery
 
@@ -22,9 +21,5 @@ class Outcome(Enum):
     INVALID = "an authentic frame breaks the protocol"
 
 
-class Received(NamedTuple):
-    """The result of `InboundStream.receive`."""
-
-    outcome: Outcome
-    deliveries: list[Delivery]
-    """In order; what the kernel has not acknowledged yet may be repeated first."""
+Received = tuple[Outcome, list[Delivery]]
+"""The result of `InboundStream.receive`. In order; what the kernel has not acknowledged may be repeated first."""

@@ -1,7 +1,7 @@
 """Builds whole packets of an open connection at little cost: they can have 64 KiB."""
 
 import struct
-from typing import Final, NamedTuple
+from typing import Final
 
 from tcpcryptd.core.protocol import Gathered
 from tcpcryptd.eno.stream.frame import Buffer
@@ -22,14 +22,17 @@ _UINT16: Final = struct.Struct(">H")
 _BLOCK: Final = struct.Struct(">II")
 
 
-class Fields(NamedTuple):
+class Fields:
     """The fields of a TCP header besides the ports."""
 
-    sequence: int
-    acknowledgment: int
-    flags: int
-    window: int
-    urgent: int = 0
+    __slots__ = ("acknowledgment", "flags", "sequence", "urgent", "window")
+
+    def __init__(self, sequence: int, acknowledgment: int, flags: int, window: int, urgent: int = 0) -> None:
+        self.sequence = sequence
+        self.acknowledgment = acknowledgment
+        self.flags = flags
+        self.window = window
+        self.urgent = urgent
 
 
 class PacketBuilder:
@@ -80,7 +83,8 @@ class PacketBuilder:
         sums = None
         if checksum:
             sums = self._address_sum + ones_complement_sum(area) + ones_complement_sum(payload)
-        return written(ip_header, self._ports, fields, area, len(payload), sums, index)
+        numbers = fields.sequence, fields.acknowledgment, fields.flags, fields.window, fields.urgent
+        return written(ip_header, self._ports, numbers, area, len(payload), sums, index)
 
 
 def is_marked(ip_header: bytes) -> bool:

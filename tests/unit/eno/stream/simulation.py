@@ -3,7 +3,7 @@
 from random import Random
 
 from tcpcryptd.eno.limits import Limits
-from tcpcryptd.eno.stream.inbound_stream import Delivery, InboundStream, Outcome, Received
+from tcpcryptd.eno.stream.inbound_stream import Delivery, InboundStream, Outcome
 from tcpcryptd.eno.stream.outbound_stream import OutboundStream, Piece
 from tests.unit.eno.stream.fakes import FakeKeys
 
@@ -174,7 +174,10 @@ class Simulation:
     def send_nothing(self) -> None:
         """Pure acknowledgments and keep-alives leave no bytes; their places are in order."""
         position = self.sender.sent + self.sender.fin_sent
-        assert self.outbound.send(position, b"") == Piece(self.outbound.wire_end + self.sender.fin_sent, b"", False)
+        piece = self.outbound.send(position, b"")
+        assert piece is not None
+        place = self.outbound.wire_end + self.sender.fin_sent
+        assert (piece.wire, piece.payload, piece.fin) == (place, b"", False)
         before = self.outbound.wire_position(self.sender.acknowledged - 1)
         assert before < self.outbound.wire_position(self.sender.acknowledged)
         # The receiver has to answer a keep-alive: it must not look new to its kernel.
@@ -206,10 +209,10 @@ class Simulation:
 
     def receive(self, segment: Segment, *, lossless: bool = False) -> None:
         wire, payload, fin = segment
-        received = self.inbound.receive(wire, payload, fin)
-        self.outcomes.add(received.outcome)
-        self._check(received)
-        for delivery in received.deliveries:
+        outcome, deliveries = self.inbound.receive(wire, payload, fin)
+        self.outcomes.add(outcome)
+        self._check(outcome, deliveries)
+        for delivery in deliveries:
             reliable = lossless or not self.drops
             if reliable or self.random.random() < 0.9:
                 room = 1 << 20 if reliable or self.random.random() < 0.9 else self.random.randint(0, 10)
@@ -217,13 +220,13 @@ class Simulation:
         if self.random.random() < 0.7 or lossless:
             self.acknowledge()
 
-    def _check(self, received: Received) -> None:
-        assert received.outcome is not Outcome.INVALID
+    def _check(self, outcome: Outcome, deliveries: list[Delivery]) -> None:
+        assert outcome is not Outcome.INVALID
         if not self.corrupt:
-            assert received.outcome not in (Outcome.FAILED, Outcome.TRUNCATED, Outcome.REFUSED)
+            assert outcome not in (Outcome.FAILED, Outcome.TRUNCATED, Outcome.REFUSED)
             assert self.inbound.conflicts == 0
-        at = received.deliveries[0].start if received.deliveries else 0
-        for delivery in received.deliveries:
+        at = deliveries[0].start if deliveries else 0
+        for delivery in deliveries:
             end = delivery.start + len(delivery.data)
             assert delivery.start == at
             assert bytes(delivery.data) == self.stream[delivery.start : end]

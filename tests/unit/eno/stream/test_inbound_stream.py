@@ -4,7 +4,7 @@ import pytest
 
 from tcpcryptd.eno.limits import FRAME_COST, Limits
 from tcpcryptd.eno.stream.frame import HEADER, seal_frame
-from tcpcryptd.eno.stream.inbound_stream import Delivery, InboundStream, Outcome, Received
+from tcpcryptd.eno.stream.inbound_stream import InboundStream, Outcome, Received
 from tests.unit.eno.stream.fakes import FakeKeys
 
 START = 100
@@ -31,12 +31,16 @@ def make(limits: Limits | None = None) -> tuple[InboundStream, Peer]:
 
 
 def read(received: Received) -> tuple[Outcome, list[tuple[int, bytes, bool]]]:
-    return received.outcome, [(start, bytes(data), fin) for start, data, fin, _ in received.deliveries]
+    return received[0], [(each.start, bytes(each.data), each.fin) for each in received[1]]
+
+
+def positions(received: Received) -> list[tuple[int, bytes, int | None]]:
+    return [(each.start, bytes(each.data), each.urgent) for each in received[1]]
 
 
 def test_a_frame_is_delivered() -> None:
     inbound, peer = make()
-    assert inbound.receive(START, peer.frame(b"ab")) == (Outcome.DELIVERED, [Delivery(0, b"ab", False, None)])
+    assert read(inbound.receive(START, peer.frame(b"ab"))) == (Outcome.DELIVERED, [(0, b"ab", False)])
     assert read(inbound.receive(START + 22, peer.frame(b"cd"))) == (Outcome.DELIVERED, [(2, b"cd", False)])
     assert (inbound.end, inbound.next_wire) == (4, START + 44)
 
@@ -82,18 +86,18 @@ def test_what_was_acknowledged_of_a_frame_is_kept_and_its_forgery_is_fatal() -> 
     third = peer.frame(b"ef")
     inbound.receive(START + 44, third[:10])
     inbound.commit(4)
-    assert inbound.receive(START + 54, bytes(12)).outcome is Outcome.DAMAGED
+    assert inbound.receive(START + 54, bytes(12))[0] is Outcome.DAMAGED
 
 
 def test_a_part_of_a_frame_that_comes_again_is_answered() -> None:
     inbound, peer = make()
     frame = peer.frame(b"abcd")
-    assert inbound.receive(START, frame[:10]).outcome is Outcome.HELD
-    assert inbound.receive(START, frame[:10]).outcome is Outcome.OUT_OF_ORDER
+    assert inbound.receive(START, frame[:10])[0] is Outcome.HELD
+    assert inbound.receive(START, frame[:10])[0] is Outcome.OUT_OF_ORDER
     inbound.commit(0)
-    assert inbound.receive(START, frame[:10]).outcome is Outcome.OUT_OF_ORDER
-    assert inbound.receive(START + 20, frame[20:22]).outcome is Outcome.OUT_OF_ORDER
-    assert inbound.receive(START + 10, frame[10:20]).outcome is Outcome.OUT_OF_ORDER
+    assert inbound.receive(START, frame[:10])[0] is Outcome.OUT_OF_ORDER
+    assert inbound.receive(START + 20, frame[20:22])[0] is Outcome.OUT_OF_ORDER
+    assert inbound.receive(START + 10, frame[10:20])[0] is Outcome.OUT_OF_ORDER
 
 
 def test_what_the_peer_may_have_forgotten_is_delivered_again() -> None:
@@ -102,7 +106,7 @@ def test_what_the_peer_may_have_forgotten_is_delivered_again() -> None:
     frame = peer.frame(b"abcd")
     inbound.receive(START, frame[:10])
     inbound.commit(0)
-    assert inbound.receive(START + 10, frame[10:]).outcome is Outcome.DELIVERED
+    assert inbound.receive(START + 10, frame[10:])[0] is Outcome.DELIVERED
     assert read(inbound.receive(START + 10, frame[10:])) == (Outcome.REPEATED, [(0, b"abcd", False)])
 
 
@@ -120,32 +124,31 @@ def test_large_plaintext_is_cut_for_packets() -> None:
 def test_urgent_frames_begin_a_delivery() -> None:
     inbound, peer = make()
     wire = peer.frame(b"ab") + peer.frame(b"cd", urgent=5) + peer.frame(b"ef") + peer.frame(b"gh", urgent=0)
-    assert [(start, bytes(data), urgent) for start, data, _, urgent in inbound.receive(START, wire).deliveries] == [
+    assert positions(inbound.receive(START, wire)) == [
         (0, b"ab", None),
         (2, b"cdef", 7),
         (6, b"gh", 6),
     ]
-    assert inbound.receive(peer.wire, peer.frame(b"ij", urgent=1)).deliveries[0].urgent == 9
+    assert inbound.receive(peer.wire, peer.frame(b"ij", urgent=1))[1][0].urgent == 9
 
 
 def test_what_is_delivered_again_is_urgent_as_before() -> None:
     """Else the byte would be delivered among the others."""
     inbound, peer = make()
     frame = peer.frame(b"ab") + peer.frame(b"cdef", urgent=1)
-    first = inbound.receive(START, frame).deliveries
-    assert first[-1] == Delivery(2, b"cdef", False, 3)
-    assert [each.urgent for each in inbound.receive(START, frame).deliveries] == [3]
+    assert positions(inbound.receive(START, frame))[-1] == (2, b"cdef", 3)
+    assert [urgent for _, _, urgent in positions(inbound.receive(START, frame))] == [3]
     inbound.acknowledge(2)
-    assert inbound.receive(START + 22, frame[22:]).deliveries == [Delivery(2, b"cdef", False, 3)]
+    assert positions(inbound.receive(START + 22, frame[22:])) == [(2, b"cdef", 3)]
     inbound.receive(peer.wire, peer.frame(b"gh"))
     inbound.acknowledge(6)
-    assert inbound.receive(peer.wire - 22, frame[:22]).deliveries == [Delivery(6, b"gh", False, None)]
+    assert positions(inbound.receive(peer.wire - 22, frame[:22])) == [(6, b"gh", None)]
 
 
 def test_an_urgent_position_that_is_past_is_not_repeated() -> None:
     inbound, peer = make(Limits(delivery=4))
     received = inbound.receive(START, peer.frame(b"abcdefgh", urgent=2))
-    assert [delivery.urgent for delivery in received.deliveries] == [2, None]
+    assert [urgent for _, _, urgent in positions(received)] == [2, None]
 
 
 def test_a_frame_that_is_not_authentic_takes_everything_held_with_it() -> None:
@@ -161,13 +164,13 @@ def test_a_frame_that_is_not_authentic_takes_everything_held_with_it() -> None:
 @pytest.mark.parametrize("length", [0, 16])
 def test_a_ciphertext_that_is_too_short(length: int) -> None:
     inbound, _ = make()
-    assert inbound.receive(START, HEADER.pack(0, length) + bytes(40)).outcome is Outcome.FAILED
+    assert inbound.receive(START, HEADER.pack(0, length) + bytes(40))[0] is Outcome.FAILED
 
 
 def test_a_wrong_length_does_not_stop_the_stream() -> None:
     inbound, peer = make()
     frame = peer.frame(b"abcd")
-    assert inbound.receive(START, b"\0\xff\xff" + frame[3:]).outcome is Outcome.HELD
+    assert inbound.receive(START, b"\0\xff\xff" + frame[3:])[0] is Outcome.HELD
     assert read(inbound.receive(START, frame)) == (Outcome.DELIVERED, [(0, b"abcd", False)])
     assert inbound.conflicts == 1
 
@@ -230,7 +233,7 @@ def test_a_forged_rekey_bit_changes_nothing() -> None:
     inbound, peer = make()
     frame = peer.frame(b"ab")
     for _ in range(3):
-        assert inbound.receive(START, b"\x01" + frame[1:]).outcome is Outcome.FAILED
+        assert inbound.receive(START, b"\x01" + frame[1:])[0] is Outcome.FAILED
     assert inbound.generation == 0
     assert peer.keys.asked.count(1) == 1
     assert read(inbound.receive(START, frame)) == (Outcome.DELIVERED, [(0, b"ab", False)])
@@ -279,10 +282,10 @@ def test_fin_inside_a_frame_is_a_truncation_when_it_comes_again(cut: int) -> Non
     def receive(wire: int, frame: bytes) -> Outcome:
         if cut:
             inbound.receive(wire, frame[:cut])
-        return inbound.receive(wire + cut, frame[cut:-1], fin=True).outcome
+        return inbound.receive(wire + cut, frame[cut:-1], fin=True)[0]
 
     assert receive(START, first) is Outcome.FAILED
-    assert inbound.receive(START, first).outcome is Outcome.DELIVERED
+    assert inbound.receive(START, first)[0] is Outcome.DELIVERED
     assert receive(START + 22, second) is Outcome.FAILED
     assert receive(START + 22, second) is Outcome.TRUNCATED
 
@@ -294,11 +297,11 @@ def test_a_forged_fin_before_the_end_is_nothing(at: int) -> None:
     inbound.receive(START, wire[:30])
     if at == START + 22:
         inbound.receive(START + 30, wire[30:])
-    assert inbound.receive(at, b"", fin=True).deliveries == []
+    assert inbound.receive(at, b"", fin=True)[1] == []
     assert inbound.finished == (at == START + 22)
     assert inbound.wire_acknowledgment(inbound.end + 1) == inbound.next_wire
     inbound.receive(START + 30, wire[30:])
-    assert inbound.receive(peer.wire, b"", fin=True).deliveries[-1].fin
+    assert inbound.receive(peer.wire, b"", fin=True)[1][-1].fin
     assert inbound.wire_acknowledgment(inbound.end + 1) == inbound.next_wire + 1
 
 
@@ -306,14 +309,14 @@ def test_a_forged_fin_before_the_end_is_nothing(at: int) -> None:
 def test_an_authentic_frame_after_the_last_is_an_error(data: bytes) -> None:
     inbound, peer = make()
     inbound.receive(START, peer.frame(b"ab", fin=True))
-    assert inbound.receive(peer.wire, peer.frame(data)).outcome is Outcome.INVALID
+    assert inbound.receive(peer.wire, peer.frame(data))[0] is Outcome.INVALID
     assert read(inbound.receive(START + 22, b"x" * 60)) == (Outcome.HELD, [])
 
 
 def test_an_authentic_frame_without_its_urgent_field_is_an_error() -> None:
     inbound, peer = make()
     header = HEADER.pack(0, 17)
-    assert inbound.receive(START, header + peer.keys(0).seal(START, header, b"\x02")).outcome is Outcome.INVALID
+    assert inbound.receive(START, header + peer.keys(0).seal(START, header, b"\x02"))[0] is Outcome.INVALID
 
 
 def test_at_the_bound_nothing_more_is_taken() -> None:
@@ -321,24 +324,24 @@ def test_at_the_bound_nothing_more_is_taken() -> None:
     frames = [peer.frame(b"a") for _ in range(4)]
     wires = [START + 21 * number for number in range(4)]
     for wire, frame in zip(wires[:2], frames[:2], strict=True):
-        assert inbound.receive(wire, frame).outcome is Outcome.DELIVERED
+        assert inbound.receive(wire, frame)[0] is Outcome.DELIVERED
     assert read(inbound.receive(wires[2], frames[2])) == (Outcome.REFUSED, [])
     assert read(inbound.receive(wires[3], frames[3])) == (Outcome.REFUSED, [])
     assert (inbound.has_gap, inbound.next_wire) == (False, wires[2])
     assert read(inbound.receive(wires[0], frames[0])) == (Outcome.REPEATED, [(0, b"a", False)])
     inbound.acknowledge(2)
-    assert inbound.receive(wires[2], frames[2]).outcome is Outcome.DELIVERED
+    assert inbound.receive(wires[2], frames[2])[0] is Outcome.DELIVERED
 
 
 def test_beyond_the_bounds_nothing_is_held() -> None:
     inbound, _ = make(Limits(reach=50, segments=2))
-    assert inbound.receive(START + 45, bytes(6)).outcome is Outcome.REFUSED
-    assert inbound.receive(START + 45, bytes(5)).outcome is Outcome.OUT_OF_ORDER
-    assert inbound.receive(START + 35, bytes(5)).outcome is Outcome.OUT_OF_ORDER
-    assert inbound.receive(START + 25, bytes(5)).outcome is Outcome.REFUSED
+    assert inbound.receive(START + 45, bytes(6))[0] is Outcome.REFUSED
+    assert inbound.receive(START + 45, bytes(5))[0] is Outcome.OUT_OF_ORDER
+    assert inbound.receive(START + 35, bytes(5))[0] is Outcome.OUT_OF_ORDER
+    assert inbound.receive(START + 25, bytes(5))[0] is Outcome.REFUSED
     assert inbound.sack_blocks(START) == [(135, 140), (145, 150)]
     inbound, _ = make(Limits(reach=50, segments=2))
-    outcomes = [inbound.receive(START + at, bytes(5)).outcome for at in (10, 15, 20)]
+    outcomes = [inbound.receive(START + at, bytes(5))[0] for at in (10, 15, 20)]
     assert outcomes == [Outcome.OUT_OF_ORDER, Outcome.OUT_OF_ORDER, Outcome.REFUSED]
 
 
@@ -357,5 +360,5 @@ def test_what_has_come_before_is_told() -> None:
     inbound.receive(START + 24, other)
     inbound.acknowledge(8)
     assert inbound.duplicate is None
-    assert inbound.receive(START + 24, other).outcome is Outcome.OUTDATED
+    assert inbound.receive(START + 24, other)[0] is Outcome.OUTDATED
     assert inbound.duplicate == (START + 24, START + 48)

@@ -78,8 +78,8 @@ class Host:
             self.out.append(piece)
 
     def take(self, piece: Piece) -> None:
-        received = self.inbound.receive(piece.wire, bytes(piece.payload))
-        assert received.outcome in (Outcome.DELIVERED, Outcome.EMPTY)
+        outcome, _ = self.inbound.receive(piece.wire, bytes(piece.payload))
+        assert outcome in (Outcome.DELIVERED, Outcome.EMPTY)
         if self.inbound.generation != self.outbound.remote_generation:
             self.put(self.outbound.follow(self.inbound.generation))
 
