@@ -1,6 +1,9 @@
 """Whether the way out looks at sockets."""
 
+import errno
+import socket
 import struct
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,11 +16,21 @@ class Kernel:
 
     def __init__(self) -> None:
         self.now = 100.0
+        self.notices, self._changes = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notices.setblocking(False)
         self.names: list[bytes] | None = []
         self.asked = 0
 
     def monotonic(self) -> float:
         return self.now
+
+    def change(self, times: int = 1) -> None:
+        for _ in range(times):
+            self._changes.send(b"notice")
+
+    def close(self) -> None:
+        self.notices.close()
+        self._changes.close()
 
     def transact(self, _protocol: int, request: bytes) -> list[bytes]:
         ((kind, _, body),) = netlink.messages(request)
@@ -29,11 +42,13 @@ class Kernel:
 
 
 @pytest.fixture
-def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
     kernel = Kernel()
     monkeypatch.setattr(queueing, "time", kernel)
     monkeypatch.setattr(netlink, "transact", kernel.transact)
-    return kernel
+    monkeypatch.setattr(queueing, "subscribe", lambda: kernel.notices)
+    yield kernel
+    kernel.close()
 
 
 @pytest.mark.parametrize(
@@ -53,15 +68,50 @@ def test_all_of_them_have_to(kernel: Kernel, names: list[bytes] | None, alike: b
     assert QueueingDisciplines().treat_alike() == alike
 
 
-def test_the_kernel_is_asked_now_and_then(kernel: Kernel) -> None:
+def test_the_kernel_is_asked_after_changes(kernel: Kernel) -> None:
     disciplines = QueueingDisciplines()
     assert disciplines.treat_alike()
     kernel.names = [b"fq\0"]
+    kernel.now += 10
+    assert disciplines.treat_alike()
+    kernel.change(times=100)
     kernel.now += 9.9
     assert disciplines.treat_alike()
-    kernel.now += 0.2
+    for _ in range(3):
+        kernel.now += 10
+        assert not disciplines.treat_alike()
+    # Once at first, and twice for more notices than are read at once.
+    assert kernel.asked == 3
+
+
+def test_the_kernel_is_asked_again_when_it_does_not_say(kernel: Kernel) -> None:
+    kernel.names = None
+    disciplines = QueueingDisciplines()
     assert not disciplines.treat_alike()
-    assert kernel.asked == 2
+    kernel.names = []
+    kernel.now += 10
+    assert disciplines.treat_alike()
+
+
+@pytest.mark.parametrize("when", ["subscribed", "read"])
+def test_without_notices_the_kernel_is_asked_each_time(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    class Overrun:
+        def recv(self, _size: int) -> bytes:
+            raise OSError(errno.ENOBUFS, "")
+
+    def subscribe() -> Overrun:
+        if when == "subscribed":
+            raise PermissionError
+        return Overrun()
+
+    monkeypatch.setattr(queueing, "subscribe", subscribe)
+    disciplines = QueueingDisciplines()
+    for _ in range(3):
+        disciplines.treat_alike()
+        kernel.now += 10
+    assert kernel.asked == 3
 
 
 def test_this_kernel_answers() -> None:
