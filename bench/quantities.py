@@ -65,6 +65,8 @@ QUANTITIES = (BULK, BULK_EIGHT, CPU, CPU_ALL, FRESH, RESUMED, SERVER_CPU, LATENC
 """In the order of the report."""
 
 EIGHT = 8
+WEB_SECONDS = 3
+"""At least: first all connections are opened."""
 WARM_UP_CONNECTIONS = 20
 PER = 1000
 GIGABYTE = 1e9
@@ -134,8 +136,9 @@ def measure_web(subject: Subject, parameters: Parameters) -> Figures:
     """Nothing where the programs are not installed."""
     if are_installed(WEB_PROGRAMS):
         with web_server(subject.route):
-            yield WEB, web_requests(subject.route, parameters.seconds, keep_alive=True)
-            yield WEB_NEW, web_requests(subject.route, parameters.seconds, keep_alive=False)
+            seconds = max(parameters.seconds, WEB_SECONDS)
+            yield WEB, web_requests(subject.route, seconds, keep_alive=True)
+            yield WEB_NEW, web_requests(subject.route, seconds, keep_alive=False)
 
 
 def measure_redis(subject: Subject, parameters: Parameters) -> Figures:
