@@ -98,9 +98,13 @@ def _run_alone(
             listeners.append(library.on_event)
         return control
 
-    forwards = bool(config.selection.forward)
-    packets = PacketPath(own.engine, config.queues, config.marks, on_event, own.jobs, forwards)
+    packets = PacketPath(own.engine, config.queues, config.marks, on_event, own.jobs, _forwards(config))
     return run_daemon(packets, config, open_control, Reloader(settings, load, own.apply).reload)
+
+
+def _forwards(config: DaemonConfig) -> bool | None:
+    """See PacketPath."""
+    return bool(config.selection.forward) or (None if config.firewall is None else False)
 
 
 def _run_workers(
@@ -157,8 +161,7 @@ def _start_fork_server(
         return EngineParts(own.engine, own.jobs, log_event, own.adjust, lambda: counters() | {"keylog_on": 0})
 
     tells_decisions = settings.libtcpcrypt_port is not None
-    forwards = bool(config.selection.forward)
-    worker_config = WorkerConfig(config.queues, config.marks, build, tells_decisions, forwards)
+    worker_config = WorkerConfig(config.queues, config.marks, build, tells_decisions, _forwards(config))
     fork_server = ForkServer(
         lambda: drop_privileges(Account.find(config.user)),
         lambda index, end: run_worker(index, end, worker_config),

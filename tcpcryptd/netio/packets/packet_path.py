@@ -63,7 +63,7 @@ class PacketPath:
         marks: MarkScheme,
         on_event: Callable[[Event], None],
         jobs: Sequence[KeyJob] = (),
-        forwards: bool = False,
+        forwards: bool | None = None,
         is_last: bool = True,
     ) -> None:
         """Get ready.
@@ -74,7 +74,7 @@ class PacketPath:
             marks: Where the marks are.
             on_event: Takes the engine's events.
             jobs: Keys to make.
-            forwards: Whether connections of hosts behind this one are diverted.
+            forwards: Whether connections of hosts behind this one are diverted. None: as the administrator's rules say.
             is_last: No worker has the queues behind these.
         """
         self._engine = engine
@@ -113,6 +113,8 @@ class PacketPath:
             if gso:
                 queue.segmenting, queue.on_oversize = self._queues[-1], self._engine.outgrown
             queue.holds = self._engine.holds
+            if self._forwards is False:
+                queue.forward_nothing()
             queue.next_worker = None if self._is_last else number + 1
             stack.callback(queue.close)
             self._queues.append(queue)

@@ -112,6 +112,7 @@ class PacketQueue:
         """Given the beginning of each such packet."""
         self.holds: Callable[[bytes], bool] = lambda _: False
         """Whether a packet that could not be handled must not pass although its connection is undecided."""
+        self._forwarded_drop = False
         self.next_worker: int | None = None
         """The queue of the worker that may know what this one does not."""
         self.exceptions = 0
@@ -163,6 +164,13 @@ class PacketQueue:
         self._on_batch(self.number, self._reader.is_limited)
         self.seconds += time.monotonic() - self._now
 
+    def forward_nothing(self) -> None:
+        """Drops what rules of a daemon that was killed divert because that one encrypted it for hosts behind this one.
+
+        A reset could miss, and would end connection tracking's memory of what must not go on in clear.
+        """
+        self._forwarded_drop = self.diverted_as.is_encrypted
+
     def drain(self, delivers: bool) -> None:
         """Handles the segments of a packet that was too large; `delivers`: the local kernel gets them by injection."""
         self._drains, self._delivers = True, delivers
@@ -205,8 +213,8 @@ class PacketQueue:
                 return
             hook = packet.hook
             direction = self._passage.direction(hook, packet.mark)
-            if direction is None:
-                self._verdicts.add(packet.identifier, NF_ACCEPT)
+            if direction is None or (hook == HOOK_FORWARD and self._forwarded_drop):
+                self._verdicts.add(packet.identifier, NF_ACCEPT if direction is None else NF_DROP)
                 return
             route = self._route(packet)
             if hook == _HOOK_POST_ROUTING:

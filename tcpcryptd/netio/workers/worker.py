@@ -60,7 +60,7 @@ class WorkerConfig:
     can be resumed."""
     tells_decisions: bool
     """Whether the daemon wants to know of each handshake that is over."""
-    forwards: bool = False
+    forwards: bool | None = None
     """See `PacketPath`."""
 
 
