@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,9 @@ _SO_RCVBUFFORCE = 33
 _KERNEL_DOUBLES = 2
 """The kernel reports twice what it was asked for: it counts its own bookkeeping."""
 _FULL = 0.9
+_NETLINK_NETFILTER = 12
+_EMPTY_CONFIGURATION = struct.pack("=IHHIIBBH", 20, 3 << 8 | 2, 1, 0, 0, 0, 0, 0)
+"""NFQNL_MSG_CONFIG for queue 0 that changes nothing: the kernel loads the module of NFQUEUE, where it is one."""
 
 
 def check_capabilities() -> Iterator[Finding]:
@@ -42,16 +46,18 @@ def check_capabilities() -> Iterator[Finding]:
 def check_queue() -> Iterator[Finding]:
     """NFQUEUE, and how much its socket can hold."""
     try:
-        # What loads the module, where it is one.
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12):
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as kernel:
+            kernel.send(_EMPTY_CONFIGURATION)
             present = QUEUES_FILE.exists()
     except OSError:
         present = False
     if not present:
+        # The kernel loads its modules for those who may use them.
+        allowed = capabilities.has_network_capabilities()
         yield Finding.problem(
             "NFQUEUE",
             f"{QUEUES_FILE} is missing",
-            "modprobe nfnetlink_queue, or a kernel with CONFIG_NETFILTER_NETLINK_QUEUE",
+            "modprobe nfnetlink_queue, or a kernel with CONFIG_NETFILTER_NETLINK_QUEUE" if allowed else AS_ROOT,
         )
         return
     yield Finding.ok("NFQUEUE", "the kernel has it")

@@ -11,7 +11,7 @@ import pytest
 
 from tcpcryptd.netio.daemon import DaemonConfig
 from tcpcryptd.netio.doctor import examine, kernel
-from tcpcryptd.netio.doctor.finding import Finding, Severity
+from tcpcryptd.netio.doctor.finding import AS_ROOT, Finding, Severity
 from tcpcryptd.netio.kernel import capabilities
 from tcpcryptd.netio.packets.queue import SOCKET_BUFFER
 
@@ -47,11 +47,13 @@ def test_locked_memory(monkeypatch: Patch, allowed: bool, severity: Severity) ->
     assert ("LimitMEMLOCK=infinity" in found.advice) == (not allowed)
 
 
-def test_a_kernel_without_nfqueue(monkeypatch: Patch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("allowed", "advice"), [(True, "modprobe nfnetlink_queue"), (False, AS_ROOT)])
+def test_a_kernel_without_nfqueue(monkeypatch: Patch, tmp_path: Path, allowed: bool, advice: str) -> None:
     monkeypatch.setattr(kernel, "QUEUES_FILE", tmp_path / "nfnetlink_queue")
+    monkeypatch.setattr(capabilities, "has_network_capabilities", lambda: allowed)
     (found,) = kernel.check_queue()
     assert found.severity is Severity.PROBLEM
-    assert "modprobe nfnetlink_queue" in found.advice
+    assert advice in found.advice
 
 
 class FakeProbe:
@@ -65,6 +67,9 @@ class FakeProbe:
 
     def __exit__(self, *_: object) -> None:
         pass
+
+    def send(self, message: bytes) -> int:
+        return len(message)
 
     def setsockopt(self, _level: int, option: int, value: int) -> None:
         if option != socket.SO_RCVBUF:
