@@ -243,7 +243,7 @@ class Engine:
 
     def rekey(self, local: Endpoint, remote: Endpoint) -> bool:
         """Replaces a connection's keys; False when it is not encrypted. Raises ValueError as `options` does."""
-        connection = self._find(local, remote)
+        connection = self._table.settled(flow_key(local, remote))
         return connection is not None and connection.rekey()
 
     def reset(self, local: Endpoint, remote: Endpoint) -> bool:

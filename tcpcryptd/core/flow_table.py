@@ -140,6 +140,7 @@ class FlowTable:
         ended since, and those that were refused. What is left over of a refused one can make an entry.
         """
         for connection in self:
+            self.settled(connection.key)
             if connection.key not in self._refused:
                 yield connection.info()
         for side in self._plain.values():
@@ -152,11 +153,18 @@ class FlowTable:
         """The connection with this outgoing key."""
         return self.outbound.get(key)
 
+    def settled(self, key: bytes) -> Connection | None:
+        """The same, when it has done what could wait, since somebody asks about it; that may end it."""
+        connection = self.outbound.get(key)
+        if connection is not None and connection.state is not None:
+            connection.state.settle()
+        return self.outbound.get(key)
+
     def find(self, key: bytes) -> ConnectionInfo | None:
         """What is known of the connection with this outgoing key."""
+        connection = self.settled(key)
         if key in self._refused:
             return self._refused[key]
-        connection = self.outbound.get(key)
         if connection is not None:
             return connection.info()
         records = [records[key][0] for records in self._plain.values() if key in records]

@@ -94,22 +94,26 @@ class KeylessState(ProtocolState):
         return self._connection.reopen(self._other_syn, syn_ack, now)
 
 
-class Answered(ProtocolState):
-    """The answer of a key exchange is on its way to the peer, whose proof is verified and the keys are made meanwhile.
+class KeysDue(ProtocolState):
+    """The other side goes on with what is on its way to it; the keys are made meanwhile, and the peer's proof verified.
 
-    That happens when the answer has gone out, and in any case before anything else of the connection: no segment is
-    looked at before.
+    That happens when the packets at hand and the injections have gone out, and in any case before anything else of the
+    connection: no segment is looked at before.
     """
 
     def __init__(
-        self, connection: ConnectionHandle, judge: Callable[[], PeerIdentity], make_keys: Callable[[], ProtocolState]
+        self,
+        connection: ConnectionHandle,
+        make_keys: Callable[[], ProtocolState],
+        judge: Callable[[], PeerIdentity] | None = None,
     ) -> None:
         """Get ready.
 
         Args:
-            connection: The answer waits among its injections.
-            judge: Finds out who the peer is, and gives the connection its identity.
+            connection: Its class is what it will be.
             make_keys: Has the next state take over, and returns it.
+            judge: Finds out before who the peer is, and gives the connection its identity; None: nothing is to be
+                found out.
         """
         self._connection = connection
         self._judge = judge
@@ -124,21 +128,27 @@ class Answered(ProtocolState):
         """With the keys that the peer has by then. Who it is does not matter any more."""
         return self._make_keys().resets()
 
+    def settle(self) -> None:
+        """Who has a connection already may ask whether it is encrypted."""
+        self._finished()
+
     def undeliverable(self, now: float) -> bool:
-        """The answer was refused."""
+        """What was sent was refused."""
         following = self._finished()
         return following is None or following.undeliverable(now)
 
     def translated(self, direction: Direction, error: Quoted) -> tuple[int, int | None] | None:
-        """The answer was too large for a link."""
+        """It was too large for a link."""
         following = self._finished()
         return following.translated(direction, error) if following is not None else None
 
     def _finished(self) -> ProtocolState | None:
         """The next state, which has taken over; None: the peer was refused."""
-        identity = self._judge()
+        # What follows need not set another one in its place.
+        self._connection.cancel_timer()
+        identity = self._judge() if self._judge is not None else None
         following = self._make_keys()
-        if identity.suits(must_authenticate=self._connection.must_authenticate):
+        if identity is None or identity.suits(must_authenticate=self._connection.must_authenticate):
             return following
         # Only now, when there is what resets the peer.
         self._connection.refuse(identity.reason)

@@ -173,6 +173,9 @@ class ProtocolState:
     def rest(self) -> None:
         """Drops what it can make again from the keys when a segment comes, see `core.resting`."""
 
+    def settle(self) -> None:
+        """Does now what waits until others need nothing any more, since somebody asks about the connection."""
+
     def rekey(self) -> None:
         """Replaces the keys; only asked of an open connection. May put it off or do nothing."""
 

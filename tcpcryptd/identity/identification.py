@@ -47,7 +47,7 @@ def identify(
 def judge(
     connection: ConnectionHandle, authenticator: Authenticator | None, part: Part, extensions: Mapping[int, bytes]
 ) -> Callable[[], PeerIdentity] | None:
-    """The same while the answer travels: what does it then, for `Answered`. None: it was refused at once.
+    """The same while the answer travels: what does it then, for `KeysDue`. None: it was refused at once.
 
     Only a signature can wait, of a key that may connect: no other gets an answer, and with it this host's proof.
     """

@@ -13,7 +13,7 @@ from tcpcryptd.identity.learned import LearnedKeys
 from tcpcryptd.identity.proof import HostKey
 from tcpcryptd.identity.public_key import key_line
 from tcpcryptd.wire.sequence import add
-from tests.machine.endpoint import Socket
+from tests.machine.endpoint import Socket, State
 from tests.machine.identities import (
     BOTH,
     CLIENT,
@@ -31,7 +31,7 @@ from tests.machine.identities import (
 )
 from tests.machine.link import Crossing
 from tests.machine.proofs import read
-from tests.machine.test_identity import AUTHENTICATED
+from tests.machine.test_identity import AUTHENTICATED, resumed
 from tests.machine.world import ENO, PORT, Suite, World, text
 
 pytestmark = PROTOCOLS
@@ -181,6 +181,20 @@ def test_what_is_said_of_it_meanwhile(suite: Suite) -> None:
     assert outcomes(world.server) == [(AUTHENTICATED, "client")]
     # The application did not want it to be kept.
     assert server.counters()["sessions"] == 0
+
+
+def test_who_has_a_connection_may_ask_about_it(suite: Suite) -> None:
+    """The keys of a resumed session are made when the application has got its SYN ACK, or when it asks before that."""
+    world = world_of(suite, authenticator("client"))
+    assert not resumed(world, 40_000)
+    world.client.sleeps = True
+    client = world.open(port=40_001)
+    assert world.clock.run_until(lambda: client.state is State.OPEN, 1)
+    assert world.client.engine is not None
+    info = world.client.engine.connection(Endpoint(CLIENT, 40_001), Endpoint(SERVER, PORT))
+    assert info is not None
+    assert (info.state, info.resumed) == (ConnectionState.ENCRYPTED, True)
+    assert info.session_id is not None
 
 
 def test_the_daemon_dies_meanwhile(suite: Suite) -> None:

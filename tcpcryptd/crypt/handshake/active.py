@@ -2,7 +2,18 @@
 
 from typing import Final
 
-from tcpcryptd.core.protocol import ACCEPT, DROP, SWALLOWED, UNSEEN_ANSWER, Direction, Support, Verdict, modify
+from tcpcryptd.core.handshake import KeysDue
+from tcpcryptd.core.protocol import (
+    ACCEPT,
+    DROP,
+    SWALLOWED,
+    UNSEEN_ANSWER,
+    ConnectionClass,
+    Direction,
+    Support,
+    Verdict,
+    modify,
+)
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import CRYPT, SESSION_PREFIX_SIZE, Opcode
 from tcpcryptd.crypt.handshake.client_exchange import ClientExchange
@@ -168,12 +179,17 @@ class HelloSent(HandshakeState):
         return for_local_kernel(syn_ack, context.local.mss, window, keeps_sack=context.keeps_sack)
 
     def _resume(self, syn_ack: Segment, session: Session, following: Resumable, now: float) -> Verdict:
-        unconfirmed = Unconfirmed(self._context, session, following)
-        unconfirmed.take_over()
-        self._connection.encrypted(now)
-        # For a peer that does not get the kernel's ACK and sends its SYN ACK again.
-        unconfirmed.protection.answer = self._context.acknowledgment
-        return modify(self._for_local_kernel(syn_ack, syn_ack.window), self._connection.connection_class)
+        def protect() -> Unconfirmed:
+            unconfirmed = Unconfirmed(self._context, session, following)
+            unconfirmed.take_over()
+            self._connection.encrypted(now)
+            # For a peer that does not get the kernel's ACK and sends its SYN ACK again.
+            unconfirmed.protection.answer = self._context.acknowledgment
+            return unconfirmed
+
+        self._connection.connection_class = ConnectionClass.ENCRYPTED
+        KeysDue(self._connection, protect).take_over(now)
+        return modify(self._for_local_kernel(syn_ack, syn_ack.window), ConnectionClass.ENCRYPTED)
 
 
 class PkconfSent(HandshakeState):

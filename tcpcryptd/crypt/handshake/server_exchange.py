@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from tcpcryptd.core.handshake import Answered
+from tcpcryptd.core.handshake import KeysDue
 from tcpcryptd.core.protocol import DROP, Classical, ConnectionClass, Direction, Verdict, modify
 from tcpcryptd.crypt import option
 from tcpcryptd.crypt.constants import NONCE_SIZE, SYMMETRIC_SPEC_SIZE, Opcode
@@ -121,7 +121,7 @@ class ServerExchange:
             sent.begin(init2, intervals, unshifted, now)
             return sent
 
-        Answered(self._connection, judge_client, make_keys).take_over(now)
+        KeysDue(self._connection, make_keys, judge_client).take_over(now)
         # The ACK that the kernel waits for; its window stays closed until the peer has shown that it has the keys.
         return modify(segment.edited(window=0, payload=b""), ConnectionClass.ENCRYPTED)
 

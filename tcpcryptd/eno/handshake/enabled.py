@@ -1,6 +1,7 @@
 """What a host that opened the connection does once an ACK with an ENO option went each way (RFC 8547 section 4.6)."""
 
-from tcpcryptd.core.protocol import Verdict, modify
+from tcpcryptd.core.handshake import KeysDue
+from tcpcryptd.core.protocol import ConnectionClass, Verdict, modify
 from tcpcryptd.eno.handshake.context import HandshakeContext
 from tcpcryptd.eno.handshake.exchange import AwaitInit1, InitSent
 from tcpcryptd.eno.handshake.negotiation import Negotiated
@@ -32,9 +33,11 @@ def enable(
     """
     is_syn = bool(segment.flags & SYN)
     if secret is not None:
-        channel = open_channel(context, secret, negotiated, now)
         if not is_syn:
+            channel = open_channel(context, secret, negotiated, now)
             return channel.inbound(segment.packet, segment.offset, now)
+        context.connection.connection_class = ConnectionClass.STREAM
+        KeysDue(context.connection, lambda: open_channel(context, secret, negotiated, now)).take_over(now)
     elif negotiated.role is EnoRole.B:
         waiting = AwaitInit1(context, negotiated, heard=not is_syn)
         waiting.take_over(now)

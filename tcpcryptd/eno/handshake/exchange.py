@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from tcpcryptd.core.handshake import Answered
+from tcpcryptd.core.handshake import KeysDue
 from tcpcryptd.core.protocol import ACCEPT, DROP, Action, ConnectionClass, Direction, Injection, Quoted, Verdict, modify
 from tcpcryptd.crypto import tcpcrypt_schedule as schedule
 from tcpcryptd.crypto.key_scheme import InvalidPublicKey
@@ -289,7 +289,7 @@ class AwaitInit1(_Exchange):
                 init2=sending,
             )
 
-        Answered(self._connection, judge_a, make_keys).take_over(now)
+        KeysDue(self._connection, make_keys, judge_a).take_over(now)
         return self.unpayloaded(segment, segment.window)
 
     def _unanswered(self, now: float) -> None:
