@@ -160,8 +160,7 @@ def assert_reused_port_is_encrypted(network: Network, family: int) -> None:
         client.connect((network.server.address(family), 7000))
         assert exchange(client, MARKER * 1000) == MARKER * 1000
         same_session(network, client)
-    capture.stop()
-    assert_encrypted(capture)
+    assert_encrypted(capture.stop())
 
 
 @FAMILIES

@@ -73,8 +73,7 @@ def test_connections_from_before_the_start_are_left_alone(network: Network) -> N
         capture = network.client.capture()
         assert exchange(old, MARKER * 1000) == MARKER * 1000
         assert network.client.sessions() == network.server.sessions() == []
-        capture.stop()
-        assert_plain(capture)
+        assert_plain(capture.stop())
         assert_session(network)
         assert exchange(old, MARKER) == MARKER
 
@@ -126,8 +125,7 @@ def test_required_destination_is_not_reached_in_plain(network: Network) -> None:
     capture = network.client.capture()
     with pytest.raises(ConnectionError), dialogue(network) as client:
         exchange(client, MARKER * 100)
-    capture.stop()
-    assert not capture.contains(MARKER)
+    assert not capture.stop().contains(MARKER)
 
 
 def test_required_destination_with_daemon(network: Network) -> None:

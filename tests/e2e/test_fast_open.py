@@ -79,14 +79,12 @@ def test_fast_open(network: Network, protocol: str) -> None:
         network.client.start_daemon("--protocol", protocol)
         capture = network.client.capture()
         try_all(encrypted=False)
-        capture.stop()
-        assert_plain(capture)
+        assert_plain(capture.stop())
 
         network.server.start_daemon("--protocol", protocol)
         capture = network.client.capture()
         try_all(encrypted=True)
-        capture.stop()
-        assert_encrypted(capture, protocol)
+        assert_encrypted(capture.stop(), protocol)
 
         after = counters(network.client)
         # The data was in the SYN each time, and the peer's kernel did not see it there.

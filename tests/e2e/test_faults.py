@@ -59,8 +59,7 @@ def test_a_stopped_daemon_delays(encrypted: Network, transfer: Transfer, side: s
             assert read_exactly(accepted, len(MARKER)) == MARKER
             same_session(encrypted, client)
     transfer.stop()
-    capture.stop()
-    assert not capture.contains(MARKER)
+    assert not capture.stop().contains(MARKER)
     assert transfer.arrived_unchanged()
 
 
@@ -101,8 +100,7 @@ def test_interface_down_and_up(encrypted: Network, transfer: Transfer, side: str
     wait_until(lambda: "LOWER_UP" in encrypted.client.run(["ip", "link", "show", "eth0"]).stdout, "the link is up")
     transfer.wait_moving()
     transfer.stop()
-    capture.stop()
-    assert not capture.contains(MARKER)
+    assert not capture.stop().contains(MARKER)
     assert transfer.arrived_unchanged()
     assert_session(encrypted)
 
@@ -259,6 +257,5 @@ def test_out_of_memory(network: Network, protocol: str) -> None:
         assert "fatal: out of memory" in daemon.log()
         daemon = host.start_daemon("--protocol", protocol)
     assert_works(network, protocol)
-    capture.stop()
-    assert not capture.contains(MARKER)
+    assert not capture.stop().contains(MARKER)
     assert daemon.stop() == 0

@@ -88,8 +88,7 @@ def test_links_above_others(network: Network, kind: str, protocol: str) -> None:
     with serve(network.server.listen(0), echo_server) as port, network.client.connect(SERVER, port) as client:
         assert exchange(client, MARKER + data) == MARKER + data
         same_session(network, client)
-    capture.stop()
-    assert_encrypted(capture, protocol)
+    assert_encrypted(capture.stop(), protocol)
 
 
 @FAMILIES
@@ -116,8 +115,7 @@ def test_through_wireguard_and_beside_it(network: Network, family: int, protocol
         ):
             assert exchange(client, MARKER + data) == MARKER + data
             same_session(network, client)
-        capture.stop()
-        assert_encrypted(capture, protocol)
+        assert_encrypted(capture.stop(), protocol)
 
 
 def in_vrf(host: Host) -> None:

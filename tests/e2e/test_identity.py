@@ -99,8 +99,7 @@ def test_two_hosts_that_know_each_other(fleet: Fleet, workers: str) -> None:
                 assert row["peer"] == expected
                 long = fleet.hosts[name].tcnetstat("--long").stdout
                 assert f"{other}   {fleet.fingerprint(other)}" in long
-    capture.stop()
-    assert not capture.contains(MARKER)
+    assert not capture.stop().contains(MARKER)
     wait_until(lambda: "authenticated: server" in fleet.log("client"), "the log says so")
     metrics = fleet.network.client.tcnetstat("--metrics").stdout
     assert 'tcpcryptd_identities_total{outcome="authenticated"} 2' in metrics
@@ -175,8 +174,7 @@ def test_a_daemon_in_the_servers_place_is_refused(fleet: Fleet, options: tuple[s
     fleet.start("server", key="mallory")
     capture = fleet.network.server.capture()
     assert fails(fleet.network) == errno.ECONNRESET
-    capture.stop()
-    assert not capture.contains(MARKER)
+    assert not capture.stop().contains(MARKER)
     wait_until(lambda: "refused: the peer's key is SHA256:" in fleet.log("client"), "the log says so")
 
 
@@ -248,8 +246,7 @@ def test_a_client_that_requires_an_identity(fleet: Fleet) -> None:
     fleet.start("client", *ALL)
     capture = fleet.network.server.capture()
     assert fails(fleet.network) in (errno.ECONNREFUSED, errno.ECONNRESET, errno.ETIMEDOUT)
-    capture.stop()
-    assert not capture.contains(MARKER)
+    assert not capture.stop().contains(MARKER)
 
 
 @one_protocol

@@ -93,8 +93,7 @@ def test_killed_daemon_of_the_sender_leaks_nothing(encrypted: Network, transfer:
     with dialogue(encrypted) as new:
         assert exchange(new, b"new connections work") == b"new connections work"
     after.stop()
-    capture.stop()
-    assert not capture.contains(MARKER)
+    assert not capture.stop().contains(MARKER)
     assert after.contains(b"new connections work")
     assert not after.contains(MARKER)
     assert transfer.arrived_unchanged()
@@ -122,8 +121,7 @@ def test_start_after_kill_resets_old_connections(encrypted: Network, transfer: T
     with dialogue(encrypted) as new:
         assert exchange(new, MARKER) == MARKER
         same_session(encrypted, new)
-    capture.stop()
-    assert not capture.contains(MARKER)
+    assert not capture.stop().contains(MARKER)
     assert transfer.arrived_unchanged()
 
 
@@ -135,8 +133,7 @@ def test_orderly_stop_resets_encrypted_connections(encrypted: Network, transfer:
     assert host.daemons[0].stop() == 0
     wait_until(lambda: transfer.errors, "the sender sees the reset")
     assert isinstance(transfer.errors[0], ConnectionError)
-    capture.stop()
-    assert not capture.contains(MARKER)
+    assert not capture.stop().contains(MARKER)
     assert transfer.arrived_unchanged()
 
 

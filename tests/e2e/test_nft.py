@@ -118,8 +118,7 @@ def test_a_chain_that_comes_before_ours_while_a_packet_is_with_the_daemon(networ
             while len(received) < len(MARKER) * 10:
                 received += connection.recv(65536)
             assert received == MARKER * 10
-    capture.stop()
-    assert_encrypted(capture, protocol)
+    assert_encrypted(capture.stop(), protocol)
 
 
 @BOTH_PROTOCOLS

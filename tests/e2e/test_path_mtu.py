@@ -68,8 +68,7 @@ def test_the_path_becomes_narrower_in_a_transfer(path: Network, protocol: str, f
         path.server.run(["ip", "link", "set", "eth0", "mtu", "1300"])
         assert exchange(client, DATA) == DATA
         assert same_session(path, client) == session
-    capture.stop()
-    assert_encrypted(capture, protocol)
+    assert_encrypted(capture.stop(), protocol)
 
 
 class Upload:

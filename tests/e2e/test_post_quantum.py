@@ -65,8 +65,7 @@ def test_it_is_used_where_it_fits(make_pair: Callable[[int], Network], mtu: int,
         host.start_daemon()
     capture = network.client.capture()
     suite, _ = suites(network, family)
-    capture.stop()
-    assert_encrypted(capture, "crypt")
+    assert_encrypted(capture.stop(), "crypt")
     fits = mtu - (40 if family == socket.AF_INET else 60) >= INIT1_AND_OPTIONS
     assert suite.startswith(HYBRID if fits else CLASSICAL)
     for host in network.hosts():
@@ -128,8 +127,7 @@ def test_two_daemons_agree_on_it_with_eno(network: Network) -> None:
     for _ in range(2):
         assert suites(network, data=MARKER * 3000)[0] == ENO_HYBRID
     assert counted(network.client, "agreed") == counted(network.server, "agreed") == 2
-    capture.stop()
-    assert_encrypted(capture, "eno")
+    assert_encrypted(capture.stop(), "eno")
     assert (first_data(capture, INIT1)[0], first_data(capture, INIT2)[0]) == (1265, 1164)
 
 
@@ -183,8 +181,7 @@ def test_an_earlier_daemon(network: Network, older: Path, side: str, protocol: s
             assert row["resumed"] == resumed
             assert not row["post_quantum"]
             assert row["suite"] == EARLIER["crypt" if protocol == "crypt" else "eno"]
-    capture.stop()
-    assert_encrypted(capture, "crypt" if protocol == "crypt" else "eno")
+    assert_encrypted(capture.stop(), "crypt" if protocol == "crypt" else "eno")
     assert counted(newer, "peer") == 1
     assert counted(newer, "resumed") == 1
 
@@ -202,8 +199,7 @@ def test_destinations_that_require_it(network: Network, protocol: str) -> None:
     server = network.server.start_daemon()
     for _ in range(2):
         assert suites(network)[0].startswith(HYBRID if protocol == "crypt" else ENO_HYBRID)
-    capture.stop()
-    assert not capture.contains(MARKER)
+    assert not capture.stop().contains(MARKER)
     assert counted(network.client, "agreed") == counted(network.server, "agreed") == 2
     assert ", post-quantum" in server.log()
     version = network.client.run([*entry_point("tcpcryptd"), "--version"]).stdout

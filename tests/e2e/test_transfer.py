@@ -179,8 +179,7 @@ def test_jumbo_frames(make_pair: Callable[[int], Network], protocol: str) -> Non
     with dialogue(network) as client:
         same_session(network, client)
         assert exchange(client, data) == data
-    capture.stop()
-    assert_encrypted(capture, protocol)
+    assert_encrypted(capture.stop(), protocol)
     assert max(len(segment.payload) for segment in capture.segments()) > 4016
 
 
@@ -191,8 +190,7 @@ def test_an_interface_without_offloads(encrypted: Network, protocol: str) -> Non
     capture = encrypted.server.capture()
     with dialogue(encrypted) as client:
         assert exchange(client, MARKER * 20_000) == MARKER * 20_000
-    capture.stop()
-    assert_encrypted(capture, protocol)
+    assert_encrypted(capture.stop(), protocol)
     assert max(len(segment.payload) for segment in capture.segments()) <= 1460
 
 
@@ -254,8 +252,7 @@ def test_without_an_extension_of_tcp(encrypted: Network, protocol: str, setting:
     with dialogue(encrypted) as client:
         assert exchange(client, MARKER * 20_000) == MARKER * 20_000
         same_session(encrypted, client)
-    capture.stop()
-    assert_encrypted(capture, protocol)
+    assert_encrypted(capture.stop(), protocol)
     assert kind not in capture.kinds()
 
 

@@ -118,8 +118,7 @@ def client_of(host: Host) -> ControlClient:
 def test_sessions_of_all_workers_are_listed_together(network: Network, protocol: str) -> None:
     capture = network.client.capture()
     with spread(network, "--protocol", protocol) as both:
-        capture.stop()
-        assert not capture.contains(MARKER)
+        assert not capture.stop().contains(MARKER)
         for host in network.hosts():
             assert len(host.sessions()) == PAIRS
             assert metric(host, "encrypted_connections") == PAIRS
@@ -177,8 +176,7 @@ def test_a_killed_worker_is_replaced_and_leaks_nothing(network: Network, protoco
             with both.again(worker) as new:
                 assert exchange(new, MARKER) == MARKER
                 same_session(network, new)
-        capture.stop()
-        assert not capture.contains(MARKER)
+        assert not capture.stop().contains(MARKER)
         # Asked for every second.
         counted = 'segments_total{class="undecided"}'
         wait_until(lambda: metric(network.client, counted) > before, "what its successor does is counted")
@@ -215,8 +213,7 @@ def test_workers_die_with_the_daemon(network: Network) -> None:
         wait_until(lambda: "backoff:" in network.client.run(["ss", "-Htni"]).stdout, "the kernel has retransmitted")
         with both.again(0) as new:
             assert exchange(new, b"new connections work") == b"new connections work"
-        capture.stop()
-        assert not capture.contains(MARKER)
+        assert not capture.stop().contains(MARKER)
         assert network.client.start_daemon("--workers", str(WORKERS)).running()
         for connection in both.connections:
             with pytest.raises((ConnectionResetError, BrokenPipeError)):
@@ -245,8 +242,7 @@ def test_an_orderly_stop_resets_the_connections_of_all_workers(network: Network,
         for connection in both.connections:
             with pytest.raises(ConnectionResetError):
                 connection.recv(1)
-        capture.stop()
-        assert not capture.contains(MARKER)
+        assert not capture.stop().contains(MARKER)
         assert (network.client.rules(), workers_of(network.client)) == (rules, {})
 
 
@@ -391,8 +387,7 @@ def test_the_rule_watch_reaches_all_workers(network: Network) -> None:
             with both.again(worker) as new:
                 assert exchange(new, MARKER) == MARKER
                 same_session(network, new)
-        capture.stop()
-        assert not capture.contains(MARKER)
+        assert not capture.stop().contains(MARKER)
 
 
 def test_workers_are_as_unprivileged_as_the_daemon(network: Network) -> None:

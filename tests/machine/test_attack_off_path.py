@@ -30,8 +30,7 @@ GUESSES = 400
 @pytest.mark.parametrize("stage", STAGES)
 def test_guesses_do_not_keep_a_connection_from_being_encrypted(stage: int, victim: str) -> None:
     world = World.encrypting()
-    client = world.open()
-    client.write(text(3000))
+    client = world.open(data=text(3000))
     assert world.clock.run_until(lambda: len(world.link.log) >= stage, LIMIT)
     isns = {crossing.segment.sequence for crossing in world.link.log if crossing.segment.flags & SYN}
     flow, name = (reverse_key(client.key), "server") if victim == "client" else (client.key, "client")

@@ -53,8 +53,7 @@ def test_a_host_does_not_take_its_own_segments_for_the_peers(side: str, suite: S
 def test_a_handshake_is_reflected(side: str, stage: int, suite: Suite) -> None:
     """No session comes from one's own messages, and nothing is in clear once there is one."""
     world = World.encrypting(suite)
-    client = world.open()
-    client.write(text(2000))
+    client = world.open(data=text(2000))
     assert world.clock.run_until(lambda: len(world.link.log) >= stage, LIMIT)
     victim = world.host(side)
     for crossing in [each for each in world.link.log if each.sender == side and not each.segment.is_opening]:
@@ -184,8 +183,7 @@ def test_a_handshake_message_is_replayed_into_another_connection(side: str) -> N
 
     before = [(host, len(host.events)) for host in world.hosts]
     world.link.filters.append(exchanged)
-    fresh = world.open(port=40_002)
-    fresh.write(text(500))
+    world.open(port=40_002, data=text(500))
     world.clock.run_for(60)
     new = [{event.session_id for event in host.events[seen:] if isinstance(event, Negotiated)} for host, seen in before]
     assert not new[0] & new[1]

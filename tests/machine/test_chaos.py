@@ -62,8 +62,7 @@ def test_daemons_that_fall_behind(suite: Suite, block: int) -> None:
         for host in world.hosts:
             lag = random.choice((0.05, 0.3, 1.0))
             host.lag = lambda lag=lag, random=random: random.expovariate(1 / lag)
-        client = world.open()
-        client.write(text(2000, b"request "))
+        client = world.open(data=text(2000, b"request "))
 
         def over(client: Socket = client, accepted: list[Socket] = world.server.stack.accepted) -> bool:
             received = [server.received for server in accepted]

@@ -122,8 +122,7 @@ def test_a_proof_that_fits_nowhere(side: str, requires: bool) -> None:
         other: authenticator(other, BY_AUTHORITY),
     }
     world = world_of(own["client"], own["server"], requires=requires)
-    client = world.open()
-    client.write(text(2_000))
+    client = world.open(data=text(2_000))
     world.clock.run_for(60)
     if requires:
         assert client.error is not None
@@ -143,8 +142,7 @@ def test_what_must_be_post_quantum_goes_without_proofs_that_do_not_fit(identity_
     config = EngineConfig(required_post_quantum=everybody, required_identity=EVERYBODY if identity_is_required else ())
     suite = replace(ALL, eno=ALL.eno.with_identities(own[0]))
     world = World(client=make_engine(1, suite, config), server=engine(own[1], 2, suite=ALL))
-    client = world.open()
-    client.write(text(2_000))
+    client = world.open(data=text(2_000))
     world.clock.run_for(60)
     assert (client.error is not None) is identity_is_required
     world.assert_nothing_in_clear()
@@ -174,8 +172,7 @@ def test_switched_roles_and_a_server_that_shows_anothers_key() -> None:
     server = engine(impostor("server"), 2, suite=ALL)
     server.set_options(ConnectionOptions(client_mode=ClientMode.ALWAYS), Endpoint(SERVER, PORT))
     world = World(client=engine(both()[0], 1, suite=ALL), server=server)
-    client = world.open()
-    client.write(text(2_000))
+    client = world.open(data=text(2_000))
     world.clock.run_for(100)
     assert next(each.sender for each in world.link.log if find(each.segment, Opcode.INIT2) is not None) == "client"
     assert_nothing_passed(world, client)
@@ -216,8 +213,7 @@ def test_an_original(suite: Suite, requires: bool) -> None:
         for name in ("client", "server")
     }
     world = World(client=engines["client"], server=engines["server"])
-    client = world.open()
-    client.write(text(2_000))
+    client = world.open(data=text(2_000))
     world.clock.run_for(60)
     ours = world.server if suite.original == "client" else world.client
     assert (client.error is not None) is requires, world.trace()
@@ -234,8 +230,7 @@ def test_an_original(suite: Suite, requires: bool) -> None:
 @pytest.mark.parametrize("requires", [False, True])
 def test_rsa_has_no_place_for_proofs(requires: bool) -> None:
     world = world_of(*both(), requires=requires, suite=RSA_ONLY)
-    client = world.open()
-    client.write(text(2_000))
+    client = world.open(data=text(2_000))
     world.clock.run_for(60)
     assert (client.error is not None) is requires
     if not requires:

@@ -167,8 +167,7 @@ def test_a_path_that_turns_out_to_be_narrow_is_not_tried_twice() -> None:
     known: list[int | None] = [None]
     world = World(client=make_engine("c", path_mtu=lambda _: known[0]), server=make_engine("s"))
     world.link.filters.append(narrow(1280))
-    client = world.open()
-    client.write(b"request")
+    client = world.open(data=b"request")
     assert world.clock.run_until(lambda: bool(messages(world, Opcode.INIT1)), LIMIT)
     known[0] = 1280
     assert world.clock.run_until(lambda: client.all_acknowledged, LIMIT)
@@ -187,8 +186,7 @@ def test_whatever_is_lost_both_ends_have_the_same_keys_or_none(
     world = World.encrypting(conditions=Conditions(delay=delay), filters=(drop_nth(any_packet, *lost),))
     if switched:
         switch(world)
-    client = world.open()
-    client.write(text(3000, b"request "))
+    client = world.open(data=text(3000, b"request "))
     assert world.clock.run_until(lambda: client.all_acknowledged or client.error is not None, LIMIT), world.trace()
     world.clock.run_for(30)
     (server,) = world.server.stack.accepted
@@ -253,8 +251,7 @@ def test_a_changed_message_ends_in_no_session(opcode: Opcode, change: Callable[[
     client_engine = make_engine("c", POST_QUANTUM, REQUIRED if required else None)
     world = World(client=client_engine, server=make_engine("s", POST_QUANTUM))
     world.link.filters.append(replaced(opcode, with_change, "client" if opcode is Opcode.INIT1 else "server"))
-    client = world.open()
-    client.write(text(3000))
+    client = world.open(data=text(3000))
     world.clock.run_for(LIMIT)
     world.clock.run_for(LIMIT)
     world.assert_healthy()
@@ -277,8 +274,7 @@ def test_a_message_that_is_changed_once_is_got_over(opcode: Opcode, change: Call
     with_change = with_key(change) if opcode is Opcode.INIT1 else with_ciphertext(change)
     world = World.encrypting()
     world.link.filters.append(replaced(opcode, with_change, "client" if opcode is Opcode.INIT1 else "server", 1))
-    client = world.open()
-    client.write(text(3000))
+    client = world.open(data=text(3000))
     world.clock.run_for(LIMIT)
     world.assert_healthy()
     (server,) = world.server.stack.accepted
@@ -288,8 +284,7 @@ def test_a_message_that_is_changed_once_is_got_over(opcode: Opcode, change: Call
 def test_a_destination_that_requires_it_gets_no_smaller_message() -> None:
     world = World(client=make_engine("c", ALL, REQUIRED), server=make_engine("s"))
     world.link.filters.append(drop(is_large(Opcode.INIT1)))
-    client = world.open()
-    client.write(text(3000))
+    client = world.open(data=text(3000))
     world.clock.run_for(2 * LIMIT)
     assert client.error is not None
     assert {crossing.segment.payload_length for crossing in messages(world, Opcode.INIT1)} == {INIT1}
@@ -308,8 +303,7 @@ def test_no_session_without_it_is_resumed_with_a_destination_that_requires_it() 
     world.exchange(*ends)
     world.close(*ends)
     networks.append(NETWORK)
-    client = world.open(port=40_001)
-    client.write(text(3000))
+    client = world.open(port=40_001, data=text(3000))
     world.clock.run_for(2 * LIMIT)
     assert client.error is not None
     world.assert_nothing_in_clear()
@@ -360,8 +354,7 @@ def test_init2_is_sent_again_for_the_same_init1_alone(changes: dict[str, Any], s
     if switched:
         switch(world)
     world.link.filters.append(drop(lambda crossing: find(crossing.segment, Opcode.INIT2) is not None))
-    client = world.open()
-    client.write(text(100))
+    world.open(data=text(100))
     assert world.clock.run_until(lambda: bool(messages(world, Opcode.INIT2)), LIMIT)
     (init1,), responder = messages(world, Opcode.INIT1), world.host("client" if switched else "server").daemon
     asking = init1.segment.edited(**{"payload": b"", **changes})

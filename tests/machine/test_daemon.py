@@ -91,8 +91,7 @@ def test_an_orderly_stop_resets_both_ends(suite: Suite, side: str) -> None:
 @pytest.mark.parametrize("stage", range(1, 8))
 def test_a_stop_during_the_handshake_leaves_nothing_hanging(suite: Suite, side: str, stage: int) -> None:
     world = World.encrypting(suite)
-    client = world.open()
-    client.write(text(3000))
+    client = world.open(data=text(3000))
     assert world.clock.run_until(lambda: len(world.link.log) >= stage, LIMIT)
     world.host(side).shut_down_engine()
 

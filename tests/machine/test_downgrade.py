@@ -30,8 +30,7 @@ def requiring(max_opening: int) -> World:
 @pytest.mark.parametrize("crossings", range(1, 6))
 def test_a_flood_does_not_make_a_required_connection_plain(crossings: int) -> None:
     world = requiring(max_opening=2)
-    client = world.open()
-    client.write(text(1600))
+    world.open(data=text(1600))
     assert world.clock.run_until(lambda: len(world.link.log) == crossings, LIMIT)
     for number in range(5):
         world.client.daemon.handle_packet(flood_syn(number, encode(HELLO)), Direction.IN, world.clock.now)
@@ -42,8 +41,7 @@ def test_a_flood_does_not_make_a_required_connection_plain(crossings: int) -> No
 def test_a_required_connection_that_nobody_answers_ends() -> None:
     world = requiring(max_opening=100)
     world.link.filters.append(drop(sent_by("server")))
-    client = world.open()
-    client.write(text(1600))
+    client = world.open(data=text(1600))
     world.clock.run_for(400)
     world.assert_nothing_in_clear()
     assert client.error is not None
@@ -52,8 +50,7 @@ def test_a_required_connection_that_nobody_answers_ends() -> None:
 def test_an_ack_of_somebody_else_does_not_deliver_init1() -> None:
     """An attacker who sees the SYN ACK sends the plain ACK before INIT1 comes."""
     world = World.encrypting()
-    client = world.open()
-    client.write(text(1600))
+    client = world.open(data=text(1600))
     assert world.clock.run_until(lambda: len(world.link.log) == 2, LIMIT)
     syn_ack = world.link.log[1].segment
     forged = make(
@@ -110,8 +107,7 @@ def test_a_client_that_gave_up_and_comes_back_from_the_same_port_is_encrypted() 
     world.client.stack.forget(given_up)
     world.clock.run_for(1.0)
     began = world.clock.now
-    client = world.open(isn=500_000)
-    client.write(text(1000))
+    client = world.open(isn=500_000, data=text(1000))
     assert world.clock.run_until(lambda: client.state is State.OPEN and client.all_acknowledged, LIMIT)
     assert world.clock.now - began < 2
     world.assert_encrypted()

@@ -142,8 +142,7 @@ def test_a_fin_that_was_cleared_on_the_way_is_an_end_of_file(side: str) -> None:
 def test_plaintext_in_the_handshake_is_not_delivered(side: str, stage: int) -> None:
     """Once the SYNs have the option, what comes in clear is no data of either application's."""
     world = World.encrypting(ENO)
-    client = world.open()
-    client.write(text(1000))
+    client = world.open(data=text(1000))
     assert world.clock.run_until(lambda: len(world.link.log) >= stage + 1, LIMIT)
     attacker = Attacker(world, client)
     if any(each.sender == side for each in world.link.log):
@@ -157,8 +156,7 @@ def test_plaintext_in_the_handshake_is_not_delivered(side: str, stage: int) -> N
 
 def test_init1_that_lost_its_option_is_not_delivered() -> None:
     world = World.encrypting(ENO)
-    client = world.open()
-    client.write(text(300))
+    client = world.open(data=text(300))
 
     def stripped(crossing: object) -> list[bytes]:
         segment = crossing.segment  # type: ignore[attr-defined]
@@ -243,8 +241,7 @@ def test_nothing_is_in_clear_on_a_connection_that_fails() -> None:
             return [segment.edited(payload=changed)]
 
         world.link.filters.append(damaged)
-        client = world.open()
-        client.write(text(400))
+        world.open(data=text(400))
         world.clock.run_for(60)
         for each in world.server.stack.accepted:
             assert not each.received
@@ -255,8 +252,7 @@ def test_nothing_is_in_clear_on_a_connection_that_fails() -> None:
 def test_an_ack_from_somebody_else_is_no_first_ack() -> None:
     """Off the path nobody knows the number: the handshake goes on."""
     world = World.encrypting(ENO)
-    client = world.open()
-    client.write(text(500))
+    client = world.open(data=text(500))
     assert world.clock.run_until(lambda: len(world.link.log) == 2, LIMIT)
     syn_ack = world.link.log[1].segment
     for ahead in (2, 1000, 1 << 31):
@@ -276,8 +272,7 @@ def test_a_required_connection_is_never_plain() -> None:
     config = EngineConfig(required=(ip_network("10.0.0.0/8"),))
     for filters in ([drop(has_flags(SYN | ACK, SYN))], [drop(sent_by("server"))]):
         world = World(client=make_engine("c", ENO, config), server=make_engine("s", ENO), filters=filters)
-        client = world.open()
-        client.write(text(1600))
+        client = world.open(data=text(1600))
         world.clock.run_for(400)
         syns = [each.segment for each in world.link.log if each.segment.is_opening]
         assert all(segment.option(ENO_KIND) is not None for segment in syns)

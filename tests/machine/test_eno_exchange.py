@@ -168,8 +168,7 @@ def test_fin_where_a_message_ends_or_before_aborts(message: str, size: int | Non
         return [segment.edited(payload=segment.payload[:size], flags=segment.flags | FIN)]
 
     world = World.encrypting(ENO, filters=[finished])
-    client = world.open()
-    client.write(text(1000))
+    client = world.open(data=text(1000))
     world.clock.run_for(0.3)
     assert client.error == "reset"
     assert not client.peer_finished
@@ -193,8 +192,7 @@ def test_a_bad_path() -> None:
 def test_a_message_never_comes(message: str) -> None:
     """Encryption is enabled: there is no way back, and neither application waits for ever."""
     world = World.encrypting(ENO, filters=[drop(carries(message))])
-    client = world.open()
-    client.write(text(300))
+    client = world.open(data=text(300))
     assert world.clock.run_until(lambda: client.error == "reset", 60), world.trace()
     world.clock.run_for(200)
     world.assert_nothing_in_clear()
@@ -250,8 +248,7 @@ WRONG = [
 def test_wrong_messages_abort(message: str, change: Callable[[bytes], bytes]) -> None:
     """Both applications see a reset, which is no end of file, or nothing comes through; nothing leaves in clear."""
     world = World.encrypting(suite((X25519,)), filters=[rewritten(message, change)])
-    client = world.open()
-    client.write(text(2000))
+    client = world.open(data=text(2000))
     assert world.clock.run_until(lambda: bool(client.error), 300)
     world.clock.run_for(INIT1_PATIENCE + 60)
     servers = world.server.stack.accepted
@@ -283,8 +280,7 @@ def test_bytes_behind_the_keys_are_ignored() -> None:
 def test_no_common_cipher_aborts() -> None:
     engines = [make_engine("engine", suite(aeads=(each,))) for each in (AES_128_GCM, AES_256_GCM)]
     world = World(client=engines[0], server=engines[1])
-    client = world.open()
-    client.write(text(100))
+    client = world.open(data=text(100))
     assert world.clock.run_until(lambda: client.error == "reset", 5), world.trace()
     assert not world.server.stack.sockets
     assert world.server.daemon.counters()["no_common_cipher"] == 1

@@ -60,8 +60,7 @@ def options_of(world: World, sender: str, since: int = 0) -> list[bytes | None]:
 def test_the_option_is_stripped_from_what_is_no_syn(sender: str) -> None:
     """Host A has enabled encryption with its ACK, and host B has not seen it: both fail, with an error."""
     world = World.encrypting(ENO, filters=[strip(ENO_KIND, all_of(NO_SYN, sent_by(sender)))])
-    client = world.open()
-    client.write(text(500))
+    client = world.open(data=text(500))
     if sender == "server":
         # Host B needs none.
         assert world.clock.run_until(lambda: client.all_acknowledged, LIMIT)
@@ -149,8 +148,7 @@ def test_an_option_that_was_altered_lets_no_data_through(predicate: Predicate) -
         return bytes((found.global_ | 0x10,)) + found.raw[3 if found.global_ else 2 :]
 
     world = World.encrypting(ENO, filters=[rewritten(predicate, altered)])
-    client = world.open()
-    client.write(text(1000))
+    client = world.open(data=text(1000))
     world.clock.run_for(300)
     assert not any(each.received or each.peer_finished for each in world.server.stack.accepted)
     assert client.error is not None

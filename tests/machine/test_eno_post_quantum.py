@@ -181,8 +181,7 @@ def test_segments_that_lost_their_option_are_not_delivered(number: int) -> None:
     first = drop_nth(carries("Init1"), *range(1, number + 1))
     world = World.encrypting(ENO, filters=[first, lost])
     world.server.stack.listen(PORT, Behaviour(mss=536))
-    client = world.open(behaviour=Behaviour(mss=536))
-    client.write(text(500))
+    client = world.open(behaviour=Behaviour(mss=536), data=text(500))
     assert world.clock.run_until(lambda: client.error == "reset", 60)
     world.clock.run_for(200)
     assert not any(each.received for each in world.server.stack.accepted)
@@ -203,8 +202,7 @@ def test_plain_data_that_comes_backwards_is_delivered() -> None:
 
     # Its SYN ACK loses the option, so that only the server's daemon thinks of encryption.
     world = World.encrypting(ENO, filters=[strip(ENO_KIND, sent_by("server")), swapped])
-    client = world.open()
-    client.write(text(3000))
+    client = world.open(data=text(3000))
     assert world.clock.run_until(lambda: client.all_acknowledged, LIMIT)
     (server,) = world.server.stack.accepted
     assert bytes(server.received) == text(3000)

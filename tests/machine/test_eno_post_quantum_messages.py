@@ -98,8 +98,7 @@ def ids(cases: list[tuple[str, str, Callable[[bytes], bytes]]]) -> list[str]:
 @pytest.mark.parametrize(("message", "what", "change"), ABORTS, ids=ids(ABORTS))
 def test_wrong_messages_abort(message: str, what: str, change: Callable[[bytes], bytes]) -> None:
     world = World.encrypting(HYBRID, filters=[rewritten(message, change)])
-    client = world.open()
-    client.write(text(2000))
+    client = world.open(data=text(2000))
     assert world.clock.run_until(lambda: client.error == "reset", 2), what
     world.clock.run_for(1)
     assert not client.peer_finished
@@ -117,8 +116,7 @@ def test_messages_that_were_altered_let_no_data_through(
 ) -> None:
     """ML-KEM rejects implicitly, and the messages enter the keys as they were sent: frames fail at both ends."""
     world = World.encrypting(HYBRID, filters=[rewritten(message, change)])
-    client = world.open()
-    client.write(text(2000))
+    client = world.open(data=text(2000))
     assert world.clock.run_until(lambda: bool(client.error), 300), what
     world.clock.run_for(INIT1_PATIENCE + 60)
     servers = world.server.stack.accepted
@@ -144,8 +142,7 @@ def test_the_offer_is_taken_out_on_the_way(sender: str) -> None:
         return [segment.edited(option_area=options.pad(area))]
 
     world = World.encrypting(ENO, filters=[stripped])
-    client = world.open()
-    client.write(text(2000))
+    client = world.open(data=text(2000))
     assert world.clock.run_until(lambda: bool(client.error), 300)
     assert all(not server.received for server in world.server.stack.accepted)
     world.assert_nothing_in_clear()
@@ -190,7 +187,6 @@ def bad(message: bytes) -> bytes:
 def test_an_init1_makes_one_operation(filters: list[Filter]) -> None:
     counting = Counting("server")
     world = World(client=make_engine("client", HYBRID), server=counting.engine, filters=filters)
-    client = world.open()
-    client.write(text(500))
+    world.open(data=text(500))
     world.clock.run_for(20)
     assert counting.encapsulated == 1

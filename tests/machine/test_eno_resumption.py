@@ -103,8 +103,7 @@ def test_each_segment_has_the_option_until_one_comes() -> None:
     began = len(world.link.log)
     silent = drop(all_of(NO_SYN, sent_by("server")))
     world.link.filters.append(silent)
-    client = world.open(port=40_001)
-    client.write(text(5000))
+    client = world.open(port=40_001, data=text(5000))
     world.clock.run_for(3)
     sent = [each.segment for each in world.link.log[began:] if each.sender == "client"]
     assert sum(segment.payload_length > 0 for segment in sent) > 3
@@ -238,8 +237,7 @@ def test_another_half_to_the_peer_is_a_key_exchange() -> None:
     world = World.encrypting(ENO)
     talk(world, 40_000)
     world.link.filters.append(changed_half(SYN_ALONE))
-    client = world.open(port=40_001)
-    client.write(text(1000))
+    client = world.open(port=40_001, data=text(1000))
     # The SYN was altered: the transcripts differ, and no working connection comes of it (RFC 8547 section 4.8).
     world.clock.run_for(400)
     assert all(text(1000).startswith(bytes(each.received)) for each in world.server.stack.accepted[1:])

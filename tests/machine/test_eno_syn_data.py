@@ -130,8 +130,7 @@ def test_a_local_syn_loses_its_data_with_the_offer() -> None:
         emit(crossing.segment.edited(payload=EARLY) if SYN_ALONE(crossing) else packet)
 
     world.client.stack.emit = send
-    client = world.open()
-    client.write(text(3000))
+    client = world.open(data=text(3000))
     assert world.clock.run_until(lambda: client.all_acknowledged, LIMIT)
     assert not any(EARLY in crossing.packet for crossing in world.link.log)
     world.assert_encrypted()

@@ -103,8 +103,7 @@ INIT2 = all_of(NO_SYN, has_option(CRYPT), sent_by("server"))
 def test_init2_does_not_arrive(impairment: Filter) -> None:
     """The server has keys and must not go back: the connection fails, but nothing hangs and nothing leaks."""
     world = World.encrypting(filters=[impairment])
-    client = world.open()
-    client.write(b"request")
+    client = world.open(data=b"request")
     assert world.clock.run_until(lambda: client.error is not None, 60), world.trace()
     world.clock.run_for(200)
     for host in world.hosts:

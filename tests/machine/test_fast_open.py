@@ -107,8 +107,7 @@ def test_the_application_closes_at_once(suite: Suite, data: bytes) -> None:
 def test_more_than_a_segment(suite: Suite) -> None:
     """The kernel has more to send when the window opens: it must not overtake the beginning."""
     world = World.encrypting(suite)
-    client = world.open(behaviour=fast())
-    client.write(text(20_000))
+    client = world.open(behaviour=fast(), data=text(20_000))
     expected = EARLY + text(20_000)
     assert world.clock.run_until(lambda: client.all_acknowledged, 8 * ROUND_TRIP), world.trace()
     assert bytes(world.server.stack.accepted[0].received) == expected

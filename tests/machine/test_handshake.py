@@ -40,8 +40,7 @@ def test_the_client_sends_at_once(probe_with_data: bool) -> None:
     world = World.encrypting()
     behaviour = Behaviour(probe_with_data=probe_with_data)
     world.server.stack.listen(PORT, behaviour)
-    client = world.open(behaviour=behaviour)
-    client.write(text(50_000))
+    client = world.open(behaviour=behaviour, data=text(50_000))
     client.shut_down()
     assert world.clock.run_until(lambda: client.all_acknowledged, LIMIT), world.trace()
     (server,) = world.server.stack.accepted
@@ -52,8 +51,7 @@ def test_the_client_sends_at_once(probe_with_data: bool) -> None:
 
 def test_the_window_stays_closed_until_both_have_keys() -> None:
     world = World.encrypting()
-    client = world.open()
-    client.write(text(1000))
+    world.open(data=text(1000))
     world.clock.run_until(lambda: world.session_ids()[1] is not None, LIMIT)
     sealed = [crossing for crossing in world.link.log if crossing.segment.option(MAC) is not None]
     first = next(crossing for crossing in sealed if crossing.segment.payload_length)

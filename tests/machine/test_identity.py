@@ -155,8 +155,7 @@ def test_who_is_refused_where_identity_is_required(suite: Suite, requiring: str,
 
 def assert_refused(world: World, requiring: str) -> None:
     """The client's socket fails, nothing was delivered, and no byte of either application's was on the wire."""
-    client = world.open()
-    client.write(b"<plaintext MARK>" * 100)
+    client = world.open(data=b"<plaintext MARK>" * 100)
     world.clock.run_for(100)
     assert client.error is not None, world.trace()
     assert not client.received

@@ -127,8 +127,7 @@ def test_data_in_the_same_batch_as_the_first_message(suite: Suite, requires: boo
     for client_identity, outcome in ((authenticator("client"), "authenticated"), (impostor(), "forged")):
         world = world_of(suite, client_identity, requires=requires)
         world.link.filters = [with_data]
-        client = world.open()
-        client.write(text(2_000))
+        client = world.open(data=text(2_000))
         world.clock.run_for(30)
         assert all(
             b"MARK" not in bytes(each.received) or outcome == "authenticated" for each in world.server.stack.accepted

@@ -159,8 +159,7 @@ def recorded(suite: Suite, *, requires: bool) -> Mapping[str, bytes]:
 def test_proofs_that_somebody_has_changed(suite: Suite, change: Change, which: str, requires: bool) -> None:
     attack = Attack(suite, which, change, recorded(suite, requires=requires))
     world = world_of(suite, [attack.filter], requires=requires, seed=2)
-    client = world.open()
-    client.write(text(2_000, b"request "))
+    client = world.open(data=text(2_000, b"request "))
     world.clock.run_for(0.3)
     for server in world.server.stack.accepted:
         server.write(text(2_000, b"response "))
@@ -183,8 +182,7 @@ def test_a_replayed_client_is_never_authenticated(suite: Suite) -> None:
     """The proof in a recorded Init1 is right; who repeats it does not have the keys."""
     attack = Attack(suite, "first", replay_message, recorded(suite, requires=True))
     world = world_of(suite, [attack.filter], requires=True, seed=3)
-    client = world.open()
-    client.write(text(2_000))
+    client = world.open(data=text(2_000))
     world.clock.run_for(200)
     assert attack.seen
     assert client.error is not None
@@ -200,8 +198,7 @@ def test_a_daemon_in_the_others_place(suite: Suite, requires: bool, as_client: b
     engines = [engine(mallory, 1, suite=suite), engine(victim, 2, suite=suite, requires=requires)]
     client, server = engines if as_client else engines[::-1]
     world = World(client=client, server=server)
-    socket = world.open()
-    socket.write(text(2_000))
+    socket = world.open(data=text(2_000))
     world.clock.run_for(100)
     assert socket.error is not None
     assert not socket.received
@@ -215,8 +212,7 @@ def test_without_an_identity_in_the_others_place(suite: Suite, requires: bool) -
     """Who strips the identity is let in where nothing is required, and is not taken for anybody."""
     ours = engine(authenticator("client"), 1, suite=suite, requires=requires)
     world = World(client=ours, server=engine(None, 2, suite=suite))
-    client = world.open()
-    client.write(text(2_000))
+    client = world.open(data=text(2_000))
     world.clock.run_for(100)
     assert (client.error is not None) is requires
     assert names([world.client]) == ([] if requires else [""])
@@ -244,8 +240,7 @@ def test_a_stripped_offer(suite: Suite, requires: bool, sender: str) -> None:
         server=engine(authenticator("server"), 2, suite=suite, requires=requires),
         filters=[without_offer],
     )
-    client = world.open()
-    client.write(text(2_000))
+    client = world.open(data=text(2_000))
     world.clock.run_for(100)
     if requires:
         assert client.error is not None, world.trace()
@@ -264,8 +259,7 @@ def test_an_identity_is_not_bound_to_another_hosts_session(suite: Suite) -> None
         server=engine(authenticator("server", peers), 2, suite=suite, requires=True, classical=True),
         filters=[attack.filter],
     )
-    client = world.open()
-    client.write(text(2_000))
+    world.open(data=text(2_000))
     world.clock.run_for(300)
     assert attack.seen
     # It has signed for a key exchange whose keys it does not have: no frame is authentic.

@@ -108,8 +108,7 @@ def test_a_kernel_that_answers_the_syn_of_an_open_connection_again(suite: Suite)
 def test_init2_that_comes_when_the_client_has_given_up(suite: Suite, size: int) -> None:
     """No application gets it, and both learn that the connection is over."""
     world = World.encrypting(suite)
-    client = world.open()
-    client.write(text(size))
+    client = world.open(data=text(size))
     late: list[Crossing] = []
 
     def hold(crossing: Crossing) -> list[bytes]:
@@ -135,8 +134,7 @@ def test_frames_of_a_peer_whose_handshake_was_dropped() -> None:
     world.close(*world.connect())
     world.close(*world.connect(port=40_001))
     world.link.filters.append(drop(all_of(NO_SYN, sent_by("client"))))
-    client = world.open(port=40_002)
-    client.write(text(500))
+    client = world.open(port=40_002, data=text(500))
     world.clock.run_for(0.5)
     for number in range(5):
         world.server.daemon.handle_packet(flood_syn(number, b"\x45\x03\x23"), Direction.IN, world.clock.now)

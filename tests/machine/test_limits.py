@@ -76,8 +76,7 @@ def test_a_handshake_that_has_to_make_room_is_reset(side: str) -> None:
     world = World(**arguments, **{other: make_engine("other", ENO)})  # type: ignore[arg-type]
     message = "Init1" if side == "server" else "Init2"
     world.link.filters.append(drop(carries(message)))
-    client = world.open()
-    client.write(text(500))
+    client = world.open(data=text(500))
     assert world.clock.run_until(lambda: any(carries("Init1")(each) for each in world.link.log), LIMIT)
     if side == "server":
         world.link.filters.clear()

@@ -183,8 +183,7 @@ def test_a_flood_costs_no_public_key_work(hello: Suboption) -> None:
     assert len(engine.packets_to_inject()) == 0
     world.exchange(*open_before)
     engine.flush_sessions()
-    fresh = world.open(port=30_001)
-    fresh.write(text(500))
+    fresh = world.open(port=30_001, data=text(500))
     assert world.clock.run_until(lambda: fresh.all_acknowledged, LIMIT)
     assert agreements[0].calls["encapsulate"] == spent[0]["encapsulate"] + 1
     world.assert_nothing_in_clear()
@@ -243,8 +242,7 @@ def test_a_flood_with_tcp_eno_costs_no_public_key_work(agreement: KeyScheme) -> 
     assert calls == {"answer": 1}
     world.exchange(*open_before)
     engine.flush_sessions()
-    fresh = world.open(port=30_001)
-    fresh.write(text(500))
+    fresh = world.open(port=30_001, data=text(500))
     assert world.clock.run_until(lambda: fresh.all_acknowledged, LIMIT)
     assert calls == {"answer": 2}
     world.assert_nothing_in_clear()

@@ -114,8 +114,7 @@ def test_the_server_speaks_before_there_are_keys(switched: bool, lost: tuple[int
 def test_both_ends_are_reset_at_once_when_init2_is_lost(delay: float) -> None:
     """What the original sends again is sealed: there will be no keys."""
     world = open_world(TO_ORIGINAL, delay=delay, filters=(drop_nth(has_message(INIT2), 1),))
-    client = world.open()
-    client.write(text(3000))
+    client = world.open(data=text(3000))
     assert world.clock.run_until(lambda: client.error == "reset", 4 * delay + 0.2), world.trace()
     world.clock.run_for(2 * delay)
     assert [each.error for each in world.server.stack.accepted] == ["reset"]

@@ -83,8 +83,7 @@ def test_a_destination_that_requires_it_fails_without(protocol: str, peer: Suite
         world.client.start_engine(client)
     else:
         world = World(client=client, server=make_engine("s", peer) if peer else None)
-    connection = world.open()
-    connection.write(text(3000))
+    connection = world.open(data=text(3000))
     world.clock.run_for(2 * LIMIT)
     assert connection.error is not None
     assert not any(each.received for each in world.server.stack.accepted)

@@ -98,8 +98,7 @@ def test_a_syn_without_offer_that_is_sent_again(suite: Suite | None, damages: bo
         world.client.kill_engine()
         world.client.tracked.clear()
         world.server.stack.accepted.clear()
-    socket = world.open()
-    socket.write(text(2_000))
+    socket = world.open(data=text(2_000))
     serve(world)
     assert syns > 1
     assert not socket.received
@@ -275,8 +274,7 @@ def test_a_daemon_that_is_started_anew_during_a_handshake(suite: Suite, ended: i
         server=engine(authenticator("server"), 2, suite=suite, requires=requiring == "server"),
         filters=[replace_daemon],
     )
-    socket = world.open()
-    socket.write(text(2_000))
+    socket = world.open(data=text(2_000))
     serve(world)
     assert all(MARKER not in each.segment.payload for each in world.link.log if each.sender == requiring), world.trace()
     ends = [socket] if requiring == "client" else world.server.stack.accepted

@@ -92,8 +92,7 @@ def test_what_must_be_encrypted_fails(suite: Suite) -> None:
     world = World(client=make_engine("c", suite, required), server=make_engine("s", suite))
     world.client.refuses = lambda direction: direction is Direction.OUT
     for port in (40_000, 40_001):
-        client = world.open(port=port)
-        client.write(b"<plaintext MARK>")
+        client = world.open(port=port, data=b"<plaintext MARK>")
         assert within(world, lambda client=client: client.error is not None), world.trace()  # type: ignore[misc]
     world.assert_nothing_in_clear()
 

@@ -176,9 +176,14 @@ class World:
                 return engine
         raise AssertionError("no daemon of ours")
 
-    def open(self, *, port: int = 40_000, behaviour: Behaviour | None = None, isn: int | None = None) -> Socket:
-        """The client connects; the clock has not run yet."""
-        return self.client.stack.open(self.server.address, PORT, local_port=port, behaviour=behaviour, isn=isn)
+    def open(
+        self, *, port: int = 40_000, behaviour: Behaviour | None = None, isn: int | None = None, data: bytes = b""
+    ) -> Socket:
+        """The client connects, to send this data; the clock has not run yet."""
+        client = self.client.stack.open(self.server.address, PORT, local_port=port, behaviour=behaviour, isn=isn)
+        if data:
+            client.write(data)
+        return client
 
     def connect(self, *, port: int = 40_000, behaviour: Behaviour | None = None) -> tuple[Socket, Socket]:
         """The client connects and the server accepts: both ends."""

@@ -85,8 +85,8 @@ class Capture:
         self._interface = interface
         wait_until(lambda: self._process.poll() is not None or b"listening on" in log.read_bytes(), "tcpdump listens")
 
-    def stop(self) -> None:
-        """Ends the capture when all that has been on the wire until now is in the file."""
+    def stop(self) -> "Capture":
+        """Ends the capture when all that has been on the wire until now is in the file; returns it."""
         # A datagram that no one else sends marks the end: tcpdump writes in order.
         token = secrets.token_bytes(16)
         with self._host.namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
@@ -96,6 +96,7 @@ class Capture:
         wait_until(lambda: token in self._tail(), "the capture has caught up")
         self._process.send_signal(signal.SIGINT)
         self._process.wait(10)
+        return self
 
     def _tail(self) -> bytes:
         with self._file.open("rb") as file:

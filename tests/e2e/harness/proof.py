@@ -79,8 +79,7 @@ def assert_works(
     """The same, and the wire shows it as the protocol has it; what the client's host saw."""
     capture = network.client.capture()
     assert_session(network, data=data, family=family, port=port)
-    capture.stop()
-    assert_encrypted(capture, protocol)
+    assert_encrypted(capture.stop(), protocol)
     return capture
 
 
@@ -92,6 +91,5 @@ def assert_stays_plain(
     with dialogue(network, family=family, port=port) as client:
         assert exchange(client, data) == data
         assert not any(host.sessions() for host in network.hosts() if host.daemons)
-    capture.stop()
-    assert_plain(capture)
+    assert_plain(capture.stop())
     return capture
