@@ -89,7 +89,12 @@ class Reader:
     def _receive_many(self) -> bool:
         many = self._many
         if many is None:
-            many = self._many = ManyReceiver(self._descriptor, _MANY, RECEIVE_SIZE)
+            try:
+                many = self._many = ManyReceiver(self._descriptor, _MANY, RECEIVE_SIZE)
+            except OSError:
+                # No memory for it now: one after the other, in this batch.
+                self._was_busy = False
+                return True
         self._at, self._end = 0, many.receive(min(_MANY, self._limit - self._taken))
         return self._end > 0
 
