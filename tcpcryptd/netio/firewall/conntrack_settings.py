@@ -20,13 +20,14 @@ SETTINGS = {
     # always waits for an acknowledgment, and would forget the connection and its mark after five minutes.
     "nf_conntrack_tcp_timeout_unacknowledged": 432_000,
     "nf_conntrack_tcp_timeout_max_retrans": 432_000,
-    # An RST that no kernel obeys looks like the end to the tracker; what it sees next brings the connection back.
-    "nf_conntrack_tcp_timeout_close": 120,
     # Seconds: as long as the engine keeps a half-closed connection (core.limits.IDLE).
     "nf_conntrack_tcp_timeout_fin_wait": 7_500,
     "nf_conntrack_tcp_timeout_close_wait": 7_500,
-    # Longer than the longest gap between two retransmissions of what the last FIN follows.
+    # Longer than the longest gap between two retransmissions. The tracker sees FINs that are dropped without a daemon,
+    # and an RST that no kernel obeys looks like the end to it: an end that still has data sends it again.
     "nf_conntrack_tcp_timeout_last_ack": 150,
+    "nf_conntrack_tcp_timeout_time_wait": 150,
+    "nf_conntrack_tcp_timeout_close": 150,
 }
 """The least value that each must have."""
 FORWARDING = {

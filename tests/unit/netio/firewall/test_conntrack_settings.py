@@ -55,7 +55,8 @@ def test_tracking_remembers_as_long_as_the_engine() -> None:
     assert SETTINGS[CLOSE_WAIT] >= IDLE[Phase.HALF_CLOSED]
     assert SETTINGS["nf_conntrack_tcp_timeout_unacknowledged"] >= IDLE[Phase.OPEN]
     assert SETTINGS["nf_conntrack_tcp_timeout_max_retrans"] >= IDLE[Phase.OPEN]
-    assert SETTINGS["nf_conntrack_tcp_timeout_last_ack"] >= IDLE[Phase.CLOSED]
+    for state in ("last_ack", "time_wait", "close"):
+        assert SETTINGS[f"nf_conntrack_tcp_timeout_{state}"] >= IDLE[Phase.CLOSED]
 
 
 def test_old_values_survive_a_daemon_that_was_killed(tmp_path: Path, directory: Path) -> None:
