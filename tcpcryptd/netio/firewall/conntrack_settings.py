@@ -50,7 +50,7 @@ class ConntrackSettings:
         self._least = SETTINGS | (FORWARDING if forwards else {})
 
     def relax(self) -> None:
-        """Raises them, having stored the old values unless some are stored already; raises DaemonError."""
+        """Raises them, having stored the old values of those that have none stored already; raises DaemonError."""
         try:
             old = {name: int((self._directory / name).read_text(encoding="ascii")) for name in SETTINGS}
         except FileNotFoundError as error:
@@ -60,8 +60,10 @@ class ConntrackSettings:
         except (OSError, ValueError) as error:
             raise DaemonError(f"connection tracking cannot be read: {error}") from error
         try:
-            if not self._stored():
-                _write_atomically(self._state_file, json.dumps(old))
+            stored = self._stored()
+            # A daemon of another version that was killed may have raised fewer.
+            if stored.keys() != SETTINGS.keys():
+                _write_atomically(self._state_file, json.dumps(old | stored))
             for name, least in self._least.items():
                 self._write(name, max(old[name], least))
         except OSError as error:

@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -65,6 +66,17 @@ def test_old_values_survive_a_daemon_that_was_killed(tmp_path: Path, directory: 
     second = ConntrackSettings(tmp_path / "state.json", directory)
     second.relax()
     second.restore()
+    assert values(directory) == old
+
+
+def test_old_values_survive_an_earlier_version_that_was_killed(tmp_path: Path, directory: Path) -> None:
+    old = values(directory)
+    (directory / LIBERAL).write_text("1")
+    state = tmp_path / "state.json"
+    state.write_text(json.dumps({LIBERAL: old[LIBERAL]}))
+    tracking = ConntrackSettings(state, directory)
+    tracking.relax()
+    tracking.restore()
     assert values(directory) == old
 
 
