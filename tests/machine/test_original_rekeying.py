@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from tcpcryptd.crypto.suites import AES128_CTR_SEQIV_HMAC_SHA1
-from tcpcryptd.wire.sequence import extend
+from tcpcryptd.wire.sequence import MASK, extend
 from tests.machine.endpoint import Behaviour, Socket
 from tests.machine.link import CRYPT, MAC, Conditions, Crossing, drop, drop_nth, repeat
 from tests.machine.original import Original
@@ -15,7 +15,7 @@ from tests.machine.original_state import Connection
 from tests.machine.test_rekeying import Spy
 from tests.machine.world import EACH_SIDE, FROM_ORIGINAL, LIMIT, PORT, TO_ORIGINAL, Suite, World, text
 
-OFTEN = 100_000
+OFTEN = 70_000
 """Bytes under one key, in the place of 2^23."""
 ROLES = pytest.mark.parametrize("suite", [FROM_ORIGINAL, TO_ORIGINAL], ids=["from", "to"])
 WAYS = pytest.mark.parametrize(("up", "down"), [(1, 0), (0, 1), (1, 1)], ids=["up", "down", "both"])
@@ -236,6 +236,20 @@ def test_whole_packets(suite: Suite, up: int, down: int) -> None:
     assert pair.generations[0] >= 3
 
 
+@pytest.mark.parametrize(("suite", "up"), [(FROM_ORIGINAL, 1), (TO_ORIGINAL, 0)], ids=["from", "to"])
+def test_no_window_reaches_beyond_what_a_key_bears(suite: Suite, up: int) -> None:
+    pair = Pair(suite, rekey_bytes=40_000, behaviour=Behaviour(window=60_000))
+    ours = "client" if pair.ours_is_client else "server"
+    pair.world.link.log.clear()
+    pair.transfer(up * MEGABYTE // 2, (1 - up) * MEGABYTE // 2)
+    pair.assert_sound()
+    answers = [each.segment for each in pair.world.link.log if each.sender == ours]
+    first = answers[0].acknowledgment
+    before = [each for each in answers if 25_000 < each.acknowledgment - first & MASK < 50_000]
+    assert before
+    assert all((each.acknowledgment - first & MASK) + each.window < 80_000 for each in before)
+
+
 class Stubborn(Original):
     """Opens with the new keys, and never seals with them."""
 
@@ -255,3 +269,18 @@ def test_keys_that_cannot_be_replaced_end_the_connection(suite: Suite, up: int, 
     assert pair.world.clock.run_until(over, 600), pair.world.trace()
     assert pair.world.ours.counters()["keys_not_replaced"] == 1
     pair.assert_sound()
+
+
+def test_of_two_of_ours_the_sender_begins() -> None:
+    """It knows what is in flight; the receiver would wait until its window is full, which Linux leaves to time."""
+    spy = Spy(AES128_CTR_SEQIV_HMAC_SHA1, OFTEN)
+    world = World.encrypting(spy.suite)
+    world.server.stack.listen(PORT, Behaviour(window=20_000))
+    client, server = world.connect()
+    client.write(text(2 * MEGABYTE))
+    assert world.clock.run_until(lambda: client.all_acknowledged, LIMIT)
+    assert len(server.received) == 2 * MEGABYTE
+    announced = [each for each in world.link.log if says_rekey(each)]
+    assert len(announced) >= 20
+    assert {each.sender for each in announced} == {"client"}
+    spy.assert_no_byte_sealed_twice()

@@ -183,7 +183,7 @@ def test_old_keys_are_forgotten() -> None:
     client.write(text(1000))
     assert world.clock.run_until(lambda: client.all_acknowledged, 30)
     old = next(crossing for crossing in world.link.log if crossing.segment.payload_length == 1000)
-    world.exchange(client, server, 22_000)
+    world.exchange(client, server, 30_000)
     world.link.deliver("client", old.packet)
     world.assert_encrypted()
     world.clock.run_for(OLD_KEYS_LIFETIME + 1)

@@ -52,6 +52,8 @@ class KeyChange:
         self._sealer = sealer
         self._opener = opener
         self._rekey_bytes = rekey_bytes
+        self._worn_after = rekey_bytes * 5 // 4
+        """A peer that replaces its keys itself has begun before: it knows what is in flight, and need not wait."""
         self._allowance = max(rekey_bytes >> 6, 4096)
         """Bytes that the peer may have in flight until it has followed."""
         self._next_keys = next_keys
@@ -84,6 +86,14 @@ class KeyChange:
         """Whether the peer is known to open with the new keys."""
         return self._flow.acknowledged > self._flow.send_started
 
+    def wear(self, now: float) -> None:
+        """The peer has used its keys for long: it may not send more than they bear, and new ones begin in time."""
+        flow = self._flow
+        if flow.receive_next >= flow.receive_started + self._worn_after:
+            self.begin(now, quiet=False)
+        elif self.stage is Stage.NONE:
+            self._sealer.watch(True)
+
     def begin(self, now: float, *, quiet: bool) -> None:
         """Waits for the right moment; `quiet`: the peer is not in the middle of sending, for all that we know."""
         if self.stage is not Stage.NONE or (not quiet and self._is_near_wrap):
@@ -114,10 +124,10 @@ class KeyChange:
         acknowledged = extend(acknowledgment, flow.receive_next)
         self._answered = acknowledged
         scale = self._numbers.sent_scale
+        limit = self.spent_at - self._rekey_bytes // 4
         if self.stage is Stage.DRAINING:
             if self._edge is None:
                 self._began = now
-                limit = self.spent_at - self._rekey_bytes // 4
                 self._edge = min(acknowledged + (segment.window << scale), limit)
             elif now - self._began >= DRAIN_PATIENCE:
                 # It sends too slowly to fill its window. That it stops shows in time only.
@@ -127,8 +137,8 @@ class KeyChange:
                     self.end()
                     return segment
                 self._announce(now)
-        edge = self._edge
-        if self.stage is not Stage.DRAINING or edge is None:
+        edge = limit if self.stage is Stage.NONE else self._edge
+        if self.stage is Stage.ANNOUNCED or edge is None:
             # The peer goes on with its old keys until it has an acknowledgment of ours under the new ones.
             limit = self.spent_at - self._rekey_bytes // 16
             edge = min(acknowledged + self._allowance, limit)

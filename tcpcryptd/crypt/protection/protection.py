@@ -203,7 +203,7 @@ class Protection(ProtocolState):
             self._connection.reset()
             return True
         if flow.send_generation == flow.receive_generation:
-            self._change.begin(self._connection.last_seen, quiet=False)
+            self._change.wear(self._connection.last_seen)
         return False
 
     def _use(self, keys: Keys) -> None:

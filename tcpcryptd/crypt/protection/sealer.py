@@ -267,12 +267,15 @@ class Sealer:
     def _cut(self, segment: Segment, extended: int, now: float) -> Verdict:
         """Seals the segment, cut where it would be longer than the links carry and where new keys begin."""
         flow = self._flow
+        total = segment.payload_length
+        finish = segment.flags & FIN
+        if not total and not finish:
+            # What the kernel sent in between was not sealed: a peer that hears of it waits for it before keys change.
+            extended = min(extended, flow.send_next)
         self.last_acknowledgment = segment.acknowledgment
         acknowledgment = (segment.acknowledgment + self._acknowledgment_shift) & MASK
         extended_acknowledgment = (extend(acknowledgment, flow.receive_next) & flow.mask).to_bytes(8, "big")
         whole = Whole(segment, extended, acknowledgment, extended_acknowledgment, flow.mask, flow.address_sum)
-        total = segment.payload_length
-        finish = segment.flags & FIN
         runs: list[bytes] = []
         position = count = 0
         while not runs or position < total:
