@@ -73,7 +73,7 @@ class OutboundPackets:
             if not payload and flow.peer_window and self._probe(now):
                 return DROP
         urgent = plain + uint16(packet, offset + 18) - 1 if flags & URG else None
-        segment = self._segment(len(payload), start - offset)
+        segment = self._segment(len(payload), start - offset, now)
         piece = outbound.send(plain, payload, flags & FIN != 0, urgent, segment)
         if piece is None:
             self._connection.count("held_back")
@@ -92,12 +92,12 @@ class OutboundPackets:
         cuts = outbound.cuts(plain, plain + len(payload), segment) if segment else []
         return self._sent(packet[:offset], fields, area, piece, len(packet) - offset, cuts)
 
-    def _segment(self, length: int, header_length: int) -> int:
+    def _segment(self, length: int, header_length: int, now: float) -> int:
         """Bytes of payload in each segment of a packet which is cut here; 0: it is not, or not into full segments."""
         if length > _CUT_HERE:
             return 0
         segment = min(self._max_segment - 20, self._flow.peer_segment) - OVERHEAD - header_length + 20
-        return segment if 0 < segment < length and length % segment == 0 and self._cutting() else 0
+        return segment if 0 < segment < length and length % segment == 0 and self._cutting.take(now) else 0
 
     def _note(self, acknowledgment: int, window: int, area: bytes) -> tuple[int, int]:
         """Keeps what the local kernel says; what the peer is told of it."""
