@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from tcpcryptd.cli.config import Network
 from tcpcryptd.core.config import EngineConfig
+
+_REMEMBERED: Final = 1024
+"""Addresses of which it is known whether they are in a set."""
 
 
 class Destinations:
@@ -16,10 +20,19 @@ class Destinations:
     def replace(self, networks: Iterable[Network]) -> None:
         """Replaces the networks."""
         self._policy = EngineConfig(required=tuple(networks))
+        self._found: dict[str, bool] = {}
 
     def include(self, address: str) -> bool:
         """Whether the host is in one of them."""
-        return bool(self._policy.required) and self._policy.requires(address)
+        if not self._policy.required:
+            return False
+        found = self._found.get(address)
+        if found is None:
+            # It is asked several times for each connection, and takes as long as a packet.
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
+            found = self._found[address] = self._policy.requires(address)
+        return found
 
 
 @dataclass(frozen=True)

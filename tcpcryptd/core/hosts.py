@@ -22,10 +22,11 @@ class HostTable:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._hosts: OrderedDict[str, HostInfo] = OrderedDict()
+        self._hosts: OrderedDict[str, tuple[PeerIdentity, float]] = OrderedDict()
+        """By address: who it was last, and when."""
 
     def __iter__(self) -> Iterator[HostInfo]:
-        return iter(list(self._hosts.values()))
+        return iter([HostInfo(address, peer_info(identity), seen) for address, (identity, seen) in self._hosts.items()])
 
     def saw(self, key: bytes, identity: PeerIdentity | None, now: float) -> None:
         """A connection with a host has begun, was refused, or is over; `key`: of what the local host sends."""
@@ -33,10 +34,10 @@ class HostTable:
             return
         address = endpoints(key)[1].address
         before = self._hosts.get(address)
-        if before is not None and before.last_seen > now:
+        if before is not None and before[1] > now:
             # Another connection has shown more since.
             return
-        self._hosts[address] = HostInfo(address, peer_info(identity), now)
+        self._hosts[address] = identity, now
         self._hosts.move_to_end(address)
         if len(self._hosts) > self._size:
             self._hosts.popitem(last=False)
