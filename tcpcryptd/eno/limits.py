@@ -59,8 +59,5 @@ CONFIRMATION_DELAY: Final = 0.02
 REKEY_INTERVAL: Final = 3600.0
 """Seconds after which keys are replaced whatever was sent with them."""
 
-CUTS_PER_SECOND: Final = 2_000
-"""Packets that an engine cuts into full segments: 46 Mbit/s of two segments each. More would cost time that fast
-connections need, on paths where one more segment counts little."""
-CUT_BURST: Final = 1_000
-"""Packets that it cuts at once, after it has cut none."""
+CUT_TOGETHER: Final = 4
+"""Packets that are cut into full segments at one reading of the clock, which a batch of packets shares."""

@@ -24,12 +24,17 @@ SEGMENT = 1408
 """Bytes of plaintext in a full segment with timestamps."""
 
 
+def cutting(together: int = 1000) -> Suite:
+    """An engine that cuts so many packets at a time; a simulated kernel sends all that its window allows at once."""
+    return replace(ENO, eno=EnoConfig(cutting=Cutting(together=together)))
+
+
 def connected(
-    segments: int, timestamps: bool = True, suite: Suite = ENO, **arguments: object
+    segments: int, timestamps: bool = True, suite: Suite | None = None, **arguments: object
 ) -> tuple[World, Socket, Socket]:
     """Both kernels make packets of so many segments; the handshake is not in the log."""
     behaviour = Behaviour(segments_in_packet=segments, mss=MSS, timestamps=timestamps, in_flight=64_000)
-    world = World.encrypting(suite, **arguments)
+    world = World.encrypting(suite or cutting(), **arguments)
     world.server.stack.listen(PORT, behaviour)
     client, server = world.connect(behaviour=behaviour)
     world.exchange(client, server, 1_000)
@@ -158,7 +163,7 @@ def test_a_narrower_path() -> None:
 
 def test_a_firewall_that_lets_no_segments_out_that_were_cut() -> None:
     """It looks at the socket: from then on the kernel cuts, also those of other connections."""
-    world, client, server = connected(2, suite=replace(ENO, eno=EnoConfig()))
+    world, client, server = connected(2, suite=cutting())
     send(world, client, server, 8 * SEGMENT)
     assert OVERHEAD not in {segment.payload_length for segment in sent_by(world)}
     world.client.daemon.handle_cut_off(world.link.log[-1].packet, world.clock.now)
@@ -174,3 +179,14 @@ def test_a_host_that_paces_by_socket() -> None:
     world, client, server = connected(2, suite=suite)
     send(world, client, server, 8 * SEGMENT)
     assert OVERHEAD in {segment.payload_length for segment in sent_by(world)}
+
+
+def test_an_engine_with_much_to_do_lets_the_kernel_cut() -> None:
+    world, client, server = connected(2, suite=cutting(together=4))
+    send(world, client, server, 40 * SEGMENT)
+    assert sum(segment.payload_length == OVERHEAD for segment in sent_by(world)) >= 4
+    send(world, client, server, 2 * SEGMENT)
+    world.link.log.clear()
+    for _ in range(4):
+        send(world, client, server, 2 * SEGMENT)
+    assert OVERHEAD not in {segment.payload_length for segment in sent_by(world)}
