@@ -244,7 +244,7 @@ def test_out_of_memory(network: Network, protocol: str) -> None:
             try:
                 client = stack.enter_context(host.connect(network.server.ipv4, port, 1.0))
                 client.sendall(MARKER)
-            except TimeoutError:
+            except (TimeoutError, ConnectionError):
                 if not daemon.running() or is_short(host):
                     break
     if daemon.running():
