@@ -109,7 +109,7 @@ class KeyChange:
         self._opener.changing = True
 
     def end(self) -> None:
-        """Both sides have the new keys, or the change has to wait."""
+        """Both sides have new keys, or the change has to wait."""
         self.stage = Stage.NONE
         self._opener.changing = False
         self._opener.awaited = None

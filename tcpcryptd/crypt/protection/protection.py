@@ -21,7 +21,7 @@ from tcpcryptd.crypt.constants import Opcode
 from tcpcryptd.crypt.limits import OLD_KEYS_LIFETIME, REKEY_INTERVAL
 from tcpcryptd.crypt.option import Suboption, find, read
 from tcpcryptd.crypt.protection.flow import Flow
-from tcpcryptd.crypt.protection.key_change import KeyChange, Stage
+from tcpcryptd.crypt.protection.key_change import KeyChange
 from tcpcryptd.crypt.protection.numbers import Numbers
 from tcpcryptd.crypt.protection.opener import Opener, Successor, find_mac
 from tcpcryptd.crypt.protection.sealer import Sealer
@@ -185,7 +185,7 @@ class Protection(ProtocolState):
         self._use(keys)
         self.answer = None
         self._opener.begin_generation(keys, started)
-        if self._change is not None and self._change.stage is not Stage.NONE:
+        if self._change is not None:
             self._change.end()
         if self.flow.send_generation != keys.generation:
             self._sealer.begin_generation(keys, announce=self._change is None)
