@@ -11,7 +11,7 @@ from tcpcryptd.cli.output import Parser, show, showing
 from tcpcryptd.cli.progress import Progress
 from tcpcryptd.crypto.key_log import KeyLogError
 from tcpcryptd.dissect import CaptureError, CaptureFile, read_capture
-from tcpcryptd.pcap import ConnectionTable, Finder, KeyBook, Kind, Match
+from tcpcryptd.pcap import MAX_MATCHES, ConnectionTable, Finder, KeyBook, Kind, Match
 from tcpcryptd.pcap.report import describe, describe_chunk, describe_match
 
 EXIT_OK = 0
@@ -57,11 +57,12 @@ def _fail(message: str) -> int:
 def _run(options: argparse.Namespace, keys: KeyBook | None) -> int:
     table = ConnectionTable(keys)
     finder = Finder(options.find) if options.find is not None else None
-    matches: list[Match] = []
+    # As lines, since a match has its packet's payload.
+    matches: list[str] = []
     failure: CaptureError | None = None
     try:
         with CaptureFile(options.file) as file:
-            matches += _read(options, file, table, finder)
+            matches += map(describe_match, _read(options, file, table, finder))
             if file.is_cut:
                 print(f"tcpcrypt-pcap: {options.file}: ends within a packet", file=sys.stderr)
     except CaptureError as error:
@@ -70,7 +71,7 @@ def _run(options: argparse.Namespace, keys: KeyBook | None) -> int:
     for connection in table.connections:
         show("\n".join(describe(connection)))
     for match in matches:
-        show(describe_match(match))
+        show(match)
     if failure is not None:
         return _fail(str(failure))
     if finder is None or matches:
@@ -119,7 +120,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("file", metavar="FILE", help="capture as tcpdump -w writes it; - for standard input")
     parser.add_argument(
-        "--find", type=_text, metavar="TEXT", help="find this text, on the wire and in deciphered payload"
+        "--find",
+        type=_text,
+        metavar="TEXT",
+        help="find this text, on the wire and in deciphered payload; lists "
+        f"{MAX_MATCHES:,} places in each direction of a connection, and says where more begin",
     )
     parser.add_argument(
         "--keylog", type=Path, metavar="FILE", help="decipher with the keys that tcpcryptd --keylog wrote"

@@ -6,8 +6,8 @@ through the protocols, so that a mistake of the daemon's does not hide itself.
 
 from tcpcryptd.pcap.chunk import Chunk, Kind
 from tcpcryptd.pcap.connection import Connection
-from tcpcryptd.pcap.finder import Finder, Match
+from tcpcryptd.pcap.finder import MAX_MATCHES, Finder, Match
 from tcpcryptd.pcap.keys import KeyBook
 from tcpcryptd.pcap.table import ConnectionTable
 
-__all__ = ["Chunk", "Connection", "ConnectionTable", "Finder", "KeyBook", "Kind", "Match"]
+__all__ = ["MAX_MATCHES", "Chunk", "Connection", "ConnectionTable", "Finder", "KeyBook", "Kind", "Match"]

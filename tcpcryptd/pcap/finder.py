@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from tcpcryptd.pcap.chunk import Chunk, Kind
 
-_MAX_MATCHES = 1000
-"""In one direction of one connection and one kind of bytes; the rest is not reported."""
+MAX_MATCHES = 1000
+"""In one direction of one connection and one kind of bytes. One more is reported, as the first that is not listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,8 @@ class Match:
     """What completed it."""
     offset: int
     """Where it begins, as a chunk's offset."""
+    is_beyond: bool = False
+    """MAX_MATCHES came before it, and none is reported after it."""
 
 
 @dataclass(slots=True)
@@ -49,9 +51,10 @@ class Finder:
             data = stream.tail + data[stream.next - start :]
             start = stream.next - len(stream.tail)
         for at in self._positions(data):
-            if start + at not in stream.found and len(stream.found) < _MAX_MATCHES:
+            before = len(stream.found)
+            if start + at not in stream.found and before <= MAX_MATCHES:
                 stream.found.add(start + at)
-                yield Match(chunk, start + at)
+                yield Match(chunk, start + at, is_beyond=before == MAX_MATCHES)
         if goes_on or end > stream.next:
             stream.next = end
             kept = len(self._text) - 1

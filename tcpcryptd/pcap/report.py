@@ -25,9 +25,9 @@ def describe(connection: Connection) -> Iterator[str]:
 
 
 def describe_match(match: Match) -> str:
-    """One line for a place where the text stands."""
-    chunk = match.chunk
-    return f"found in {_place(chunk)} byte {match.offset}"
+    """One line for a place where the text stands, or for all from there on."""
+    place = f"{_place(match.chunk)} byte {match.offset}"
+    return f"not listed: more from {place} on" if match.is_beyond else f"found in {place}"
 
 
 def describe_chunk(chunk: Chunk) -> str:

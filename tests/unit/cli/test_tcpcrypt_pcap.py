@@ -2,10 +2,13 @@ import re
 from pathlib import Path
 
 import pytest
+from scapy.layers.inet import IP, TCP
+from scapy.utils import wrpcap
 
 from tcpcryptd.cli.tcpcrypt_pcap import EXIT_FAILURE, EXIT_NOT_FOUND, EXIT_OK, main
 from tcpcryptd.crypto.key_log import CRYPT, KeyLogEntry
 from tcpcryptd.dissect import read_capture
+from tcpcryptd.pcap import MAX_MATCHES
 from tcpcryptd.wire.segment import SYN
 from tests.unit.crypto.vectors import PATH, load_connections
 
@@ -105,3 +108,13 @@ def test_an_empty_text_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
         main([str(FIRST), "--find", ""])
     assert caught.value.code == 2
     assert "invalid text value" in capsys.readouterr().err
+
+
+def test_where_the_list_of_places_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "many"
+    opener = IP(src="10.0.0.1", dst="10.0.0.2") / TCP(sport=40000, dport=80, seq=100, flags="PA")
+    wrpcap(str(file), [opener / (b"a" * (MAX_MATCHES + 5))])
+    assert main([str(file), "--find", "a"]) == EXIT_OK
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("found in unknown, connection 1 > packet 1 ") for line in lines) == MAX_MATCHES
+    assert lines[-1] == f"not listed: more from unknown, connection 1 > packet 1 at 0.000000 byte {MAX_MATCHES} on"

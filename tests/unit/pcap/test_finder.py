@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcpcryptd.pcap import Chunk, Finder, Kind
+from tcpcryptd.pcap import MAX_MATCHES, Chunk, Finder, Kind
 
 
 def chunk(data: bytes, offset: int, kind: Kind = Kind.PLAIN, *, from_opener: bool = True) -> Chunk:
@@ -47,3 +47,15 @@ def test_directions_and_kinds_are_apart() -> None:
 def test_an_empty_text() -> None:
     with pytest.raises(ValueError, match="empty"):
         Finder(b"")
+
+
+def test_the_first_that_is_not_listed_is_told_and_no_others() -> None:
+    finder = Finder(b"a")
+    most = chunk(b"a" * MAX_MATCHES, 0)
+    assert [match.is_beyond for match in finder.feed(most)] == [False] * MAX_MATCHES
+    # A retransmission has nothing new.
+    assert list(finder.feed(most)) == []
+    beyond = chunk(b"-aa", MAX_MATCHES)
+    assert [(match.offset, match.is_beyond) for match in finder.feed(beyond)] == [(MAX_MATCHES + 1, True)]
+    assert list(finder.feed(chunk(b"a", MAX_MATCHES + 3))) == []
+    assert places(finder, chunk(b"a", 0, from_opener=False)) == [0]
