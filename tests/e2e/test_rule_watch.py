@@ -250,7 +250,7 @@ def test_rules_that_cannot_be_put_back(network: Network, iptables_with_a_switch:
 
 @OF_IPTABLES
 def test_another_variant_is_chosen(network: Network) -> None:
-    """While the daemon runs, and when it has been killed: there is never a second set of rules, and none is left."""
+    """After a daemon that was killed: there is never a second set of rules, and none is left."""
     host = network.client
     network.server.start_daemon()
     killed = host.start_wrapped_daemon(["sh", "-c", LEGACY, "legacy"])
@@ -267,3 +267,16 @@ def test_another_variant_is_chosen(network: Network) -> None:
     host.run([*entry_point("tcpcryptd"), "--cleanup"])
     assert not legacy_rules(host)
     assert not host.own_rules()
+
+
+@OF_IPTABLES
+def test_another_variant_is_chosen_while_the_daemon_runs(host: Host) -> None:
+    """As an unprivileged user, the daemon does not see which tables iptables-legacy has."""
+    daemon = host.start_wrapped_daemon(["sh", "-c", LEGACY, "legacy"])
+    assert legacy_rules(host)
+    iptables = Path(shutil.which("iptables") or "").resolve()
+    # For the daemon `iptables` is the nft variant again.
+    host.run(["nsenter", f"--mount=/proc/{daemon.pid}/ns/mnt", "umount", str(iptables)])
+    assert daemon.stop() == 0
+    assert not legacy_rules(host)
+    assert "iptables-legacy" in daemon.log()

@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from tcpcryptd.netio.errors import ExitCode, FirewallError
@@ -132,7 +132,7 @@ class IptablesRules:
 
     def remove(self) -> None:
         """See Firewall. Those of the variant of iptables that is not the chosen one as well."""
-        _remove_from_other_variant(self._lock_file)
+        _remove_from_other_variant(self._lock_file, self._installed if self._variant == "legacy" else ())
         _remove_from_all(_used(tables(self._lock_file)) + _used_raw_tables(self._lock_file))
 
     def stale(self) -> bool:
@@ -157,11 +157,11 @@ def _size(rules: RuleSet) -> int:
     return len(rules.chains) + len(rules.jumps) + len(rules.last) + sum(map(len, rules.chains.values()))
 
 
-def _remove_from_other_variant(lock_file: Path | None) -> None:
-    found = tables_of_other_variant(lock_file)
+def _remove_from_other_variant(lock_file: Path | None, legacy: Container[tuple[int, str]] = ()) -> None:
+    found = tables_of_other_variant(lock_file, legacy)
     if found:
         _log.warning(
-            "removing rules of tcpcryptd that %s has, which were made before the variant was changed",
+            "removing rules of tcpcryptd from %s, which were made before the variant was changed",
             " and ".join(dict.fromkeys(each.program for each in found)),
         )
         _remove_from_all(found)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shutil
+from collections.abc import Container
 from pathlib import Path
 
 from tcpcryptd.netio.errors import FirewallError
@@ -68,17 +69,17 @@ def chosen_variant(lock_file: Path | None = None) -> str | None:
     return variant if shutil.which(f"iptables-{variant}-save", path=SEARCH_PATH) else None
 
 
-def tables_of_other_variant(lock_file: Path | None = None) -> list[Iptables]:
+def tables_of_other_variant(lock_file: Path | None = None, legacy: Container[tuple[int, str]] = ()) -> list[Iptables]:
     """The tables with rules of ours that `iptables` does not show, since somebody has chosen another variant since.
 
+    `legacy`: IP versions and names of tables that iptables-legacy is known to have; only root can see which there are.
     Raises FirewallError.
     """
-    legacy = Iptables(4, lock_file).is_legacy()
-    variant = "nft" if legacy else "legacy"
+    variant = "nft" if Iptables(4, lock_file).is_legacy() else "legacy"
     found = []
     for each in tables(lock_file, variant) + raw_tables(lock_file, variant):
         # To look into a table of iptables-legacy makes it.
-        if legacy or each.table in legacy_tables(each.version):
+        if variant == "nft" or (each.version, each.table) in legacy or each.table in legacy_tables(each.version):
             with contextlib.suppress(FirewallError):
                 if our_chains(each.save()):
                     found.append(each)

@@ -243,6 +243,29 @@ def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) 
     assert "usage:" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("variant", "looked_into"), [("legacy", {4, 6}), ("nft", set[int]())])
+def test_unprivileged_and_after_a_change_of_the_variant(
+    both: list[MemoryTable], monkeypatch: pytest.MonkeyPatch, variant: str, looked_into: set[int]
+) -> None:
+    """A table of iptables-legacy that got rules is looked into, and no other: to look makes it."""
+    monkeypatch.setattr(backend, "chosen_variant", lambda *_: variant)
+    monkeypatch.setattr(backend, "tables_of_other_variant", tool.tables_of_other_variant)
+    monkeypatch.setattr(tool, "legacy_tables", lambda _: [])
+    monkeypatch.setattr(Iptables, "is_legacy", lambda _: False)
+    looked: set[tuple[str, int, str]] = set()
+
+    def save(table: Iptables) -> list[str]:
+        looked.add((table.program.removeprefix("ip6tables").removeprefix("iptables"), table.version, table.table))
+        return []
+
+    monkeypatch.setattr(Iptables, "save", save)
+    rules = make()
+    rules.install()
+    assert not looked
+    rules.remove()
+    assert looked == {("-legacy", version, "mangle") for version in looked_into}
+
+
 def test_command_installs_and_removes(both: list[MemoryTable], capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--install"]) == 0
     assert "TCPCRYPTD_OUT" in both[0].chains
