@@ -8,7 +8,7 @@ from tcpcryptd.core.admission import Admission
 from tcpcryptd.core.config import EngineConfig
 from tcpcryptd.core.connection import Connection
 from tcpcryptd.core.endpoint import Endpoint
-from tcpcryptd.core.event import ConnectionInfo, Event, InternalError, raised_at
+from tcpcryptd.core.event import ConnectionInfo, Event, InternalError, lacks_memory, raised_at
 from tcpcryptd.core.first_packet import FirstPackets
 from tcpcryptd.core.flow_key import flow_key
 from tcpcryptd.core.flow_table import FlowTable
@@ -294,7 +294,7 @@ class Engine:
                 self._report(error)
 
     def _report(self, error: Exception) -> None:
-        if isinstance(error, MemoryError):
+        if lacks_memory(error):
             # No bug, and nothing that there would be memory to tell with.
             self._services.counters["memory_shortages"] += 1
             return

@@ -95,3 +95,8 @@ def raised_at(error: Exception) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "?"
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether it says that there is no memory. The library that calls OpenSSL says so with an exception of its own."""
+    return isinstance(error, MemoryError) or "malloc failure" in str(error)

@@ -78,6 +78,7 @@ def test_options_before_the_connection_is_opened(library: Network) -> None:
         # NOCACHE kept the first one from being resumed.
         (fresh,) = program(library, ["connect", PORT, []])
         assert fresh[0] == 0
+        wait_until(lambda: len(seen) == 3, "the server has looked at all three")
     # The program may have closed them meanwhile.
     encrypted = [row for row in seen if row["state"] in ("encrypted", "closed")]
     assert [row["state"] for row in seen if row not in encrypted] == ["plain"]

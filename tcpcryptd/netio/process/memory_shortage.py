@@ -5,6 +5,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from tcpcryptd.core.event import lacks_memory
+
 _PAUSE = 0.01
 """Seconds; without it, a lack of memory that lasts would take all of the processor."""
 _QUIET_SECONDS = 60.0
@@ -13,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 class MemoryShortage:
-    """Runs an action and starts it again whenever it ends with MemoryError. `relieve` gives memory back."""
+    """Runs an action and starts it again whenever it ends for lack of memory. `relieve` gives memory back."""
 
     def __init__(self, relieve: Callable[[], object]) -> None:
         self.count = 0
@@ -21,11 +23,13 @@ class MemoryShortage:
         self._quiet_until = 0.0
 
     def endure(self, action: Callable[[], None]) -> None:
-        """Returns when the action does; raises what it raises besides MemoryError."""
+        """Returns when the action does; raises what it raises for other reasons."""
         while True:
             try:
                 action()
-            except MemoryError:
+            except Exception as error:
+                if not lacks_memory(error):
+                    raise
                 self.count += 1
             else:
                 return
@@ -45,5 +49,7 @@ class MemoryShortage:
                 self._quiet_until = now + _QUIET_SECONDS
                 _log.error("out of memory: packets are dropped. Further shortages are only counted")
             time.sleep(_PAUSE)
-        except MemoryError:
+        except Exception as error:
+            if not lacks_memory(error):
+                raise
             time.sleep(_PAUSE)

@@ -1,14 +1,18 @@
 import logging
 
 import pytest
+from cryptography.exceptions import InternalError
 
 from tcpcryptd.netio.process.memory_shortage import MemoryShortage
+
+OPENSSL = "Unknown OpenSSL error. (error:078C0100:common libcrypto routines::malloc failure:crypto/param_build.c:475:)"
+"""What cryptography 50.0.2 raised when OpenSSL had no memory to show a key."""
 
 
 def test_an_action_is_started_again_until_it_ends(caplog: pytest.LogCaptureFixture) -> None:
     relieved: list[int] = []
     shortage = MemoryShortage(lambda: relieved.append(shortage.count))
-    attempts = iter([MemoryError, MemoryError, None])
+    attempts = iter([MemoryError(), InternalError(OPENSSL, []), None])
 
     def action() -> None:
         error = next(attempts)
@@ -38,9 +42,16 @@ def test_no_memory_for_the_relief_either() -> None:
     assert shortage.count == 1
 
 
-def test_other_exceptions_pass() -> None:
+@pytest.mark.parametrize("error", [KeyError(), InternalError("Unknown OpenSSL error.", [])])
+def test_other_exceptions_pass(error: Exception) -> None:
     def action() -> None:
-        raise KeyError
+        raise error
 
-    with pytest.raises(KeyError):
+    with pytest.raises(type(error)):
         MemoryShortage(lambda: None).endure(action)
+
+    def run_short() -> None:
+        raise MemoryError
+
+    with pytest.raises(type(error)):
+        MemoryShortage(action).endure(run_short)
