@@ -6,8 +6,8 @@ from collections.abc import Callable
 from tcpcryptd import __version__
 from tcpcryptd.cli import post_quantum
 from tcpcryptd.cli.options import GROUPS, OPTIONS, RUNNING, Kind, Option
-from tcpcryptd.cli.output import Parser
 from tcpcryptd.netio.errors import ExitCode
+from tcpcryptd.output import Parser
 from tcpcryptd.wire.build import description
 
 _DESCRIPTION = """\

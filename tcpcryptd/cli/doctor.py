@@ -13,8 +13,8 @@ from tcpcryptd.cli.assembly import daemon_config
 from tcpcryptd.cli.config import ConfigError, Settings, load_settings
 from tcpcryptd.cli.doctor_identity import examine_identity
 from tcpcryptd.cli.options import OPTIONS
-from tcpcryptd.cli.output import Parser, show, showing
 from tcpcryptd.netio.doctor import Finding, SelfTest, Severity, examine
+from tcpcryptd.output import Parser, show, showing
 
 _OPTIONS = (
     *("workers", "queue", "mark-mask", "user", "firewall", "runtime-directory", "control-socket", "libtcpcrypt-port"),

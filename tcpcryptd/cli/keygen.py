@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tcpcryptd.cli.output import Parser, show, showing
 from tcpcryptd.crypto.identity import generate_private_key, public_key
 from tcpcryptd.crypto.ssh_keys import write_private_key
 from tcpcryptd.identity.public_key import fingerprint, key_line
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.process.identity_files import write_key_pair
+from tcpcryptd.output import Parser, show, showing
 
 DEFAULT_KEY: Final = "/etc/tcpcryptd_ed25519_key"
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from tcpcryptd import __version__
 from tcpcryptd.cli.host_table import HOST_COLUMNS, LONG_HOST_COLUMNS
 from tcpcryptd.cli.metrics import as_prometheus
-from tcpcryptd.cli.output import Parser, show, showing
 from tcpcryptd.cli.screen import Screen
 from tcpcryptd.cli.session_table import LONG_COLUMNS, SESSION_COLUMNS, STATE_COLUMNS
 from tcpcryptd.cli.table import as_json, as_table
 from tcpcryptd.control.client import DEFAULT_SOCKET, SOCKET_VARIABLE, ControlClient
 from tcpcryptd.control.errors import ControlError, DaemonNotRunning
+from tcpcryptd.output import Parser, show, showing
 from tcpcryptd.records.address import Address
 
 EXIT_OK = 0

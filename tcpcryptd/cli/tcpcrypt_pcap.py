@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tcpcryptd import __version__
-from tcpcryptd.cli.output import Parser, show, showing
 from tcpcryptd.cli.progress import Progress
 from tcpcryptd.crypto.key_log import KeyLogError
 from tcpcryptd.dissect import CaptureError, CaptureFile, read_capture
+from tcpcryptd.output import Parser, show, showing
 from tcpcryptd.pcap import MAX_MATCHES, ConnectionTable, Finder, KeyBook, Kind, Match
 from tcpcryptd.pcap.report import describe, describe_chunk, describe_match
 

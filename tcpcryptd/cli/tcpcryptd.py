@@ -12,12 +12,12 @@ from tcpcryptd.cli.assembly import daemon_config, run
 from tcpcryptd.cli.config import ConfigError, load_settings
 from tcpcryptd.cli.doubts import doubts
 from tcpcryptd.cli.log import reserve_standard_descriptors, set_up_log
-from tcpcryptd.cli.output import showing
 from tcpcryptd.control.client import ControlClient
 from tcpcryptd.control.errors import ControlError, RequestRefused
 from tcpcryptd.netio.daemon import cleanup
 from tcpcryptd.netio.errors import DaemonError, ExitCode
 from tcpcryptd.netio.kernel.interfaces import interface_names
+from tcpcryptd.output import showing
 from tcpcryptd.wire.build import is_free_threaded
 
 DOCTOR, KEYGEN = "doctor", "keygen"

@@ -1,13 +1,12 @@
 """python -m tcpcryptd.dissect: one line for each packet of a capture."""
 
-import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 from tcpcryptd.dissect.capture import read_packets
 from tcpcryptd.dissect.capture_file import CaptureError
 from tcpcryptd.dissect.segment import NOT_TCP
+from tcpcryptd.output import Parser, show, showing
 
 EXIT_OK = 0
 EXIT_FAILURE = 1
@@ -25,19 +24,19 @@ Exit codes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(
+    return showing("dissect", lambda: _main(arguments), failure=EXIT_FAILURE, reader_left=EXIT_OK)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    parser = Parser(
         prog="python -m tcpcryptd.dissect",
         description="Shows the tcpcrypt handshake in a pcap or pcapng file, one line a packet.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", metavar="FILE", help="capture as tcpdump -w writes it; - for standard input")
     file = parser.parse_args(arguments).file
     try:
         _show(file)
-    except BrokenPipeError:
-        # Whoever read it, such as head, has seen enough; the interpreter must not flush again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         # How a live capture on standard input ends.
         pass
@@ -49,9 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _show(file: str) -> None:
     for time, dissection in read_packets(file):
-        sys.stdout.write(f"{time:10.6f} {dissection or NOT_TCP}\n")
-        # A live capture shows each packet when it comes.
-        sys.stdout.flush()
+        show(f"{time:10.6f} {dissection or NOT_TCP}")
 
 
 if __name__ == "__main__":

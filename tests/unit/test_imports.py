@@ -12,6 +12,7 @@ PACKAGE = "tcpcryptd"
 
 # Part of the package -> parts that it may import, besides itself and the package's own version.
 ALLOWED = {
+    "output": set[str](),
     "wire": set[str](),
     "crypto": set[str](),
     "records": set[str](),
@@ -20,7 +21,7 @@ ALLOWED = {
     "crypt": {"core.handshake", "core.protocol", "crypto", "identity", "wire"},
     "eno": {"core.handshake", "core.protocol", "crypto", "identity", "wire"},
     "identity": {"core.protocol", "crypto", "wire"},
-    "netio": {"core", "control", "records", "wire"},
+    "netio": {"core", "control", "output", "records", "wire"},
     "cli": {
         "netio",
         "core",
@@ -34,12 +35,13 @@ ALLOWED = {
         "crypto.ssh_keys",
         "dissect",
         "identity",
+        "output",
         "pcap",
         "wire.build",
     },
     "sockopt": {"control", "records"},
     "authenticate": {"crypto.identity", "sockopt"},
-    "dissect": {"wire"},
+    "dissect": {"output", "wire"},
     "pcap": {"crypto", "dissect", "identity", "wire"},
     "__init__": set[str](),
 }

@@ -11,6 +11,7 @@ from tcpcryptd.netio.firewall.choice import NAMES, choose, firewalls, install, r
 from tcpcryptd.netio.firewall.selection import SELF_ENCRYPTED_PORTS, Selection
 from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
 from tcpcryptd.netio.queue_numbers import DEFAULT_QUEUE, QueueNumbers, default_workers
+from tcpcryptd.output import Parser, show, showing
 
 
 def add_selection_options(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +39,7 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=os.environ.get("TCPCRYPTD_PROGRAM", "firewall"),
         description="Rules that divert TCP to tcpcryptd, for people who want to manage them (tcpcryptd --no-firewall).",
     )
@@ -77,6 +78,10 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = _parser()
+    return showing(parser.prog, lambda: _run(parser, arguments), failure=ExitCode.FAILURE, reader_left=ExitCode.OK)
+
+
+def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
     options = parser.parse_args(arguments)
     try:
         selection = Selection(
@@ -94,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     try:
         if options.print:
-            sys.stdout.write(every[options.firewall].text())
+            show(every[options.firewall].text(), end="")
         elif options.install:
             install(choose(options.firewall, every), every)
         else:
