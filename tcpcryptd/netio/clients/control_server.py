@@ -26,6 +26,8 @@ IDLE_SECONDS = 60.0
 _log = logging.getLogger(__name__)
 
 _CLIENTS_PER_TURN = 1
+_ACCEPTED_PER_TURN = 16
+"""Of those that wait to be accepted. All others have had their turn before the next ones are, however much they ask."""
 _BACKLOG = 128
 _MODE = 0o666
 _ROOT = 0
@@ -83,7 +85,9 @@ class ControlServer:
             if descriptor == self._start:
                 self._listen()
             elif descriptor == self._listener.fileno():
-                self._accept(now)
+                for _ in range(_ACCEPTED_PER_TURN):
+                    if not self._accept(now):
+                        break
             elif descriptor == self._examiner.fileno():
                 self._serve_examined(now)
             elif descriptor in self._companions:
@@ -115,21 +119,23 @@ class ControlServer:
         self._listener.listen(_BACKLOG)
         self._epoll.register(self._listener.fileno(), select.EPOLLIN)
 
-    def _accept(self, now: float) -> None:
+    def _accept(self, now: float) -> bool:
+        """Whether a client was accepted."""
         try:
             accepted, _ = self._listener.accept()
         except OSError as error:
             if error.errno in _OUT_OF_DESCRIPTORS:
                 self._turn_away()
-            return
+            return False
         try:
             client = ControlConnection(accepted, self._handle, self._examiner, now)
         except OSError:
             accepted.close()
-            return
+            return False
         self._make_room(client.user_id)
         self._clients[client.fileno()] = client
         self._epoll.register(client.fileno(), client.interest())
+        return True
 
     def _turn_away(self) -> None:
         # What cannot be accepted stays ready, and the loop would spin.

@@ -231,6 +231,36 @@ def test_without_descriptors_clients_are_turned_away(tmp_path: Path) -> None:
             assert receive_line(another)["id"] == 1
 
 
+def test_who_comes_after_many_others_is_soon_answered(tmp_path: Path) -> None:
+    """Those who ask without end have a turn each before the next ones are accepted."""
+    path = tmp_path / "control.sock"
+    with contextlib.closing(ControlServer(path, handlers().handle)) as server, contextlib.ExitStack() as stack:
+        server.handle_ready()
+
+        def client(*sent: bytes) -> socket.socket:
+            each = stack.enter_context(socket.socket(socket.AF_UNIX))
+            each.connect(str(path))
+            each.setblocking(False)
+            for data in sent:
+                each.send(data)
+            return each
+
+        pests = [client(COUNTERS % 1 * 2000) for _ in range(MAX_CLIENTS)]
+        for _ in range(2 * MAX_CLIENTS):
+            server.handle_ready()
+        for _ in range(MAX_CLIENTS):
+            client()
+        last = client(COUNTERS % 7)
+        turns = 0
+        while not select.select([last], [], [], 0)[0]:
+            server.handle_ready()
+            turns += 1
+            for pest in pests:
+                with contextlib.suppress(BlockingIOError, ConnectionResetError):
+                    pest.recv(1 << 20)
+            assert turns < 10 * MAX_CLIENTS
+
+
 def test_a_bug_in_a_handler_costs_one_client(start: StartServer, caplog: pytest.LogCaptureFixture) -> None:
     def handle(request: Request, caller: Caller) -> Pages:
         if request.id == 66:
