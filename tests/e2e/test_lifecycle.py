@@ -21,7 +21,7 @@ from tests.e2e.harness import (
     wait_until,
 )
 from tests.e2e.harness.daemon import entry_point
-from tests.e2e.harness.traffic import noting_end
+from tests.e2e.harness.traffic import ENDED_HERE, noting_end
 from tests.e2e.harness.users import NOBODY
 
 LIBERAL = "net.netfilter.nf_conntrack_tcp_be_liberal"
@@ -143,7 +143,7 @@ def test_orderly_stop_resets_both_ends(encrypted: Network) -> None:
     with dialogue(encrypted, noting_end(outcome)) as client:
         same_session(encrypted, client)
         assert encrypted.client.daemons[0].stop() == 0
-        with pytest.raises(ConnectionResetError):
+        with pytest.raises(ENDED_HERE):
             client.recv(1)
         wait_until(lambda: outcome, "the server sees the end")
     assert outcome == [ConnectionResetError]

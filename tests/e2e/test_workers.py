@@ -21,6 +21,7 @@ from tcpcryptd.sockopt import SocketOption
 from tests.e2e.harness import FLUSH, MARKER, Host, Network, echo_server, exchange, same_session, serve, wait_until
 from tests.e2e.harness.daemon import entry_point
 from tests.e2e.harness.process import run
+from tests.e2e.harness.traffic import ENDED_HERE
 from tests.e2e.test_service import WATCHDOG_SECONDS, Manager, manager
 
 __all__ = ["manager"]
@@ -240,7 +241,7 @@ def test_an_orderly_stop_resets_the_connections_of_all_workers(network: Network,
         daemon = network.client.daemons[0]
         assert daemon.stop() == 0
         for connection in both.connections:
-            with pytest.raises(ConnectionResetError):
+            with pytest.raises(ENDED_HERE):
                 connection.recv(1)
         assert not capture.stop().contains(MARKER)
         assert (network.client.rules(), workers_of(network.client)) == (rules, {})

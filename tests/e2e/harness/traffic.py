@@ -9,6 +9,8 @@ from tests.e2e.harness.network import Network
 
 CHUNK = 65536
 LINGER_SECONDS = 5.0
+ENDED_HERE = (ConnectionResetError, ConnectionAbortedError)
+"""What an application gets whose own host's daemon ends: an RST or, where it missed, the end through the kernel."""
 
 Handler = Callable[[socket.socket], None]
 
