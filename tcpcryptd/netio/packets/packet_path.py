@@ -118,6 +118,7 @@ class PacketPath:
             queue.next_worker = None if self._is_last else number + 1
             stack.callback(queue.close)
             self._queues.append(queue)
+        self._queues[0].answers = {queue.diverted_as: queue for queue in self._queues[1:]}
         self._output = EngineOutput(self._engine, injector.inject, self._on_event)
         loop = self._loop = EventLoop(self._engine, self._output, self._engine.stock)
         stack.callback(loop.close)

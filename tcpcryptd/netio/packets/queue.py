@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from tcpcryptd.core.verdict import Action, ConnectionClass, Direction, Gathered, Verdict, joined
@@ -113,6 +113,8 @@ class PacketQueue:
         self.holds: Callable[[bytes], bool] = lambda _: False
         """Whether a packet that could not be handled must not pass although its connection is undecided."""
         self._forwarded_drop = False
+        self.answers: Mapping[ConnectionClass, PacketQueue] = {}
+        """Where the local kernel's answers go to a packet that changes its connection's class."""
         self.next_worker: int | None = None
         """The queue of the worker that may know what this one does not."""
         self.exceptions = 0
@@ -125,6 +127,7 @@ class PacketQueue:
         self._on_batch = on_batch
         self._waits_outwards = False
         """Whether a verdict on a packet that goes out waits to be sent."""
+        self._answering: PacketQueue | None = None
         self._now = 0.0
         self._queue = _bind(number, QUEUE_LENGTH, SOCKET_BUFFER_GSO if gso else SOCKET_BUFFER)
         # A duplicate: the library closes its own descriptor.
@@ -154,15 +157,29 @@ class PacketQueue:
 
         Verdicts on many are sent together; one on a packet that came alone is what somebody waits for.
         """
-        self._now = time.monotonic()
+        begun = self._now = time.monotonic()
         self._reader.begin(BATCH, BATCH_BYTES)
         while (packet := self._reader.next()) is not None:
             self._handle(packet)
-            if not self._reader.is_busy:
+            if self._answering is not None:
+                begun += self._handle_answer(self._answering)
+            elif not self._reader.is_busy:
                 self._flush()
         self._flush()
         self._on_batch(self.number, self._reader.is_limited)
-        self.seconds += time.monotonic() - self._now
+        self.seconds += time.monotonic() - begun
+
+    def _handle_answer(self, queue: "PacketQueue") -> float:
+        """What the local kernel has answered within the verdict, to another queue; how long that took, in seconds.
+
+        Connections opened later may be here already, and would be accepted first.
+        """
+        self._answering = None
+        self._flush()
+        before = time.monotonic()
+        queue.handle_ready()
+        self._now = time.monotonic()
+        return self._now - before
 
     def forward_nothing(self) -> None:
         """Drops what rules of a daemon that was killed divert because that one encrypted it for hosts behind this one.
@@ -261,7 +278,10 @@ class PacketQueue:
         if packet.hook == _HOOK_PRE_ROUTING and self.diverted_as.is_encrypted:
             self._merger.add(packet, connection_class, route & self._foreign, replacement)
         else:
-            self._waits_outwards |= packet.hook != _HOOK_PRE_ROUTING
+            if packet.hook == _HOOK_PRE_ROUTING:
+                self._answering = self.answers.get(connection_class)
+            else:
+                self._waits_outwards = True
             self._passage.let(packet, connection_class, route, replacement)
 
     def _handle_error(self, packet: DivertedPacket, direction: Direction) -> None:

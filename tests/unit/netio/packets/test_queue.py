@@ -354,6 +354,53 @@ def test_a_few_packets_are_answered_at_once_and_many_together(undecided: Rig) ->
     assert handled == [1, 2, 3, 4, 8, 16]
 
 
+@pytest.mark.parametrize("decided", [ConnectionClass.ENCRYPTED, ConnectionClass.STREAM])
+def test_the_kernels_answer_to_another_queue_is_handled_before_what_came_later(
+    monkeypatch: pytest.MonkeyPatch, undecided: Rig, decided: ConnectionClass
+) -> None:
+    """Else a connection that was opened later would be accepted first."""
+    others = [Rig(monkeypatch, each) for each in (ConnectionClass.ENCRYPTED, ConnectionClass.STREAM)]
+    undecided.queue.answers = {rig.queue.diverted_as: rig.queue for rig in others}
+    answering = next(rig for rig in others if rig.queue.diverted_as is decided)
+    undecided.verdict = (Action.ACCEPT, None, decided)
+    undecided.verdicts.packet = FakePacket(packet_of())
+    answering.verdicts.packet = FakePacket(packet_of())
+    handled: list[tuple[int, int]] = []
+    answering.verdicts.on_flush = lambda: handled.append((len(undecided.calls), len(answering.calls)))
+
+    def answer() -> None:
+        if len(undecided.calls) > len(answering.calls):
+            answering.library.kernel.send(message(packet_of(), 3, 0))
+
+    undecided.verdicts.on_flush = answer
+    # In the second batch, several are received at once.
+    for batch in (8, 8):
+        for _ in range(batch):
+            undecided.library.kernel.send(message(packet_of(), 0, 0))
+        undecided.queue.handle_ready()
+    assert sorted(set(handled)) == [(number, number) for number in range(1, 17)]
+    assert undecided.queue.seconds > 0.0
+
+
+@pytest.mark.parametrize(
+    ("hook", "decided"),
+    [(3, ConnectionClass.ENCRYPTED), (0, ConnectionClass.UNDECIDED), (0, ConnectionClass.PLAIN)],
+    ids=["what the kernel sends", "undecided", "plain"],
+)
+def test_nothing_else_is_answered_to_another_queue(
+    monkeypatch: pytest.MonkeyPatch, undecided: Rig, hook: int, decided: ConnectionClass
+) -> None:
+    other = Rig(monkeypatch, ConnectionClass.ENCRYPTED)
+    undecided.queue.answers = {ConnectionClass.ENCRYPTED: other.queue}
+    other.library.kernel.send(message(packet_of(), 3, 0))
+    undecided.verdict = (Action.ACCEPT, None, decided)
+    undecided.verdicts.packet = FakePacket(packet_of())
+    undecided.library.kernel.send(message(packet_of(), hook, 0))
+    undecided.queue.handle_ready()
+    assert len(undecided.calls) == 1
+    assert not other.calls
+
+
 def pending(reader: Reader) -> list[int]:
     """The identifiers of a batch's packets."""
     return [packet.identifier for packet in iter(reader.next, None)]
