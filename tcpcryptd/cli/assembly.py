@@ -98,7 +98,9 @@ def _run_alone(
             listeners.append(library.on_event)
         return control
 
-    packets = PacketPath(own.engine, config.queues, config.marks, on_event, own.jobs, _forwards(config))
+    packets = PacketPath(
+        own.engine, config.queues, config.marks, on_event, own.jobs, _forwards(config), busy_poll=settings.busy_poll
+    )
     return run_daemon(packets, config, open_control, Reloader(settings, load, own.apply).reload)
 
 
@@ -161,7 +163,9 @@ def _start_fork_server(
         return EngineParts(own.engine, own.jobs, log_event, own.adjust, lambda: counters() | {"keylog_on": 0})
 
     tells_decisions = settings.libtcpcrypt_port is not None
-    worker_config = WorkerConfig(config.queues, config.marks, build, tells_decisions, _forwards(config))
+    worker_config = WorkerConfig(
+        config.queues, config.marks, build, tells_decisions, _forwards(config), settings.busy_poll
+    )
     fork_server = ForkServer(
         lambda: drop_privileges(Account.find(config.user)),
         lambda index, end: run_worker(index, end, worker_config),

@@ -10,6 +10,7 @@ from typing import Any
 
 from tcpcryptd.cli.options import FIREWALLS, OPTIONS, Option
 from tcpcryptd.eno.constants import MAX_RESUMPTION_NONCE
+from tcpcryptd.netio import busy_polling
 from tcpcryptd.netio.marks import DEFAULT_MASK
 from tcpcryptd.netio.process.runtime_directory import DEFAULT_RUNTIME_DIRECTORY
 from tcpcryptd.netio.process.state_file import DEFAULT_STATE_DIRECTORY
@@ -54,6 +55,7 @@ class Settings:
     cache: bool = True
     whole_packets: bool = False
     workers: int = field(default_factory=default_workers)
+    busy_poll: int = busy_polling.DEFAULT
     queue: int = DEFAULT_QUEUE
     mark_mask: int = DEFAULT_MASK
     firewall: str = FIREWALLS[0]

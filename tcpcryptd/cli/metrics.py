@@ -116,6 +116,12 @@ METRICS: Final = (
         factor=_NANOSECONDS,
     ),
     Metric(
+        "busy_poll_seconds_total",
+        "Time spent looking for the next packet awake (--busy-poll).",
+        {(): "busy_poll_nanoseconds"},
+        factor=_NANOSECONDS,
+    ),
+    Metric(
         "bytes_total",
         "Bytes of these packets with their headers, as they came from the kernel.",
         {

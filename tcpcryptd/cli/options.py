@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tcpcryptd import crypt, eno
 from tcpcryptd.eno.constants import MAX_RESUMPTION_NONCE
+from tcpcryptd.netio import busy_polling
 from tcpcryptd.netio.firewall import choice
 from tcpcryptd.netio.firewall.selection import SELF_ENCRYPTED_PORTS, Selection
 from tcpcryptd.netio.marks import DEFAULT_MASK, MarkScheme
@@ -99,11 +100,14 @@ def _firewall(value: object) -> str:
     return str(_choice(FIREWALLS).read(value))
 
 
-def _nonce_length(value: object) -> int:
-    length = _integer(value)
-    if not 0 <= length <= MAX_RESUMPTION_NONCE:
-        raise ValueError("out of range")
-    return length
+def _up_to(most: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        number = _integer(value)
+        if not 0 <= number <= most:
+            raise ValueError("out of range")
+        return number
+
+    return read
 
 
 def _network(value: object) -> IPv4Network | IPv6Network:
@@ -123,11 +127,12 @@ INTERFACE: Final = Kind(_interface, "the name of a network interface", "NAME")
 NETWORK: Final = Kind(_network, "an address, or a network such as 192.0.2.0/24 or 2001:db8::/32", "NETWORK")
 QUEUE: Final = Kind(_queue, f"a number from 0 to {LAST_FIRST_QUEUE}", "NUMBER")
 WORKERS: Final = Kind(_workers, f"a number from 1 to {MAX_WORKERS}", "NUMBER")
+BUSY_POLL: Final = Kind(_up_to(busy_polling.MAX), f"a number from 0 to {busy_polling.MAX}", "MICROSECONDS")
 MASK: Final = Kind(_mask, "three or more adjacent bits of 32, such as 0x70000000", "MASK")
 OFFER: Final = _choice(OFFERS)
 ANSWER: Final = _choice(ANSWERS)
 FIREWALL: Final = Kind(_firewall, f"one of {', '.join(FIREWALLS)}, or true or false", "NAME")
-NONCE_LENGTH: Final = Kind(_nonce_length, "a number from 0 to 8", "BYTES")
+NONCE_LENGTH: Final = Kind(_up_to(MAX_RESUMPTION_NONCE), "a number from 0 to 8", "BYTES")
 ALGORITHM: Final = _choice(ALGORITHMS)
 USER: Final = Kind(_text, "the name of a user", "USER")
 PATH: Final = Kind(_text, "a path", "PATH")
@@ -259,6 +264,13 @@ OPTIONS: Final = (
         RUNNING,
         "processes that share the packets by pairs of hosts (default: one for each core that the daemon may use)",
         WORKERS,
+    ),
+    Option(
+        "busy-poll",
+        RUNNING,
+        "how long a process looks for the next packet before it sleeps, while packets come that often (default "
+        f"{busy_polling.DEFAULT}): round trips take half the time, and such packets a whole core; 0: never",
+        BUSY_POLL,
     ),
     Option(
         "queue",

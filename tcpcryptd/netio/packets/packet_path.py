@@ -9,6 +9,7 @@ from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.engine import Engine
 from tcpcryptd.core.event import Event
 from tcpcryptd.core.verdict import ConnectionClass
+from tcpcryptd.netio.busy_polling import BusyPolling
 from tcpcryptd.netio.engine_output import MAX_EVENTS_PER_TURN, EngineOutput
 from tcpcryptd.netio.kernel.queue_statistics import QueueStatistics
 from tcpcryptd.netio.loop import EventLoop
@@ -65,6 +66,7 @@ class PacketPath:
         jobs: Sequence[KeyJob] = (),
         forwards: bool | None = None,
         is_last: bool = True,
+        busy_poll: int = 0,
     ) -> None:
         """Get ready.
 
@@ -76,6 +78,7 @@ class PacketPath:
             jobs: Keys to make.
             forwards: Whether connections of hosts behind this one are diverted. None: as the administrator's rules say.
             is_last: No worker has the queues behind these.
+            busy_poll: How long to wait awake at most, in microseconds.
         """
         self._engine = engine
         self._numbers = numbers
@@ -84,6 +87,7 @@ class PacketPath:
         self._jobs = jobs
         self._forwards = forwards
         self._is_last = is_last
+        self._polling = BusyPolling(busy_poll / 1e6)
         self._guard = OffloadGuard()
         self._injector: Injector | None = None
         self._outlet: Outlet | None = None
@@ -120,7 +124,7 @@ class PacketPath:
             self._queues.append(queue)
         self._queues[0].answers = {queue.diverted_as: queue for queue in self._queues[1:]}
         self._output = EngineOutput(self._engine, injector.inject, self._on_event)
-        loop = self._loop = EventLoop(self._engine, self._output, self._engine.stock)
+        loop = self._loop = EventLoop(self._engine, self._output, self._engine.stock, self._polling)
         stack.callback(loop.close)
         for queue in self._queues:
             loop.add(queue)
@@ -158,6 +162,7 @@ class PacketPath:
     def counters(self, statistics: Mapping[int, QueueStatistics]) -> dict[str, int]:
         """The engine's, the injector's, and the queues', together and by class."""
         counters = dict(self._engine.counters()) | kernel_drops(statistics, self._numbers)
+        counters["busy_poll_nanoseconds"] = round(self._polling.seconds * 1e9)
         for queue in self._queues:
             for name, value in queue.counters().items():
                 counters[f"{queue.diverted_as.name.lower()}_{name}"] = value

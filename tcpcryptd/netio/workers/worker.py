@@ -62,6 +62,8 @@ class WorkerConfig:
     """Whether the daemon wants to know of each handshake that is over."""
     forwards: bool | None = None
     """See `PacketPath`."""
+    busy_poll: int = 0
+    """The same."""
 
 
 class Worker:
@@ -75,7 +77,7 @@ class Worker:
         engine = self._parts.engine
         queues, marks, jobs = config.queues.of_worker(index), config.marks, self._parts.jobs
         is_last = index + 1 == config.queues.workers
-        self._path = PacketPath(engine, queues, marks, self.on_event, jobs, config.forwards, is_last)
+        self._path = PacketPath(engine, queues, marks, self.on_event, jobs, config.forwards, is_last, config.busy_poll)
         self._shortage = MemoryShortage(engine.flush_sessions)
         self._loop: EventLoop | None = None
         self._stack = ExitStack()

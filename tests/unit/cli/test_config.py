@@ -29,6 +29,7 @@ resumption-nonce = 4
 cache = false
 whole-packets = true
 workers = 4
+busy-poll = 50
 queue = 100
 mark-mask = "0x7000"
 firewall = false
@@ -58,6 +59,7 @@ EXPECTED = Settings(
     cache=False,
     whole_packets=True,
     workers=4,
+    busy_poll=50,
     queue=100,
     mark_mask=0x7000,
     firewall="none",
@@ -75,7 +77,7 @@ COMMAND_LINE = (
     "--identity /etc/ssh/ssh_host_ed25519_key --peers /etc/ssh/ssh_known_hosts --require-identity 203.0.113.0/24 "
     "--first-use --state-directory /var/lib/other "
     "--suites X25519-HPKE --suites AES-256-GCM-SIV --resumption-nonce 4 --no-cache --whole-packets "
-    "--libtcpcrypt-port 666 --workers 4 --queue 100 --mark-mask 0x7000 --no-firewall --user daemon "
+    "--libtcpcrypt-port 666 --workers 4 --busy-poll 50 --queue 100 --mark-mask 0x7000 --no-firewall --user daemon "
     "--runtime-directory /run/other --control-socket /run/other/sock --keylog /root/keys --verbose"
 )
 
@@ -137,6 +139,9 @@ def test_the_control_socket_is_in_the_runtime_directory() -> None:
         ("queue = 65534", "queue: 65534: expected a number from 0 to 65533"),
         ("workers = 0", "workers: 0: expected a number from 1 to 64"),
         ("workers = 65", "workers: 65: expected a number from 1 to 64"),
+        ("busy-poll = -1", "busy-poll: -1: expected a number from 0 to 10000"),
+        ("busy-poll = 10001", "busy-poll: 10001: expected a number from 0 to 10000"),
+        ("busy-poll = 0.5", "busy-poll: 0.5: expected a number from 0 to 10000"),
         ("queue = [1, 2]", r"queue: \[1, 2\]: expected a number"),
         ("mark-mask = 0x10000000", "mark-mask: 268435456: expected three or more adjacent bits"),
         ("mark-mask = 0", "mark-mask: 0: expected three or more adjacent bits"),

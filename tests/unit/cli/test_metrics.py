@@ -86,7 +86,9 @@ def test_what_the_engine_counts_has_that_name() -> None:
     counted |= {"post_quantum", *(reason.value for reason in Classical)}
     counted |= {f"identity_{outcome.value}" for outcome in Outcome}
     counted |= {"damaged", "invalid", "truncated", "black_hole_hosts", "black_hole_networks"}
-    shell = re.compile(r"queue_|undecided_|encrypted_|stream_|inject|segment|rules_|offload_|memory_shortages|worker")
+    shell = re.compile(
+        r"queue_|busy_poll_|undecided_|encrypted_|stream_|inject|segment|rules_|offload_|memory_shortages|worker"
+    )
     for metric in METRICS:
         assert {counter for counter in metric.samples.values() if not shell.match(counter)} <= counted
 

@@ -11,6 +11,7 @@ from tcpcryptd.core.endpoint import Endpoint
 from tcpcryptd.core.event import Closed, Event
 from tcpcryptd.core.verdict import Direction
 from tcpcryptd.netio import engine_output
+from tcpcryptd.netio.busy_polling import BusyPolling
 from tcpcryptd.netio.engine_output import EVENT_BATCH, MAX_EVENTS_PER_TURN, EngineOutput
 from tcpcryptd.netio.loop import EventLoop
 from tcpcryptd.netio.process.signals import watch_signals
@@ -283,6 +284,30 @@ class Stock:
     def refill(self) -> None:
         self.missing -= 1
         self.refilled_at.append(self.seen)
+
+
+def test_while_packets_come_often_the_next_one_is_awaited_awake() -> None:
+    polling = BusyPolling(limit=60.0)
+    polling.window = 60.0
+    made = EventLoop(FakeEngine(), polling=polling)
+    source = Pipe(lambda: None)
+    made.add(source)
+    timer = threading.Timer(0.05, lambda: source.writer.send(b"x"))
+    timer.start()
+    before = time.process_time()
+    assert made.turn(30.0)
+    timer.join()
+    spent = time.process_time() - before
+    assert 0.0 < polling.seconds < 30.0
+    assert spent > 0.0
+    # Not longer than it may wait at all.
+    assert not made.turn(0.001)
+    polling.window = 0.0
+    awake = polling.seconds
+    assert not made.turn(0.001)
+    assert polling.seconds - awake < 0.001
+    made.close()
+    source.close()
 
 
 def test_a_stock_is_refilled_while_nothing_waits() -> None:
