@@ -5,6 +5,7 @@ Every case first runs plain TCP through the same path, as the yardstick, then st
 
 import contextlib
 import hashlib
+import logging
 import socket
 import threading
 
@@ -37,11 +38,10 @@ def echoed(network: Network, family: int = socket.AF_INET) -> str:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
             client.settimeout(SECONDS)
             got = talk(client)
-    except TimeoutError as error:
-        # The kernel's own has a number; that of settimeout has none and is a hang.
-        return "error" if error.errno else "hang"
-    except (ConnectionError, EOFError):
-        return "error"
+    except (ConnectionError, EOFError, TimeoutError) as error:
+        logging.getLogger(__name__).warning("the transfer ends with %r", error)
+        # The kernel's own timeout has a number; that of settimeout has none and is a hang.
+        return "hang" if isinstance(error, TimeoutError) and not error.errno else "error"
     return "complete" if hashlib.sha256(got).digest() == hashlib.sha256(DATA).digest() else "wrong"
 
 

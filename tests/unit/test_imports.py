@@ -46,7 +46,14 @@ ALLOWED = {
     "__init__": set[str](),
 }
 
-_BASE = {"netio.busy_polling", "netio.engine_output", "netio.errors", "netio.loop", "netio.marks", "netio.queue_numbers"}
+_BASE = {
+    "netio.busy_polling",
+    "netio.engine_output",
+    "netio.errors",
+    "netio.loop",
+    "netio.marks",
+    "netio.queue_numbers",
+}
 _PROCESS = _BASE | {"netio.kernel", "netio.process"}
 _DAEMON = _PROCESS | {"netio.packets", "netio.firewall", "netio.clients", "netio.workers", "netio.daemon"}
 _CRYPT = {f"crypt.{name}" for name in ("config", "constants", "limits", "option", "roles", "syn")}
