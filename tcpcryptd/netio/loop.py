@@ -88,6 +88,9 @@ class EventLoop:
             if self._hung_up and self._on_hangup is not None:
                 self._hung_up = False
                 self._on_hangup()
+                if self._output is not None:
+                    # No packet need come that would have it collected.
+                    self._output.collect(time.monotonic())
 
     def drain(self) -> None:
         """Serves what waits already, in a bounded number of turns, and passes the events on."""

@@ -271,6 +271,20 @@ def test_hangup_calls_back_between_turns(rig: Rig) -> None:
     assert calls == [1, 1]
 
 
+def test_what_a_hangup_has_the_engine_send_is_sent_at_once(rig: Rig) -> None:
+    """Resets to peers that are believed no more, though no packet comes."""
+    sent = (Direction.OUT, b"reset", 0)
+
+    def on_hangup() -> None:
+        rig.engine.injections.append(sent)
+        rig.loop.stop()
+
+    rig.loop.handle_hangups(on_hangup)
+    rig.loop.hang_up()
+    rig.loop.run()
+    assert rig.injected == [sent]
+
+
 class Stock:
     def __init__(self, capacity: int) -> None:
         self.missing = capacity
