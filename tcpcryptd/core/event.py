@@ -98,5 +98,11 @@ def raised_at(error: Exception) -> str:
 
 
 def lacks_memory(error: Exception) -> bool:
-    """Whether it says that there is no memory. The library that calls OpenSSL says so with an exception of its own."""
+    """Whether it says that there is no memory.
+
+    The library that calls OpenSSL says so with an exception of its own, and Python by a SystemError where it has no
+    memory for the arguments of a call, or for its frame.
+    """
+    if isinstance(error, SystemError):
+        return "without exception set" in str(error) or "without setting an exception" in str(error)
     return isinstance(error, MemoryError) or "malloc failure" in str(error)

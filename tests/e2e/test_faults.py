@@ -28,7 +28,7 @@ from tests.e2e.harness import (
     wait_until,
 )
 from tests.e2e.harness.daemon import Daemon
-from tests.e2e.harness.process import run
+from tests.e2e.harness.process import HarnessError, run
 from tests.e2e.harness.users import NOBODY
 from tests.e2e.test_lifecycle import Transfer, stalled, transfer
 
@@ -247,8 +247,11 @@ def test_out_of_memory(network: Network, protocol: str) -> None:
             except (TimeoutError, ConnectionError):
                 if not daemon.running() or is_short(host):
                     break
-    if daemon.running():
+    with contextlib.suppress(HarnessError):
         limit_memory(host, daemon, "unlimited")
+    # The process may be about to end.
+    wait_until(lambda: not daemon.running() or host.daemon_answers(), "the daemon answers, or has ended")
+    if daemon.running():
         found = host.counters()
         assert found["memory_shortages"] + found["queue_exceptions"] > 0
         assert daemon.log().count("out of memory") <= 1

@@ -8,11 +8,17 @@ from tcpcryptd.netio.process.memory_shortage import MemoryShortage
 OPENSSL = "Unknown OpenSSL error. (error:078C0100:common libcrypto routines::malloc failure:crypto/param_build.c:475:)"
 """What cryptography 50.0.2 raised when OpenSSL had no memory to show a key."""
 
+PYTHON = (
+    "error return without exception set",
+    "<built-in function ord> returned NULL without setting an exception",
+)
+"""What CPython 3.11.2 raised when it had none for a call; ceval.c, python/cpython issue 153205."""
+
 
 def test_an_action_is_started_again_until_it_ends(caplog: pytest.LogCaptureFixture) -> None:
     relieved: list[int] = []
     shortage = MemoryShortage(lambda: relieved.append(shortage.count))
-    attempts = iter([MemoryError(), InternalError(OPENSSL, []), None])
+    attempts = iter([MemoryError(), InternalError(OPENSSL, []), *(SystemError(text) for text in PYTHON), None])
 
     def action() -> None:
         error = next(attempts)
@@ -21,8 +27,8 @@ def test_an_action_is_started_again_until_it_ends(caplog: pytest.LogCaptureFixtu
 
     with caplog.at_level(logging.ERROR):
         shortage.endure(action)
-    assert relieved == [1, 2]
-    assert shortage.counters() == {"memory_shortages": 2}
+    assert relieved == [1, 2, 3, 4]
+    assert shortage.counters() == {"memory_shortages": 4}
     assert caplog.text.count("out of memory") == 1
 
 
