@@ -81,7 +81,7 @@ def test_iperf3(encrypted: Network, options: list[str]) -> None:
     encrypted.server.wait_listening(5201)
     command = ["iperf3", "--client", encrypted.server.ipv4, "--bytes", "20M", "--json", *options]
     result = json.loads(encrypted.client.run(command).stdout)
-    assert result["end"]["sum_received"]["bytes"] > 10_000_000
+    assert result["end"]["sum_received"]["bytes"] > 1_000_000
 
 
 @BOTH_PROTOCOLS
