@@ -1,5 +1,6 @@
 """The application interface across real daemons: each option, with either protocol."""
 
+import contextlib
 import errno
 import socket
 
@@ -9,7 +10,7 @@ from scapy.layers.l2 import Ether
 
 from tcpcryptd import sockopt
 from tcpcryptd.sockopt import SocketOption
-from tests.e2e.harness import BOTH_PROTOCOLS, MARKER, Host, Network, read_all, wait_until
+from tests.e2e.harness import BOTH_PROTOCOLS, MARKER, Host, Network, read_all, read_exactly, wait_until
 from tests.e2e.harness.api import Api, Options, error_of, talk
 from tests.e2e.harness.daemon import entry_point
 
@@ -193,16 +194,22 @@ def test_resumption_and_its_control(api: Api, protocol: str) -> None:
     assert not resumed()
 
 
-def forge_reset(network: Network, ours: socket.socket) -> None:
+def forge_reset(network: Network, ours: socket.socket, theirs: socket.socket) -> None:
     """Sends the server an RST that fits the client's next sequence number, without a MAC."""
+    text = b"so that there is a segment"
     with network.client.namespace.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
         wire.bind(("eth0", 3))
-        wire.settimeout(10)
-        ours.sendall(b"so that there is a segment")
-        while True:
-            frame = Ether(wire.recv(65536))
-            if TCP in frame and frame[TCP].sport == ours.getsockname()[1] and bytes(frame[TCP].payload):
-                break
+        ours.sendall(text)
+        assert read_exactly(theirs, len(text)) == text
+        wire.setblocking(False)
+        sent = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                frame = Ether(wire.recv(65536))
+                if TCP in frame and frame[TCP].sport == ours.getsockname()[1] and bytes(frame[TCP].payload):
+                    sent.append(frame)
+        # What was sent again can come before.
+        frame = max(sent, key=lambda each: (each[TCP].seq - sent[0][TCP].seq + (1 << 31)) & 0xFFFFFFFF)
         segment = frame[TCP]
         forged = Ether(src=frame.src, dst=frame.dst) / IP(src=frame[IP].src, dst=frame[IP].dst)
         following = segment.seq + len(bytes(segment.payload))
@@ -220,7 +227,7 @@ def test_secure_reset(api: Api, secure: str) -> None:
         if secure == "later":
             api.set(api.network.server, theirs, SocketOption.TCP_CRYPT_SECURST)
         assert api.get(api.network.server, theirs, SocketOption.TCP_CRYPT_SECURST) == (secure != "never")
-        forge_reset(api.network, ours)
+        forge_reset(api.network, ours, theirs)
         if secure == "never":
             with pytest.raises(ConnectionResetError):
                 read_all(theirs)
