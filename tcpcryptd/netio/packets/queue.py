@@ -54,6 +54,8 @@ SOCKET_BUFFER_GSO: Final = 16 << 20
 """Bytes."""
 BATCH: Final = 64
 """Packets handled at most before the event loop gets its turn again."""
+ANSWERS: Final = 8
+"""Packets of another queue handled at most, of which one is the local kernel's answer to a packet of this one."""
 BATCH_BYTES: Final = 1 << 20
 """Bytes of packets after which it gets its turn, however few they are."""
 
@@ -157,8 +159,12 @@ class PacketQueue:
 
         Verdicts on many are sent together; one on a packet that came alone is what somebody waits for.
         """
+        self._handle_batch(BATCH)
+        self._on_batch(self.number, self._reader.is_limited)
+
+    def _handle_batch(self, size: int) -> None:
         begun = self._now = time.monotonic()
-        self._reader.begin(BATCH, BATCH_BYTES)
+        self._reader.begin(size, BATCH_BYTES)
         while (packet := self._reader.next()) is not None:
             self._handle(packet)
             if self._answering is not None:
@@ -166,18 +172,18 @@ class PacketQueue:
             elif not self._reader.is_busy:
                 self._flush()
         self._flush()
-        self._on_batch(self.number, self._reader.is_limited)
         self.seconds += time.monotonic() - begun
 
     def _handle_answer(self, queue: "PacketQueue") -> float:
         """What the local kernel has answered within the verdict, to another queue; how long that took, in seconds.
 
-        Connections opened later may be here already, and would be accepted first.
+        Connections opened later may be here already, and would be accepted first. It is not looked for behind many
+        other packets, which would hold the handshakes here up.
         """
         self._answering = None
         self._flush()
         before = time.monotonic()
-        queue.handle_ready()
+        queue._handle_batch(ANSWERS)
         self._now = time.monotonic()
         return self._now - before
 

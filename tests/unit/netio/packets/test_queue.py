@@ -15,7 +15,7 @@ from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.packets import queue as queue_module
 from tcpcryptd.netio.packets.merging import Merger
 from tcpcryptd.netio.packets.offload_guard import OffloadGuard
-from tcpcryptd.netio.packets.queue import PacketQueue, is_truncated
+from tcpcryptd.netio.packets.queue import ANSWERS, PacketQueue, is_truncated
 from tcpcryptd.netio.packets.queue_reader import Reader
 from tcpcryptd.netio.packets.seen_routes import MAX_ROUTES, SeenRoutes
 from tcpcryptd.netio.packets.verdicts import NF_ACCEPT, NF_DROP, NF_REPEAT, for_tracking
@@ -380,6 +380,21 @@ def test_the_kernels_answer_to_another_queue_is_handled_before_what_came_later(
         undecided.queue.handle_ready()
     assert sorted(set(handled)) == [(number, number) for number in range(1, 17)]
     assert undecided.queue.seconds > 0.0
+
+
+def test_such_an_answer_is_not_looked_for_behind_many_packets(monkeypatch: pytest.MonkeyPatch, undecided: Rig) -> None:
+    """Handshakes would wait for all that a bulk transfer has queued, each of them."""
+    stream = Rig(monkeypatch, ConnectionClass.STREAM)
+    undecided.queue.answers = {ConnectionClass.STREAM: stream.queue}
+    undecided.verdict = (Action.ACCEPT, None, ConnectionClass.STREAM)
+    for rig, count in ((undecided, 2), (stream, 3 * ANSWERS)):
+        rig.verdicts.packet = FakePacket(packet_of())
+        for _ in range(count):
+            rig.library.kernel.send(message(packet_of(), 0, 0))
+    undecided.queue.handle_ready()
+    assert (len(undecided.calls), len(stream.calls)) == (2, 2 * ANSWERS)
+    stream.queue.handle_ready()
+    assert len(stream.calls) == 3 * ANSWERS
 
 
 @pytest.mark.parametrize(
