@@ -5,7 +5,7 @@ from random import Random
 from typing import Final
 
 from tcpcryptd.wire import options
-from tcpcryptd.wire.segment import FIN, PSH, SYN, Segment, locate
+from tcpcryptd.wire.segment import FIN, PSH, SYN, Segment, locate, reverse_key
 from tcpcryptd.wire.sequence import add
 
 Later = tuple[float, bytes]
@@ -107,6 +107,30 @@ def merging(random: Random) -> Impairment:
     return apply
 
 
+def _once_per_opening(impairment: Callable[[Random], Impairment]) -> Callable[[Random], Impairment]:
+    """Harms one packet with SYN of a connection at most: after two offers without an answer it would be plain."""
+
+    def begin(random: Random) -> Impairment:
+        harm = impairment(random)
+        harmed: set[bytes] = set()
+
+        def apply(packet: bytes) -> Iterable[Later]:
+            if not view(packet).flags & SYN:
+                return harm(packet)
+            flow = locate(packet)[1]
+            connection = min(flow, reverse_key(flow))
+            if connection in harmed:
+                return [(0.0, packet)]
+            going = list(harm(packet))
+            if all(new != packet for _, new in going):
+                harmed.add(connection)
+            return going
+
+        return apply
+
+    return begin
+
+
 def _stripping(kinds: set[int], only_syn: bool) -> Impairment:
     edits: dict[int, bytes | None] = dict.fromkeys(kinds)
 
@@ -174,13 +198,15 @@ def everything(random: Random) -> Impairment:
 
 
 IMPAIRMENTS: Final[Mapping[str, Callable[[Random], Impairment]]] = {
+    "loss": _once_per_opening(loss),
+    "corruption": _once_per_opening(corruption),
+    "everything": _once_per_opening(everything),
+} | {
     each.__name__: each
     for each in (
-        loss,
         duplication,
         reordering,
         delay,
-        corruption,
         forgery,
         splitting,
         splitting_all,
@@ -190,7 +216,6 @@ IMPAIRMENTS: Final[Mapping[str, Callable[[Random], Impairment]]] = {
         stripping_macs,
         renumbering,
         clamping,
-        everything,
     )
 }
 """By name."""
