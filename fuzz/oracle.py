@@ -36,6 +36,7 @@ def check_engine(engine: Engine, host: Host) -> None:
     services = engine._services
     errors = [event.description for event in host.events if isinstance(event, InternalError)]
     require(services.counters["internal_errors"] == 0, f"{host.name}: an exception in the engine: {errors}")
+    require(services.counters["memory_shortages"] == 0, f"{host.name}: an exception that says there is no memory")
     table = engine._table
     require(len(table.outbound) <= BOUNDS.max_connections, f"{host.name}: too many connections")
     require(table.outbound.keys() == {reverse_key(key) for key in table.inbound}, f"{host.name}: the tables differ")

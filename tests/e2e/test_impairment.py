@@ -18,9 +18,9 @@ from tests.e2e.test_firewalls import guard
 
 PORT = 7000
 SIZE = 256 * 1024
-USER_TIMEOUT = 15_000
+USER_TIMEOUT = 5_000
 """Milliseconds without an acknowledgment after which a connection fails (TCP_USER_TIMEOUT)."""
-SECONDS = 60.0
+SECONDS = 25.0
 
 
 DATA = b"".join(MARKER + b"%06d" % number for number in range(SIZE // (len(MARKER) + 6)))

@@ -38,6 +38,7 @@ def test_an_encrypted_connection_is_counted(encrypted: Network) -> None:
         spent = found['tcpcryptd_segment_seconds_total{class="encrypted"}']
         assert 0 < spent <= found["tcpcryptd_uptime_seconds"] + 1
         assert found["tcpcryptd_queue_dropped_total"] == found["tcpcryptd_internal_errors_total"] == 0
+        assert found["tcpcryptd_memory_shortages_total"] == 0
 
 
 def test_every_metric_of_the_shell_has_its_counter(host: Host) -> None:

@@ -265,6 +265,9 @@ class World:
             assert not (isinstance(engine, Original) and engine.aborted), self.trace()
             bad = [event for event in host.events if isinstance(event, InternalError | IntegrityFailure)]
             assert bad == [], f"{host.name}: {bad}\n{self.trace()}"
+            if isinstance(engine, Engine):
+                # A bug of compiled code can look like a lack of memory.
+                assert engine.counters().get("memory_shortages", 0) == 0, self.trace()
 
     def reasons(self, host: Host) -> list[str]:
         return [event.reason for event in host.events if isinstance(event, Disabled)]

@@ -308,12 +308,9 @@ def test_while_packets_come_often_the_next_one_is_awaited_awake() -> None:
     made.add(source)
     timer = threading.Timer(0.05, lambda: source.writer.send(b"x"))
     timer.start()
-    before = time.process_time()
     assert made.turn(30.0)
     timer.join()
-    spent = time.process_time() - before
     assert 0.0 < polling.seconds < 30.0
-    assert spent > 0.0
     # Not longer than it may wait at all.
     assert not made.turn(0.001)
     polling.window = 0.0
