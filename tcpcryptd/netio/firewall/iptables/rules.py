@@ -301,7 +301,7 @@ class _Builder:
             yield f"-m conntrack --ctstate INVALID -g {path.queue_chain}"
 
     def _suspects(self, excluded: str) -> Iterator[str]:
-        """Spares the other segments two rules for each port: every rule costs time (docs/performance.md)."""
+        """Spares the other segments two rules for each port: every rule costs time."""
         ports = self._selection.excluded
         for start in range(0, len(ports), _MULTIPORT_LIMIT):
             some = ",".join(map(str, ports[start : start + _MULTIPORT_LIMIT]))
