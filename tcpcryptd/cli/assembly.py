@@ -21,7 +21,7 @@ from tcpcryptd.netio.clients.library_options import LibraryOptions
 from tcpcryptd.netio.clients.library_server import LibraryServer
 from tcpcryptd.netio.clients.option_keeper import OptionKeeper
 from tcpcryptd.netio.clients.socket_options import SocketOptions
-from tcpcryptd.netio.daemon import DaemonConfig, ReadCounters, run_daemon
+from tcpcryptd.netio.daemon import DaemonConfig, ReadCounters, Reload, run_daemon
 from tcpcryptd.netio.firewall.selection import Selection
 from tcpcryptd.netio.kernel.sock_diag import SocketOwners
 from tcpcryptd.netio.marks import MarkScheme
@@ -48,6 +48,8 @@ def daemon_config(settings: Settings) -> DaemonConfig:
             addresses=settings.address,
             forward=settings.forward,
             loopback=settings.loopback,
+            require=settings.require + settings.require_post_quantum,
+            require_identity=settings.require_identity,
         )
         queues = QueueNumbers.starting_at(settings.queue, settings.workers)
     except ValueError as error:
@@ -101,7 +103,15 @@ def _run_alone(
     packets = PacketPath(
         own.engine, config.queues, config.marks, on_event, own.jobs, _forwards(config), busy_poll=settings.busy_poll
     )
-    return run_daemon(packets, config, open_control, Reloader(settings, load, own.apply).reload)
+    return run_daemon(packets, config, open_control, _reload(Reloader(settings, load, own.apply)))
+
+
+def _reload(reloader: Reloader) -> Reload:
+    def reload() -> Selection:
+        reloader.reload()
+        return daemon_config(reloader.settings).selection
+
+    return reload
 
 
 def _forwards(config: DaemonConfig) -> bool | None:
@@ -141,7 +151,7 @@ def _run_workers(
             identities.reload()
         engine.adjust(reloadable_values(new))
 
-    return run_daemon(pool, config, open_control, Reloader(settings, load, apply).reload)
+    return run_daemon(pool, config, open_control, _reload(Reloader(settings, load, apply)))
 
 
 def _start_fork_server(

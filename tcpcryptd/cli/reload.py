@@ -18,7 +18,8 @@ class Reloader:
 
     def __init__(self, settings: Settings, load: LoadSettings, apply: Callable[[Settings], None]) -> None:
         """`apply` brings into force the reloadable ones of the settings it gets; the others are as they were."""
-        self._settings = settings
+        self.settings = settings
+        """Those in force."""
         self._load = load
         self._apply = apply
 
@@ -29,11 +30,11 @@ class Reloader:
         except ConfigError as error:
             _log.error("%s; all settings stay as they were", error)
             return
-        old = self._settings
+        old = self.settings
         changed = [option for option in OPTIONS if getattr(new, option.key) != getattr(old, option.key)]
         in_force = {option.key: getattr(new, option.key) for option in changed if option.reloadable}
-        self._settings = replace(old, **in_force)
-        self._apply(self._settings)
+        self.settings = replace(old, **in_force)
+        self._apply(self.settings)
         applied = ", ".join(option.name for option in changed if option.reloadable)
         waiting = ", ".join(option.name for option in changed if not option.reloadable)
         _log.info("configuration read again; changed: %s", applied or "nothing")

@@ -83,15 +83,19 @@ ControlServerFactory = Callable[[ReadCounters], ControlServer]
 """Opens the control server, given what reads all counters. Called as root, with the runtime directory made."""
 
 
+Reload = Callable[[], Selection]
+"""Answers SIGHUP; returns what the rules have to be for from then on."""
+
+
 class Daemon:
-    """One run. `open_control` may raise DaemonError; None: no control socket. `reload` answers SIGHUP."""
+    """One run. `open_control` may raise DaemonError; None: no control socket. `reload`: see Reload."""
 
     def __init__(
         self,
         packets: PacketHandling,
         config: DaemonConfig,
         open_control: ControlServerFactory | None,
-        reload: Callable[[], None] | None = None,
+        reload: Reload | None = None,
     ) -> None:
         self._packets = packets
         self._config = config
@@ -102,8 +106,8 @@ class Daemon:
         self._started = time.monotonic()
         self._statistics: QueueStatisticsReader | None = None
         self._watch: RuleWatch | None = None
-        self._rules_of: str | None = None
-        """The name of the firewall."""
+        self._rules: Firewall | None = None
+        """None: they are the administrator's, or not there yet."""
         self._holds_back = False
         """Whether the rules are all that keeps an earlier daemon's connections from going on in clear."""
         self._shortage = MemoryShortage(packets.relieve)
@@ -124,17 +128,17 @@ class Daemon:
         prepare_runtime_directory(self._config.runtime_directory, account.user_id, account.group_id)
         with ExitStack() as stack:
             loop = self._open(stack)
-            rules = self._divert(stack)
+            self._divert(stack)
             drop_privileges(account)
             self._packets.start(stack)
-            if rules is not None:
-                watch = self._watch = RuleWatch(rules, self._fail_closed)
+            if self._rules is not None:
+                watch = self._watch = RuleWatch(self._rules, self._fail_closed)
                 stack.callback(watch.close)
                 loop.add(watch)
                 watch.start()
             workers = self._config.queues.workers
             several = f" with {workers} workers" if workers > 1 else ""
-            rules_of = f", rules of {self._rules_of}" if self._rules_of is not None else ""
+            rules_of = f", rules of {self._rules.name}" if self._rules is not None else ""
             self._status = f"running as {account.name}{several}, queues {self._config.queues}{rules_of}"
             _log.info("%s", self._status)
             if self._manager.watchdog_interval is not None:
@@ -165,11 +169,14 @@ class Daemon:
     def _handle_hangup(self) -> None:
         if self._reload is not None:
             self._manager.reloading()
-            self._reload()
+            selection = self._reload()
+            if self._rules is not None and self._watch is not None:
+                self._rules.select(selection)
+                self._watch.look()
             self._manager.ready(self._status)
 
-    def _divert(self, stack: ExitStack) -> Firewall | None:
-        """The rules, unless they are the administrator's."""
+    def _divert(self, stack: ExitStack) -> None:
+        """Installs the rules, unless they are the administrator's."""
         config, every = self._config, self._config.firewalls()
         rules = None
         tracking = ConntrackSettings(config.state_file, forwards=bool(config.selection.forward))
@@ -186,10 +193,9 @@ class Daemon:
         stack.callback(self._shut_down, earlier)
         if rules is not None:
             choice.install(rules, every)
-            self._rules_of = rules.name
+            self._rules = rules
         # After the rules: they load connection tracking where it is a module.
         tracking.relax()
-        return rules
 
     def _stop_diverting(self, tracking: ConntrackSettings, rules: Firewall | None) -> None:
         """Leaves everything in place that holds back what an earlier daemon encrypted for other hosts."""
@@ -234,7 +240,7 @@ class Daemon:
             uptime_seconds=int(time.monotonic() - self._started),
             workers=self._config.queues.workers,
             compiled=int(COMPILED),
-            **{f"rules_of_{name}": int(name == self._rules_of) for name in choice.NAMES},
+            **{f"rules_of_{name}": int(self._rules is not None and name == self._rules.name) for name in choice.NAMES},
         )
         for part in (self._watch, self._shortage):
             # Workers count shortages of their own.
@@ -246,7 +252,7 @@ def run_daemon(
     packets: PacketHandling,
     config: DaemonConfig,
     open_control: ControlServerFactory | None,
-    reload: Callable[[], None] | None = None,
+    reload: Reload | None = None,
 ) -> int:
     """Runs a daemon until SIGINT or SIGTERM; returns the exit code. An error is logged with what to do about it."""
     try:

@@ -3,13 +3,15 @@
 import enum
 from typing import Protocol
 
+from tcpcryptd.netio.firewall.selection import Selection
+
 
 class RuleState(enum.Enum):
     """The state of our rules."""
 
     INTACT = enum.auto()
     MOVED = enum.auto()
-    """They are in the wrong place, but nothing got past them."""
+    """They are in the wrong place, or of an earlier selection, but nothing got past them."""
     DAMAGED = enum.auto()
     """Some are gone or changed, or rules of others may have let packets past them."""
 
@@ -29,6 +31,9 @@ class Firewall(Protocol):
 
     def text(self) -> str:
         """What installs the rules where there are none, with the commands that take it."""
+
+    def select(self, selection: Selection) -> None:
+        """From the next `install` or `repair` on, the rules are for this selection. Any thread may call it."""
 
     def install(self) -> None:
         """Puts the rules in the place of any of ours that are there.

@@ -36,6 +36,15 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="only remote hosts of this network; may be repeated",
     )
+    for name, kind in (("require", "that are opened here"), ("require-identity", "in either direction")):
+        parser.add_argument(
+            f"--{name}",
+            type=ip_network,
+            action="append",
+            default=[],
+            metavar="NETWORK",
+            help=f"while no daemon runs, connections {kind} with these hosts fail; may be repeated",
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -92,6 +101,8 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
             addresses=tuple(options.address),
             forward=tuple(options.forward),
             loopback=options.loopback,
+            require=tuple(options.require),
+            require_identity=tuple(options.require_identity),
         )
         queues = QueueNumbers.starting_at(options.queue, options.workers)
         every = firewalls(selection, queues, MarkScheme(options.mark_mask))

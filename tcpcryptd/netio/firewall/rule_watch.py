@@ -71,6 +71,7 @@ class RuleWatch:
         self._quiet_until = 0.0
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._stop = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._asked = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name="rules", daemon=True)
 
     def start(self) -> None:
@@ -86,6 +87,10 @@ class RuleWatch:
         os.eventfd_read(self._wake)
         self._on_damage()
 
+    def look(self) -> None:
+        """Lets the thread look at once: the rules may have to be others."""
+        os.eventfd_write(self._asked, 1)
+
     def counters(self) -> dict[str, int]:
         """How often rules were put back, how often that failed, and how often they were only moved to their place."""
         return {
@@ -100,6 +105,7 @@ class RuleWatch:
         if self._thread.is_alive():
             self._thread.join()
         os.close(self._stop)
+        os.close(self._asked)
         os.close(self._wake)
 
     def _run(self) -> None:
@@ -123,11 +129,15 @@ class RuleWatch:
         """Until it is time to look; whether something was changed."""
         poll = select.poll()
         poll.register(self._stop, select.POLLIN)
+        poll.register(self._asked, select.POLLIN)
         if events is not None:
             poll.register(events, select.POLLIN)
         step = LEGACY_SECONDS if legacy else self._interval
         for _ in range(max(1, round(self._interval / step))):
             ready = {descriptor for descriptor, _ in poll.poll(step * 1000)}
+            if self._asked in ready:
+                os.eventfd_read(self._asked)
+                return False
             if self._stop in ready:
                 return False
             if (events is not None and events.fileno() in ready and events.read()) or _sizes(legacy) != sizes:

@@ -35,6 +35,10 @@ class Selection:
     """Names of interfaces that lead to hosts on whose behalf forwarded connections are encrypted; empty: none."""
     loopback: bool = False
     """Also connections within this host, which `interfaces` can name as well."""
+    require: tuple[Network, ...] = ()
+    """Networks to which no connection that is opened here goes on while no daemon is there; others do."""
+    require_identity: tuple[Network, ...] = ()
+    """The same for connections in either direction."""
 
     def __post_init__(self) -> None:
         for port in self.ports + self.exclude_ports:

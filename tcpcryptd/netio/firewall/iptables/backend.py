@@ -52,6 +52,7 @@ class IptablesRules:
         self._variant: str | None = None
         """Of iptables, since the rules were installed: whoever chooses another one then does not get a second set."""
         self._installed: dict[tuple[int, str], list[str]] = {}
+        self._in_force = selection
         self._vrfs = vrf_names()
 
     def rules(self, version: int) -> RuleSet:
@@ -78,8 +79,13 @@ class IptablesRules:
         raw = self._raw_rules()
         return text + (transaction(_installation(raw, []), RAW_TABLE) if raw.chains else "")
 
+    def select(self, selection: Selection) -> None:
+        """See Firewall."""
+        self._selection = selection
+
     def install(self) -> None:
         """See Firewall."""
+        self._in_force = self._selection
         self._variant = chosen_variant(self._lock_file)
         for each in self._tables():
             self._install(each)
@@ -88,7 +94,7 @@ class IptablesRules:
     def state(self) -> RuleState:
         """See Firewall."""
         states = set(map(self._state, self._tables()))
-        if vrf_names() != self._vrfs:
+        if vrf_names() != self._vrfs or self._selection != self._in_force:
             states.add(RuleState.MOVED)
         worst = (RuleState.DAMAGED, RuleState.MOVED, RuleState.INTACT)
         return next(each for each in worst if each in states)
@@ -96,9 +102,12 @@ class IptablesRules:
     def repair(self) -> None:
         """See Firewall; all or nothing for each IP version."""
         known, self._vrfs = self._vrfs, vrf_names()
+        selection = self._selection
+        is_other = self._vrfs != known or selection != self._in_force
         for each in self._tables():
-            if self._vrfs != known or self._state(each) is not RuleState.INTACT:
+            if is_other or self._state(each) is not RuleState.INTACT:
                 self._install(each)
+        self._in_force = selection
 
     def legacy_versions(self) -> list[int]:
         """See Firewall; raises FirewallError."""

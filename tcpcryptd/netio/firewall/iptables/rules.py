@@ -28,7 +28,7 @@ from tcpcryptd.core.verdict import ConnectionClass, Direction
 from tcpcryptd.netio.firewall.iptables.icmp_rules import IcmpRules
 from tcpcryptd.netio.firewall.iptables.mark_rules import NOT_OPENING, OPENING, MarkRules
 from tcpcryptd.netio.firewall.iptables.vrf_rules import NOT_LOCAL, beside_vrfs
-from tcpcryptd.netio.firewall.selection import LOOPBACK, Selection
+from tcpcryptd.netio.firewall.selection import LOOPBACK, Network, Selection
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.queue_numbers import QueueNumbers
 
@@ -39,6 +39,7 @@ CHAIN_PREFIX = "TCPCRYPTD_"
 
 _PLAIN_CHAIN = CHAIN_PREFIX + "PLAIN"
 _QUEUE_CHAIN = CHAIN_PREFIX + "QUEUE"
+_HOLD_CHAIN = CHAIN_PREFIX + "HOLD"
 _SAVE_OUT_CHAIN = CHAIN_PREFIX + "SAVE_OUT"
 _SAVE_IN_CHAIN = CHAIN_PREFIX + "SAVE_IN"
 _NOT_HANDLED_CHAIN = CHAIN_PREFIX + "NOT_HANDLED"
@@ -51,6 +52,7 @@ _ARRIVED_CHAIN = CHAIN_PREFIX + "ARRIVED"
 _FORWARD_CHAIN = CHAIN_PREFIX + "FWD"
 _FROM_INSIDE_CHAIN = CHAIN_PREFIX + "FWD_INSIDE"
 _FORWARD_QUEUE_CHAIN = CHAIN_PREFIX + "FWD_QUEUE"
+_FORWARD_HOLD_CHAIN = CHAIN_PREFIX + "FWD_HOLD"
 _UNTRACKED_CHAIN = CHAIN_PREFIX + "UNTRACKED"
 _MULTIPORT_LIMIT = 15
 """Ports that one rule can name (iptables-extensions(8), multiport)."""
@@ -117,14 +119,16 @@ class _Path:
     is_forwarded: bool
     chain: str
     queue_chain: str
+    hold_chain: str
+    """The same for what must not go on without a daemon."""
 
 
 def _local(direction: Direction) -> _Path:
-    return _Path(direction, False, _chain(direction), _QUEUE_CHAIN)
+    return _Path(direction, False, _chain(direction), _QUEUE_CHAIN, _HOLD_CHAIN)
 
 
 def _forwarded(direction: Direction) -> _Path:
-    return _Path(direction, True, f"{_FORWARD_CHAIN}_{direction.name}", _FORWARD_QUEUE_CHAIN)
+    return _Path(direction, True, f"{_FORWARD_CHAIN}_{direction.name}", _FORWARD_QUEUE_CHAIN, _FORWARD_HOLD_CHAIN)
 
 
 class _Builder:
@@ -170,15 +174,15 @@ class _Builder:
         """Where the other chains end, and those for packets that carry a mark of ours."""
         about = self._about
         plain = about.of_class(ConnectionClass.PLAIN)
-        to_undecided = f"{_target(self._queues, self._queues.undecided)} --queue-bypass"
+        held = _target(self._queues, self._queues.undecided)
+        to_undecided = f"{held} --queue-bypass"
+        # A SYN: the connection that was plain is over, or never was one.
+        reopened = f"-m connmark --mark {plain} -j CONNMARK --set-xmark {self._marks.match(0)}"
         return {
             # The mark that tells a forwarded packet's direction is of no use to anybody else.
             _PLAIN_CHAIN: [f"-j CONNMARK --set-xmark {plain}", *([about.clear] if self._selection.forward else [])],
-            _QUEUE_CHAIN: [
-                # A SYN: the connection that was plain is over, or never was one.
-                f"-m connmark --mark {plain} -j CONNMARK --set-xmark {self._marks.match(0)}",
-                to_undecided,
-            ],
+            _QUEUE_CHAIN: [reopened, to_undecided],
+            **({_HOLD_CHAIN: [reopened, held]} if self._requires else {}),
             # Not what is plain, nor what is forwarded.
             _SEEN_CHAIN: [
                 f"-m connmark --mark {about.of_class(each)} {to_undecided}"
@@ -198,6 +202,8 @@ class _Builder:
         """Tells inside from outside, and this host's own openings from those that are translated to an inside host."""
         inside = self._selection.forward
         undecided = self._marks.match(self._marks.of_forwarded(ConnectionClass.UNDECIDED))
+        opened = f"-j CONNMARK --set-xmark {undecided}"
+        held = _target(self._queues, self._queues.undecided)
         return {
             _FORWARD_NOT_HANDLED_CHAIN: [*self._about.not_handled(forwarded=True)],
             _FORWARD_HANDLED_CHAIN: [*self._about.saved(forwarded=True), self._about.clear],
@@ -216,10 +222,8 @@ class _Builder:
                 f"-g {_forwarded(Direction.OUT).chain}",
             ],
             f"{_FORWARD_CHAIN}_NEITHER": [*self._neither()],
-            _FORWARD_QUEUE_CHAIN: [
-                f"-j CONNMARK --set-xmark {undecided}",
-                f"{_target(self._queues, self._queues.undecided)} --queue-bypass",
-            ],
+            _FORWARD_QUEUE_CHAIN: [opened, f"{held} --queue-bypass"],
+            **({_FORWARD_HOLD_CHAIN: [opened, held]} if self._requires else {}),
             # Only here it is known that an opening was not translated to an inside host's address. Those of an
             # encrypted connection of this host's were diverted before.
             _ARRIVED_CHAIN: [
@@ -238,14 +242,18 @@ class _Builder:
     def direction_chains(self, path: _Path) -> dict[str, list[str]]:
         """The classes of a direction in order, then the selection, one chain for each of its criteria."""
         criteria = list(self._criteria(path.direction))
-        names = [path.chain, *(f"{path.chain}_{name}" for name, _ in criteria), path.queue_chain]
+        required = [*self._required(path)]
+        last = f"{path.chain}_REQUIRE" if required else path.queue_chain
+        names = [path.chain, *(f"{path.chain}_{name}" for name, _ in criteria), last]
         excluded = f"{path.chain}_EXCLUDED"
         onward = f"-g {names[1]}"
         chains = {
             names[0]: [*(self._forwarded_classes() if path.is_forwarded else self._classes(path.direction))],
             excluded: [*self._exclusions(), onward],
         }
-        choice = [*self._invalid(path), *self._suspects(excluded), onward]
+        if required:
+            chains[last] = [*required, f"-g {path.queue_chain}"]
+        choice = [*self._invalid(path, last), *self._suspects(excluded), onward]
         if path == _local(Direction.IN) and self._selection.forward:
             # SYN segments come there from INPUT.
             chains[names[0]] += [f"{OPENING} -j RETURN", f"-g {path.chain}_CHOICE"]
@@ -291,14 +299,35 @@ class _Builder:
             # An earlier daemon encrypted it, with --forward: nothing of it may go on in clear.
             yield f"-m connmark --mark {self._marks.forwarded_encrypted} -j DROP"
 
-    def _invalid(self, path: _Path) -> Iterator[str]:
+    @property
+    def _requires(self) -> bool:
+        return bool(self._selection.require or self._selection.require_identity)
+
+    def _required(self, path: _Path) -> Iterator[str]:
+        """Holds back connections that must be encrypted, where others go on without a daemon."""
+        hold = f"-g {path.hold_chain}"
+        for network in self._of_version(self._selection.require):
+            hosts = f"{_remote(path.direction)} {network}"
+            if path.direction is Direction.OUT:
+                # Also where a stray segment of the other direction made the tracked connection.
+                yield f"{OPENING} {hosts} {hold}"
+                yield f"-m conntrack --ctdir ORIGINAL {hosts} {hold}"
+            else:
+                yield f"-m conntrack --ctdir REPLY {hosts} {hold}"
+        for network in self._of_version(self._selection.require_identity):
+            yield f"{_remote(path.direction)} {network} {hold}"
+
+    def _of_version(self, networks: tuple[Network, ...]) -> list[Network]:
+        return [each for each in networks if each.version == self._version]
+
+    def _invalid(self, path: _Path, last: str) -> Iterator[str]:
         if path.direction is Direction.OUT:
             # Its connection is unknown and may be an encrypted one: no bypass.
             invalid = f"{NOT_OPENING} -m conntrack --ctstate INVALID"
             yield f"{invalid} {_target(self._queues, self._queues.undecided)}"
         else:
             # Of an invalid segment the connection's port is unknown.
-            yield f"-m conntrack --ctstate INVALID -g {path.queue_chain}"
+            yield f"-m conntrack --ctstate INVALID -g {last}"
 
     def _suspects(self, excluded: str) -> Iterator[str]:
         """Spares the other segments two rules for each port: every rule costs time."""
@@ -319,7 +348,7 @@ class _Builder:
             option = "-o" if direction is Direction.OUT else "-i"
             yield "INTERFACE", [f"{option} {name}" for name in self._selection.interfaces]
         if self._selection.addresses:
-            networks = [each for each in self._selection.addresses if each.version == self._version]
+            networks = self._of_version(self._selection.addresses)
             yield "ADDRESS", [f"{_remote(direction)} {network}" for network in networks]
 
 

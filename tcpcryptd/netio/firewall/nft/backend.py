@@ -28,6 +28,7 @@ class NftRules:
         self._queues = queues
         self._marks = marks
         self._installed: Contents = []
+        self._in_force = selection
         self._vrfs = vrf_names()
 
     def check(self) -> None:
@@ -47,9 +48,15 @@ class NftRules:
         """See Firewall."""
         return f"# nft -f -\n{self._transaction()}"
 
+    def select(self, selection: Selection) -> None:
+        """See Firewall."""
+        self._selection = selection
+
     def install(self) -> None:
         """See Firewall."""
+        selection = self._selection
         tool.apply(self._transaction())
+        self._in_force = selection
         # Until they have been seen, `state` calls them damaged.
         self._installed = []
         self._installed = contents(tool.listed_table())
@@ -58,7 +65,8 @@ class NftRules:
         """See Firewall. Nobody else's rules come before ours, whose chains have priorities of their own."""
         if contents(tool.listed_table()) != self._installed:
             return RuleState.DAMAGED
-        return RuleState.INTACT if vrf_names() == self._vrfs else RuleState.MOVED
+        is_current = vrf_names() == self._vrfs and self._selection == self._in_force
+        return RuleState.INTACT if is_current else RuleState.MOVED
 
     def repair(self) -> None:
         """See Firewall."""

@@ -11,10 +11,18 @@ goes without a new route, and the mark of what is injected does not (`raw_socket
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
 from tcpcryptd.core.verdict import ConnectionClass, Direction
-from tcpcryptd.netio.firewall.nft.statements import NOT_OPENING, OPENING, Marks, braced, names, queue
+from tcpcryptd.netio.firewall.nft.statements import (
+    NOT_OPENING,
+    OPENING,
+    Marks,
+    addresses,
+    braced,
+    names,
+    other_addresses,
+    queue,
+)
 from tcpcryptd.netio.firewall.selection import LOOPBACK, Selection
 from tcpcryptd.netio.kernel.raw_socket import INWARD_PRIORITY
 from tcpcryptd.netio.marks import MarkScheme
@@ -202,7 +210,7 @@ class _Builder:
             if not path.is_forwarded
             else [marks.set("ct", scheme.of_forwarded(ConnectionClass.UNDECIDED))]
         )
-        yield path.undecided, [*undecided, f"{self._mark(path)} {bypass}"]
+        yield path.undecided, [*undecided, *self._held(path), f"{self._mark(path)} {bypass}"]
         yield path.choice, [*self._choice(path)]
         if path.is_forwarded:
             yield path.chain, [*self._encrypted(path), f"goto {path.choice}"]
@@ -222,6 +230,19 @@ class _Builder:
             # They come there from INPUT.
             rules.append(f"{OPENING} return")
         yield path.chain, [*rules, f"goto {path.choice}"]
+
+    def _held(self, path: _Path) -> Iterator[str]:
+        """Connections that must be encrypted, where others go on without a daemon."""
+        hold = f"{self._mark(path)} {queue(self._queues, self._queues.undecided)}"
+        for hosts in addresses(path.direction, self._selection.require):
+            if path.direction is Direction.OUT:
+                # Also where a stray segment of the other direction made the tracked connection.
+                yield f"{OPENING} {hosts} {hold}"
+                yield f"ct direction original {hosts} {hold}"
+            else:
+                yield f"ct direction reply {hosts} {hold}"
+        for hosts in addresses(path.direction, self._selection.require_identity):
+            yield f"{hosts} {hold}"
 
     def _mark(self, path: _Path) -> str:
         """What tells our rules that the packet was diverted; of forwarded ones, the daemon that it goes outwards."""
@@ -263,7 +284,7 @@ class _Builder:
         if self._selection.interfaces:
             yield f"{_interface(path.direction)} != {braced(names(self._selection.interfaces))} goto plain"
         if self._selection.addresses:
-            yield from _other_addresses(path.direction, self._selection.addresses)
+            yield from other_addresses(path.direction, self._selection.addresses)
         if self._selection.ports:
             for match in _ports(self._selection.ports):
                 yield f"{match} goto {path.undecided}"
@@ -369,13 +390,3 @@ def _ports(ports: Sequence[int]) -> list[str]:
         f"{OPENING} tcp dport {some}",
         f"{NOT_OPENING} ct original proto-src {some}",
     ]
-
-
-def _other_addresses(direction: Direction, networks: Sequence[IPv4Network | IPv6Network]) -> Iterator[str]:
-    field = "daddr" if direction is Direction.OUT else "saddr"
-    # Those of one network within another one would be refused.
-    of_ipv4 = [*collapse_addresses(each for each in networks if isinstance(each, IPv4Network))]
-    of_ipv6 = [*collapse_addresses(each for each in networks if isinstance(each, IPv6Network))]
-    for protocol, family, some in (("ip", "ipv4", of_ipv4), ("ip6", "ipv6", of_ipv6)):
-        others = f" {protocol} {field} != {braced(map(str, some))}" if some else ""
-        yield f"meta nfproto {family}{others} goto plain"

@@ -1,7 +1,10 @@
 """Parts of nft's rules."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
+from tcpcryptd.core.verdict import Direction
+from tcpcryptd.netio.firewall.selection import Network
 from tcpcryptd.netio.marks import MarkScheme
 from tcpcryptd.netio.queue_numbers import QueueNumbers
 
@@ -61,3 +64,32 @@ def names(interfaces: Sequence[str]) -> list[str]:
 def _escaped(name: str) -> str:
     # An asterisk at the end would stand for all names that begin so.
     return f"{name[:-1]}\\*" if name.endswith("*") else name
+
+
+def other_addresses(direction: Direction, networks: Sequence[Network]) -> Iterator[str]:
+    """Sends remote hosts that are in none of these networks to the chain `plain`."""
+    for version, family in ((4, "ipv4"), (6, "ipv6")):
+        some = _address_set(version, networks)
+        others = f" {_remote(version, direction)} != {some}" if some else ""
+        yield f"meta nfproto {family}{others} goto plain"
+
+
+def addresses(direction: Direction, networks: Sequence[Network]) -> Iterator[str]:
+    """What matches remote hosts of these networks, for each IP version that they have."""
+    for version in (4, 6):
+        some = _address_set(version, networks)
+        if some:
+            yield f"{_remote(version, direction)} {some}"
+
+
+def _remote(version: int, direction: Direction) -> str:
+    return f"{'ip' if version == 4 else 'ip6'} {'daddr' if direction is Direction.OUT else 'saddr'}"
+
+
+def _address_set(version: int, networks: Sequence[Network]) -> str:
+    """Those of one IP version, collapsed, since a set does not take a network within another one; or nothing."""
+    if version == 4:
+        some = [*map(str, collapse_addresses(each for each in networks if isinstance(each, IPv4Network)))]
+    else:
+        some = [*map(str, collapse_addresses(each for each in networks if isinstance(each, IPv6Network)))]
+    return braced(some) if some else ""

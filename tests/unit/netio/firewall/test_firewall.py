@@ -1,5 +1,6 @@
 """Installing and removing, on tables that live in memory."""
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,22 @@ def test_install_replaces_another_selection(both: list[MemoryTable]) -> None:
     make().remove()
     make().install()
     assert both[0].chains == narrow
+
+
+def test_rules_for_another_selection_take_their_place(both: list[MemoryTable]) -> None:
+    rules = make()
+    rules.install()
+    before = [table.chains for table in both]
+    rules.select(Selection(require=(ip_network("192.0.2.0/24"),)))
+    assert rules.state() is RuleState.MOVED
+    assert [table.chains for table in both] == before
+    rules.repair()
+    assert rules.state() is RuleState.INTACT
+    assert any("192.0.2.0/24" in rule for rule in both[0].chains["TCPCRYPTD_OUT_REQUIRE"])
+    rules.select(Selection())
+    rules.repair()
+    assert rules.state() is RuleState.INTACT
+    assert [table.chains for table in both] == before
 
 
 def test_remove_leaves_nothing_of_ours_and_all_of_others(both: list[MemoryTable]) -> None:

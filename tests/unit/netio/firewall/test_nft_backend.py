@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,22 @@ def test_rules_for_a_new_vrf(nft: MemoryNft, monkeypatch: pytest.MonkeyPatch) ->
     assert '"red"' in nft.transactions[-1]
 
 
+def test_rules_for_another_selection(nft: MemoryNft) -> None:
+    rules = make()
+    rules.install()
+    rules.select(Selection(require=(ip_network("192.0.2.0/24"),)))
+    assert rules.state() is RuleState.MOVED
+    assert "192.0.2.0/24" not in nft.transactions[-1]
+    nft.refuses = True
+    with pytest.raises(FirewallError, match="refused"):
+        rules.repair()
+    assert rules.state() is RuleState.MOVED
+    nft.refuses = False
+    rules.repair()
+    assert rules.state() is RuleState.INTACT
+    assert "192.0.2.0/24" in nft.transactions[-1]
+
+
 def test_what_cannot_be_listed(nft: MemoryNft, monkeypatch: pytest.MonkeyPatch) -> None:
     rules = make()
     rules.install()
@@ -215,6 +232,9 @@ class Fake:
 
     def text(self) -> str:
         return ""
+
+    def select(self, selection: Selection) -> None:
+        raise AssertionError(selection)
 
     def install(self) -> None:
         self.done.append("install")

@@ -50,9 +50,11 @@ class Rules:
         return []
 
     def wait_looks(self, more: int) -> None:
+        self.wait_look(self.looks + more)
+
+    def wait_look(self, number: int) -> None:
         with self.changed:
-            wanted = self.looks + more
-            assert self.changed.wait_for(lambda: self.looks >= wanted, DEADLINE)
+            assert self.changed.wait_for(lambda: self.looks >= number, DEADLINE)
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +121,19 @@ def test_rules_that_have_to_come_first_are_moved_and_nothing_is_told(
     assert not ready(watch, 0)
     assert watch.counters()["rules_moved"] == 1
     assert not caplog.records
+
+
+def test_who_has_changed_what_the_rules_are_for_does_not_wait(rules: Rules) -> None:
+    watch = RuleWatch(rules, lambda: None, interval=1000)
+    watch.start()
+    try:
+        rules.wait_look(1)
+        rules.moved = True
+        watch.look()
+        rules.wait_look(2)
+    finally:
+        watch.close()
+    assert not rules.moved
 
 
 def test_what_cannot_be_repaired_is_told_each_time(

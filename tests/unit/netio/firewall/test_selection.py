@@ -63,6 +63,8 @@ ELSEWHERE: Final[dict[str, Selection]] = {
     "addresses": Selection(addresses=(ip_network("192.0.2.0/24"),)),
     "forward": Selection(forward=("eth1",)),
     "loopback": Selection(loopback=True),
+    "require": Selection(require=(ip_network("192.0.2.0/24"),)),
+    "require_identity": Selection(require_identity=(ip_network("192.0.2.0/24"),)),
 }
 """One that differs from the default in this field alone."""
 
