@@ -31,7 +31,7 @@ help:
 	@echo "make deb      Debian package, in dist/"
 	@echo "make test-packages  installs the Debian package under a systemd of its own and tries it (root; a minute)"
 	@echo "make test-distributions  all of this in chroots of Debian 12, 13 and sid (root; hours; SUITES, TARGETS, E2E, UNIT)"
-	@echo "make test-kernels  chosen end-to-end tests on Debian's kernels, in virtual machines (root; hours; KERNELS, VARIANTS, ARGS)"
+	@echo "make test-kernels  chosen end-to-end tests on Debian's kernels, in virtual machines or user mode (root; hours; KERNELS, VARIANTS, USER_MODE, ARGS)"
 	@echo "make bench-peers  install the other tunnels: stunnel, OpenSSH, wireguard-go"
 
 setup:
@@ -107,10 +107,10 @@ test-distributions: export TCPCRYPTD_SETUP := distributions
 test-distributions: setup
 	$(SUDO) env SUITES="$(SUITES)" TARGETS="$(TARGETS)" $(if $(E2E),E2E="$(E2E)") UNIT="$(UNIT)" nice $(abspath $(PYTHON)) -m tests.distributions $(ARGS)
 
-# One virtual machine after the other, emulated: KERNELS="6.1 7.2" VARIANTS=nft ARGS=tests/e2e/test_transfer.py (docs/kernels.md)
+# One virtual machine after the other, emulated: KERNELS="6.1 7.2" VARIANTS=nft USER_MODE=1 ARGS=tests/e2e/test_transfer.py (docs/kernels.md)
 test-kernels: export TCPCRYPTD_SETUP := kernels
 test-kernels: compiled
-	$(SUDO) env KERNELS="$(KERNELS)" VARIANTS="$(VARIANTS)" nice $(abspath $(PYTHON)) -m tests.kernels $(ARGS)
+	$(SUDO) env KERNELS="$(KERNELS)" VARIANTS="$(VARIANTS)" USER_MODE="$(USER_MODE)" nice $(abspath $(PYTHON)) -m tests.kernels $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -18,8 +18,8 @@ tcpdump iperf3 netcat-openbsd curl conntrack procps ethtool nftables tshark grof
 case ${TCPCRYPTD_SETUP:-} in
 packages | distributions) command -v pivot_root >/dev/null || packages="$packages util-linux-extra" ;;
 esac
-# Running other kernels in virtual machines.
-[ "${TCPCRYPTD_SETUP:-}" != kernels ] || packages="$packages qemu-system-x86 busybox-static kmod"
+# Running other kernels in virtual machines, or compiling them for user mode.
+[ "${TCPCRYPTD_SETUP:-}" != kernels ] || packages="$packages qemu-system-x86 busybox-static kmod flex bison bc"
 
 die() {
     echo "setup: $*" >&2

@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 
-from tests.kernels import machine
+from tests.kernels import machine, user_mode
 from tests.kernels.packages import Archive, Kernel, PackagesError
 from tests.kernels.report import Result, table
 from tests.kernels.work import APT, RESULTS, TABLE
@@ -41,6 +41,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--variants", default=os.environ.get("VARIANTS") or " ".join(VARIANTS), help="whose rules (default %(default)s)"
     )
     parser.add_argument("--minutes", type=float, default=MINUTES, help="for each boot (default %(default)s)")
+    parser.add_argument(
+        "--user-mode",
+        action="store_true",
+        default=bool(os.environ.get("USER_MODE")),
+        help="compile the kernel, and run it as a process",
+    )
     parser.add_argument("tests", nargs="*", help="as pytest takes them")
     return parser.parse_args(arguments)
 
@@ -94,7 +100,7 @@ def main(arguments: list[str]) -> int:
     try:
         archive = Archive(APT)
         versions = [archive.find(each) for each in options.kernels.split()] or archive.newest()
-        kernels = [archive.fetch(version) for version in versions]
+        kernels = [user_mode.build(archive, each) if options.user_mode else archive.fetch(each) for each in versions]
     except PackagesError as error:
         sys.stderr.write(f"test-kernels: {error}\n")
         return 2

@@ -1,25 +1,19 @@
-"""A virtual machine whose root is this host's, read-only, below an overlay in memory: nothing that it does stays."""
+"""A machine whose root is this host's, read-only, below an overlay in memory: nothing that it does stays."""
 
-import lzma
+import os
 import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from tests.kernels import qemu, user_mode
 from tests.kernels.packages import Kernel
-from tests.kernels.work import ENVIRONMENT
+from tests.kernels.work import environment
 
-HERE = Path(__file__).parent
-BUSYBOX = Path("/bin/busybox")
-MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
-"""What the initial file system loads; the rest comes by the kernel's own requests, from the package's modules."""
-MEMORY = "3G"
-PROCESSORS = 1
-"""Two wait for each other while one is not run, which takes longer on a busy machine than one alone."""
-PROCESSOR = "max,-erms,-fsrm,-la57,-smap,-smep"
-"""Without what is slow as a program: string instructions, which take one step for each byte, a fifth level of page
-tables, and what separates the kernel from its processes once more."""
+INSIDE = Path(__file__).with_name("inside.sh")
 
 
 class MachineError(Exception):
@@ -34,81 +28,26 @@ def run(kernel: Kernel, command: Sequence[str], results: Path, seconds: float) -
     """
     shutil.rmtree(results, ignore_errors=True)
     results.mkdir(parents=True)
-    shutil.copy(HERE / "inside.sh", results)
-    (results / "command").write_text(
-        f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(['env', *ENVIRONMENT, *command])}\n"
-    )
-    initial = results / "initial.cpio"
-    _make_initial(kernel, results / "initial", initial)
+    shutil.copy(INSIDE, results)
+    words = ["env", *environment(kernel.is_user_mode), *command]
+    (results / "command").write_text(f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(words)}\n")
+    if kernel.modules is None:
+        line = user_mode.command(kernel.image, results)
+    else:
+        line = qemu.command(kernel.image, kernel.modules, results)
     console = results / "console"
     with console.open("wb") as output:
-        machine = subprocess.Popen(
-            _qemu(kernel, initial, results), stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
+        machine = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
         try:
             machine.wait(seconds)
         except subprocess.TimeoutExpired as late:
             raise MachineError(f"not done within {seconds:g} s") from late
         finally:
-            machine.kill()
+            # User-mode Linux is several processes.
+            with suppress(ProcessLookupError):
+                os.killpg(machine.pid, signal.SIGKILL)
             machine.wait()
     status = results / "status"
     if not status.exists():
         raise MachineError(f"it ended without a result: {console.read_text(errors='replace')[-2000:]}")
     return int(status.read_text())
-
-
-def _qemu(kernel: Kernel, initial: Path, results: Path) -> list[str]:
-    shares = (
-        ("host", Path("/"), ",readonly=on"),
-        ("modules", kernel.modules, ",readonly=on"),
-        ("results", results, ""),
-    )
-    command = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", PROCESSOR, "-smp", str(PROCESSORS)]
-    command += ["-m", MEMORY, "-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"]
-    for tag, path, options in shares:
-        command += ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none,multidevs=remap{options}"]
-    # On a busy host the emulated timer can miss the moment in which the kernel looks whether it ticks. The rest
-    # of these settings leave out what is slow where the processor is a program.
-    arguments = "console=ttyS0 quiet panic=-1 no_timer_check mitigations=off init_on_alloc=0 apparmor=0 audit=0"
-    return [*command, "-kernel", str(kernel.image), "-initrd", str(initial), "-append", arguments]
-
-
-def _make_initial(kernel: Kernel, tree: Path, archive: Path) -> None:
-    for name in ("bin", "dev", "proc", "sys", "host", "memory", "root", "modules"):
-        (tree / name).mkdir(parents=True)
-    shutil.copy(BUSYBOX, tree / "bin/busybox")
-    shutil.copy(HERE / "init.sh", tree / "init")
-    (tree / "init").chmod(0o755)
-    names = []
-    for module in _in_order(kernel.modules):
-        data = module.read_bytes()
-        if module.suffix == ".xz":
-            data = lzma.decompress(data)
-        names.append(module.name.split(".")[0] + ".ko")
-        (tree / "modules" / names[-1]).write_bytes(data)
-    (tree / "modules/order").write_text("\n".join(names) + "\n")
-    listing = "".join(f"{path.relative_to(tree)}\n" for path in sorted(tree.rglob("*")))
-    with archive.open("wb") as output:
-        command = [str(BUSYBOX), "cpio", "-o", "-H", "newc"]
-        subprocess.run(command, input=listing.encode(), stdout=output, stderr=subprocess.DEVNULL, cwd=tree, check=True)
-    shutil.rmtree(tree)
-
-
-def _in_order(modules: Path) -> list[Path]:
-    """The files of MODULES and of what they need, each after what it needs; what is built in has none."""
-    needs: dict[str, list[str]] = {}
-    for line in (modules / "modules.dep").read_text().splitlines():
-        file, _, needed = line.partition(":")
-        needs[file] = needed.split()
-    by_name = {Path(file).name.split(".")[0].replace("-", "_"): file for file in needs}
-    order: list[str] = []
-    for name in MODULES:
-        # depmod names first what has to be loaded last.
-        order += [
-            each
-            for file in ([by_name[name]] if name in by_name else [])
-            for each in [*reversed(needs[file]), file]
-            if each not in order
-        ]
-    return [modules / file for file in order]

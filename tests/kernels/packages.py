@@ -6,6 +6,7 @@ The mirror, and how it is reached, are those of this machine's apt. Its lists an
 import hashlib
 import re
 import subprocess
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,24 +34,29 @@ class Package:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel, unpacked; `release` is what `uname -r` says there."""
+    """A kernel, unpacked; `release` is what `uname -r` says there. Without modules, it runs in user mode."""
 
     release: str
     packages: tuple[Package, ...]
     image: Path
-    modules: Path
+    modules: Path | None
 
     @property
     def version(self) -> str:
         """The version of its packages."""
         return self.packages[0].version
 
+    @property
+    def is_user_mode(self) -> bool:
+        """Whether it is a process of this host."""
+        return self.modules is None
+
 
 class Archive:
-    """Debian's archive, by way of apt in `directory`."""
+    """Debian's archive, by way of apt in `directory`, which has the packages."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         for name in ("lists/partial", "archives/partial"):
             (directory / name).mkdir(parents=True, exist_ok=True)
         (directory / "sources.list").write_text("".join(f"{line}\n" for line in self._sources()))
@@ -60,7 +66,7 @@ class Archive:
         found = []
         for label, suites in (("Debian", SUITES), ("Debian-Security", SECURITY_SUITES)):
             criteria = ["Created-By: Packages", "Origin: Debian", f"Label: {label}"]
-            mirrors = _run("apt-get", "indextargets", "--format", "$(REPO_URI)", *criteria).split()
+            mirrors = run("apt-get", "indextargets", "--format", "$(REPO_URI)", *criteria).split()
             found += [
                 f"deb [arch=amd64 signed-by={KEYRING}] {uri} {suite} main" for uri in mirrors[:1] for suite in suites
             ]
@@ -88,15 +94,21 @@ class Archive:
 
     def fetch(self, version: str) -> Kernel:
         """Fetches and unpacks the kernel of that version of the packages, unless it is there."""
-        image, directory = self._image_package(version), self._directory / version
-        packages = [self._package(name, version) for name in self._parts(image, version)]
+        packages = self.fetch_packages(self._parts(self._image_package(version), version), version)
+        unpacked = self.directory / version / "unpacked"
+        if not unpacked.exists():
+            unpack(packages, unpacked)
+            (modules,) = _modules(unpacked)
+            run("depmod", "--basedir", str(modules.parents[2]), modules.name)
+        return _locate(unpacked, packages)
+
+    def fetch_packages(self, names: Iterable[str], version: str) -> tuple[Package, ...]:
+        """Fetches them, all of that version, unless they are there."""
+        packages = tuple(self._package(name, version) for name in names)
         missing = [each for each in packages if not each.file.exists() or _sha256(each.file) != each.sha256]
         if missing:
             self._apt("apt-get", "download", "-qq", *(f"{each.name}={version}" for each in missing))
-        unpacked = directory / "unpacked"
-        if not unpacked.exists():
-            _unpack(packages, unpacked)
-        return _locate(unpacked, tuple(packages))
+        return packages
 
     def _image_package(self, version: str) -> str:
         for name in self._depends(META_PACKAGE, version):
@@ -112,7 +124,7 @@ class Archive:
         return [alternative.split()[0] for each in depends.split(",") for alternative in each.split("|")]
 
     def _package(self, name: str, version: str) -> Package:
-        file = self._directory / Path(self._field(name, version, "Filename")).name
+        file = self.directory / Path(self._field(name, version, "Filename")).name
         return Package(name, version, self._field(name, version, "SHA256"), file)
 
     def _field(self, name: str, version: str, field: str) -> str:
@@ -124,21 +136,22 @@ class Archive:
 
     def _apt(self, program: str, *words: str) -> str:
         options = {
-            "Dir::Etc::sourcelist": self._directory / "sources.list",
+            "Dir::Etc::sourcelist": self.directory / "sources.list",
             "Dir::Etc::sourceparts": "/dev/null",
-            "Dir::State::lists": self._directory / "lists",
+            "Dir::State::lists": self.directory / "lists",
             "Dir::State::status": "/dev/null",
-            "Dir::Cache": self._directory,
+            "Dir::Cache": self.directory,
             # Images for containers turn these off, and each call reads all lists then.
             "Dir::Cache::pkgcache": "pkgcache.bin",
             "Dir::Cache::srcpkgcache": "srcpkgcache.bin",
             "APT::Sandbox::User": "root",
         }
         settings = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-        return _run(program, *settings, *words, directory=self._directory)
+        return run(program, *settings, *words, directory=self.directory)
 
 
-def _run(*command: str, directory: Path | None = None) -> str:
+def run(*command: str, directory: Path | None = None) -> str:
+    """What a command says. Raises PackagesError with what it says of its failure."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=directory)
     if done.returncode != 0:
         raise PackagesError(f"{' '.join(command)}: {done.stderr.strip()}")
@@ -154,20 +167,23 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _unpack(packages: list[Package], target: Path) -> None:
+def unpack(packages: Sequence[Package], target: Path) -> None:
+    """Makes `target` of their files. Raises PackagesError."""
     for each in packages:
         if _sha256(each.file) != each.sha256:
             raise PackagesError(f"{each.file.name} is not what the archive's index says")
     partial = target.with_suffix(".partial")
     partial.mkdir(parents=True, exist_ok=True)
     for each in packages:
-        _run("dpkg-deb", "--extract", str(each.file), str(partial))
-    (modules,) = [*partial.glob("lib/modules/*"), *partial.glob("usr/lib/modules/*")]
-    _run("depmod", "--basedir", str(modules.parents[2]), modules.name)
+        run("dpkg-deb", "--extract", str(each.file), str(partial))
     partial.rename(target)
 
 
 def _locate(unpacked: Path, packages: tuple[Package, ...]) -> Kernel:
-    (modules,) = [*unpacked.glob("lib/modules/*"), *unpacked.glob("usr/lib/modules/*")]
+    (modules,) = _modules(unpacked)
     (image,) = [*unpacked.glob("boot/vmlinuz-*"), *modules.glob("vmlinuz")]
     return Kernel(modules.name, packages, image, modules)
+
+
+def _modules(unpacked: Path) -> list[Path]:
+    return [*unpacked.glob("lib/modules/*"), *unpacked.glob("usr/lib/modules/*")]
