@@ -26,7 +26,7 @@ _OF_DEBIAN = re.compile(
 
 
 def build(archive: Archive, version: str) -> Kernel:
-    """Compiles the source of that version of the packages, unless it was: about ten minutes.
+    """Compiles the source of that version of the packages, unless it was: about twenty minutes.
 
     Raises PackagesError, also where the compilation fails.
     """
