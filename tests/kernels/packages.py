@@ -98,8 +98,6 @@ class Archive:
         unpacked = self.directory / version / "unpacked"
         if not unpacked.exists():
             unpack(packages, unpacked)
-            (modules,) = _modules(unpacked)
-            run("depmod", "--basedir", str(modules.parents[2]), modules.name)
         return _locate(unpacked, packages)
 
     def fetch_packages(self, names: Iterable[str], version: str) -> tuple[Package, ...]:
@@ -168,7 +166,7 @@ def _sha256(file: Path) -> str:
 
 
 def unpack(packages: Sequence[Package], target: Path) -> None:
-    """Makes `target` of their files. Raises PackagesError."""
+    """Makes `target` of their files, all or nothing. Raises PackagesError."""
     for each in packages:
         if _sha256(each.file) != each.sha256:
             raise PackagesError(f"{each.file.name} is not what the archive's index says")
@@ -176,6 +174,8 @@ def unpack(packages: Sequence[Package], target: Path) -> None:
     partial.mkdir(parents=True, exist_ok=True)
     for each in packages:
         run("dpkg-deb", "--extract", str(each.file), str(partial))
+    for modules in _modules(partial):
+        run("depmod", "--basedir", str(modules.parents[2]), modules.name)
     partial.rename(target)
 
 
