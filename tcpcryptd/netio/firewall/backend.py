@@ -11,7 +11,9 @@ class RuleState(enum.Enum):
 
     INTACT = enum.auto()
     MOVED = enum.auto()
-    """They are in the wrong place, or of an earlier selection, but nothing got past them."""
+    """They are in the wrong place, but nothing got past them."""
+    OUTDATED = enum.auto()
+    """They are those of an earlier selection."""
     DAMAGED = enum.auto()
     """Some are gone or changed, or rules of others may have let packets past them."""
 
@@ -33,7 +35,10 @@ class Firewall(Protocol):
         """What installs the rules where there are none, with the commands that take it."""
 
     def select(self, selection: Selection) -> None:
-        """From the next `install` or `repair` on, the rules are for this selection. Any thread may call it."""
+        """From the next `install` or `repair` on, the rules are for this selection; OUTDATED until then.
+
+        Any thread may call it.
+        """
 
     def install(self) -> None:
         """Puts the rules in the place of any of ours that are there.

@@ -68,6 +68,7 @@ class RuleWatch:
         self._interval = interval
         self._healthy = True
         self._can_look = True
+        self._can_replace = True
         self._quiet_until = 0.0
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._stop = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -165,6 +166,8 @@ class RuleWatch:
             _log.warning("the firewall rules are back")
         if state is RuleState.MOVED:
             self._move()
+        elif state is RuleState.OUTDATED:
+            self._replace()
 
     def _move(self) -> None:
         """Nothing got past the rules: connections go on."""
@@ -175,6 +178,18 @@ class RuleWatch:
             _log.debug("the firewall rules were not moved to the front: %s", error.message)
         else:
             self.moved += 1
+
+    def _replace(self) -> None:
+        """Those that are there hold what they held before."""
+        try:
+            self._rules.repair()
+        except FirewallError as error:
+            self.failures += 1
+            if self._can_replace:
+                self._can_replace = False
+                _log.error("the firewall rules are still those of the earlier settings: %s", error.message)
+        else:
+            self._can_replace = True
 
     def _repair(self) -> None:
         for attempt in range(1, _ATTEMPTS + 1):

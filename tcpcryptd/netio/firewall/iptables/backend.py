@@ -94,9 +94,11 @@ class IptablesRules:
     def state(self) -> RuleState:
         """See Firewall."""
         states = set(map(self._state, self._tables()))
-        if vrf_names() != self._vrfs or self._selection != self._in_force:
+        if vrf_names() != self._vrfs:
             states.add(RuleState.MOVED)
-        worst = (RuleState.DAMAGED, RuleState.MOVED, RuleState.INTACT)
+        if self._selection != self._in_force:
+            states.add(RuleState.OUTDATED)
+        worst = (RuleState.DAMAGED, RuleState.OUTDATED, RuleState.MOVED, RuleState.INTACT)
         return next(each for each in worst if each in states)
 
     def repair(self) -> None:

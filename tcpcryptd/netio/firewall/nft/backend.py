@@ -65,8 +65,9 @@ class NftRules:
         """See Firewall. Nobody else's rules come before ours, whose chains have priorities of their own."""
         if contents(tool.listed_table()) != self._installed:
             return RuleState.DAMAGED
-        is_current = vrf_names() == self._vrfs and self._selection == self._in_force
-        return RuleState.INTACT if is_current else RuleState.MOVED
+        if self._selection != self._in_force:
+            return RuleState.OUTDATED
+        return RuleState.INTACT if vrf_names() == self._vrfs else RuleState.MOVED
 
     def repair(self) -> None:
         """See Firewall."""

@@ -123,7 +123,7 @@ def test_rules_for_another_selection_take_their_place(both: list[MemoryTable]) -
     rules.install()
     before = [table.chains for table in both]
     rules.select(Selection(require=(ip_network("192.0.2.0/24"),)))
-    assert rules.state() is RuleState.MOVED
+    assert rules.state() is RuleState.OUTDATED
     assert [table.chains for table in both] == before
     rules.repair()
     assert rules.state() is RuleState.INTACT

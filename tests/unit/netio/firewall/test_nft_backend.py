@@ -143,12 +143,12 @@ def test_rules_for_another_selection(nft: MemoryNft) -> None:
     rules = make()
     rules.install()
     rules.select(Selection(require=(ip_network("192.0.2.0/24"),)))
-    assert rules.state() is RuleState.MOVED
+    assert rules.state() is RuleState.OUTDATED
     assert "192.0.2.0/24" not in nft.transactions[-1]
     nft.refuses = True
     with pytest.raises(FirewallError, match="refused"):
         rules.repair()
-    assert rules.state() is RuleState.MOVED
+    assert rules.state() is RuleState.OUTDATED
     nft.refuses = False
     rules.repair()
     assert rules.state() is RuleState.INTACT

@@ -23,6 +23,7 @@ class Rules:
     def __init__(self) -> None:
         self.gone = False
         self.moved = False
+        self.outdated = False
         self.unreadable = False
         self.repairable = True
         self.looks = 0
@@ -36,12 +37,14 @@ class Rules:
                 raise FirewallError("cannot be read")
             if self.gone:
                 return RuleState.DAMAGED
+            if self.outdated:
+                return RuleState.OUTDATED
             return RuleState.MOVED if self.moved else RuleState.INTACT
 
     def repair(self) -> None:
         if not self.repairable:
             raise FirewallError("no more rules")
-        self.gone = self.moved = False
+        self.gone = self.moved = self.outdated = False
 
     def announced(self) -> frozenset[tuple[int, str]]:
         return frozenset()
@@ -128,12 +131,29 @@ def test_who_has_changed_what_the_rules_are_for_does_not_wait(rules: Rules) -> N
     watch.start()
     try:
         rules.wait_look(1)
-        rules.moved = True
+        rules.outdated = True
         watch.look()
         rules.wait_look(2)
     finally:
         watch.close()
-    assert not rules.moved
+    assert not rules.outdated
+
+
+def test_rules_of_new_settings_that_are_refused_are_mentioned_once(
+    rules: Rules, watch: RuleWatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        rules.repairable = False
+        rules.outdated = True
+        rules.wait_looks(3)
+        rules.repairable = True
+        rules.wait_looks(2)
+    assert not rules.outdated
+    assert not ready(watch, 0)
+    assert watch.counters()["rules_moved"] == 0
+    assert [record.message for record in caplog.records] == [
+        "the firewall rules are still those of the earlier settings: no more rules"
+    ]
 
 
 def test_what_cannot_be_repaired_is_told_each_time(
